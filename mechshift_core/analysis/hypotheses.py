@@ -1,0 +1,176 @@
+"""From hypotheses to findings: contrasts of measures over pairs and tasks, tests, the family, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
+from stats.findings import Finding, Status, Term
+from stats.hypothesis_tests import TestResult, difference_test, tost
+from stats.multiplicity import holm
+from stats.replicates import Replicated, linear_contrast
+from stats.verdicts import difference_verdict, equivalence_verdict
+
+UNITS = {
+    "retention": "retention index (mean over K)",
+    "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
+    "early_share": "after-minus-before shift of the early layers' attribution share",
+    "specialization": "after-minus-before shift of the Gini index of component effects",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Every measured quantity by (measure, pair, task), and why others have none."""
+
+    replicated: Mapping[tuple[str, str, str], Replicated]
+    problems: Mapping[tuple[str, str, str], str]
+    samples: Mapping[tuple[str, str], Sample]
+
+
+def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
+    """One finding per hypothesis; p-values are corrected within the family of all that could be tested."""
+    drafts = [_draft(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
+    raw = [draft.p for draft in drafts]
+    corrected = holm(raw) if spec.statistics.correction == "holm" else raw
+    family = sum(p is not None for p in raw)
+    return tuple(
+        _judge(spec, hypothesis, replace(draft, p_corrected=p, family_size=family))
+        for hypothesis, draft, p in zip(spec.hypotheses, drafts, corrected, strict=True)
+    )
+
+
+test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
+def _cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
+    """Weight of every pair and task in the estimate; groups are averaged over their members with equal weights."""
+    weights: dict[tuple[PairSpec, TaskSpec], float] = {}
+    for sign, group in hypothesis.groups():
+        members = spec.matching(group)
+        for member in members:
+            weights[member] = weights.get(member, 0.0) + sign / len(members)
+    return {member: weight for member, weight in weights.items() if weight != 0.0}
+
+
+def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
+    weights = _cell_weights(spec, hypothesis)
+    measure = hypothesis.measure
+    keys = [(measure, pair.name, task.name) for pair, task in weights]
+    parts = [evidence.replicated.get(key) for key in keys]
+    terms = tuple(
+        Term(
+            pair=pair.name,
+            role=pair.role,
+            seed=pair.seed,
+            task=task.name,
+            regime=task.regime,
+            weight=weight,
+            estimate=None if part is None else part.estimate,
+            n=0 if part is None else part.units,
+        )
+        for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
+    )
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
+        reasons = [
+            f"{pair} on {task}: {evidence.problems.get((measure, pair, task), 'no estimate')}"
+            for (_, pair, task), part in zip(keys, parts, strict=True)
+            if part is None
+        ]
+        status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
+        return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
+    contrast = linear_contrast(present, list(weights.values()), [task.name for _, task in weights])
+    result = _test(hypothesis, contrast.estimate, contrast.se, contrast.df, spec.statistics.confidence)
+    message = "; ".join(text for text in (contrast.message, result.message) if text)
+    return _finding(spec, hypothesis, terms, result, status=result.status, message=message)
+
+
+def _test(hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float) -> TestResult:
+    if hypothesis.test.kind == "equivalence":
+        assert hypothesis.test.margin is not None
+        return tost(estimate, se, df, margin=hypothesis.test.margin, confidence=confidence)
+    return difference_test(estimate, se, df, alternative=hypothesis.test.alternative, confidence=confidence)
+
+
+def _finding(
+    spec: Spec,
+    hypothesis: Hypothesis,
+    terms: tuple[Term, ...],
+    result: TestResult | None,
+    *,
+    status: Status,
+    message: str,
+) -> Finding:
+    prompts = {term.task: min(other.n for other in terms if other.task == term.task) for term in terms}
+    seeds = {term.seed for term in terms}
+    return Finding(
+        id=hypothesis.id,
+        claim=hypothesis.claim,
+        measure=hypothesis.measure,
+        estimand=estimand(hypothesis),
+        test=hypothesis.test.kind,
+        alternative=hypothesis.test.alternative if hypothesis.test.kind == "difference" else "equivalent",
+        margin=hypothesis.test.margin,
+        estimate=None if result is None else result.estimate,
+        se=None if result is None else result.se,
+        low=None if result is None else result.low,
+        high=None if result is None else result.high,
+        confidence=spec.statistics.confidence,
+        statistic=None if result is None else result.statistic,
+        df=None if result is None else result.df,
+        p=None if result is None else result.p,
+        p_corrected=None,
+        correction=spec.statistics.correction,
+        family_size=0,
+        n={"prompt": sum(prompts.values()), "task": len(prompts), "seed": len(seeds)},
+        method="contrast of replicates over prompts; " + ("no test" if result is None else result.method),
+        seed=spec.seed,
+        verdict="not estimable",
+        status=status,
+        message=message,
+        terms=terms,
+    )
+
+
+def _judge(spec: Spec, hypothesis: Hypothesis, finding: Finding) -> Finding:
+    alpha = 1 - spec.statistics.confidence
+    if hypothesis.test.kind == "equivalence":
+        assert finding.margin is not None
+        verdict = equivalence_verdict(
+            p=finding.p_corrected,
+            low=finding.low,
+            high=finding.high,
+            margin=finding.margin,
+            alpha=alpha,
+            status=finding.status,
+        )
+    else:
+        verdict = difference_verdict(
+            p=finding.p_corrected,
+            low=finding.low,
+            high=finding.high,
+            alternative=hypothesis.test.alternative,
+            alpha=alpha,
+            status=finding.status,
+        )
+    return replace(finding, verdict=verdict)
+
+
+def estimand(hypothesis: Hypothesis) -> str:
+    """What the estimate of a hypothesis estimates, in one sentence."""
+    positive = [_described(group) for sign, group in hypothesis.groups() if sign > 0]
+    negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
+    text = f"{UNITS[hypothesis.measure]}, averaged over {' plus over '.join(positive)}"
+    return f"{text}, minus the same over {' and over '.join(negative)}" if negative else text
+
+
+def _described(group: Filter) -> str:
+    parts = []
+    if group.pair or group.role:
+        parts.append(f"pair {group.pair}" if group.pair else f"{group.role} pairs")
+    if group.task or group.regime:
+        parts.append(f"task {group.task}" if group.task else f"{group.regime} tasks")
+    return " on ".join(parts) if parts else "all pairs and tasks"

@@ -1,0 +1,68 @@
+"""What measuring one sample gives: table rows, estimates, and what hypotheses are tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.spec import Spec
+from stats.findings import Estimate, Status
+from stats.replicates import Replicated
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The results of one measure on one pair and task.
+
+    Attributes:
+        rows: Table -> rows.
+        estimates: What goes into the findings beside the hypotheses.
+        replicated: Measure that hypotheses can name -> its estimate with replicates.
+        problems: Measure -> why it has no estimate that could be tested.
+    """
+
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+    estimates: tuple[Estimate, ...] = ()
+    replicated: Mapping[str, Replicated] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+Measure = Callable[[Sample, Spec], Measured]
+
+
+def estimate(
+    sample: Sample,
+    spec: Spec,
+    *,
+    measure: str,
+    side: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    method: str,
+    status: Status = "ok",
+    message: str = "",
+    reference: Mapping[str, float | None] | None = None,
+) -> Estimate:
+    """An estimate labelled with its pair and task."""
+    return Estimate(
+        pair=sample.pair.name,
+        role=sample.pair.role,
+        seed=sample.pair.seed,
+        task=sample.task.name,
+        regime=sample.task.regime,
+        measure=measure,
+        side=side,
+        estimate=value,
+        low=low,
+        high=high,
+        confidence=spec.statistics.confidence,
+        n={"prompt": sample.n},
+        method=method,
+        status=status,
+        message=message,
+        reference=reference or {},
+    )

@@ -1,0 +1,132 @@
+"""Overlap of circuits over K with chance and ceiling, and the retention index."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.graph import Graph
+from mechshift_core.spec import Spec
+from stats.overlap import OverlapNull, stratified_permutation_null
+from stats.replicates import Replicated
+from stats.retention import Retention, retention_index
+
+
+def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
+    """Stratum of each edge: source kind x receiver kind x layer distance."""
+    labels = [
+        (graph.sources[u].kind, graph.receivers[v].kind, graph.receivers[v].layer - graph.sources[u].layer)
+        for u, v in zip(*graph.edge_index, strict=True)
+    ]
+    numbers = {label: number for number, label in enumerate(sorted(set(labels)))}
+    return np.array([numbers[label] for label in labels])
+
+
+def measure_overlap(sample: Sample, spec: Spec) -> Measured:
+    """Rows of `overlap`, and retention averaged over all K."""
+    settings = spec.measures.overlap
+    assert settings is not None
+    too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
+    if too_large:
+        return _undefined(sample, spec, f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges")
+    if sample.n < 2:
+        return _undefined(sample, spec, f"{sample.n} example(s) that both models answer correctly")
+    before, after = sample.scores("before"), sample.scores("after")
+    strata = edge_strata(sample.graph)
+    null = stratified_permutation_null(
+        before.mean(0),
+        after.mean(0),
+        strata,
+        settings.top_k,
+        permutations=settings.permutations,
+        seed=sample.seed,
+    )
+    retention = retention_index(
+        before,
+        after,
+        strata=strata,
+        top_k=settings.top_k,
+        templates=sample.templates,
+        splits=settings.splits,
+        replicates=spec.statistics.bootstrap.replicates,
+        confidence=spec.statistics.confidence,
+        seed=sample.seed,
+        examples=sample.selected,
+        total=sample.total,
+    )
+    return Measured(
+        rows={"overlap": _rows(sample, null, retention)},
+        estimates=(
+            estimate(
+                sample,
+                spec,
+                measure="retention",
+                side="between",
+                value=retention.estimate,
+                low=retention.low,
+                high=retention.high,
+                method=retention.method,
+                status=retention.status,
+                message=retention.message,
+                reference={"chance": 0.0, "ceiling": 1.0},
+            ),
+        ),
+        replicated=_replicated(sample, retention),
+        problems={} if retention.estimate is not None else {"retention": retention.message},
+    )
+
+
+def _undefined(sample: Sample, spec: Spec, message: str) -> Measured:
+    nothing = estimate(
+        sample,
+        spec,
+        measure="retention",
+        side="between",
+        value=None,
+        low=None,
+        high=None,
+        method="none",
+        status="undefined",
+        message=message,
+    )
+    return Measured(estimates=(nothing,), problems={"retention": message})
+
+
+def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention) -> Rows:
+    return [
+        {
+            **sample.labels(),
+            "k": row.k,
+            "between": row.between,
+            "full": chance.observed,
+            "null": chance.mean,
+            "null_low": chance.low,
+            "null_high": chance.high,
+            "null_p": chance.p,
+            "ceiling_before": row.ceiling_before,
+            "ceiling_after": row.ceiling_after,
+            "ceiling": row.ceiling,
+            "retention": row.estimate,
+            "status": row.message if row.status != "ok" else "ok",
+            "low": row.low,
+            "high": row.high,
+        }
+        for chance, row in zip(null, retention.by_k, strict=True)
+    ]
+
+
+def _replicated(sample: Sample, retention: Retention) -> dict[str, Replicated]:
+    if retention.estimate is None:
+        return {}
+    return {
+        "retention": Replicated(
+            label=f"retention of {sample.pair.name} on {sample.task.name}",
+            estimate=retention.estimate,
+            replicates=retention.replicates,
+            se=retention.se,
+            df=retention.df,
+            units=retention.n,
+        )
+    }

@@ -1,0 +1,134 @@
+"""Effects of single components, and how unequally they are spread.
+
+A component's effect on an example is the sum of the scores of its outgoing edges: the attribution-patching estimate of
+what corrupting its output does to the metric.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.spec import Spec
+from stats.findings import Estimate
+from stats.replicates import Replicated
+from stats.resampling import bootstrap_interval
+from stats.specialization import Specialization, gini_replicates, specialization
+
+
+def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
+    """Effect of every head and MLP on every selected example, [n, components]."""
+    source, _ = sample.graph.edge_index
+    nodes = len(sample.graph.sources)
+    membership = np.zeros((len(source), nodes))
+    membership[np.arange(len(source)), source] = 1.0
+    return np.asarray(sample.scores(side).astype(np.float64) @ membership)[:, 1:]
+
+
+def measure_specialization(sample: Sample, spec: Spec) -> Measured:
+    """Rows of `components` and `indices`; `specialization` as the shift of the Gini index."""
+    if sample.n < 2:
+        return Measured(
+            problems={"specialization": f"{sample.n} example(s) that both models answer correctly"},
+        )
+    effects = {side: component_effects(sample, side) for side, _ in sample.sides}
+    components = [row for side, values in effects.items() for row in _component_rows(sample, spec, side, values)]
+    try:
+        indices = {side: specialization(values, seed=sample.seed) for side, values in effects.items()}
+        weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+        replicates = {side: gini_replicates(values, weights) for side, values in effects.items()}
+    except ValueError as error:
+        return Measured(rows={"components": components}, problems={"specialization": str(error)})
+    values = {side: index.value for side, index in indices.items()}
+    values["shift"] = values["after"] - values["before"]
+    replicates["shift"] = replicates["after"] - replicates["before"]
+    results = {side: _replicated(sample, side, values[side], replicates[side]) for side in ("before", "after", "shift")}
+    estimates = tuple(_estimate(sample, spec, side, result, indices.get(side)) for side, result in results.items())
+    return Measured(
+        rows={"components": components, "indices": [_index_row(sample, row) for row in estimates]},
+        estimates=estimates,
+        replicated={"specialization": results["shift"]},
+    )
+
+
+def _replicated(sample: Sample, side: str, value: float, replicates: npt.NDArray[np.float64]) -> Replicated:
+    enough = sample.n >= 5
+    return Replicated(
+        label=f"specialization ({side}) of {sample.pair.name} on {sample.task.name}",
+        estimate=value,
+        replicates=replicates if enough else None,
+        se=float(replicates.std(ddof=1)) if enough else None,
+        df=sample.n - 1,
+        units=sample.n,
+    )
+
+
+def _estimate(sample: Sample, spec: Spec, side: str, result: Replicated, index: Specialization | None) -> Estimate:
+    from stats.hypothesis_tests import difference_test
+
+    test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
+    reference: dict[str, float | None] = {}
+    if index is not None:
+        reference = {
+            "null": index.null.mean,
+            "null_low": index.null.low,
+            "null_high": index.null.high,
+            "excess": index.excess,
+            "crossfitted": index.crossfitted,
+        }
+    return estimate(
+        sample,
+        spec,
+        measure="specialization",
+        side=side,
+        value=result.estimate,
+        low=test.low,
+        high=test.high,
+        method="Gini index; t interval with the bootstrap standard error over prompts",
+        status=test.status,
+        message=test.message,
+        reference=reference,
+    )
+
+
+def _index_row(sample: Sample, row: Estimate) -> dict[str, object]:
+    return {
+        **sample.labels(),
+        "index": "gini",
+        "side": row.side,
+        "value": row.estimate,
+        "null": row.reference.get("null"),
+        "excess": row.reference.get("excess"),
+        "low": row.low,
+        "high": row.high,
+    }
+
+
+def _component_rows(sample: Sample, spec: Spec, side: str, effects: npt.NDArray[np.float64]) -> Rows:
+    rows: Rows = []
+    bootstrap = spec.statistics.bootstrap
+    model = sample.before.model if side == "before" else sample.after.model
+    for column, node in enumerate(sample.graph.sources[1:]):
+        interval = bootstrap_interval(
+            effects[:, column],
+            method=bootstrap.method,
+            confidence=spec.statistics.confidence,
+            replicates=min(bootstrap.replicates, 1000),
+            seed=sample.seed,
+        )
+        rows.append(
+            {
+                **sample.labels(),
+                "model": model,
+                "side": side,
+                "component": node.name,
+                "kind": node.kind,
+                "layer": node.layer,
+                "effect": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return rows

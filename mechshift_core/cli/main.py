@@ -1,0 +1,84 @@
+"""`mechshift`: the commands, the options that all of them share, and the exit codes.
+
+Nothing heavy is imported here or at the top of a command module: `mechshift --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mechshift_core import __version__
+from mechshift_core.cli import info_commands, pair_commands, run_commands, spec_commands
+from mechshift_core.cli.console import Console, hoist_flags
+from mechshift_core.errors import MechshiftError
+
+app = typer.Typer(
+    name="mechshift",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mechshift {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="--debug, --quiet and --json may stand anywhere on the line.")
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Compare the circuits of a language model before and after post-training, with statistics that hold."""
+    console = context.ensure_object(Console)
+    console.debug, console.quiet, console.json = debug, quiet, json
+
+
+for commands in (run_commands, spec_commands, info_commands, pair_commands):
+    commands.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done; 1 a gate failed; 2 the spec or the command line is wrong; 3 execution failed; 130 interrupted.
+    """
+    console = Console()
+    given = hoist_flags(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(given, prog_name="mechshift", obj=console)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 2
+    except MechshiftError as error:
+        return _fail(console, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(console, "interrupted", 130)
+    except Exception as error:
+        hint = "" if console.debug else " (run again with --debug for the traceback)"
+        return _fail(console, f"internal error: {type(error).__name__}: {error}{hint}", 3)
+    return 0
+
+
+def _fail(console: Console, message: str, code: int) -> int:
+    if console.debug:
+        console.complain(traceback.format_exc().rstrip())
+    console.complain(message)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

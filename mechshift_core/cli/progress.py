@@ -1,0 +1,52 @@
+"""Progress: a bar on a terminal, plain lines elsewhere, nothing with `--quiet` or `--json`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mechshift_core.cli.console import Console
+
+Progress = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress_on(console: Console) -> Iterator[Progress | None]:
+    """A callback (what is being done, steps done, steps in all) that shows progress on standard error."""
+    if console.quiet or console.json:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as callback:
+            yield callback
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    from rich.console import Console as Terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
+        shown = bar.add_task("starting", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            bar.update(shown, description=what, completed=done, total=total)
+
+        yield update
+
+
+def _lines() -> Progress:
+    """One line whenever something else begins, and every tenth of a long stretch."""
+    last: list[object] = [None, -1]
+
+    def update(what: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 0
+        if [what, tenth] != last:
+            last[:] = [what, tenth]
+            sys.stderr.write(f"[{done}/{total}] {what}\n")
+            sys.stderr.flush()
+
+    return update

@@ -1,0 +1,151 @@
+"""`mechshift run`, `plan`, `analyze`, `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mechshift_core.cli.console import Console
+from mechshift_core.cli.progress import progress_on
+from mechshift_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mechshift_core.execution.plan import Cell
+    from mechshift_core.pipeline import Run
+    from mechshift_core.spec import Spec
+    from stats.findings import Finding
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (run, plan, analyze, report):
+        app.command()(command)
+
+
+def run(
+    context: typer.Context,
+    spec: SpecFile,
+    out: Annotated[Path | None, typer.Option(help="Run directory; runs/NAME unless given.")] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help="Hypothesis that must hold; otherwise exit code 1. Repeatable.")
+    ] = None,
+) -> None:
+    """Plan, execute what is missing, analyse, write the report; running it again resumes."""
+    from mechshift_core.pipeline import run as run_study
+    from mechshift_core.spec import load_spec
+
+    console: Console = context.obj
+    loaded = load_spec(spec)
+    wanted = fail_on or []
+    _check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
+    with progress_on(console) as progress:
+        finished = run_study(loaded, out=out, progress=progress)
+    _summarise(console, finished, wanted)
+
+
+def plan(context: typer.Context, spec: SpecFile) -> None:
+    """Show the cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    from mechshift_core.execution.plan import make_plan
+    from mechshift_core.execution.store import RunFolder as Store
+    from mechshift_core.pipeline import RUNS
+    from mechshift_core.spec import load_spec
+
+    console: Console = context.obj
+    loaded = load_spec(spec)
+    planned = make_plan(loaded)
+    store = Store(RUNS / loaded.name)
+    cells = [(cell, store.has_cell(cell.key)) for cell in planned.cells]
+    if console.json:
+        rows = [
+            {"model": c.model, "task": c.task, "start": c.start, "stop": c.stop, "key": c.key, "cached": cached}
+            for c, cached in cells
+        ]
+        console.result_json({"cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]})
+        return
+    for cell, cached in cells:
+        state = "cached " if cached else "to do  "
+        console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}, {cell.stop - cell.start} examples")
+    missing = [cell for cell, cached in cells if not cached]
+    console.result(f"{len(cells)} cells, {len(missing)} to do: {_cost(loaded, missing)}")
+    for hypothesis in loaded.hypotheses:
+        console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
+
+
+def _cost(spec: Spec, missing: list[Cell]) -> str:
+    attribution = spec.edge_attribution
+    if attribution is None:
+        return "nothing to compute"
+    steps = {"eap": 1, "clean-corrupted": 2}.get(attribution.method, attribution.steps)
+    examples = sum(cell.stop - cell.start for cell in missing)
+    return f"{examples * (2 + steps)} forward and {examples * steps} backward passes of one prompt"
+
+
+def analyze(context: typer.Context, run: RunFolder) -> None:
+    """Compute statistics and report again from the stored cells; no model is needed."""
+    from mechshift_core.pipeline import analyze as analyze_run
+
+    console: Console = context.obj
+    with progress_on(console) as progress:
+        finished = analyze_run(run, progress=progress)
+    _summarise(console, finished, [])
+
+
+def report(context: typer.Context, run: RunFolder) -> None:
+    """Write the report again from the stored tables and findings; no model is needed."""
+    from mechshift_core.pipeline import report as write_report
+
+    console: Console = context.obj
+    path = write_report(run)
+    if console.json:
+        console.result_json({"report": str(path)})
+    console.say(f"wrote {path}")
+
+
+def _check_ids(wanted: list[str], known: list[str]) -> None:
+    from mechshift_core.spec.problems import listing, suggestion
+
+    for name in wanted:
+        if name not in known:
+            hint = suggestion(name, known)
+            raise UsageError(f"--fail-on: unknown hypothesis {name!r}{hint}; expected {listing(known) or 'none'}")
+
+
+def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
+    """Print the verdicts; exit with 3 if the run is partial, with 1 if a wanted hypothesis does not hold."""
+    findings = finished.findings.hypotheses
+    broken = [finding.id for finding in findings if finding.id in wanted and finding.verdict != "supported"]
+    if console.json:
+        console.result_json(
+            {
+                "run": str(finished.path),
+                "computed": finished.computed,
+                "cached": finished.cached,
+                "failures": list(finished.failures),
+                "verdicts": {finding.id: finding.verdict for finding in findings},
+            }
+        )
+    elif not console.quiet:
+        console.say(f"cells: {finished.computed} computed, {finished.cached} cached, {len(finished.failures)} failed")
+        for finding in findings:
+            console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")
+        console.say(f"report: {finished.path / 'report.html'}")
+    for line in finished.failures:
+        console.complain(f"failed: {line}")
+    if finished.failures:
+        raise typer.Exit(3)
+    if broken:
+        console.complain(f"not supported: {', '.join(broken)}")
+        raise typer.Exit(1)
+
+
+def _numbers(finding: Finding) -> str:
+    if finding.estimate is None:
+        return finding.message
+    interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
+    p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
+    return f"{finding.estimate:.3f}{interval}{p}"

@@ -1,0 +1,114 @@
+"""`mechshift validate`, `mechshift schema`, `mechshift init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mechshift_core.cli.console import Console
+from mechshift_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mechshift_core.spec import Spec
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (validate, schema, init):
+        app.command()(command)
+
+
+def check_spec_file(path: Path) -> Spec:
+    """Every check of a spec that needs no GPU; the one place where `validate` is extended.
+
+    Raises:
+        SpecError: with everything that is wrong.
+    """
+    from mechshift_core.spec import load_spec
+
+    return load_spec(path)
+
+
+def validate(
+    context: typer.Context,
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC", help="Spec files.", show_default=False)],
+) -> None:
+    """Check specs without running anything: every problem, with its line."""
+    from mechshift_core.spec import SpecError
+
+    console: Console = context.obj
+    results: list[dict[str, Any]] = []
+    for path in specs:
+        try:
+            check_spec_file(path)
+        except SpecError as error:
+            results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})
+            if not console.json:
+                console.complain(str(error))
+        else:
+            results.append({"spec": str(path), "ok": True, "problems": []})
+            console.say(f"ok: {path}")
+    if console.json:
+        console.result_json({"specs": results})
+    if not all(result["ok"] for result in results):
+        raise typer.Exit(2)
+
+
+def _as_json(problem: Any) -> dict[str, Any]:
+    return {key: getattr(problem, key) for key in ("file", "line", "column", "message")}
+
+
+def schema(context: typer.Context) -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    from mechshift_core.spec import json_schema
+
+    console: Console = context.obj
+    console.result_json(json_schema())
+
+
+def init(
+    context: typer.Context,
+    template: Annotated[str, typer.Option(help="Which template; --list shows them.")] = "quickstart",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; TEMPLATE.yaml in the working directory unless given.")
+    ] = None,
+    list_templates: Annotated[bool, typer.Option("--list", help="List the templates and exit.")] = False,
+) -> None:
+    """Write a commented spec to start from."""
+    from mechshift_core.spec.problems import listing, suggestion
+    from mechshift_core.spec.starters import starter, starters
+
+    console: Console = context.obj
+    known = starters()
+    if list_templates:
+        if console.json:
+            console.result_json(known)
+        else:
+            console.result("\n".join(f"{name:<12} {summary}" for name, summary in known.items()))
+        return
+    if template not in known:
+        raise UsageError(f"unknown template {template!r}{suggestion(template, known)}; expected {listing(known)}")
+    chosen = starter(template)
+    target = out if out is not None else Path(f"{template}.yaml")
+    texts = {target: chosen.spec} | {target.parent / name: text for name, text in chosen.companions.items()}
+    _write_new(texts)
+    if console.json:
+        console.result_json({"written": [str(path) for path in texts]})
+    for path in texts:
+        console.say(f"wrote {path}")
+    console.say(f"next: mechshift validate {target}")
+
+
+def _write_new(texts: dict[Path, str]) -> None:
+    """Write files that must not be there yet; none is written if one of them is."""
+    existing = [str(path) for path in texts if path.exists() or path.is_symlink()]
+    if existing:
+        raise UsageError(f"{', '.join(existing)}: exists already and is not overwritten; choose another --out")
+    for path, text in texts.items():
+        try:
+            with path.open("x", encoding="utf-8") as handle:
+                handle.write(text)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Plan, cells, store and runner."""

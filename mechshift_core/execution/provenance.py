@@ -1,0 +1,76 @@
+"""Where the numbers of a run come from: inputs by hash, versions, machine, seeds, state of the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mechshift_core import __version__
+from mechshift_core.execution.plan import Plan
+
+PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
+
+
+def provenance(plan: Plan) -> dict[str, object]:
+    """The record that goes into `provenance.json`; it holds no clock, so the same run gives the same bytes."""
+    spec = plan.spec
+    return {
+        "mechshift": __version__,
+        "spec": {"name": spec.name, "sha256": hashlib.sha256(spec.text.encode()).hexdigest(), "seed": spec.seed},
+        "models": {
+            name: {
+                "source": facts.declared.source,
+                "paradigm": facts.declared.paradigm,
+                "weights_sha256": facts.weights,
+                "tokenizer_sha256": facts.tokenizer,
+            }
+            for name, facts in plan.models.items()
+        },
+        "data": {
+            name: {"examples": len(dataset.examples), "sha256": dataset.digest(), "dropped": dict(dataset.dropped)}
+            for name, dataset in plan.datasets.items()
+        },
+        "cells": len(plan.cells),
+        "packages": package_versions(),
+        "machine": machine(),
+        "execution": {**spec.execution.model_dump(mode="json"), "weights_dtype": "float32", "attention": "sdpa"},
+        "git": git_state(spec.folder),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """The machine, and the accelerator if torch is loaded and sees one."""
+    facts = {"system": platform.system(), "processor": platform.machine()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def git_state(folder: Path) -> dict[str, object] | None:
+    """Commit of the repository that holds the spec, and whether it has uncommitted changes; None outside of one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed}
+    except (OSError, subprocess.SubprocessError):
+        return None

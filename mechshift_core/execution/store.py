@@ -1,0 +1,130 @@
+"""The run directory: cells that are there whole or not at all, a lock, and a log of events.
+
+A cell is a folder `cells/<hash>/` with `cell.json` (what it is, and the hash of its tensors) and `tensors.safetensors`.
+It is written under a temporary name, synced and renamed, and its content is checked when it is read: what a kill, a
+full disk or a damaged file leaves behind is recomputed, never believed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CELL, TENSORS = "cell.json", "tensors.safetensors"
+
+
+class RunFolder:
+    """A run directory.
+
+    Args:
+        path: The directory; it is made by :meth:`claim`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = path / "cells"
+        self.data = path / "data"
+        self.tables = path / "tables"
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Make the directory if need be and hold it alone; leftovers of a killed run are removed.
+
+        Raises:
+            UsageError: if the folder can't be written to, or holds something that is no run.
+            ExecutionError: if another process holds it.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file; a run needs a folder (choose one with --out)")
+        strangers = self.path.is_dir() and not (self.path / ".lock").exists() and any(self.path.iterdir())
+        if strangers:
+            raise UsageError(f"{self.path} is not empty and holds no run; choose another folder with --out")
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            self.data.mkdir(exist_ok=True)
+            lock = (self.path / ".lock").open("a+")
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to {self.path}: {error.strerror}; choose another folder with --out"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ExecutionError(
+                    f"another process is running in {self.path}; wait for it, or choose another folder with --out"
+                ) from error
+            for leftover in self.path.rglob(".*.tmp"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield
+
+    def log(self, event: str, **facts: object) -> None:
+        """Append one event to `events.jsonl`."""
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+
+    def has_cell(self, key: str) -> bool:
+        """Whether a cell is there with exactly the content that was written."""
+        folder = self.cells / key
+        try:
+            recorded = json.loads((folder / CELL).read_text(encoding="utf-8"))["tensors_sha256"]
+            return bool(recorded == _digest(folder / TENSORS))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Store a cell; a damaged one of the same key is replaced."""
+        from safetensors.torch import save_file
+
+        temporary = self.cells / f".{key}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / TENSORS)
+            recorded = {**description, "tensors_sha256": _digest(temporary / TENSORS)}
+            (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            for name in (TENSORS, CELL):
+                _sync(temporary / name)
+            shutil.rmtree(self.cells / key, ignore_errors=True)
+            temporary.rename(self.cells / key)
+            _sync(self.cells)
+        except OSError as error:
+            raise ExecutionError(f"cannot write a cell to {self.cells}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def cell_file(self, key: str) -> Path:
+        """The safetensors file of a cell."""
+        return self.cells / key / TENSORS
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a JSON file of the run whole or not at all."""
+        write_text(self.path / name, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

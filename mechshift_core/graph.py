@@ -1,0 +1,126 @@
+"""The computation graph: which nodes write to and read from the residual stream, and what they are called.
+
+Sources are `input`, heads `a{l}.h{h}` and MLPs `m{l}`; receivers are the query, key and value inputs of heads
+(`a{l}.h{h}<q>`; one `a{l}.kv{j}<k>` and `<v>` per key/value head where those are shared), MLPs and `logits`.
+An edge `u->v` exists where u writes before v reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Role = Literal["q", "k", "v"]
+ROLES: tuple[Role, ...] = ("q", "k", "v")
+INPUT_LAYER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a model that its graph depends on, and `head_size` and `hidden_size`."""
+
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    hidden_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A node that writes to the residual stream; `layer` is -1 for the input."""
+
+    name: str
+    kind: str
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A node that reads from it; `sources` is the number of sources (in order) that wrote before."""
+
+    name: str
+    kind: str
+    layer: int
+    sources: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All nodes of a model in the order in which they compute, and the edges between them.
+
+    Edges are ordered by receiver, then by source; `edges` of a score matrix [sources, receivers] are the entries where
+    `mask` is true, in that order.
+    """
+
+    sources: tuple[Source, ...]
+    receivers: tuple[Receiver, ...]
+
+    @classmethod
+    def of(cls, shape: Shape) -> Graph:
+        """The graph of a sequential pre-norm decoder: heads feed the MLP of their own layer."""
+        sources = [Source("input", "input", INPUT_LAYER)]
+        receivers: list[Receiver] = []
+        for layer in range(shape.layers):
+            for role in ROLES:
+                receivers += [
+                    Receiver(name, role, layer, len(sources)) for name in attention_receivers(shape, layer, role)
+                ]
+            sources += [Source(f"a{layer}.h{head}", "head", layer) for head in range(shape.heads)]
+            receivers.append(Receiver(f"m{layer}", "mlp", layer, len(sources)))
+            sources.append(Source(f"m{layer}", "mlp", layer))
+        receivers.append(Receiver("logits", "logits", shape.layers, len(sources)))
+        return cls(tuple(sources), tuple(receivers))
+
+    @cached_property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """[sources, receivers]: whether the edge exists."""
+        written = np.array([receiver.sources for receiver in self.receivers])
+        mask: npt.NDArray[np.bool_] = np.arange(len(self.sources))[:, None] < written
+        return mask
+
+    @cached_property
+    def edge_index(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(source index, receiver index) of every edge, each [edges]."""
+        receiver, source = np.nonzero(self.mask.T)
+        return source, receiver
+
+    @cached_property
+    def edges(self) -> tuple[str, ...]:
+        """Names of all edges, e.g. `a0.h1->m1`, `m0->a1.h2<q>`."""
+        source, receiver = self.edge_index
+        return tuple(f"{self.sources[u].name}->{self.receivers[v].name}" for u, v in zip(source, receiver, strict=True))
+
+    @cached_property
+    def edge_numbers(self) -> dict[str, int]:
+        """Name of an edge -> its place in `edges`."""
+        return {name: number for number, name in enumerate(self.edges)}
+
+    def membership(self, circuit: list[str]) -> npt.NDArray[np.bool_]:
+        """[sources, receivers]: whether an edge is in a circuit.
+
+        Raises:
+            ValueError: for a name that is no edge of this graph.
+        """
+        unknown = [name for name in circuit if name not in self.edge_numbers]
+        if unknown:
+            raise ValueError(
+                f"{len(unknown)} of {len(circuit)} names are no edges of this model, the first {unknown[0]!r}; "
+                f"names look like {self.edges[0]!r} and {self.edges[-1]!r}"
+            )
+        member = np.zeros(self.mask.shape, dtype=bool)
+        source, receiver = self.edge_index
+        numbers = [self.edge_numbers[name] for name in circuit]
+        member[source[numbers], receiver[numbers]] = True
+        return member
+
+
+def attention_receivers(shape: Shape, layer: int, role: Role) -> list[str]:
+    """Names of one role's receivers in a layer: one a head, or one a key/value head where those are shared."""
+    if role == "q" or shape.key_value_heads == shape.heads:
+        return [f"a{layer}.h{head}<{role}>" for head in range(shape.heads)]
+    return [f"a{layer}.kv{head}<{role}>" for head in range(shape.key_value_heads)]

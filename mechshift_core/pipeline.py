@@ -1,0 +1,171 @@
+"""The way of a study, in one place: spec -> plan -> cells -> tables -> findings -> report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechshift_core.errors import UsageError
+from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
+from mechshift_core.execution.runner import Execution, Progress, execute
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.files import write_text
+from mechshift_core.spec import Spec, load_spec
+
+if TYPE_CHECKING:
+    from stats.findings import Findings
+
+RUNS = Path("runs")
+FINDINGS, REPORT, PLAN, SPEC, PROVENANCE = (
+    "findings.json",
+    "report.html",
+    "plan.json",
+    "spec.yaml",
+    "provenance.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished (or partial) run.
+
+    Attributes:
+        path: The run directory.
+        findings: What it concludes.
+        computed: Cells computed by this call; `cached` were there already.
+        failures: What failed, one line each; the run is partial if there are any.
+        analysed: Whether this call computed the statistics (False: nothing had changed).
+    """
+
+    path: Path
+    findings: Findings
+    computed: int
+    cached: int
+    failures: tuple[str, ...]
+    analysed: bool
+
+
+def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progress: Progress | None = None) -> Run:
+    """Do what a spec says: compute what is missing, analyse it, write the report. Running it again resumes.
+
+    Args:
+        spec: A spec, or the path of one.
+        out: Run directory; `runs/<name>` unless given.
+        progress: Called with (what is being done, cells done, cells in all).
+
+    Raises:
+        SpecError: if the spec is wrong.
+        UsageError: if the run directory can't be used.
+        ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
+    """
+    loaded = spec if isinstance(spec, Spec) else load_spec(spec)
+    folder = RunFolder(RUNS / loaded.name if out is None else out)
+    with folder.claim():
+        _check_name(folder, loaded)
+        folder.log("run", spec=loaded.name)
+        plan = make_plan(loaded, cache=folder.data)
+        write_text(folder.path / SPEC, loaded.text)
+        write_text(folder.path / PLAN, save_plan(plan, folder.path, folder.data))
+        execution = execute(plan, folder, progress=progress)
+        return _conclude(plan, folder, execution, progress, force=False)
+
+
+def analyze(path: Path, *, progress: Progress | None = None) -> Run:
+    """Statistics and report again, from the stored cells and the stored spec; no model is loaded."""
+    folder = RunFolder(path)
+    plan = stored_plan(path)
+    with folder.claim():
+        folder.log("analyze")
+        failures = {cell: "not computed" for cell in plan.cells if not folder.has_cell(cell.key)}
+        execution = Execution(0, len(plan.cells) - len(failures), failures)
+        return _conclude(plan, folder, execution, progress, force=True)
+
+
+def report(path: Path) -> Path:
+    """Write the report again, from the stored tables and findings."""
+    from mechshift_core.reporting import write_report
+
+    folder = RunFolder(path)
+    plan = stored_plan(path)
+    with folder.claim():
+        write_report(plan, folder)
+    return path / REPORT
+
+
+def stored_plan(path: Path) -> Plan:
+    """The plan of a run directory.
+
+    Raises:
+        UsageError: if the folder holds no run.
+    """
+    if not (path / PLAN).is_file() or not (path / SPEC).is_file():
+        raise UsageError(f"{path} holds no run (no {PLAN}); give a run directory, such as {RUNS}/NAME")
+    spec = load_spec(path / SPEC, check_files=False)
+    return load_plan(spec, path, (path / PLAN).read_text(encoding="utf-8"))
+
+
+def _check_name(folder: RunFolder, spec: Spec) -> None:
+    stored = folder.path / PROVENANCE
+    if stored.is_file():
+        try:
+            name = json.loads(stored.read_text(encoding="utf-8"))["spec"]["name"]
+        except (ValueError, KeyError, TypeError, OSError):
+            return
+        if name != spec.name:
+            raise UsageError(f"{folder.path} holds the run of {name!r}, not of {spec.name!r}; choose another --out")
+
+
+def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Progress | None, *, force: bool) -> Run:
+    """Tables, findings, provenance and report, unless they are there and nothing they depend on has changed."""
+    from stats.findings import Findings
+
+    failures = {cell.key: reason for cell, reason in execution.failures.items()}
+    lines = tuple(
+        f"{cell.intervention} of {cell.model} on {cell.task}, examples {cell.start}-{cell.stop}: {reason}"
+        for cell, reason in execution.failures.items()
+    )
+    key = _analysis_key(plan, failures)
+    state = folder.path / "analysis.json"
+    outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
+    unchanged = state.is_file() and state.read_text(encoding="utf-8") == key and all(p.is_file() for p in outputs)
+    if force or not unchanged:
+        from mechshift_core.analysis import analyse
+        from mechshift_core.execution.provenance import provenance
+        from mechshift_core.reporting import write_report
+        from mechshift_core.tables import write_tables
+
+        if progress is not None:
+            progress("statistics", len(plan.cells) - len(failures), len(plan.cells))
+        state.unlink(missing_ok=True)
+        analysis = analyse(plan, folder, failures)
+        write_tables(dict(analysis.tables), folder.tables)
+        write_text(folder.path / FINDINGS, analysis.findings.to_json())
+        folder.write_json(PROVENANCE, {**provenance(plan), "failures": list(lines)})
+        if progress is not None:
+            progress("report", len(plan.cells) - len(failures), len(plan.cells))
+        write_report(plan, folder)
+        write_text(state, key)
+        folder.log("analysed", failures=len(failures))
+    findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
+    return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged)
+
+
+def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
+    """Hash of all that findings and report depend on: spec, cells, what failed, and the code that makes them."""
+    root = Path(__file__).parent.parent
+    code = [
+        path.read_bytes()
+        for package in ("stats", "reports", "mechshift_core")
+        for path in sorted((root / package).rglob("*"))
+        if path.suffix in (".py", ".j2", ".css")
+    ]
+    content = [plan.spec.text, [cell.key for cell in plan.cells], dict(failures)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for text in code:
+        digest.update(text)
+    return digest.hexdigest()

@@ -1,0 +1,85 @@
+"""From a run directory to the report's data: what the page needs to know, read from what is stored."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from mechshift_core import __version__
+from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.provenance import package_versions
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.files import write_text
+from mechshift_core.tables import read_tables
+from reports import MethodsFacts, ReportData, TaskCount, render
+from stats.findings import Findings
+
+
+def write_report(plan: Plan, folder: RunFolder) -> None:
+    """Draw `report.html` from the tables, findings and provenance of a run."""
+    tables = read_tables(folder.tables)
+    findings = Findings.from_json((folder.path / "findings.json").read_text(encoding="utf-8"))
+    stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
+    failures = stored.pop("failures", [])
+    data = ReportData(
+        title=plan.spec.title or plan.spec.name,
+        name=plan.spec.name,
+        version=__version__,
+        findings=findings,
+        tables={name: table for name, table in tables.items() if name != "edge_scores"},
+        provenance=stored,
+        spec_text=plan.spec.text,
+        methods=_methods(plan),
+        task_counts=_counts(plan, tables.get("examples")),
+        failures=failures,
+    )
+    write_text(folder.path / "report.html", render(data))
+
+
+def _methods(plan: Plan) -> MethodsFacts:
+    spec = plan.spec
+    attribution, overlap = spec.edge_attribution, spec.measures.overlap
+    path = attribution is not None and attribution.method == "eap-ig"
+    return MethodsFacts(
+        attribution=attribution.method if attribution else "none",
+        steps=attribution.steps if attribution and path else None,
+        quadrature=attribution.quadrature if attribution and path else None,
+        top_k=overlap.top_k if overlap else (),
+        splits=overlap.splits if overlap else None,
+        permutations=overlap.permutations if overlap else None,
+        replicates=spec.statistics.bootstrap.replicates,
+        bootstrap=spec.statistics.bootstrap.method,
+        confidence=spec.statistics.confidence,
+        correction=spec.statistics.correction,
+        select=spec.select.correct,
+        index=spec.measures.specialization.index if spec.measures.specialization else "none",
+        packages=package_versions(),
+    )
+
+
+def _counts(plan: Plan, examples: pl.DataFrame | None) -> list[TaskCount]:
+    counts = []
+    for pair in plan.spec.pairs:
+        for task in plan.spec.tasks:
+            dataset = plan.datasets[task.name]
+            accuracy: dict[str, float | None] = {"before": None, "after": None}
+            kept = 0
+            if examples is not None:
+                rows = examples.filter((pl.col("pair") == pair.name) & (pl.col("task") == task.name))
+                for side in accuracy:
+                    correct = rows.filter(pl.col("side") == side)["correct"].to_list()
+                    accuracy[side] = sum(correct) / len(correct) if correct else None
+                kept = sum(rows.filter(pl.col("side") == "before")["selected"].to_list())
+            counts.append(
+                TaskCount(
+                    task=task.name,
+                    pair=pair.name,
+                    asked=dataset.asked,
+                    aligned=len(dataset.examples),
+                    kept=kept,
+                    accuracy_before=accuracy["before"],
+                    accuracy_after=accuracy["after"],
+                )
+            )
+    return counts

@@ -1,0 +1,31 @@
+"""What all sections of a spec share: strictness, and the types of names, paths and numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Percent = Annotated[float, Field(gt=0, le=100)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Role = Literal["treatment", "control"]
+Regime = Literal["local", "global"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Section(BaseModel):
+    """A mapping of the spec: immutable, no unknown keys, documented field by field."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )

@@ -1,0 +1,223 @@
+"""What a schema cannot say: names that must be known, files that must be there, options that must agree.
+
+Each check is a generator over a draft; `check` runs them all. Hypotheses have their own module, `estimable`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path as FilePath
+
+from mechshift_core.spec.draft import LISTS, Draft
+from mechshift_core.spec.estimable import check_hypotheses
+from mechshift_core.spec.implemented import PLANNED_TASKS, refusal
+from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer, EdgeAttribution
+from mechshift_core.spec.problems import suggestion
+from mechshift_core.spec.schema import ModelSpec, TaskSpec
+from mechshift_core.spec.translate import Complaint
+from mechshift_core.spec.tree import Path
+
+
+def check(draft: Draft) -> list[Complaint]:
+    """Everything that is wrong with a draft beyond its schema."""
+    return [complaint for one in CHECKS for complaint in one(draft)]
+
+
+def _check_names(draft: Draft) -> Iterator[Complaint]:
+    """Names are unique within their section."""
+    for section in LISTS:
+        key = "id" if section == "hypotheses" else "name"
+        seen: set[str] = set()
+        for position, entry in enumerate(getattr(draft.spec, section)):
+            name = getattr(entry, key)
+            if name in seen:
+                yield Complaint(draft.path(section, position, key), f"duplicate {key} {name!r} in {section}")
+            seen.add(name)
+
+
+def _check_models(draft: Draft) -> Iterator[Complaint]:
+    """Models can be found, and diffusion options belong to diffusion models."""
+    for name, model in draft.spec.models.items():
+        path: Path = ("models", name)
+        yield from _refused("model source", model.origin, (*path, "source"))
+        yield from _refused("dtype", model.dtype, (*path, "dtype"))
+        if model.origin != "hf" and model.revision is not None:
+            yield Complaint((*path, "revision"), "only a model from the Hub (hf:) has a revision", on_key=True)
+        if model.paradigm == "autoregressive":
+            for key in ("mask_token", "shifted"):
+                if key in model.model_fields_set and getattr(model, key) is not None:
+                    yield Complaint((*path, key), f"an autoregressive model has no {key!r}", on_key=True)
+        if draft.check_files:
+            yield from _source(draft, model, path)
+
+
+def _source(draft: Draft, model: ModelSpec, path: Path) -> Iterator[Complaint]:
+    if model.origin == "bundled":
+        from mechshift_core import zoo
+
+        known = sorted(zoo.bundled_models())
+        if model.location not in known:
+            hint = suggestion(model.location, known) or f" (bundled: {', '.join(known) or 'none'})"
+            yield Complaint((*path, "source"), f"unknown bundled model {model.location!r}{hint}")
+    elif model.origin == "local":
+        yield from _model_folder(draft.folder, model.location, (*path, "source"), file="config.json")
+    if model.tokenizer is not None:
+        yield from _model_folder(draft.folder, model.tokenizer, (*path, "tokenizer"))
+
+
+def _model_folder(base: FilePath, location: str, path: Path, *, file: str | None = None) -> Iterator[Complaint]:
+    try:
+        folder = base / FilePath(location).expanduser()
+        if not folder.is_dir():
+            yield Complaint(path, f"no such folder: {folder}")
+        elif file is not None and not (folder / file).is_file():
+            yield Complaint(path, f"no {file} in {folder}")
+    except (OSError, ValueError, RuntimeError) as error:
+        yield Complaint(path, f"not a usable path: {error}")
+
+
+def _check_pairs(draft: Draft) -> Iterator[Complaint]:
+    """Pairs refer to models of the spec."""
+    known = draft.declared["models"]
+    for position, pair in enumerate(draft.spec.pairs):
+        for key in ("before", "after"):
+            name = getattr(pair, key)
+            if name not in known and (known or "models" not in draft.broken):
+                hint = suggestion(name, known) or f" (models: {', '.join(known) or 'none'})"
+                yield Complaint(draft.path("pairs", position, key), f"unknown model {name!r}{hint}")
+
+
+def _check_tasks(draft: Draft) -> Iterator[Complaint]:
+    """Generated tasks are known, with the regime that they have; data sets can be read."""
+    from mechshift_core.tasks import TASKS
+
+    for position, task in enumerate(draft.spec.tasks):
+        path = draft.path("tasks", position)
+        if task.dataset is not None:
+            if draft.check_files:
+                yield from _dataset(draft.folder, task.dataset, (*path, "dataset"))
+        elif task.name in TASKS:
+            yield from _regime(task, TASKS[task.name].regime, path)
+        elif task.name in PLANNED_TASKS:
+            reason = refusal("task", task.name, implemented=tuple(TASKS))
+            yield Complaint((*path, "name"), reason or "")
+        else:
+            hint = suggestion(task.name, TASKS) or f" (known: {', '.join(TASKS)}; or give a dataset)"
+            yield Complaint((*path, "name"), f"unknown task {task.name!r}{hint}")
+
+
+def _regime(task: TaskSpec, registered: str, path: Path) -> Iterator[Complaint]:
+    if task.regime != registered:
+        yield Complaint((*path, "regime"), f"the task {task.name!r} is {registered}, not {task.regime}")
+
+
+def _dataset(base: FilePath, location: str, path: Path) -> Iterator[Complaint]:
+    try:
+        file = base / FilePath(location).expanduser()
+        if file.is_dir() or (file.exists() and not file.is_file()):
+            yield Complaint(path, f"expected a file, got a folder or device: {file}")
+            return
+        with file.open("rb"):
+            pass
+    except FileNotFoundError:
+        yield Complaint(path, f"no such file: {file}")
+    except (OSError, ValueError, RuntimeError) as error:
+        yield Complaint(path, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _check_interventions(draft: Draft) -> Iterator[Complaint]:
+    """Kinds are implemented, references lead to an edge attribution, options agree with the method."""
+    attributions = 0
+    for position, intervention in enumerate(draft.spec.interventions):
+        path = draft.path("interventions", position)
+        yield from _refused("intervention kind", intervention.kind, (*path, "kind"))
+        if isinstance(intervention, EdgeAttribution):
+            attributions += 1
+            if attributions > 1:
+                yield Complaint((*path, "kind"), "only one edge_attribution a spec is implemented in this version")
+            yield from _attribution(intervention, path)
+        if isinstance(intervention, CircuitPatching | CircuitTransfer):
+            yield from _of(draft, intervention.of, (*path, "of"))
+
+
+def _attribution(intervention: EdgeAttribution, path: Path) -> Iterator[Complaint]:
+    yield from _refused("edge attribution method", intervention.method, (*path, "method"))
+    yield from _refused("quadrature", intervention.quadrature, (*path, "quadrature"))
+    if intervention.method != "eap-ig":
+        for key in ("steps", "quadrature"):
+            if key in intervention.model_fields_set:
+                message = f"the method {intervention.method!r} has no {key!r} (only eap-ig has)"
+                yield Complaint((*path, key), message, on_key=True)
+
+
+def _of(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
+    attributions = [i.name for i in draft.spec.interventions if isinstance(i, EdgeAttribution)]
+    declared = draft.declared["interventions"]
+    if name not in declared:
+        yield Complaint(path, f"unknown intervention {name!r}{suggestion(name, attributions or declared)}")
+    elif name not in attributions and "interventions" not in draft.broken:
+        yield Complaint(path, f"{name!r} is no edge_attribution")
+
+
+def _check_measures(draft: Draft) -> Iterator[Complaint]:
+    """Measures are implemented and not left empty (which could mean on or off); top-K sizes ascend."""
+    measures = draft.spec.measures
+    for name in type(measures).model_fields:
+        if getattr(measures, name) is not None:
+            yield from _refused("measure", name, ("measures", name), on_key=True)
+        elif name in measures.model_fields_set:
+            yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
+    if measures.specialization is not None:
+        index = measures.specialization.index
+        yield from _refused("specialization index", index, ("measures", "specialization", "index"))
+    sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
+    for position, (smaller, larger) in enumerate(itertools.pairwise(sizes), start=1):
+        if larger <= smaller:
+            what = f"duplicate size {larger}" if larger in sizes[:position] else f"{larger} after {smaller}"
+            yield Complaint(("measures", "overlap", "top_k", position), f"sizes must ascend: {what}")
+
+
+def _check_settings(draft: Draft) -> Iterator[Complaint]:
+    """Settings have values that this version implements."""
+    spec = draft.spec
+    statistics, units = spec.statistics, spec.statistics.units
+    settings: list[tuple[str, object, Path]] = [
+        ("selection", spec.select.correct, ("select", "correct")),
+        ("reveal order", spec.denoising.reveal, ("denoising", "reveal")),
+        ("denoising steps", spec.denoising.steps, ("denoising", "steps")),
+        ("prompt unit", units.prompt, ("statistics", "units", "prompt")),
+        ("template unit", units.template, ("statistics", "units", "template")),
+        ("seed unit", units.seed, ("statistics", "units", "seed")),
+        ("bootstrap method", statistics.bootstrap.method, ("statistics", "bootstrap", "method")),
+        ("correction", statistics.correction, ("statistics", "correction")),
+        ("device", spec.execution.device, ("execution", "device")),
+        ("dtype", spec.execution.dtype, ("execution", "dtype")),
+        ("number of workers", spec.execution.workers, ("execution", "workers")),
+        ("engine", spec.execution.engine, ("execution", "engine")),
+        ("interactive report", spec.report.interactive, ("report", "interactive")),
+    ]
+    for subject, value, path in settings:
+        yield from _refused(subject, value, path)
+    if statistics.mixed_model is not None:
+        message = "statistics.mixed_model is not implemented in this version"
+        yield Complaint(("statistics", "mixed_model"), message, on_key=True)
+
+
+def _refused(subject: str, value: object, path: Path, *, on_key: bool = False) -> Iterator[Complaint]:
+    reason = refusal(subject, value)
+    if reason is not None:
+        yield Complaint(path, reason, on_key=on_key)
+
+
+CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
+    _check_names,
+    _check_models,
+    _check_pairs,
+    _check_tasks,
+    _check_interventions,
+    _check_measures,
+    check_hypotheses,
+    _check_settings,
+)
+"""Every check of a spec."""

@@ -1,0 +1,137 @@
+"""Whether a spec's hypotheses can be estimated from what it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mechshift_core.spec.draft import Draft
+from mechshift_core.spec.hypotheses import Filter, Hypothesis
+from mechshift_core.spec.implemented import refusal
+from mechshift_core.spec.problems import suggestion
+from mechshift_core.spec.translate import Complaint
+from mechshift_core.spec.tree import Path
+
+MEASURE_NEEDS = {
+    "overlap": "overlap",
+    "retention": "overlap",
+    "depth_slope": "depth",
+    "early_share": "depth",
+    "specialization": "specialization",
+    "integration": "integration",
+    "alignment": "alignment",
+}
+"""Measure of a hypothesis -> the entry of `measures` that computes it."""
+
+
+def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
+    """Measures are computed, groups are not empty, tests have the options that they need and no others."""
+    for position, hypothesis in enumerate(draft.spec.hypotheses):
+        path = draft.path("hypotheses", position)
+        yield from _measure(draft, hypothesis, path)
+        yield from _test(hypothesis, (*path, "test"))
+        yield from _consistent(hypothesis, path)
+        yield from _groups(draft, hypothesis, path)
+
+
+def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    place = (*path, "measure")
+    reason = refusal("hypothesis measure", hypothesis.measure)
+    if reason is not None:
+        yield Complaint(place, reason)
+        return
+    if draft.spec.edge_attribution is None and "interventions" not in draft.broken:
+        yield Complaint(place, f"measure {hypothesis.measure!r} needs an intervention of kind edge_attribution")
+    needed = MEASURE_NEEDS[hypothesis.measure]
+    if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
+        yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")
+
+
+def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    test = hypothesis.test
+    reason = refusal("test kind", test.kind)
+    if reason is not None:
+        yield Complaint((*path, "kind"), reason)
+        return
+    needs_margin = test.kind == "equivalence"
+    if needs_margin and test.margin is None:
+        message = "an equivalence test needs a margin: the largest difference that counts as none"
+        yield Complaint((*path, "margin"), message)
+    if needs_margin and test.margin is not None and test.margin <= 0:
+        yield Complaint((*path, "margin"), f"expected a margin greater than 0, got {test.margin:g}")
+    unused = ("alternative", "bound") if needs_margin else ("margin", "bound", "to")
+    remedy = {"to": "; subtract groups with `contrast`", "margin": "; `equivalence` has one"}
+    for key in unused:
+        if key in test.model_fields_set and getattr(test, key) is not None:
+            article = "an" if needs_margin else "a"
+            message = f"{article} {test.kind} test has no {key!r}{remedy.get(key, '')}"
+            yield Complaint((*path, key), message, on_key=True)
+
+
+def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """No two of `where`, `contrast` and `to` decide the same thing."""
+    contrast, test = hypothesis.contrast, hypothesis.test
+    other = test.to if test.kind != "difference" else None
+    if other is not None and contrast is not None:
+        yield Complaint((*path, "test", "to"), "a hypothesis has either a contrast or 'to', not both", on_key=True)
+    elif other is not None and other == hypothesis.where:
+        yield Complaint((*path, "test", "to"), "'to' is the same group as 'where': nothing is compared")
+    if contrast is None:
+        return
+    levels = contrast.model_dump(exclude_none=True)
+    if not levels:
+        yield Complaint((*path, "contrast"), "expected at least one of role, pair, regime or task")
+    for key, (first, second) in levels.items():
+        if getattr(hypothesis.where, key) is not None:
+            message = f"{key!r} is in both where and contrast: one of them decides it"
+            yield Complaint((*path, "contrast", key), message, on_key=True)
+        if first == second:
+            yield Complaint((*path, "contrast", key), f"a contrast of {first!r} with itself is zero")
+
+
+def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """Every group has at least one pair and one task."""
+    if {"pairs", "tasks"} & draft.broken:
+        return
+    faults = [*_unmatched(draft, hypothesis.where, (*path, "where"))]
+    if hypothesis.test.to is not None:
+        faults += _unmatched(draft, hypothesis.test.to, (*path, "test", "to"))
+    for key, levels in (hypothesis.contrast.model_dump(exclude_none=True) if hypothesis.contrast else {}).items():
+        for index, level in enumerate(levels):
+            faults += _absent(draft, key, level, (*path, "contrast", key, index))
+    yield from faults
+    if faults:
+        return
+    for _, group in hypothesis.groups():
+        if not draft.spec.matching(group):
+            place = "contrast" if hypothesis.contrast is not None else "where"
+            yield Complaint((*path, place), f"no pair and task with {_words(group)}", on_key=True)
+            return
+
+
+def _unmatched(draft: Draft, group: Filter, path: Path) -> list[Complaint]:
+    """What a filter names that the spec has not, or else that nothing has all of it."""
+    faults = [
+        fault
+        for key, level in group.model_dump(exclude_none=True).items()
+        for fault in _absent(draft, key, level, (*path, key))
+    ]
+    if not faults and not draft.spec.matching(group):
+        faults = [Complaint(path, f"no pair and task with {_words(group)}", on_key=True)]
+    return faults
+
+
+def _absent(draft: Draft, key: str, level: str, path: Path) -> Iterator[Complaint]:
+    """A level that no pair or task of the spec has."""
+    owner = "pair" if key in ("role", "pair") else "task"
+    entries: Iterable[object] = draft.spec.pairs if owner == "pair" else draft.spec.tasks
+    present = [getattr(entry, "name" if key == owner else key) for entry in entries]
+    if level in present:
+        return
+    if key == owner:
+        yield Complaint(path, f"unknown {owner} {level!r}{suggestion(level, present)}")
+    else:
+        yield Complaint(path, f"not estimable: no {owner} has the {key} {level!r}")
+
+
+def _words(group: Filter) -> str:
+    return ", ".join(f"{key} {level!r}" for key, level in group.model_dump(exclude_none=True).items())

@@ -1,0 +1,101 @@
+"""Hypotheses: a measure, the pairs and tasks it is taken over, and the test that decides."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mechshift_core.spec.base import Name, Regime, Role, Section
+
+MeasureName = Literal[
+    "overlap",
+    "retention",
+    "depth_slope",
+    "early_share",
+    "specialization",
+    "integration",
+    "alignment",
+    "transfer",
+    "faithfulness",
+    "selectivity",
+]
+
+
+class Filter(Section):
+    """Which pairs and tasks: those that agree with every key given."""
+
+    role: Role | None = None
+    """Role of the pair."""
+    pair: Name | None = None
+    """Name of the pair."""
+    regime: Regime | None = None
+    """Regime of the task."""
+    task: Name | None = None
+    """Name of the task."""
+
+
+class Contrast(Section):
+    """Groups to subtract: `[first, second]` means first minus second; two keys make a difference in differences."""
+
+    role: tuple[Role, Role] | None = None
+    """Two roles of pairs."""
+    pair: tuple[Name, Name] | None = None
+    """Two pairs."""
+    regime: tuple[Regime, Regime] | None = None
+    """Two regimes of tasks."""
+    task: tuple[Name, Name] | None = None
+    """Two tasks."""
+
+
+class HypothesisTest(Section):
+    """How the claim is decided."""
+
+    kind: Literal["difference", "equivalence", "non_inferiority", "bound"]
+    """`difference`: from zero. `equivalence`: within the margin of zero, by two one-sided tests. `non_inferiority`: not
+    lower by more than the margin. `bound`: beyond a value."""
+    to: Filter | None = None
+    """The group to subtract before an equivalence or non-inferiority test, written in full: nothing is taken over from
+    `where`. Without it (and without a contrast) the comparison is with zero."""
+    margin: float | None = None
+    """The largest difference that counts as none, in the units of the measure (equivalence, non-inferiority)."""
+    alternative: Literal["two-sided", "less", "greater"] = "two-sided"
+    """The direction that is claimed (difference, bound)."""
+    bound: float | None = None
+    """The value of a `bound` test."""
+
+
+class Hypothesis(Section):
+    """One claim; all hypotheses of a spec form one family."""
+
+    id: Name
+    """What the hypothesis is called in findings and in `--fail-on`."""
+    claim: Annotated[str, Field(max_length=1000)] = ""
+    """The claim in words, as it stands in the report."""
+    measure: MeasureName
+    """What is compared, one number per pair and task."""
+    where: Filter = Filter()
+    """The pairs and tasks that it is averaged over; all of them unless narrowed."""
+    contrast: Contrast | None = None
+    """Groups to subtract from each other, within `where`."""
+    test: HypothesisTest
+    """The test that decides."""
+
+    def groups(self) -> tuple[tuple[float, Filter], ...]:
+        """The groups that the estimand is made of, with their signs.
+
+        The estimate is the sum over groups of sign times the group's mean: one group without a contrast, two for one
+        contrast key, four for two (a difference in differences), and the group `to` subtracted where the test has one.
+        """
+        contrast = self.contrast.model_dump(exclude_none=True) if self.contrast else {}
+        levels = [((1.0, key, first), (-1.0, key, second)) for key, (first, second) in contrast.items()]
+        found = []
+        for chosen in itertools.product(*levels):
+            sign = 1.0
+            for step, _, _ in chosen:
+                sign *= step
+            found.append((sign, self.where.model_copy(update={key: level for _, key, level in chosen})))
+        if self.test.to is not None:
+            found.append((-1.0, self.test.to))
+        return tuple(found)

@@ -1,0 +1,54 @@
+"""What this version implements of the grammar, in one place.
+
+The grammar is wider than the tool. What a spec asks for and the tool does not do yet is refused by name when the spec
+is validated, never ignored. Adding a kind means adding its name here.
+"""
+
+from __future__ import annotations
+
+IMPLEMENTED: dict[str, tuple[object, ...]] = {
+    "intervention kind": ("edge_attribution",),
+    "edge attribution method": ("eap", "eap-ig", "clean-corrupted"),
+    "quadrature": ("left", "midpoint", "gauss-legendre"),
+    "measure": ("overlap", "depth", "specialization"),
+    "specialization index": ("gini",),
+    "hypothesis measure": ("overlap", "retention", "depth_slope", "early_share", "specialization"),
+    "test kind": ("difference", "equivalence"),
+    "selection": ("both",),
+    "reveal order": ("left_to_right",),
+    "denoising steps": ("per_token",),
+    "prompt unit": ("random",),
+    "template unit": ("fixed",),
+    "seed unit": ("fixed",),
+    "bootstrap method": ("studentized", "percentile", "bca"),
+    "correction": ("holm", "none"),
+    "model source": ("bundled", "local"),
+    "dtype": ("auto", "float32"),
+    "device": ("auto", "cpu", "cuda"),
+    "number of workers": (1,),
+    "engine": ("local",),
+    "interactive report": (False,),
+}
+"""Subject -> the values that work."""
+
+PLANNED_TASKS = ("sva", "path_star")
+"""Tasks that are named in the documentation and not generated yet."""
+
+
+def refusal(subject: str, value: object, *, implemented: tuple[object, ...] | None = None) -> str | None:
+    """Why a value of the grammar is refused; None where it works."""
+    works = IMPLEMENTED[subject] if implemented is None else implemented
+    if value in works:
+        return None
+    listed = ", ".join(map(_plain, works))
+    return f"{subject} {_shown(value)} is not implemented in this version (implemented: {listed})"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, tuple) else str(value)

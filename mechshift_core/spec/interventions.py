@@ -1,0 +1,90 @@
+"""What is done to the models of a spec: one class a kind, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mechshift_core.spec.base import Name, Percent, Section
+
+Components = Annotated[tuple[Literal["heads", "mlps"], ...], Field(min_length=1)]
+AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
+
+
+class _Intervention(Section):
+    name: Name
+    """What the intervention is called in tables and in `of`."""
+
+
+class EdgeAttribution(_Intervention):
+    """A score for every edge of the graph and every example: the circuit. All measures are computed from it."""
+
+    kind: Literal["edge_attribution"]
+    """`edge_attribution`."""
+    method: Literal["eap", "eap-ig", "clean-corrupted", "exact"] = "eap-ig"
+    """Where the gradient is taken: on the clean run (`eap`), along the path between the input embeddings (`eap-ig`),
+    or on the clean and the corrupted run (`clean-corrupted`); `exact` patches every edge instead."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Points on the path (method `eap-ig` only)."""
+    quadrature: Literal["left", "midpoint", "gauss-legendre"] = "gauss-legendre"
+    """Where the points lie on the path (method `eap-ig` only); `left` is the rule of the reference implementation."""
+
+
+class CircuitPatching(_Intervention):
+    """Faithfulness of circuits by size: everything outside of the circuit is ablated."""
+
+    kind: Literal["circuit_patching"]
+    """`circuit_patching`."""
+    of: Name
+    """The edge attribution that ranks the edges."""
+    sizes: Annotated[tuple[Percent, ...], Field(min_length=1)] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+    """Sizes of the circuits, in percent of the edges."""
+    ablation: AblationMethod = "counterfactual"
+    """What takes the place of the edges outside."""
+
+
+class CircuitTransfer(_Intervention):
+    """Faithfulness of one model under the other model's circuit."""
+
+    kind: Literal["circuit_transfer"]
+    """`circuit_transfer`."""
+    of: Name
+    """The edge attribution that ranks the edges."""
+    size: Percent = 10
+    """Size of the circuit, in percent of the edges."""
+
+
+class ActivationPatching(_Intervention):
+    """Effect of patching each component's output from the corrupted into the clean run."""
+
+    kind: Literal["activation_patching"]
+    """`activation_patching`."""
+    components: Components = ("heads", "mlps")
+    """Which components are patched."""
+
+
+class Ablation(_Intervention):
+    """Effect of knocking out each component, and pairs of them."""
+
+    kind: Literal["ablation"]
+    """`ablation`."""
+    components: Components = ("heads", "mlps")
+    """Which components are knocked out."""
+    ablation: AblationMethod = "mean"
+    """What takes the place of a component's output."""
+    pairwise: Annotated[int, Field(ge=0, le=1000)] = 0
+    """How many of the strongest components are also knocked out in pairs."""
+
+
+class LogitLens(_Intervention):
+    """What each component's output says about the answer, projected to the vocabulary."""
+
+    kind: Literal["logit_lens"]
+    """`logit_lens`."""
+
+
+Intervention = Annotated[
+    EdgeAttribution | CircuitPatching | CircuitTransfer | ActivationPatching | Ablation | LogitLens,
+    Field(discriminator="kind"),
+]

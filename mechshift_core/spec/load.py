@@ -1,0 +1,150 @@
+"""Spec files and other YAML inputs as validated models; everything that is wrong is reported at once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mechshift_core.spec.checks import check
+from mechshift_core.spec.draft import draft_of
+from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
+from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.translate import Complaint, translate
+from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
+
+MAX_BYTES = 2**20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_spec(path: str | os.PathLike[str], *, check_files: bool = True) -> Spec:
+    """Read and validate a spec.
+
+    Args:
+        path: The YAML file.
+        check_files: Whether models and data sets that the spec names must be there; analysing a finished run needs
+            none of them.
+
+    Raises:
+        SpecError: with every problem of the file, each at its line and column.
+    """
+    text = _read(path)
+    document = _document(path, text)
+    spec, complaints, known = _validate(document.data, Spec)
+    lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
+    draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
+    complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]
+    _raise_if_any(path, text, document, complaints)
+    assert spec is not None
+    spec._path, spec._text = FilePath(path), text
+    return spec
+
+
+def load_model_file(path: str | os.PathLike[str], model: type[Model]) -> Model:
+    """Read any YAML file as a pydantic model, with the same safety and the same messages as a spec.
+
+    Raises:
+        SpecError: with every problem of the file, each at its line and column.
+    """
+    text = _read(path)
+    document = _document(path, text)
+    result, complaints, _ = _validate(document.data, model)
+    _raise_if_any(path, text, document, complaints)
+    assert result is not None
+    return result
+
+
+def _read(path: str | os.PathLike[str]) -> str:
+    """The text of a file of at most MAX_BYTES, UTF-8."""
+    file = FilePath(path)
+    try:
+        if file.is_dir():
+            raise SpecError([Problem(str(path), 0, 0, "expected a file, got a folder")])
+        if file.exists() and not file.is_file():
+            raise SpecError([Problem(str(path), 0, 0, "expected a regular file")])
+        with file.open("rb") as handle:
+            content = handle.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SpecError([Problem(str(path), 0, 0, "no such file")]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpecError([Problem(str(path), 0, 0, f"cannot be read: {reason}")]) from error
+    if len(content) > MAX_BYTES:
+        raise SpecError([Problem(str(path), 0, 0, "larger than 1 MiB")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = LINE_BREAK.split(error.object[: error.start].decode("utf-8", errors="replace"))
+        message = f"not UTF-8: the byte 0x{error.object[error.start]:02x}"
+        problem = Problem(str(path), len(before), len(before[-1]) + 1, message, before[-1])
+        raise SpecError([problem]) from error
+
+
+def _document(path: str | os.PathLike[str], text: str) -> Document:
+    try:
+        document = read_document(text)
+    except Unreadable as error:
+        raise _error(path, text, [(error.mark, error.message)]) from error
+    if not isinstance(document.data, dict):
+        problems = [*document.problems] or [(document.locate(()), "expected a mapping at the top level")]
+        raise _error(path, text, problems)
+    return document
+
+
+def _validate(data: Any, model: type[Model]) -> tuple[Model | None, list[Complaint], Any]:
+    """The model, what is wrong with the data, and the data without its unknown keys.
+
+    Unknown keys are set aside and the rest is validated again: rules on a whole section only run where its fields are
+    valid, and would otherwise be reported one round later. Validation is of JSON, where strictness takes a list for a
+    tuple.
+    """
+    complaints: dict[Complaint, None] = {}
+    while True:
+        try:
+            result = model.model_validate_json(json.dumps(data), strict=True, by_alias=True, by_name=False)
+            return result, [*complaints], data
+        except ValidationError as error:
+            found = translate(error.errors(include_url=False), data=data, model=model)
+            complaints |= dict.fromkeys(found)
+            unknown = [complaint.path for complaint in found if complaint.unknown_key]
+            if not unknown:
+                return None, [*complaints], data
+            data = _without(data, unknown)
+
+
+def _without(data: Any, paths: Iterable[Path]) -> Any:
+    kept = copy.deepcopy(data)
+    for path in paths:
+        entry = kept
+        for step in path[:-1]:
+            entry = entry[step]
+        entry.pop(path[-1], None)
+    return kept
+
+
+def _raise_if_any(path: str | os.PathLike[str], text: str, document: Document, complaints: Iterable[Complaint]) -> None:
+    places = set(document.problems)
+    for complaint in complaints:
+        if not _inside(complaint.path, document.suspect):
+            places.add((document.locate(complaint.path, key=complaint.on_key), complaint.message))
+    if places:
+        raise _error(path, text, places)
+
+
+def _inside(path: Path, regions: Collection[Path]) -> bool:
+    """Whether a path is one of, or lies below one of, others."""
+    return any(path[:length] in regions for length in range(len(path) + 1))
+
+
+def _error(path: str | os.PathLike[str], text: str, places: Iterable[tuple[Mark, str]]) -> SpecError:
+    lines = [*LINE_BREAK.split(text), ""]
+    return SpecError(
+        Problem(os.fspath(path), mark.line, mark.column, message, lines[min(mark.line, len(lines)) - 1])
+        for mark, message in places
+    )

@@ -1,0 +1,69 @@
+"""What is computed from the interventions: one class a measure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mechshift_core.spec.base import Section, Share
+
+
+class Overlap(Section):
+    """Jaccard overlap of the models' top-K edges, with its chance level and its noise ceiling."""
+
+    top_k: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000_000)], ...], Field(min_length=1)] = (50, 100, 200, 400)
+    """Sizes K of the edge sets, ascending. Overlap and retention are shown at each K; hypotheses about them test the
+    mean over all declared K."""
+    splits: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Random splits of the prompts into halves, for the noise ceiling."""
+    permutations: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Permutations of the edges within strata, for the chance level."""
+
+
+class Depth(Section):
+    """Where in the layers the attribution lies: share per layer, slope of the shift over depth, early share."""
+
+    early: Share = 0.333
+    """Share of the layers, from the first, that count as early."""
+
+
+class Specialization(Section):
+    """How unevenly the effect is spread over single components."""
+
+    index: Literal["gini", "participation_ratio", "hoyer", "entropy"] = "gini"
+    """The index of inequality; every one is taken beside its value under sign flips."""
+
+
+class Integration(Section):
+    """How much components act together rather than alone."""
+
+    index: Literal["interaction"] = "interaction"
+    """`interaction`: sum of pairwise interactions relative to single effects."""
+
+
+class Alignment(Section):
+    """How sharply components write the answer in output space."""
+
+    index: Literal["entropy"] = "entropy"
+    """`entropy`: entropy of the distribution that a component's output projects to."""
+
+
+class Measures(Section):
+    """The measures to compute; one that is left out is not computed, `{}` computes it with its defaults."""
+
+    overlap: Overlap | None = None
+    """Overlap of the circuits; needed by hypotheses on `overlap` and `retention`."""
+    depth: Depth | None = None
+    """Distribution over layers; needed by hypotheses on `depth_slope` and `early_share`."""
+    specialization: Specialization | None = None
+    """Inequality of component effects; needed by hypotheses on `specialization`."""
+    integration: Integration | None = None
+    """Interaction of components; needed by hypotheses on `integration`."""
+    alignment: Alignment | None = None
+    """Alignment with the output; needed by hypotheses on `alignment`."""
+
+
+def default_measures() -> Measures:
+    """The measures of a spec that names none."""
+    return Measures(overlap=Overlap(), depth=Depth(), specialization=Specialization())

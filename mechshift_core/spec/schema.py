@@ -1,0 +1,261 @@
+"""The grammar of a spec; the text under each field is its documentation and goes into the JSON Schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from mechshift_core.spec.base import Dtype, Name, Regime, Role, Section, Seed, Share
+from mechshift_core.spec.hypotheses import Filter, Hypothesis
+from mechshift_core.spec.interventions import EdgeAttribution, Intervention
+from mechshift_core.spec.measures import Measures, default_measures
+
+MOST = 200
+"""Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
+Text = Annotated[str, Field(max_length=1000)]
+NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class ModelSpec(Section):
+    """A model to read."""
+
+    source: NonEmpty
+    """`bundled:NAME/MODEL` (shipped with the package), `hf:ORG/NAME` (the Hub), or a local folder; a relative folder
+    is looked up from the folder of the spec file."""
+    paradigm: Literal["autoregressive", "masked_diffusion"]
+    """How the model predicts: the next token from those before, or masked tokens from all others."""
+    mask_token: NonEmpty | None = None
+    """The mask token (masked diffusion only); the tokenizer's own unless given."""
+    shifted: bool = Field(default_factory=lambda data: data.get("paradigm") == "masked_diffusion")
+    """Whether token i is predicted at position i-1 (masked diffusion only; true unless given)."""
+    revision: NonEmpty | None = None
+    """Commit of a Hub repository."""
+    dtype: Dtype = "auto"
+    """Number format of the weights; `auto` follows `execution.dtype`."""
+    tokenizer: NonEmpty | None = None
+    """Folder of the tokenizer, where it is not the model's own; looked up as `source` is."""
+
+    @property
+    def origin(self) -> Literal["bundled", "hf", "local"]:
+        """Where the model comes from."""
+        return "bundled" if self.source.startswith("bundled:") else "hf" if self.source.startswith("hf:") else "local"
+
+    @property
+    def location(self) -> str:
+        """`source` without its prefix: a bundled model's key, a repository, or a folder."""
+        return self.source if self.origin == "local" else self.source.partition(":")[2]
+
+
+class PairSpec(Section):
+    """Two models to compare: before and after post-training."""
+
+    name: Name
+    """What the pair is called in tables."""
+    before: Name
+    """The model before post-training."""
+    after: Name
+    """The model after it."""
+    role: Role
+    """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive."""
+    seed: Seed | None = None
+    """Training seed; pairs of the same seed share the model before."""
+
+
+def _registered_regime(data: dict[str, Any]) -> Regime:
+    from mechshift_core.tasks import TASKS
+
+    task = TASKS.get(data.get("name", ""))
+    return "local" if task is None else task.regime
+
+
+class TaskSpec(Section):
+    """Counterfactual prompts: a generated task, or a data set of one's own."""
+
+    name: Name
+    """Name of a generated task; with `dataset`, any name."""
+    regime: Regime = Field(default_factory=_registered_regime)
+    """`local`: what precedes the answer determines it; `global`: constraints on all sides do. Known for generated
+    tasks, required with `dataset`."""
+    examples: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Prompt pairs to generate (from a data set: the most that are read)."""
+    dataset: NonEmpty | None = None
+    """JSON Lines file of counterfactual pairs; a relative path is looked up from the folder of the spec file."""
+    seed: Seed | None = None
+    """Seed of the prompts; the seed of the spec unless given."""
+
+    @model_validator(mode="after")
+    def _custom_regime(self) -> TaskSpec:
+        if self.dataset is not None and "regime" not in self.model_fields_set:
+            raise PydanticCustomError("missing_regime", "a task with a data set must say its regime: local or global")
+        return self
+
+
+class Select(Section):
+    """Which examples enter the analysis."""
+
+    correct: Literal["both", "none"] = "both"
+    """`both`: examples that both models of a pair answer correctly; `none`: all, right or wrong."""
+
+
+Steps = Annotated[int, Field(ge=1, le=1000)] | Literal["per_token"]
+
+
+class Denoising(Section):
+    """How masked diffusion models are read where an answer has several tokens."""
+
+    reveal: Literal["left_to_right", "confidence", "all_masked"] = "left_to_right"
+    """Which tokens of the answer are visible when one is read."""
+    steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1)] = "per_token"
+    """Denoising steps: one per answer token, a number, or several of them (inference budgets)."""
+
+
+class Units(Section):
+    """What a finding generalises over: `random` units are resampled, `fixed` ones are taken as they are."""
+
+    prompt: Literal["random", "fixed"] = "random"
+    """Prompts."""
+    template: Literal["random", "fixed"] = "fixed"
+    """Sentence frames, which prompts are nested in."""
+    seed: Literal["random", "fixed"] = "fixed"
+    """Training seeds, which pairs are nested in."""
+
+
+class Bootstrap(Section):
+    """Intervals by resampling prompts."""
+
+    method: Literal["studentized", "percentile", "bca"] = "studentized"
+    """`studentized` holds its level with few prompts; `percentile` and `bca` need more."""
+    replicates: Annotated[int, Field(ge=100, le=1_000_000)] = 5000
+    """Resamples."""
+
+
+class MixedModel(Section):
+    """A mixed-effects model of the layer-wise shift."""
+
+    formula: NonEmpty = "shift ~ depth * regime * role"
+    """Response and fixed effects."""
+    random: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] = ("0 + depth | prompt",)
+    """Random effects; no intercepts, since the shifts of a prompt sum to zero."""
+
+
+class Statistics(Section):
+    """How estimates become findings."""
+
+    units: Units = Units()
+    """What is random."""
+    bootstrap: Bootstrap = Bootstrap()
+    """Intervals."""
+    mixed_model: MixedModel | None = None
+    """A mixed-effects model beside the two-stage analysis."""
+    confidence: Share = 0.95
+    """Coverage of the intervals; hypotheses are tested at one minus it."""
+    correction: Literal["holm", "none", "benjamini-hochberg"] = "holm"
+    """Correction for the number of hypotheses."""
+
+
+class Execution(Section):
+    """Where and how it runs; nothing here changes what is estimated."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: a GPU where there is one."""
+    dtype: Dtype = "auto"
+    """Number format of the weights."""
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
+    """Examples in one batch; scores do not depend on it."""
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that execute cells."""
+    engine: Literal["local"] = "local"
+    """What executes cells."""
+
+
+class Report(Section):
+    """The HTML report."""
+
+    interactive: bool = False
+    """Whether the page carries the script for tooltips and sliders; the static figures are always there."""
+
+
+class Spec(Section):
+    """A study: models, pairs, tasks, what is done to them, what is measured, and what is claimed."""
+
+    schema_: Literal["mechshift/v1"] = Field(alias="schema")
+    """Version of this grammar: `mechshift/v1`."""
+    name: Name
+    """Name of the study, and of its run directory."""
+    title: Text = ""
+    """Title of the report."""
+    seed: Seed = 0
+    """Seed of every random draw."""
+    models: Annotated[dict[Name, ModelSpec], Field(min_length=1, max_length=MOST)]
+    """The models, by name."""
+    pairs: Annotated[tuple[PairSpec, ...], Field(min_length=1, max_length=MOST)]
+    """Which models are compared."""
+    tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1, max_length=MOST)]
+    """What the models are asked."""
+    select: Select = Select()
+    """Which of the examples enter the analysis."""
+    interventions: Annotated[tuple[Intervention, ...], Field(min_length=1, max_length=MOST)]
+    """What is done to the models."""
+    denoising: Denoising = Denoising()
+    """How masked diffusion models are read."""
+    measures: Measures = Field(default_factory=default_measures)
+    """What is computed; overlap, depth and specialization with their defaults unless given."""
+    hypotheses: Annotated[tuple[Hypothesis, ...], Field(max_length=MOST)] = ()
+    """What is claimed; one family."""
+    statistics: Statistics = Statistics()
+    """Units, intervals, and correction of the tests."""
+    execution: Execution = Execution()
+    """Where and how it runs."""
+    report: Report = Report()
+    """What the HTML report holds."""
+
+    _path: Path | None = PrivateAttr(default=None)
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the spec was loaded from; None for one made in Python."""
+        return self._path
+
+    @property
+    def text(self) -> str:
+        """The file's text, verbatim; empty for a spec made in Python."""
+        return self._text
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths are looked up from: the spec file's, else the working directory."""
+        return Path.cwd() if self._path is None else self._path.parent
+
+    def resolve(self, path: str) -> Path:
+        """A path of the spec (`~` allowed) as seen from the spec's folder."""
+        return self.folder / Path(path).expanduser()
+
+    @property
+    def edge_attribution(self) -> EdgeAttribution | None:
+        """The edge attribution that measures are computed from."""
+        return next((i for i in self.interventions if isinstance(i, EdgeAttribution)), None)
+
+    def matching(self, group: Filter) -> tuple[tuple[PairSpec, TaskSpec], ...]:
+        """Every pair and task that a filter selects, in the order of the spec."""
+        return tuple(
+            (pair, task)
+            for pair in self.pairs
+            if group.role in (None, pair.role) and group.pair in (None, pair.name)
+            for task in self.tasks
+            if group.regime in (None, task.regime) and group.task in (None, task.name)
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec, for editors."""
+    schema = Spec.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "mechshift spec",
+        "description": Spec.__doc__,
+    }

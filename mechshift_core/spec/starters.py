@@ -1,0 +1,43 @@
+"""Specs to start from, as they are written by `mechshift init`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """A template: what it shows, its spec, and the files that the spec refers to.
+
+    Attributes:
+        companions: File name -> text of each file that belongs beside the spec.
+    """
+
+    name: str
+    summary: str
+    spec: str
+    companions: dict[str, str]
+
+
+_SUMMARIES = {
+    "quickstart": "a complete study with the bundled models: two tasks, treatment and control, four hypotheses",
+    "custom-task": "a task of your own from a JSON Lines file",
+}
+_COMPANIONS = {"custom-task": ("custom-task.jsonl",)}
+
+
+def starters() -> dict[str, str]:
+    """Name -> one line on what the template shows."""
+    return dict(_SUMMARIES)
+
+
+def starter(name: str) -> Starter:
+    """A template by name.
+
+    Raises:
+        KeyError: if there is none of that name.
+    """
+    folder = files("mechshift_core.spec") / "templates"
+    companions = {file: (folder / file).read_text(encoding="utf-8") for file in _COMPANIONS.get(name, ())}
+    return Starter(name, _SUMMARIES[name], (folder / f"{name}.yaml").read_text(encoding="utf-8"), companions)

@@ -1,0 +1,158 @@
+"""The schema of every table of a run, once: column, type, meaning.
+
+Tables are tidy Parquet files under `tables/` of the run directory. `pair` appears wherever a number depends on which
+examples were selected, since examples are selected per pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+TEXT, INTEGER, REAL, TRUTH = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its type and what it means."""
+
+    type: pl.DataType
+    meaning: str
+
+
+_PAIR = {
+    "pair": Column(TEXT, "name of the pair in the spec"),
+    "role": Column(TEXT, "role of the pair: treatment or control"),
+}
+_TASK = {"task": Column(TEXT, "name of the task in the spec"), "regime": Column(TEXT, "local or global")}
+_MODEL = {
+    "model": Column(TEXT, "name of the model in the spec"),
+    "side": Column(TEXT, "before or after: which model of the pair"),
+}
+_INTERVAL = {
+    "low": Column(REAL, "lower end of the interval"),
+    "high": Column(REAL, "upper end of the interval"),
+}
+
+TABLES: dict[str, dict[str, Column]] = {
+    "examples": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "template": Column(TEXT, "sentence frame of the prompt"),
+        "example": Column(INTEGER, "index of the example within the task, the same for every model"),
+        "clean": Column(TEXT, "clean prompt, masked positions as the mask token"),
+        "corrupt": Column(TEXT, "corrupted prompt"),
+        "answer": Column(TEXT, "answer tokens, joined by spaces"),
+        "foil": Column(TEXT, "foil tokens, joined by spaces"),
+        "masks": Column(INTEGER, "number of masked positions (masked diffusion models)"),
+        "clean_metric": Column(REAL, "metric on the clean prompt"),
+        "corrupt_metric": Column(REAL, "metric on the corrupted prompt"),
+        "correct": Column(TRUTH, "whether the model answers the clean prompt correctly"),
+        "selected": Column(TRUTH, "whether the example entered the analysis of this pair"),
+    },
+    "edges": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "source": Column(TEXT, "node that writes: input, a{l}.h{h}, m{l}"),
+        "target": Column(TEXT, "node that reads: a{l}.h{h}<q>, a{l}.kv{j}<k>, a{l}.kv{j}<v>, m{l}, logits"),
+        "kind": Column(TEXT, "source kind and receiver kind, e.g. head->q"),
+        "source_layer": Column(INTEGER, "layer of the source; -1 for the input"),
+        "target_layer": Column(INTEGER, "layer of the receiver; the number of layers for the logits"),
+        "score": Column(REAL, "attribution score, mean over the selected examples"),
+        "rank": Column(INTEGER, "rank by magnitude, 1 is the largest"),
+    },
+    "edge_scores": {"model": _MODEL["model"]}
+    | _TASK
+    | {
+        "cell": Column(TEXT, "cell that holds the scores"),
+        "path": Column(TEXT, "safetensors file, relative to the run directory; tensor `scores`, [examples, edges]"),
+        "examples": Column(INTEGER, "number of examples"),
+        "edges": Column(INTEGER, "number of edges"),
+    },
+    "components": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "component": Column(TEXT, "head a{l}.h{h} or MLP m{l}"),
+        "kind": Column(TEXT, "head or mlp"),
+        "layer": Column(INTEGER, "layer of the component"),
+        "effect": Column(REAL, "sum of the scores of the component's outgoing edges, mean over examples"),
+    }
+    | _INTERVAL,
+    "layers": _PAIR
+    | _TASK
+    | {
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+        "layer": Column(INTEGER, "layer of the edges' sources"),
+        "depth": Column(REAL, "layer scaled to [-1/2, 1/2]"),
+        "share": Column(REAL, "share of the attribution mass, mean over examples (shift: difference of shares)"),
+        "n": Column(INTEGER, "number of examples"),
+    }
+    | _INTERVAL,
+    "overlap": _PAIR
+    | _TASK
+    | {
+        "k": Column(INTEGER, "size of the top-K edge sets"),
+        "between": Column(REAL, "Jaccard between the models, at half of the prompts each, mean over splits"),
+        "full": Column(REAL, "Jaccard between the models, scores averaged over all prompts"),
+        "null": Column(REAL, "mean Jaccard after permuting edges within strata"),
+        "null_low": Column(REAL, "2.5 % quantile of the permutation null"),
+        "null_high": Column(REAL, "97.5 % quantile of the permutation null"),
+        "null_p": Column(REAL, "permutation p of the full-data overlap"),
+        "ceiling_before": Column(REAL, "split-half Jaccard within the model before"),
+        "ceiling_after": Column(REAL, "split-half Jaccard within the model after"),
+        "ceiling": Column(REAL, "geometric mean of the two ceilings"),
+        "retention": Column(REAL, "retention index (between - null) / (ceiling - null); null where undefined"),
+        "status": Column(TEXT, "ok, or why the retention index is not defined"),
+    }
+    | _INTERVAL,
+    "indices": _PAIR
+    | _TASK
+    | {
+        "index": Column(TEXT, "name of the index, e.g. gini"),
+        "side": Column(TEXT, "before, after or shift"),
+        "value": Column(REAL, "the index of the component effects"),
+        "null": Column(REAL, "mean under sign flips of the examples"),
+        "excess": Column(REAL, "value minus null"),
+    }
+    | _INTERVAL,
+    "findings": {
+        "id": Column(TEXT, "hypothesis"),
+        "measure": Column(TEXT, "measure tested"),
+        "test": Column(TEXT, "difference or equivalence"),
+        "estimate": Column(REAL, "point estimate"),
+        "se": Column(REAL, "standard error"),
+        "df": Column(REAL, "degrees of freedom"),
+        "p": Column(REAL, "p-value"),
+        "p_corrected": Column(REAL, "p-value, corrected within the family"),
+        "margin": Column(REAL, "equivalence margin"),
+        "verdict": Column(TEXT, "supported, refuted, inconclusive or not estimable"),
+        "status": Column(TEXT, "whether the numbers can be used"),
+    }
+    | _INTERVAL,
+}
+
+
+def frame(table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
+    """Rows as the table's frame: every declared column, in order, of the declared type."""
+    schema = {name: column.type for name, column in TABLES[table].items()}
+    return pl.DataFrame(rows, schema=schema, orient="row", strict=True)
+
+
+def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> None:
+    """Write each table as `<name>.parquet`, each file whole or not at all."""
+    from mechshift_core.files import replace_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        with replace_file(folder / f"{name}.parquet") as temporary:
+            table.write_parquet(temporary)
+
+
+def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
+    """All tables of a run by name."""
+    return {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}

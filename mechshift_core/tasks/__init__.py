@@ -1,0 +1,16 @@
+"""Tasks: counterfactual prompt pairs as text, for any tokenizer."""
+
+from __future__ import annotations
+
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Task, is_held_out
+from mechshift_core.tasks.countdown import Countdown
+from mechshift_core.tasks.greater_than import GreaterThan
+from mechshift_core.tasks.infilling import Infilling
+from mechshift_core.tasks.ioi import IndirectObject
+from mechshift_core.tasks.sudoku import Sudoku
+
+TASKS: dict[str, Task] = {
+    task.name: task for task in (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
+}
+
+__all__ = ["TASKS", "CounterfactualText", "Exercise", "Task", "is_held_out"]

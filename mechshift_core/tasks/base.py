@@ -1,0 +1,89 @@
+"""What a task is: exercises to train and evaluate on, and counterfactual pairs to attribute with.
+
+Everything here is text; tokens enter in :mod:`mechshift_core.tasks.counterfactual`. Every draw comes from the generator
+that is handed in, so a task is a pure function of its seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+Regime = Literal["local", "global"]
+Metric = Literal["logit_difference", "probability_difference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """A prompt and one correct completion, as they stand in a training corpus.
+
+    `key` names the combination that decides between training and held-out data (see :func:`is_held_out`).
+    """
+
+    template: str
+    prompt: str
+    completion: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CounterfactualText:
+    """A clean prompt, its minimally different corruption, and what tells their answers apart.
+
+    Args:
+        template: The name of the sentence frame; templates are a random factor in the statistics.
+        clean: The prompt, with the part of the answer that is already revealed, up to the token to predict.
+        corrupt: The corrupted prompt; it must have the same number of tokens.
+        answers: Tokens that are right after `clean` (one, or a set for aggregated metrics).
+        foils: Tokens that are right after `corrupt`, or wrong after `clean`.
+        key: The clean prompt's combination, as in :class:`Exercise`.
+        remainder: The rest of the clean completion after the answer token; a masked diffusion model sees it masked.
+        joiner: What stands between prompt and answer; empty where the answer goes on a number or a word.
+    """
+
+    template: str
+    clean: str
+    corrupt: str
+    answers: tuple[str, ...]
+    foils: tuple[str, ...]
+    key: str
+    remainder: str = ""
+    joiner: str = " "
+
+
+class Task(Protocol):
+    """A generated task. Instances are stateless; `name` is what a spec says."""
+
+    name: str
+    regime: Regime
+    metric: Metric
+    summary: str
+
+    def exercise(self, rng: np.random.Generator) -> Exercise:
+        """Draw one exercise, from training and held-out combinations alike."""
+        ...
+
+    def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
+        """Draw one counterfactual pair; None where the draw admits none (the caller draws again)."""
+        ...
+
+    def is_correct(self, prompt: str, completion: str) -> bool:
+        """Whether a generated completion (tokens joined by spaces) solves the prompt."""
+        ...
+
+
+def is_held_out(key: str, *, fraction: float = 0.1) -> bool:
+    """Whether a combination is kept out of the bundled models' training data.
+
+    A stable hash of the key decides, so that training, evaluation and attribution agree without a stored list.
+    """
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64 < fraction
+
+
+def choose(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    """One option, uniformly."""
+    return options[int(rng.integers(len(options)))]

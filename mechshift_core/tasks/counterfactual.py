@@ -1,0 +1,175 @@
+"""From text to tokens: counterfactual examples that are aligned for one tokenizer, and what was dropped on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from mechshift_core.tasks.base import Task
+
+DRAWS_PER_EXAMPLE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One aligned counterfactual pair.
+
+    Attributes:
+        clean_ids: Tokens of the clean prompt up to the token to predict; `corrupt_ids` has as many.
+        answer_ids: Tokens that count as the answer; `foil_ids` those they are held against.
+        masks: Tokens of the completion that are not revealed yet, which masked diffusion models see as masks.
+        clean: The clean prompt as text (`corrupt`, `answer` and `foil` alike), for tables and reports.
+    """
+
+    template: str
+    clean_ids: tuple[int, ...]
+    corrupt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    foil_ids: tuple[int, ...]
+    masks: int
+    clean: str
+    corrupt: str
+    answer: str
+    foil: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The examples of one task for one tokenizer.
+
+    Attributes:
+        asked: Examples that the spec asks for.
+        dropped: Reason -> number of prompts that were drawn but can't be used.
+    """
+
+    task: str
+    metric: Metric
+    asked: int
+    examples: tuple[Example, ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def digest(self, part: slice = slice(None)) -> str:
+        """SHA-256 over the tokens, and so over all that a model's run on these examples depends on."""
+        content = [[e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks] for e in self.examples[part]]
+        return hashlib.sha256(json.dumps([self.metric, content]).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The dataset as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Dataset:
+        """Read what :meth:`to_json` wrote."""
+        content = json.loads(text)
+        rows: list[dict[str, Any]] = [
+            {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+            for row in content.pop("examples")
+        ]
+        return cls(**content, examples=tuple(Example(**row) for row in rows))
+
+
+def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase, *, examples: int, seed: int) -> Dataset:
+    """Draw distinct held-out counterfactual pairs of a task until enough of them are aligned.
+
+    Raises:
+        ExecutionError: if the tokenizer leaves too few aligned prompts, with the reasons and their numbers.
+    """
+    return _collect(task.name, task.metric, _draws(task, seed, examples), tokenizer, examples)
+
+
+def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Example | str:
+    """Tokenise one pair; a string says why it can't be used."""
+    clean, corrupt = _encode(tokenizer, text.clean), _encode(tokenizer, text.corrupt)
+    if len(clean) != len(corrupt):
+        return "clean and corrupted prompt differ in their number of tokens"
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in (*clean, *corrupt):
+        return "a word is not in the vocabulary"
+    answers = _continuations(tokenizer, text.clean, clean, text.joiner, text.answers)
+    foils = _continuations(tokenizer, text.clean, clean, text.joiner, text.foils)
+    if answers is None or foils is None:
+        return "an answer or foil is not a single token"
+    if set(answers) & set(foils):
+        return "answer and foil are the same token"
+    if clean == corrupt:
+        return "clean and corrupted prompt are the same"
+    return Example(
+        template=text.template,
+        clean_ids=clean,
+        corrupt_ids=corrupt,
+        answer_ids=answers,
+        foil_ids=foils,
+        masks=1 + len(_encode(tokenizer, text.remainder)),
+        clean=text.clean,
+        corrupt=text.corrupt,
+        answer=_listed(text.answers),
+        foil=_listed(text.foils),
+    )
+
+
+def _draws(task: Task, seed: int, examples: int) -> Iterator[CounterfactualText]:
+    """Distinct held-out pairs, a bounded number of draws."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *task.name.encode()]))
+    seen: set[str] = set()
+    for _ in range(examples * DRAWS_PER_EXAMPLE + 1000):
+        text = task.counterfactual(rng)
+        if text is not None and is_held_out(text.key) and text.clean not in seen:
+            seen.add(text.clean)
+            yield text
+
+
+def _collect(
+    name: str, metric: Metric, texts: Iterable[CounterfactualText], tokenizer: PreTrainedTokenizerBase, examples: int
+) -> Dataset:
+    kept: list[Example] = []
+    dropped: Counter[str] = Counter()
+    for text in texts:
+        aligned = align(text, tokenizer)
+        if isinstance(aligned, str):
+            dropped[aligned] += 1
+            if dropped.total() > 20 * examples and len(kept) < dropped.total() // 100:
+                break  # a tokenizer that this task does not suit
+        else:
+            kept.append(aligned)
+        if len(kept) == examples:
+            break
+    if len(kept) < examples:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common())
+        raise ExecutionError(
+            f"task {name!r}: only {len(kept)} aligned prompts of {examples} asked for "
+            f"({reasons or 'it has no more distinct prompts'}); ask for fewer examples or use another task"
+        )
+    return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())))
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+    return tuple(ids)
+
+
+def _continuations(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, ids: tuple[int, ...], joiner: str, options: tuple[str, ...]
+) -> tuple[int, ...] | None:
+    """The one token by which each option goes on the prompt; None if any takes more, or changes the prompt's tokens."""
+    encoded = tokenizer([f"{prompt}{joiner}{option}" for option in options], add_special_tokens=False)["input_ids"]
+    found = []
+    for tokens in encoded:
+        if tuple(tokens[:-1]) != ids or tokens[-1] == tokenizer.unk_token_id:
+            return None
+        found.append(int(tokens[-1]))
+    return tuple(found)
+
+
+def _listed(options: tuple[str, ...]) -> str:
+    return " ".join(options) if len(options) <= 4 else f"{options[0]} … {options[-1]}"

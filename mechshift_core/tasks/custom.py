@@ -1,0 +1,137 @@
+"""Custom tasks: counterfactual pairs from JSON Lines, as text or as token ids.
+
+A line holds `clean`, `corrupt`, `answer` and `foil` (text; answers and foils may be lists), or `clean_ids`,
+`corrupt_ids`, `answer_ids` and `foil_ids`; `template` is optional.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.tasks.base import CounterfactualText
+from mechshift_core.tasks.counterfactual import Dataset, Example, align
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+Token = Annotated[int, Field(ge=0)]
+
+
+class TextLine(BaseModel):
+    """A pair as text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    clean: Text
+    corrupt: Text
+    answer: Text | Annotated[list[Text], Field(min_length=1)]
+    foil: Text | Annotated[list[Text], Field(min_length=1)]
+    template: str = "custom"
+
+
+class TokenLine(BaseModel):
+    """A pair as token ids."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    clean_ids: Annotated[list[Token], Field(min_length=1)]
+    corrupt_ids: Annotated[list[Token], Field(min_length=1)]
+    answer_ids: Token | Annotated[list[Token], Field(min_length=1)]
+    foil_ids: Token | Annotated[list[Token], Field(min_length=1)]
+    template: str = "custom"
+
+
+def read_lines(path: Path) -> list[TextLine | TokenLine]:
+    """Parse a dataset.
+
+    Raises:
+        ExecutionError: naming every malformed line by its number (at most ten of them).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExecutionError(f"dataset {path} cannot be read: {error}") from error
+    parsed: list[TextLine | TokenLine] = []
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"expected an object, got {type(row).__name__}")
+            kind = TokenLine if "clean_ids" in row else TextLine
+            parsed.append(kind.model_validate(row))
+        except ValidationError as error:
+            first = error.errors()[0]
+            problems.append(f"{path}:{number}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{path}:{number}: not a JSON object: {error}")
+    if problems:
+        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise ExecutionError("\n".join(problems[:10]) + more)
+    return parsed
+
+
+def custom_dataset(
+    name: str, path: Path, tokenizer: PreTrainedTokenizerBase | None, *, examples: int, vocabulary: int
+) -> Dataset:
+    """The first `examples` aligned pairs of a dataset (all of them if it holds fewer).
+
+    Args:
+        vocabulary: Size of the models' vocabulary; token ids beyond it are errors.
+
+    Raises:
+        ExecutionError: for malformed lines, or if no pair is aligned.
+    """
+    kept: list[Example] = []
+    dropped: dict[str, int] = {}
+    for line in read_lines(path):
+        if isinstance(line, TokenLine):
+            aligned: Example | str = _from_tokens(line, vocabulary)
+        elif tokenizer is None:
+            raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
+        else:
+            aligned = align(
+                CounterfactualText(
+                    line.template, line.clean, line.corrupt, _listed(line.answer), _listed(line.foil), key=line.clean
+                ),
+                tokenizer,
+            )
+        if isinstance(aligned, str):
+            dropped[aligned] = dropped.get(aligned, 0) + 1
+        elif len(kept) < examples:
+            kept.append(aligned)
+    if not kept:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the file is empty"
+        raise ExecutionError(f"task {name!r}: no pair of {path} is aligned ({reasons})")
+    return Dataset(name, "logit_difference", examples, tuple(kept), dropped)
+
+
+def _listed(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
+    answers = (line.answer_ids,) if isinstance(line.answer_ids, int) else tuple(line.answer_ids)
+    foils = (line.foil_ids,) if isinstance(line.foil_ids, int) else tuple(line.foil_ids)
+    if max(*line.clean_ids, *line.corrupt_ids, *answers, *foils) >= vocabulary:
+        return f"a token id is outside the vocabulary of {vocabulary}"
+    if len(line.clean_ids) != len(line.corrupt_ids):
+        return "clean and corrupted prompt differ in their number of tokens"
+    if line.clean_ids == line.corrupt_ids:
+        return "clean and corrupted prompt are the same"
+    if set(answers) & set(foils):
+        return "answer and foil are the same token"
+
+    def shown(ids: tuple[int, ...] | list[int]) -> str:
+        return " ".join(map(str, ids))
+
+    return Example(
+        line.template, tuple(line.clean_ids), tuple(line.corrupt_ids), answers, foils, 1,
+        shown(line.clean_ids), shown(line.corrupt_ids), shown(answers), shown(foils),
+    )  # fmt: skip

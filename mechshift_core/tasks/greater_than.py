@@ -1,0 +1,54 @@
+"""Greater-Than (Hanna et al. 2023, arXiv 2305.00586): a later year of the same century."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+
+NOUNS = tuple("war trip project trial feast journey".split())
+CENTURIES = tuple(str(century) for century in range(11, 19))
+FRAMES = {
+    "lasted": "The {noun} lasted from the year {century}{year} to the year {century}",
+    "began": "The {noun} began in {century}{year} and ended in {century}",
+    "until": "From {century}{year} on, the {noun} went on until {century}",
+}
+
+
+class GreaterThan:
+    """ "The war lasted from the year 1732 to the year 17" -> 33..99; corrupted: the start year is 01."""
+
+    name = "greater_than"
+    regime: Regime = "local"
+    metric: Metric = "probability_difference"
+    summary = "a year after the start year; corrupted by the start year 01"
+
+    def _draw(self, rng: np.random.Generator) -> tuple[str, str, int, str]:
+        frame = choose(rng, tuple(FRAMES))
+        noun, century = choose(rng, NOUNS), choose(rng, CENTURIES)
+        start = int(rng.integers(2, 99))
+        text = FRAMES[frame].replace("{noun}", noun).replace("{century}", century)
+        return frame, text, start, f"greater_than:{noun}:{century}:{start}"
+
+    def exercise(self, rng: np.random.Generator) -> Exercise:
+        frame, text, start, key = self._draw(rng)
+        end = int(rng.integers(start + 1, 100))
+        return Exercise(frame, text.replace("{year}", f"{start:02d}"), f"{end:02d}", key)
+
+    def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
+        frame, text, start, key = self._draw(rng)
+        return CounterfactualText(
+            frame,
+            text.replace("{year}", f"{start:02d}"),
+            text.replace("{year}", "01"),
+            tuple(f"{year:02d}" for year in range(start + 1, 100)),
+            tuple(f"{year:02d}" for year in range(start + 1)),
+            key,
+            joiner="",
+        )
+
+    def is_correct(self, prompt: str, completion: str) -> bool:
+        years = re.search(r"\d\d(\d\d)", prompt)
+        return years is not None and re.fullmatch(r"\d\d", completion) is not None and int(completion) > int(years[1])

@@ -1,0 +1,111 @@
+"""Sudoku 4x4: fill a grid with one solution; corrupted by exchanging two digits throughout."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime
+
+SIZE, BOX = 4, 2
+MOST_BLANKS, FEWEST_BLANKS = 8, 3
+BLANK = 0
+Grid = tuple[int, ...]
+
+
+def _peers(cell: int) -> frozenset[int]:
+    row, column = divmod(cell, SIZE)
+    return frozenset(
+        other
+        for other in range(SIZE * SIZE)
+        if other != cell
+        and (
+            other // SIZE == row
+            or other % SIZE == column
+            or (other // SIZE // BOX == row // BOX and other % SIZE // BOX == column // BOX)
+        )
+    )
+
+
+PEERS = tuple(_peers(cell) for cell in range(SIZE * SIZE))
+
+
+def solve(grid: Grid, *, limit: int = 2) -> list[Grid]:
+    """Up to `limit` solutions of a partly blank grid, by backtracking on the most constrained cell."""
+    blanks = [cell for cell in range(SIZE * SIZE) if grid[cell] == BLANK]
+    if not blanks:
+        return [grid]
+    options = {cell: [d for d in range(1, SIZE + 1) if all(grid[p] != d for p in PEERS[cell])] for cell in blanks}
+    cell = min(blanks, key=lambda c: len(options[c]))
+    found: list[Grid] = []
+    for digit in options[cell]:
+        found += solve((*grid[:cell], digit, *grid[cell + 1 :]), limit=limit - len(found))
+        if len(found) >= limit:
+            break
+    return found
+
+
+@lru_cache(maxsize=1)
+def solution_grids() -> tuple[Grid, ...]:
+    """All 288 complete 4x4 grids."""
+    return tuple(solve((BLANK,) * SIZE * SIZE, limit=1000))
+
+
+class Sudoku:
+    """A 4x4 grid with blanks -> the full grid, row by row; the metric is read at one blank cell."""
+
+    name = "sudoku"
+    regime: Regime = "global"
+    metric: Metric = "logit_difference"
+    summary = "the digit of a blank cell; corrupted by exchanging two digits throughout, same blanks"
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Grid, tuple[int, ...], str]:
+        grids = solution_grids()
+        solution = grids[int(rng.integers(len(grids)))]
+        blanks: list[int] = []
+        puzzle = solution
+        wanted = int(rng.integers(FEWEST_BLANKS, MOST_BLANKS + 1))
+        for cell in (int(c) for c in rng.permutation(SIZE * SIZE)):
+            trial = (*puzzle[:cell], BLANK, *puzzle[cell + 1 :])
+            if len(solve(trial)) == 1:
+                puzzle, blanks = trial, [*blanks, cell]
+            if len(blanks) == wanted:
+                break
+        relabel = {digit: str(rank) for rank, digit in enumerate(dict.fromkeys(solution))}
+        key = f"sudoku:{''.join(relabel[d] for d in solution)}:{'-'.join(map(str, sorted(blanks)))}"
+        return solution, tuple(sorted(blanks)), key
+
+    def exercise(self, rng: np.random.Generator) -> Exercise:
+        solution, blanks, key = self._draw(rng)
+        return Exercise(f"blanks{len(blanks)}", _prompt(solution, blanks), " ".join(map(str, solution)), key)
+
+    def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
+        solution, blanks, key = self._draw(rng)
+        cell = blanks[int(rng.integers(len(blanks)))]
+        others = [d for d in range(1, SIZE + 1) if d != solution[cell]]
+        foil = others[int(rng.integers(len(others)))]
+        exchange = {solution[cell]: foil, foil: solution[cell]}
+        swapped = tuple(exchange.get(d, d) for d in solution)
+        return CounterfactualText(
+            f"blanks{len(blanks)}",
+            " ".join([_prompt(solution, blanks), *map(str, solution[:cell])]),
+            " ".join([_prompt(swapped, blanks), *map(str, swapped[:cell])]),
+            (str(solution[cell]),),
+            (str(foil),),
+            key,
+            remainder=" ".join(map(str, solution[cell + 1 :])),
+        )
+
+    def is_correct(self, prompt: str, completion: str) -> bool:
+        given = prompt.removesuffix(":").split()
+        filled = completion.split()
+        if len(filled) != SIZE * SIZE or not all(d in "1234" for d in filled):
+            return False
+        digits = [int(d) for d in filled]
+        consistent = all(g in ("_", f) for g, f in zip(given, filled, strict=True))
+        return consistent and all(digits[c] != digits[p] for c in range(SIZE * SIZE) for p in PEERS[c])
+
+
+def _prompt(solution: Grid, blanks: tuple[int, ...]) -> str:
+    return " ".join([*("_" if c in blanks else str(d) for c, d in enumerate(solution)), ":"])

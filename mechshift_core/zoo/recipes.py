@@ -1,0 +1,75 @@
+"""What `mechshift pairs train` is told: architecture, corpus mix and the phases of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Architecture(_Strict):
+    """A Qwen2 decoder with untied embeddings."""
+
+    layers: Positive = 6
+    hidden_size: Positive = 128
+    heads: Positive = 4
+    key_value_heads: Positive = 2
+    intermediate_size: Positive = 384
+    context: Positive = 64
+
+
+class Phase(_Strict):
+    """One run of the optimizer: AdamW, linear warm-up, cosine decay to a tenth."""
+
+    steps: Positive
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+class Diffusion(Phase):
+    """Masked-diffusion post-training."""
+
+    annealing: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the steps over which attention opens from causal to bidirectional."""
+    masked_prompts: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the examples whose prompt is masked too."""
+
+
+class PairRecipe(_Strict):
+    """One seed's models: `arm`, and from that one checkpoint `mdm` and `arm-continued`."""
+
+    schema_: Literal["mechshift-pair/v1"] = Field("mechshift-pair/v1", alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    architecture: Architecture = Architecture()
+    batch: dict[str, Positive] = Field(min_length=1)
+    """Examples of each task in a training step."""
+    pool: Positive = 40_000
+    """Distinct draws per task that the corpus holds."""
+    prompt_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of a prompt token in the autoregressive loss, where an answer token weighs 1."""
+    pretrain: Phase
+    diffusion: Diffusion
+    evaluation: Positive = 1000
+    """Held-out prompts per task in the evaluation."""
+    threads: Positive = 2
+    """CPU threads; sums over threads round differently, so the weights are reproducible at the same number."""
+
+
+def load_recipe(path: Path) -> PairRecipe:
+    """Read a recipe from YAML.
+
+    Raises:
+        SpecError: with file, line and column of everything that is wrong.
+    """
+    from mechshift_core.spec.load import load_model_file
+
+    return load_model_file(path, PairRecipe)

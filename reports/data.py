@@ -1,0 +1,112 @@
+"""What a report is made from: findings, tables and the facts that the text needs, as plain frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from stats.findings import Findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCount:
+    """How many examples of a task were asked, survived and were answered, for one pair.
+
+    Attributes:
+        asked: Examples that the spec asks for.
+        aligned: Examples whose clean and corrupted prompt have equal token length and one-token answers.
+        kept: Examples that the selection rule kept for the analysis.
+        accuracy_before: Share of the aligned examples that the model before answers correctly, in [0, 1].
+        accuracy_after: The same for the model after.
+    """
+
+    task: str
+    pair: str
+    asked: int
+    aligned: int
+    kept: int
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodsFacts:
+    """The choices that the methods paragraph states; what is None is left out of it.
+
+    Attributes:
+        attribution: Attribution method, e.g. `eap-ig`, with its `steps` and `quadrature`.
+        top_k: Sizes of the top-K edge sets.
+        splits: Random half-splits of the prompts behind the noise ceiling.
+        permutations: Permutations of the edges behind the overlap null.
+        replicates: Bootstrap replicates, of kind `bootstrap` (e.g. `studentized`).
+        confidence: Level of every interval.
+        correction: Correction within the family of hypotheses, e.g. `holm`.
+        select: Rule that selects examples: `both`, `before`, `after` or `all`.
+        index: Index of specialization.
+        packages: Version by package name.
+    """
+
+    attribution: str = "eap-ig"
+    steps: int | None = None
+    quadrature: str | None = None
+    top_k: Sequence[int] = ()
+    splits: int | None = None
+    permutations: int | None = None
+    replicates: int | None = None
+    bootstrap: str | None = None
+    confidence: float = 0.95
+    correction: str = "holm"
+    select: str = "both"
+    index: str = "gini"
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """Everything that the page shows.
+
+    Attributes:
+        title: Title of the study; `name` is the run's name in the spec.
+        version: Version of mechshift that made the run.
+        findings: Hypotheses and estimates.
+        tables: Tables by name with the columns of the run's tables; any may be missing or empty.
+        provenance: Nested, JSON-like record of where the numbers come from.
+        spec_text: The spec, verbatim.
+        methods: Facts for the methods paragraph.
+        task_counts: Examples asked, aligned and kept, per task and pair.
+        failures: One line per cell that failed.
+    """
+
+    title: str
+    name: str
+    version: str
+    findings: Findings
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    spec_text: str = ""
+    methods: MethodsFacts = field(default_factory=MethodsFacts)
+    task_counts: Sequence[TaskCount] = ()
+    failures: Sequence[str] = ()
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """The table, or None where it is missing or has no rows."""
+        found = self.tables.get(name)
+        return None if found is None or found.is_empty() else found
+
+
+def in_order(frame: pl.DataFrame, column: str) -> list[str]:
+    """Distinct values of a column in order of first appearance."""
+    return [str(value) for value in frame[column].unique(maintain_order=True).to_list()]
+
+
+def panels_of(frame: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
+    """The rows of each task (outer) and pair (inner) that the frame has, both in order of first appearance."""
+    found = []
+    for task in in_order(frame, "task"):
+        for pair in in_order(frame, "pair"):
+            rows = frame.filter((pl.col("task") == task) & (pl.col("pair") == pair))
+            if not rows.is_empty():
+                found.append((task, pair, rows))
+    return found

@@ -1,0 +1,54 @@
+"""What a figure is: panels of drawings, a legend, a caption, and its numbers as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reports.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An entry of a legend: a drawn sample and its meaning."""
+
+    sample: Markup
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One of a figure's small multiples.
+
+    Attributes:
+        title: What the panel is about (task), `subtitle` the rest (pair).
+        drawings: SVG elements side by side, each with a text alternative.
+        note: What to say where something could not be drawn.
+    """
+
+    title: str
+    subtitle: str
+    drawings: tuple[Markup, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure of the page.
+
+    Attributes:
+        id: Fragment identifier.
+        caption: What to see in it, in sentences.
+        panels: Small multiples, row by row.
+        columns: Panels in a row where the page is wide.
+        legend: Entries of the legend.
+        tables: The numbers behind the drawings.
+    """
+
+    id: str
+    caption: str
+    panels: tuple[Panel, ...]
+    columns: int
+    legend: tuple[Key, ...]
+    tables: tuple[Table, ...]

@@ -1,0 +1,113 @@
+"""Altair charts as static SVG that the page's stylesheet colours.
+
+vl-convert writes colours as presentation attributes. Here each colour of :data:`PALETTE` becomes a class (`f-before`
+for a fill, `s-before` for a stroke), so that the stylesheet decides in light, dark and print. Sizes and axis extents
+are fixed, hence the drawing does not depend on which fonts the machine has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import altair as alt
+import vl_convert
+from markupsafe import Markup
+
+from reports.templating import visible
+
+PALETTE = {
+    "ink": "#1c2126",
+    "muted": "#59626b",
+    "grid": "#e3e6e9",
+    "axis": "#9aa2aa",
+    "before": "#0072b2",
+    "after": "#d55e00",
+    "chance": "#8a929a",
+    "ceiling": "#009e73",
+    "paper": "#ffffff",
+}
+"""Colours of the light theme by role (Okabe-Ito where they carry meaning)."""
+
+_CLASSES = {colour: name for name, colour in PALETTE.items()}
+_KEEP = ("d", "x", "y", "x1", "x2", "y1", "y2", "r", "cx", "cy", "width", "height", "transform", "text-anchor")
+_PAINT = ("stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "stroke-opacity", "font-weight", "font-size")
+_DECIMAL = re.compile(r"-?\d+\.\d{3,}")
+
+Row = dict[str, Any]
+
+
+def layer(marks: Sequence[alt.Chart], *, width: int, height: int, right: int = 10) -> alt.LayerChart:
+    """Marks over each other in a plot area of fixed size with fixed room for the axes, in pixels."""
+    chart: alt.LayerChart = (
+        alt.layer(*marks)
+        .properties(
+            width=width,
+            height=height,
+            padding={"left": 58, "right": right, "top": 10, "bottom": 42},
+            autosize=alt.AutoSizeParams(type="none"),
+        )
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=PALETTE["muted"],
+            titleColor=PALETTE["muted"],
+            gridColor=PALETTE["grid"],
+            domainColor=PALETTE["axis"],
+            tickColor=PALETTE["axis"],
+            labelFontSize=11,
+            titleFontSize=11.5,
+            titleFontWeight="normal",
+            titleLimit=width,
+            tickSize=4,
+        )
+        .configure_axisX(minExtent=18, maxExtent=18, titlePadding=6, grid=False)
+        .configure_axisY(minExtent=38, maxExtent=38, titlePadding=6, domain=False, ticks=False, labelPadding=5)
+    )
+    return chart
+
+
+def rows(values: Sequence[Row]) -> alt.Chart:
+    """A chart over rows of plain values."""
+    return alt.Chart(alt.InlineData(values=list(values)))
+
+
+def to_svg(chart: alt.LayerChart, *, label: str) -> Markup:
+    """Draw a chart as one `<svg>` with the text alternative `label`, without ids, styles or fonts of its own."""
+    drawn = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
+    tree = ElementTree.fromstring(re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawn))
+    size = {key: tree.attrib[key] for key in ("width", "height", "viewBox")}
+    for child in [child for child in tree if child.tag == "rect"]:
+        tree.remove(child)
+    _clean(tree)
+    tree.attrib = {"class": "chart", "role": "img", "aria-label": visible(label), **size}
+    return Markup(ElementTree.tostring(tree, encoding="unicode", short_empty_elements=True))
+
+
+def _clean(parent: ElementTree.Element) -> None:
+    """Drop empty and invisible elements and roles; turn palette colours into classes."""
+    for child in list(parent):
+        _clean(child)
+        hidden = child.attrib.get("display") == "none" or child.attrib.get("class") in ("background", "foreground")
+        if hidden or (child.tag == "g" and len(child) == 0):
+            parent.remove(child)
+            continue
+        child.attrib = _attributes(child.attrib)
+
+
+def _attributes(found: dict[str, str]) -> dict[str, str]:
+    kept = {key: _rounded(found[key]) for key in _KEEP if key in found}
+    kept |= {key: found[key] for key in _PAINT if key in found and found[key] != "1"}
+    classes = []
+    for key in ("fill", "stroke"):
+        colour = found.get(key, "").lower()
+        if colour in _CLASSES:
+            classes.append(f"{key[0]}-{_CLASSES[colour]}")
+        elif colour and colour != "transparent":
+            kept[key] = colour
+    return ({"class": " ".join(classes)} if classes else {}) | kept
+
+
+def _rounded(text: str) -> str:
+    return _DECIMAL.sub(lambda found: f"{round(float(found[0]), 1) + 0.0:g}", text)

@@ -1,0 +1,113 @@
+"""The forest plot of the verdicts: one small drawing a hypothesis, on one scale per measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from reports import formats
+from reports.figures.svg import element, picture
+from stats.findings import Finding
+
+WIDTH, HEIGHT = 290, 56
+_LEFT, _RIGHT, _MIDDLE, _AXIS = 12, WIDTH - 12, 22, 38
+
+Scale = tuple[float, float]
+
+
+def scales(hypotheses: Iterable[Finding]) -> dict[str, Scale]:
+    """The range drawn for each measure: all its estimates, intervals and margins, and zero, with some air."""
+    reach: dict[str, list[float]] = {}
+    for finding in hypotheses:
+        values = [finding.estimate, finding.low, finding.high]
+        values += [] if finding.margin is None else [-finding.margin, finding.margin]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        reach.setdefault(finding.measure, [0.0]).extend(finite)
+    return {measure: _padded(min(values), max(values)) for measure, values in reach.items()}
+
+
+def forest(finding: Finding, *, scale: Scale) -> Markup:
+    """Estimate and interval of one hypothesis, with zero and the equivalence margin."""
+
+    def x(value: float) -> float:
+        share = (value - scale[0]) / (scale[1] - scale[0])
+        return _LEFT + min(max(share, 0.0), 1.0) * (_RIGHT - _LEFT)
+
+    if finding.estimate is None:
+        return picture(
+            element("text", "no estimate", x=_LEFT, y=_MIDDLE + 4, class_="none"),
+            width=WIDTH,
+            height=2 * _MIDDLE,
+            label=alternative(finding),
+            class_="forest",
+        )
+    parts = _axis(scale, x(0.0))
+    if finding.margin is not None:
+        low, high = x(-finding.margin), x(finding.margin)
+        parts.insert(0, element("rect", x=low, y=4, width=high - low, height=_AXIS - 4, class_="margin"))
+    parts += [element("text", formats.compact(tick), x=x(tick), y=52, class_="tick") for tick in ticks(scale)]
+    parts += [element("line", x1=x(tick), x2=x(tick), y1=_AXIS, y2=_AXIS + 4, class_="axis") for tick in ticks(scale)]
+    parts += _claim(finding, x(0.0))
+    if finding.low is not None and finding.high is not None:
+        low, high = x(finding.low), x(finding.high)
+        parts.append(element("line", x1=low, x2=high, y1=_MIDDLE, y2=_MIDDLE, class_="interval"))
+        parts += [
+            element("line", x1=end, x2=end, y1=_MIDDLE - 4, y2=_MIDDLE + 4, class_="interval") for end in (low, high)
+        ]
+    parts.append(_mark(finding, x(finding.estimate)))
+    return picture(*parts, width=WIDTH, height=HEIGHT, label=alternative(finding), class_="forest")
+
+
+def alternative(finding: Finding) -> str:
+    """The drawing in words."""
+    if finding.estimate is None:
+        return f"{finding.id}: no estimate"
+    text = f"{finding.id}: estimate {formats.number(finding.estimate)}"
+    if finding.low is not None:
+        text += f", {formats.confidence(finding.confidence)} interval {formats.interval(finding.low, finding.high)}"
+    if finding.margin is not None:
+        text += f", equivalence margin ±{formats.compact(finding.margin)}"
+    return f"{text}; zero is marked"
+
+
+def ticks(scale: Scale) -> list[float]:
+    """Round values within the scale, two to five of them, zero among them."""
+    span = scale[1] - scale[0]
+    step = 10.0 ** math.floor(math.log10(span / 2))
+    for factor in (1, 2, 5, 10):
+        if span / (step * factor) <= 4:
+            step *= factor
+            break
+    first, last = math.ceil(scale[0] / step - 1e-9), math.floor(scale[1] / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _axis(scale: Scale, zero: float) -> list[Markup]:
+    return [
+        element("line", x1=_LEFT, x2=_RIGHT, y1=_AXIS, y2=_AXIS, class_="axis"),
+        element("line", x1=zero, x2=zero, y1=4, y2=_AXIS, class_="zero"),
+    ]
+
+
+def _claim(finding: Finding, zero: float) -> list[Markup]:
+    """A small arrow from zero towards the side that the claim names."""
+    if finding.test != "difference" or finding.alternative not in ("less", "greater"):
+        return []
+    way = -1 if finding.alternative == "less" else 1
+    tip, y = zero + 13 * way, 7
+    path = f"M{zero:.1f} {y}H{tip:.1f}m{-4 * way} -3l{4 * way} 3l{-4 * way} 3"
+    return [element("path", d=path, class_="claim")]
+
+
+def _mark(finding: Finding, x: float) -> Markup:
+    """The estimate: a square for a difference, a diamond for an equivalence test."""
+    if finding.test == "equivalence":
+        return element("path", d=f"M{x:.1f} {_MIDDLE - 6}l6 6l-6 6l-6 -6z", class_="estimate")
+    return element("rect", x=x - 4.5, y=_MIDDLE - 4.5, width=9, height=9, class_="estimate")
+
+
+def _padded(low: float, high: float) -> Scale:
+    span = (high - low) or 1.0
+    return low - 0.08 * span, high + 0.08 * span

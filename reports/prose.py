@@ -1,0 +1,263 @@
+"""Sentences made from findings and facts. Plain text: the templates escape it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports import formats
+from reports.data import MethodsFacts
+from stats.findings import Finding
+
+MEASURES = {
+    "retention": "retention index",
+    "overlap": "edge overlap",
+    "depth_slope": "depth slope",
+    "specialization": "specialization",
+    "integration": "integration",
+    "alignment": "output alignment",
+    "early_share": "early share",
+    "centroid": "depth centroid",
+    "faithfulness": "faithfulness",
+    "transfer": "functional transfer",
+}
+READINGS = {
+    "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
+    "depth_slope": "negative: attribution moves to earlier layers",
+    "specialization": "higher: fewer components carry more of the effect",
+}
+_COUNTED = ("index", "slope", "share", "centroid", "overlap")
+_INDICES = {
+    "gini": "Gini index",
+    "participation_ratio": "participation ratio",
+    "hoyer": "Hoyer index",
+    "entropy": "normalised entropy",
+}
+_CORRECTIONS = {"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini–Hochberg", "fdr_bh": "Benjamini–Hochberg"}
+_SELECTIONS = {
+    "both": "examples that both models of a pair answer correctly",
+    "before": "examples that the model before answers correctly",
+    "after": "examples that the model after answers correctly",
+    "all": "all aligned examples",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """What one hypothesis' finding says: its verdict, the result, and what it means or does not mean."""
+
+    id: str
+    verdict: str
+    result: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A work that the methods paragraph cites."""
+
+    text: str
+    href: str | None = None
+
+
+def measure_name(measure: str) -> str:
+    """A measure in words."""
+    return MEASURES.get(measure, measure.replace("_", " "))
+
+
+def index_name(index: str) -> str:
+    """An index of specialization in words."""
+    return _INDICES.get(index, index.replace("_", " "))
+
+
+def correction_name(correction: str) -> str:
+    """A correction by its authors' names."""
+    return _CORRECTIONS.get(correction.lower(), correction)
+
+
+def overview(hypotheses: Sequence[Finding]) -> str:
+    """How many hypotheses came out how, and in which family they were corrected."""
+    if not hypotheses:
+        return "The spec declares no hypothesis; what follows is descriptive."
+    tally: Counter[str] = Counter(finding.verdict for finding in hypotheses)
+    order = ("supported", "refuted", "inconclusive", "not estimable")
+    parts = [
+        f"{tally[verdict]} {'is' if tally[verdict] == 1 else 'are'} {verdict}" for verdict in order if tally[verdict]
+    ]
+    first = hypotheses[0]
+    declared = formats.plural(len(hypotheses), "hypothesis", "hypotheses")
+    text = f"Of {declared} declared before the run, {formats.listed(parts)}."
+    if first.family_size > 1 and first.correction.lower() != "none":
+        text += f" p-values are {correction_name(first.correction)}-corrected in a family of {first.family_size}."
+    return text
+
+
+def sentence(finding: Finding) -> Sentence:
+    """One hypothesis in a sentence or two."""
+    return Sentence(id=finding.id, verdict=finding.verdict, result=_result(finding), meaning=_meaning(finding))
+
+
+def _result(finding: Finding) -> str:
+    name = measure_name(finding.measure)
+    if finding.estimate is None:
+        return f"{name[:1].upper()}{name[1:]} could not be estimated."
+    article = "the " if name.endswith(_COUNTED) else ""
+    parts = [f"The estimate for {article}{name} is {formats.number(finding.estimate)}"]
+    if finding.low is not None and finding.high is not None:
+        level = formats.confidence(finding.confidence)
+        parts.append(f" ({level} interval {formats.number(finding.low)} to {formats.number(finding.high)}")
+        parts.append(f"; {_p(finding)})" if finding.p is not None else ")")
+    elif finding.p is not None:
+        parts.append(f" ({_p(finding)})")
+    else:
+        parts.append(", without an interval")
+    return "".join(parts) + "."
+
+
+def _p(finding: Finding) -> str:
+    if finding.p_corrected is None:
+        return f"uncorrected {formats.p_statement(finding.p)}"
+    return f"corrected {formats.p_statement(finding.p_corrected)}"
+
+
+def _meaning(finding: Finding) -> str:
+    text = _equivalence(finding) if finding.test == "equivalence" else _difference(finding)
+    if finding.estimate is None or finding.verdict == "not estimable":
+        text = "No conclusion follows from this run."
+    if finding.status == "points only":
+        text += " There are too few units for an interval."
+    if finding.message:
+        text += f" {_stopped(finding.message)}"
+    return text
+
+
+def _difference(finding: Finding) -> str:
+    side = {"less": "below zero", "greater": "above zero"}.get(finding.alternative, "away from zero")
+    if finding.verdict == "supported":
+        way = "in the direction claimed" if finding.alternative != "two-sided" else "as claimed"
+        return f"It lies {side}, {way}, by more than chance would explain."
+    if finding.verdict == "refuted":
+        return f"The claim would put it {side}; the data put it elsewhere."
+    return (
+        f"The data do not settle whether it lies {side}; "
+        "this is absence of evidence, and does not show that nothing changed."
+    )
+
+
+def _equivalence(finding: Finding) -> str:
+    margin = "the declared margin" if finding.margin is None else f"the margin of ±{formats.compact(finding.margin)}"
+    if finding.verdict == "supported":
+        return f"It lies within {margin} that was declared as no difference that matters."
+    if finding.verdict == "refuted":
+        return f"It lies outside {margin}: the two differ by more than was declared negligible."
+    return (
+        f"The data are compatible with values inside and outside {margin}: "
+        "neither equivalence nor a difference is shown."
+    )
+
+
+def _stopped(text: str) -> str:
+    cleaned = text.strip()
+    cleaned = cleaned[:1].upper() + cleaned[1:]
+    return cleaned if cleaned.endswith((".", "!", "?")) else f"{cleaned}."
+
+
+def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -> str:
+    """The methods paragraph.
+
+    Args:
+        facts: Choices of the run.
+        version: Version of mechshift.
+        methods_used: How intervals and tests were made, from the findings.
+    """
+    steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
+    rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
+    select = _SELECTIONS.get(facts.select, facts.select)
+    text = [
+        f"Circuits before and after post-training were compared with mechshift {version}.",
+        f"Edge attributions were computed with {_method_name(facts.attribution)}{steps}{rule}, per example and "
+        f"then averaged over {select}.",
+    ]
+    if facts.top_k:
+        sizes = formats.listed([formats.count(k) for k in facts.top_k])
+        text.append(f"Overlap is the Jaccard index of the K edges of largest magnitude, K = {sizes}.")
+    if facts.permutations:
+        text.append(
+            f"Chance overlap comes from {formats.count(facts.permutations)} permutations of the edges within strata "
+            "of source kind, receiver kind and layer distance."
+        )
+    if facts.splits:
+        text.append(
+            f"The noise ceiling is the overlap of two disjoint halves of the prompts within one model, over "
+            f"{formats.count(facts.splits)} random splits; the retention index is "
+            "(J_between − J_null) / (J_ceiling − J_null), with the geometric mean of both models' ceilings."
+        )
+    replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"
+    kind = f"{facts.bootstrap} " if facts.bootstrap else ""
+    text.append(
+        f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over prompts{replicates} "
+        "where not said otherwise; prompts and training seeds are the random units, never edges or layers."
+    )
+    if methods_used:
+        text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
+    text.append(
+        f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
+        f"of the examples. p-values of the declared hypotheses are {correction_name(facts.correction)}-corrected as "
+        "one family; claims of equivalence were tested against margins declared before the run (two one-sided tests)."
+    )
+    if facts.packages:
+        names = [f"{name} {number}" for name, number in facts.packages.items()]
+        text.append(f"Software: {formats.listed(names)}.")
+    return " ".join(text)
+
+
+def references(facts: MethodsFacts, *, equivalence: bool) -> tuple[Reference, ...]:
+    """The works behind the methods of this run."""
+    found = [
+        Reference(
+            text="Kong, Lee & Jo (2026). Mechanism Shift During Post-training from Autoregressive to Masked Diffusion "
+            "Language Models.",
+            href="https://arxiv.org/abs/2601.14758",
+        )
+    ]
+    if facts.attribution.startswith("eap") or facts.attribution == "clean-corrupted":
+        found.append(
+            Reference(
+                text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
+                "Finding Model Mechanisms (EAP-IG).",
+                href="https://arxiv.org/abs/2403.17806",
+            )
+        )
+    if facts.correction.lower() == "holm":
+        found.append(
+            Reference(
+                text="Holm (1979). A simple sequentially rejective multiple test procedure. "
+                "Scandinavian Journal of Statistics 6, 65–70."
+            )
+        )
+    if equivalence:
+        found.append(
+            Reference(
+                text="Schuirmann (1987). A comparison of the two one-sided tests procedure and the power approach for "
+                "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
+                "Biopharmaceutics 15, 657–680."
+            )
+        )
+    if facts.replicates:
+        found.append(
+            Reference(
+                text="Davison & Hinkley (1997). Bootstrap Methods and their Application. Cambridge University Press."
+            )
+        )
+    return tuple(found)
+
+
+def _method_name(method: str) -> str:
+    names = {
+        "eap": "edge attribution patching",
+        "eap-ig": "edge attribution patching with integrated gradients (EAP-IG; Hanna et al. 2024)",
+        "clean-corrupted": "edge attribution patching averaged over the clean and the corrupted run",
+        "exact": "exact edge patching",
+    }
+    return names.get(method, method)

@@ -1,0 +1,56 @@
+"""Section 8 of the plan: what failed, what was dropped, what cannot be used."""
+
+from __future__ import annotations
+
+from reports import tables
+from reports.data import ReportData
+from reports.prose import measure_name
+from reports.sections.base import Section
+from reports.templating import render_template
+
+
+def section(data: ReportData) -> Section:
+    """Failed cells, dropped prompts, and every finding and estimate whose status is not ok."""
+    body = render_template("diagnostics", failures=list(data.failures), dropped=_dropped(data), notes=_notes(data))
+    return Section(id="diagnostics", title="Diagnostics", body=body)
+
+
+def _dropped(data: ReportData) -> tables.Table | None:
+    rows = [
+        (row.task, row.pair, row.asked - row.aligned, row.aligned - row.kept, row.kept)
+        for row in data.task_counts
+        if row.kept < row.asked
+    ]
+    if not rows:
+        return None
+    fields = [
+        tables.text("task"),
+        tables.text("pair"),
+        tables.whole("not aligned"),
+        tables.whole("not selected"),
+        tables.whole("analysed"),
+    ]
+    return tables.build("Prompts that were dropped, and why", fields, rows)
+
+
+def _notes(data: ReportData) -> tables.Table | None:
+    rows: list[tuple[object, ...]] = [
+        ("hypothesis", found.id, measure_name(found.measure), found.status, found.message)
+        for found in data.findings.hypotheses
+        if found.status != "ok" or found.message
+    ]
+    rows += [
+        (
+            "estimate",
+            f"{found.task}, {found.pair}, {found.side}",
+            measure_name(found.measure),
+            found.status,
+            found.message,
+        )
+        for found in data.findings.estimates
+        if found.status != "ok" or found.message
+    ]
+    if not rows:
+        return None
+    fields = [tables.text(name) for name in ("what", "where", "measure", "status", "message")]
+    return tables.build("Findings and estimates that come with a warning", fields, rows)

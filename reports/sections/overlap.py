@@ -1,0 +1,93 @@
+"""Section 4: how much of the circuit is kept, over its size."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reports import formats, tables
+from reports.data import ReportData, in_order, panels_of
+from reports.figures import overlap as drawings
+from reports.figures.base import Figure, Panel
+from reports.sections.base import Section
+from reports.templating import render_template
+
+FIELDS = {
+    "task": tables.text("task"),
+    "pair": tables.text("pair"),
+    "k": tables.whole("K"),
+    "between": tables.real("between"),
+    "full": tables.real("between, all prompts"),
+    "null": tables.real("chance"),
+    "null_low": tables.real("chance low"),
+    "null_high": tables.real("chance high"),
+    "null_p": tables.p_values("p (chance)"),
+    "ceiling_before": tables.real("ceiling before"),
+    "ceiling_after": tables.real("ceiling after"),
+    "ceiling": tables.real("ceiling"),
+    "retention": tables.real("retention"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+    "status": tables.text("status"),
+}
+
+
+def section(data: ReportData) -> Section:
+    """Jaccard index against chance and ceiling, and the retention index, for each task and pair."""
+    found = data.table("overlap")
+    body = render_template("figures", figures=[] if found is None else [figure(found)], missing="overlap")
+    return Section(id="overlap", title="Overlap over circuit size", body=body)
+
+
+def figure(overlap: pl.DataFrame) -> Figure:
+    """The overlap curves with the retention index beside them."""
+    columns = ("between", "null_high", "ceiling", "ceiling_before", "ceiling_after")
+    top = max((value for name in columns for value in overlap[name].drop_nulls().to_list()), default=1.0)
+    domain = drawings.retention_domain(overlap)
+    panels = []
+    for task, pair, rows in panels_of(overlap):
+        curves = drawings.jaccard(rows, top=min(1.0, 1.08 * top) or 1.0, label=_curves_label(task, pair, rows))
+        index = drawings.retention(rows, domain=domain, label=_index_label(task, pair, rows))
+        panels.append(Panel(title=task, subtitle=pair, drawings=(curves, index), note=_note(rows)))
+    return Figure(
+        id="figure-overlap",
+        caption=(
+            "First: overlap of the two models' circuits (points) against chance (band) and against how well each model "
+            "agrees with itself on other prompts (dashed). Second: the same as the retention index, from 0 (chance) to "
+            "1 (the ceiling). A circuit is kept where the points reach the dashed line, replaced where they lie in "
+            f"the band.{_cut(overlap)}"
+        ),
+        panels=tuple(panels),
+        columns=len(in_order(overlap, "pair")),
+        legend=drawings.legend(),
+        tables=(tables.from_frame("Overlap and retention", overlap, FIELDS),),
+    )
+
+
+def _cut(overlap: pl.DataFrame) -> str:
+    low, high = drawings.retention_domain(overlap)
+    beyond = overlap.filter((pl.col("low") < low) | (pl.col("high") > high))
+    return "" if beyond.is_empty() else " Intervals are cut at the edge of the drawing; the table has them whole."
+
+
+def _note(rows: pl.DataFrame) -> str:
+    bad = rows.filter((pl.col("status") != "ok") | pl.col("retention").is_null()).sort("k").rows(named=True)
+    reasons = [f"K = {formats.count(row['k'])}: {row['status']}" for row in bad]
+    return f"No retention index at {'; '.join(reasons)}." if reasons else ""
+
+
+def _curves_label(task: str, pair: str, rows: pl.DataFrame) -> str:
+    points = [
+        f"{formats.number(row['between'])} at K {formats.count(row['k'])} (chance {formats.number(row['null'])}, "
+        f"ceiling {formats.number(row['ceiling'])})"
+        for row in rows.sort("k").rows(named=True)
+    ]
+    return f"Jaccard index between the models, {task}, {pair}: {formats.listed(points)}."
+
+
+def _index_label(task: str, pair: str, rows: pl.DataFrame) -> str:
+    points = [
+        f"{formats.number(row['retention'])} {formats.interval(row['low'], row['high'])} at K {formats.count(row['k'])}"
+        for row in rows.sort("k").rows(named=True)
+        if row["retention"] is not None
+    ]
+    return f"Retention index, {task}, {pair}: {formats.listed(points) or 'not defined at any K'}."

@@ -1,0 +1,109 @@
+"""Section 6: how few components carry the work."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reports import formats, tables
+from reports.data import ReportData, in_order, panels_of
+from reports.figures import lorenz as drawings
+from reports.figures.base import Figure, Panel
+from reports.prose import index_name
+from reports.sections.base import Section
+from reports.templating import render_template
+
+EFFECTS = {
+    "task": tables.text("task"),
+    "pair": tables.text("pair"),
+    "side": tables.text("side"),
+    "component": tables.text("component"),
+    "effect": tables.real("effect"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+}
+INDICES = {
+    "task": tables.text("task"),
+    "pair": tables.text("pair"),
+    "index": tables.text("index"),
+    "side": tables.text("side"),
+    "value": tables.real("observed"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+    "null": tables.real("null"),
+    "excess": tables.real("excess"),
+}
+
+
+def section(data: ReportData) -> Section:
+    """Lorenz curves of the component effects, and the index observed beside its null."""
+    components, indices = data.table("components"), data.table("indices")
+    figures = []
+    if components is not None or indices is not None:
+        figures.append(figure(components, indices, preferred=data.methods.index))
+    body = render_template("figures", figures=figures, missing="components and indices")
+    return Section(id="specialization", title="Specialization", body=body)
+
+
+def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, preferred: str) -> Figure:
+    """Curves and index for each task and pair that either table has."""
+    names = [] if indices is None else in_order(indices, "index")
+    index = preferred if preferred in names or not names else names[0]
+    chosen = None if indices is None else indices.filter(pl.col("index") == index)
+    keys = [frame.select("task", "pair") for frame in (components, chosen) if frame is not None]
+    grid = pl.concat(keys).unique(maintain_order=True)
+    panels = [
+        _panel(task, pair, _rows(components, task, pair), _rows(chosen, task, pair), index, chosen)
+        for task, pair, _ in panels_of(grid)
+    ]
+    found = []
+    if components is not None:
+        found.append(tables.from_frame("Effects of the components", components, EFFECTS))
+    if indices is not None:
+        found.append(tables.from_frame("Indices of specialization", indices, INDICES))
+    return Figure(
+        id="figure-specialization",
+        caption=(
+            "First: share of the total effect that the components with the smallest effects hold together; the further "
+            "a curve hangs below the diagonal, the fewer components do the work. "
+            f"Second: the {index_name(index)} of the same effects. Noise alone is not evenly spread, so only the "
+            "distance from the null, not from zero, speaks for specialization."
+        ),
+        panels=tuple(panels),
+        columns=len(in_order(grid, "pair")),
+        legend=drawings.legend(),
+        tables=tuple(found),
+    )
+
+
+def _panel(
+    task: str, pair: str, effects: pl.DataFrame, values: pl.DataFrame, index: str, chosen: pl.DataFrame | None
+) -> Panel:
+    drawn = []
+    if not effects.is_empty():
+        label = f"Lorenz curves of the component effects before and after, {task}, {pair}."
+        drawn.append(drawings.lorenz(effects, label=label))
+    if chosen is not None and not values.is_empty():
+        domain = drawings.domain_of(chosen)
+        label = f"{index_name(index)}, {task}, {pair}: {_words(values)}."
+        drawn.append(drawings.observed(values, index=index_name(index), domain=domain, label=label))
+    return Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=_shift(values))
+
+
+def _rows(frame: pl.DataFrame | None, task: str, pair: str) -> pl.DataFrame:
+    return pl.DataFrame() if frame is None else frame.filter((pl.col("task") == task) & (pl.col("pair") == pair))
+
+
+def _words(values: pl.DataFrame) -> str:
+    parts = [
+        f"{row['side']} {formats.number(row['value'])} (null {formats.number(row['null'])})"
+        for row in values.rows(named=True)
+        if row["side"] != "shift"
+    ]
+    return formats.listed(parts) or "no values"
+
+
+def _shift(values: pl.DataFrame) -> str:
+    shifts = [] if values.is_empty() else values.filter(pl.col("side") == "shift").rows(named=True)
+    return "; ".join(
+        f"shift {formats.number(row['value'])} {formats.interval(row['low'], row['high'])}" for row in shifts
+    )

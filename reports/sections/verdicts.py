@@ -1,0 +1,119 @@
+"""Section 1: what the hypotheses came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from reports import formats, prose, tables
+from reports.data import ReportData
+from reports.figures.forest import forest, scales
+from reports.sections.base import Section
+from reports.templating import render_template
+from stats.findings import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A hypothesis as the verdict table shows it."""
+
+    finding: Finding
+    measure: str
+    question: str
+    drawing: Markup
+
+
+def section(data: ReportData) -> Section:
+    """The verdict table with its forest plots, the finding in words, and all numbers unfolded."""
+    hypotheses = data.findings.hypotheses
+    ranges = scales(hypotheses)
+    body = render_template(
+        "verdicts",
+        overview=prose.overview(hypotheses),
+        rows=[
+            Row(
+                finding=finding,
+                measure=prose.measure_name(finding.measure),
+                question=question(finding),
+                drawing=forest(finding, scale=ranges[finding.measure]),
+            )
+            for finding in hypotheses
+        ],
+        readings=[
+            f"{prose.measure_name(measure)}: {prose.READINGS[measure]}"
+            for measure in ranges
+            if measure in prose.READINGS
+        ],
+        sentences=[prose.sentence(finding) for finding in hypotheses],
+        numbers=_numbers(hypotheses),
+        terms=_terms(hypotheses),
+    )
+    return Section(id="verdicts", title="Verdicts", body=body)
+
+
+def question(finding: Finding) -> str:
+    """What was tested, in a few words."""
+    if finding.test == "equivalence":
+        margin = "" if finding.margin is None else f" within ±{formats.compact(finding.margin)}"
+        return f"equivalent{margin}?"
+    return {"less": "below zero?", "greater": "above zero?"}.get(finding.alternative, "different from zero?")
+
+
+def _numbers(hypotheses: tuple[Finding, ...]) -> tables.Table:
+    fields = [
+        tables.text("hypothesis"),
+        tables.text("estimand"),
+        tables.text("test"),
+        tables.real("estimate"),
+        tables.real("se"),
+        tables.real("low"),
+        tables.real("high"),
+        tables.real("statistic"),
+        tables.real("df"),
+        tables.p_values("p"),
+        tables.p_values("p corrected"),
+        tables.text("n"),
+        tables.text("method"),
+        tables.text("status"),
+    ]
+    rows = [
+        (
+            found.id,
+            found.estimand,
+            f"{found.test}, {found.alternative}",
+            found.estimate,
+            found.se,
+            found.low,
+            found.high,
+            found.statistic,
+            found.df,
+            found.p,
+            found.p_corrected,
+            ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items()),
+            found.method,
+            found.status,
+        )
+        for found in hypotheses
+    ]
+    return tables.build("Every number of the verdicts", fields, rows)
+
+
+def _terms(hypotheses: tuple[Finding, ...]) -> tables.Table:
+    fields = [
+        tables.text("hypothesis"),
+        tables.text("pair"),
+        tables.text("role"),
+        tables.text("seed"),
+        tables.text("task"),
+        tables.text("regime"),
+        tables.real("weight"),
+        tables.real("estimate"),
+        tables.whole("n"),
+    ]
+    rows = [
+        (found.id, term.pair, term.role, term.seed, term.task, term.regime, term.weight, term.estimate, term.n)
+        for found in hypotheses
+        for term in found.terms
+    ]
+    return tables.build("What each estimate is the weighted sum of", fields, rows)

@@ -1,0 +1,78 @@
+"""Statistics of circuit comparisons: arrays in, frozen results out; knows no models, no specs and no reports.
+
+The names below are the public interface. They are imported on first use, so that `stats.findings` (the results, plain
+dataclasses) can be read without loading the numerical libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
+    from stats.hypothesis_tests import TestResult, difference_test, equivalence_test, permutation_test, tost
+    from stats.multiplicity import benjamini_hochberg, holm
+    from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
+    from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
+    from stats.resampling import Interval, bootstrap_interval, resampling_weights
+    from stats.retention import Retention, retention_index
+    from stats.specialization import Specialization, gini, gini_replicates
+    from stats.split_half import SplitHalfOverlap, split_half_overlap
+    from stats.verdicts import difference_verdict, equivalence_verdict
+
+__all__ = [
+    "Contrast",
+    "Interval",
+    "Replicated",
+    "Retention",
+    "Specialization",
+    "SplitHalfOverlap",
+    "TestResult",
+    "benjamini_hochberg",
+    "bootstrap_interval",
+    "centroid",
+    "depth_slope",
+    "difference_test",
+    "difference_verdict",
+    "early_share",
+    "equivalence_test",
+    "equivalence_verdict",
+    "gini",
+    "gini_replicates",
+    "holm",
+    "jaccard",
+    "layer_shares",
+    "linear_contrast",
+    "mean_replicates",
+    "permutation_test",
+    "rank_overlap",
+    "resampling_weights",
+    "retention_index",
+    "scaled_depth",
+    "split_half_overlap",
+    "stratified_permutation_null",
+    "top_k",
+    "tost",
+    "weighted_jaccard",
+]
+
+_MODULES = {
+    "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
+    "stats.hypothesis_tests": ("TestResult", "difference_test", "equivalence_test", "permutation_test", "tost"),
+    "stats.multiplicity": ("benjamini_hochberg", "holm"),
+    "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
+    "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
+    "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
+    "stats.retention": ("Retention", "retention_index"),
+    "stats.specialization": ("Specialization", "gini", "gini_replicates"),
+    "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
+    "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'stats' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

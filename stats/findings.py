@@ -1,0 +1,155 @@
+"""Findings: what a run concludes, as frozen results that are written to and read from `findings.json`.
+
+A *finding* answers one declared hypothesis: estimand, estimate, interval, test and verdict. An *estimate* is one
+measure for one pair and task, with its interval and whatever reference values (null, ceiling) the measure has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+FINDINGS_SCHEMA = "mechshift-findings/v1"
+
+Verdict = Literal["supported", "refuted", "inconclusive", "not estimable"]
+Status = Literal["ok", "points only", "undefined", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One of the quantities whose weighted sum is a finding's estimate, e.g. retention on `ioi` of one pair."""
+
+    pair: str
+    role: str
+    seed: int | None
+    task: str
+    regime: str
+    weight: float
+    estimate: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer to one hypothesis.
+
+    Attributes:
+        id: The hypothesis' id in the spec, and `claim` its claim in words.
+        measure: The measure tested, e.g. `retention`.
+        estimand: What `estimate` estimates, in one sentence.
+        test: `difference` or `equivalence`; `alternative` is `two-sided`, `less` or `greater` for a difference.
+        margin: Equivalence margin, in the measure's own units.
+        estimate: Point estimate; None where the status says why.
+        se: Standard error, `df` the degrees of freedom of the reference t distribution, `statistic` estimate / se
+            (for an equivalence test: of the one-sided test that decides).
+        low: Lower end of the two-sided interval at `confidence` (`high`: upper end).
+        p: p-value, and `p_corrected` after the correction within the family of `family_size` hypotheses.
+        n: Number of units by kind, e.g. {"prompt": 400, "task": 2, "seed": 1}.
+        method: How interval and test were made.
+        seed: Seed of the random draws.
+        verdict: What the test says about the claim at the corrected level.
+        status: Whether the numbers can be used; `message` says why not, or what to keep in mind.
+        terms: What the estimate is made of.
+    """
+
+    id: str
+    claim: str
+    measure: str
+    estimand: str
+    test: str
+    alternative: str
+    margin: float | None
+    estimate: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    statistic: float | None
+    df: float | None
+    p: float | None
+    p_corrected: float | None
+    correction: str
+    family_size: int
+    n: Mapping[str, int]
+    method: str
+    seed: int
+    verdict: Verdict
+    status: Status
+    message: str = ""
+    terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One measure for one pair and task.
+
+    Attributes:
+        side: `before`, `after` (a property of one model), `shift` (after minus before) or `between` (of the pair).
+        reference: Values to read the estimate against, e.g. {"null": 0.03, "ceiling": 0.41}.
+    """
+
+    pair: str
+    role: str
+    seed: int | None
+    task: str
+    regime: str
+    measure: str
+    side: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    n: Mapping[str, int]
+    method: str
+    status: Status
+    message: str = ""
+    reference: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything that a run concludes; serialised as `findings.json`."""
+
+    name: str
+    hypotheses: tuple[Finding, ...]
+    estimates: tuple[Estimate, ...]
+
+    def to_json(self) -> str:
+        """Deterministic JSON with a schema version; numbers that are not finite become null."""
+        content = {"schema": FINDINGS_SCHEMA, **asdict(self)}
+        return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Findings:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: if the text is no findings document of a known schema version.
+        """
+        try:
+            content = json.loads(text)
+            if content["schema"] != FINDINGS_SCHEMA:
+                raise ValueError(f"findings of schema {content['schema']!r}, expected {FINDINGS_SCHEMA!r}")
+            return cls(
+                name=content["name"],
+                hypotheses=tuple(
+                    Finding(**{**row, "terms": tuple(Term(**term) for term in row["terms"])})
+                    for row in content["hypotheses"]
+                ),
+                estimates=tuple(Estimate(**row) for row in content["estimates"]),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a findings document: {error!r}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,254 @@
+"""Tests of a difference and of equivalence, on data or on an estimate with its standard error.
+
+Every result carries the two-sided interval at `confidence`, whatever the alternative, since that is what a figure
+draws and what a refutation needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from stats.checks import as_floats, codes, fraction, positive
+from stats.findings import Status
+from stats.resampling import BLOCK_NUMBERS, MINIMUM_CLUSTERS, clustered_mean
+from stats.seeding import generator
+
+Alternative: TypeAlias = Literal["two-sided", "less", "greater"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """The outcome of one test; numbers that can't be had are None and `status` and `message` say why.
+
+    Attributes:
+        estimate: What is tested.
+        se: Its standard error, with `df` degrees of freedom.
+        statistic: t of the test; for equivalence, of the one-sided test with the larger p.
+        p: p-value.
+        low: Lower end of the two-sided interval at `confidence` (`high`: upper end).
+        null: Value of the estimate under the null of a difference test.
+        margin: Half-width of the equivalence region around zero; None for a difference test.
+        method: Which test this is.
+    """
+
+    __test__ = False  # not a test case of pytest
+
+    estimate: float
+    se: float | None
+    df: float | None
+    statistic: float | None
+    p: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    alternative: str
+    null: float
+    margin: float | None
+    method: str
+    status: Status = "ok"
+    message: str = ""
+
+
+def difference_test(
+    estimate: float,
+    se: float | None,
+    df: float | None,
+    *,
+    alternative: Alternative = "two-sided",
+    null: float = 0.0,
+    confidence: float = 0.95,
+) -> TestResult:
+    """t-test of an estimate against a null value.
+
+    Args:
+        estimate: The estimate.
+        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        df: Degrees of freedom; infinite for a normal reference.
+        alternative: `two-sided`, `less` (estimate below the null) or `greater`.
+        null: Value under the null hypothesis.
+        confidence: Of the two-sided interval.
+
+    Raises:
+        ValueError: if the estimate is not finite, or `alternative` or `confidence` is not valid.
+    """
+    _alternative(alternative)
+    result = _Frame.of(estimate, se, df, confidence)
+    statistic = p = None
+    if result.se:
+        statistic = (estimate - null) / result.se
+        below = float(scipy_stats.t.cdf(statistic, result.df))
+        above = float(scipy_stats.t.sf(statistic, result.df))
+        p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
+    return TestResult(
+        estimate=estimate,
+        se=se,
+        df=df,
+        statistic=statistic,
+        p=p,
+        low=result.low,
+        high=result.high,
+        confidence=confidence,
+        alternative=alternative,
+        null=null,
+        margin=None,
+        method="t-test",
+        status=result.status,
+        message=result.message,
+    )
+
+
+def tost(estimate: float, se: float | None, df: float | None, *, margin: float, confidence: float = 0.95) -> TestResult:
+    """Two one-sided t-tests: that the quantity lies within -margin..margin (Schuirmann 1987).
+
+    p is the larger of the two one-sided p-values. It is below .05 where the 90 % interval lies within the margin; the
+    interval of the result is the two-sided one at `confidence`.
+
+    Args:
+        estimate: The estimate.
+        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        df: Degrees of freedom.
+        margin: Half-width of the equivalence region, > 0, in the units of the estimate.
+        confidence: Of the two-sided interval.
+
+    Raises:
+        ValueError: if the margin is not positive, the estimate not finite, or `confidence` not valid.
+    """
+    if not (margin > 0 and np.isfinite(margin)):
+        raise ValueError(f"margin: expected a number > 0, got {margin}")
+    result = _Frame.of(estimate, se, df, confidence)
+    statistic = p = None
+    if result.se:
+        lower, upper = (estimate + margin) / result.se, (estimate - margin) / result.se
+        p_lower, p_upper = float(scipy_stats.t.sf(lower, result.df)), float(scipy_stats.t.cdf(upper, result.df))
+        statistic, p = max((lower, p_lower), (upper, p_upper), key=lambda pair: pair[1])
+    return TestResult(
+        estimate=estimate,
+        se=se,
+        df=df,
+        statistic=statistic,
+        p=p,
+        low=result.low,
+        high=result.high,
+        confidence=confidence,
+        alternative="equivalent",
+        null=0.0,
+        margin=margin,
+        method="two one-sided t-tests",
+        status=result.status,
+        message=result.message,
+    )
+
+
+def equivalence_test(
+    values: ArrayLike, *, margin: float, cluster: ArrayLike | None = None, confidence: float = 0.95
+) -> TestResult:
+    """Whether the mean of paired differences lies within -margin..margin: :func:`tost` on data.
+
+    Args:
+        values: Differences [n], finite.
+        margin: Half-width of the equivalence region, > 0.
+        cluster: Label of each value's independent unit [n], e.g. its prompt; None if every value is one. The standard
+            error is cluster-robust, with clusters - 1 degrees of freedom. Fewer than 5 clusters: no test, and the
+            status is `points only`.
+        confidence: Of the two-sided interval.
+
+    Raises:
+        ValueError: if values are empty or not finite, lengths do not match, or the margin is not positive.
+    """
+    x = as_floats(values, "values", dimensions=1)
+    code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
+    mean, se, _, _ = clustered_mean(x, code, clusters)
+    if clusters < MINIMUM_CLUSTERS:
+        untested = tost(mean, None, None, margin=margin, confidence=confidence)
+        return replace(untested, se=se, message=f"{clusters} cluster(s): fewer than {MINIMUM_CLUSTERS}, no test")
+    return tost(mean, se, clusters - 1, margin=margin, confidence=confidence)
+
+
+def permutation_test(
+    values: ArrayLike,
+    *,
+    cluster: ArrayLike | None = None,
+    alternative: Alternative = "two-sided",
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> TestResult:
+    """Sign-flip test that paired differences are symmetric around zero; p = (1 + b) / (1 + B).
+
+    The statistic is the mean over values; the values of a cluster are flipped together. There is no interval.
+
+    Args:
+        values: Differences [n], finite.
+        cluster: Label of each value's independent unit [n].
+        alternative: `two-sided`, `less` or `greater`.
+        permutations: Number B of random sign vectors.
+        seed: Seed of the analysis.
+
+    Raises:
+        ValueError: if values are empty or not finite, or lengths do not match.
+    """
+    _alternative(alternative)
+    positive(permutations, "permutations")
+    x = as_floats(values, "values", dimensions=1)
+    code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
+    sums = np.bincount(code, weights=x, minlength=clusters)
+    rng = generator(seed, "sign-flip test")
+    # Flips that give the observed value back must count as reaching it, whatever the order of summation.
+    tolerance = 1e-12 * float(np.abs(sums).sum())
+    orient = {"two-sided": np.abs, "greater": np.positive, "less": np.negative}[alternative]
+    observed = float(orient(sums.sum()))
+    reached, step = 0, max(1, BLOCK_NUMBERS // clusters)
+    for start in range(0, permutations, step):
+        signs = rng.integers(0, 2, size=(min(step, permutations - start), clusters)) * 2.0 - 1
+        reached += int(np.count_nonzero(orient(signs @ sums) >= observed - tolerance))
+    few = clusters < MINIMUM_CLUSTERS
+    return TestResult(
+        estimate=float(x.mean()),
+        se=None,
+        df=None,
+        statistic=float(x.mean()),
+        p=(1 + reached) / (1 + permutations),
+        low=None,
+        high=None,
+        confidence=0.95,
+        alternative=alternative,
+        null=0.0,
+        margin=None,
+        method=f"sign-flip permutation test, {permutations} draws",
+        message=f"{clusters} cluster(s): p can't be below {2.0 ** (1 - clusters):.3g} (two-sided)" if few else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A usable standard error and the two-sided interval, or why there is none."""
+
+    se: float | None
+    df: float
+    low: float | None
+    high: float | None
+    status: Status
+    message: str
+
+    @classmethod
+    def of(cls, estimate: float, se: float | None, df: float | None, confidence: float) -> _Frame:
+        fraction(confidence, "confidence")
+        if not np.isfinite(estimate):
+            raise ValueError(f"estimate: expected a finite number, got {estimate}")
+        if se is None or df is None or not np.isfinite(se) or not df > 0:
+            return cls(None, 0.0, None, None, "points only", f"no standard error (se {se}, df {df})")
+        if se <= 0:
+            return cls(
+                None, df, None, None, "points only", "the standard error is zero: every unit gives the same value"
+            )
+        half = float(scipy_stats.t.ppf((1 + confidence) / 2, df)) * se
+        return cls(se, df, estimate - half, estimate + half, "ok", "")
+
+
+def _alternative(alternative: str) -> None:
+    if alternative not in get_args(Alternative):
+        raise ValueError(f"alternative: expected one of {', '.join(get_args(Alternative))}, got {alternative!r}")

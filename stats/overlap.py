@@ -1,0 +1,234 @@
+"""How much two sets of edge scores have in common: top-K Jaccard, threshold-free overlaps, and chance.
+
+Scores are signed attributions; an edge's rank is its magnitude. Arrays have the edges on the last axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats as scipy_stats
+
+from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores, positive
+from stats.seeding import generator
+
+
+def top_k(scores: ArrayLike, k: int) -> Booleans:
+    """Which edges are among the K largest by magnitude.
+
+    Exactly K edges are members: of edges of equal magnitude at the threshold, those that come first.
+
+    Args:
+        scores: [..., E], finite.
+        k: 1..E.
+
+    Returns:
+        Membership [..., E].
+
+    Raises:
+        ValueError: if k is out of range or a score is not finite.
+    """
+    array = as_scores(scores, "scores")
+    flat = np.abs(array.reshape(-1, array.shape[-1]))
+    return np.asarray(memberships(flat, [k])[0].reshape(array.shape))
+
+
+def memberships(magnitudes: Scores, sizes: Sequence[int]) -> Booleans:
+    """Membership in the top K for several K at once: magnitudes [rows, E] to [K, rows, E]; see :func:`top_k`.
+
+    One partition finds the thresholds of all K.
+    """
+    rows, edges = magnitudes.shape
+    for k in sizes:
+        if not 1 <= k <= edges:
+            raise ValueError(f"top_k: expected between 1 and {edges} (the number of edges), got {k}")
+    ordered = np.partition(magnitudes, sorted({edges - k for k in sizes}), axis=-1)
+    members = np.empty((len(sizes), rows, edges), dtype=np.bool_)
+    for member, k in zip(members, sizes, strict=True):
+        thresholds = ordered[:, edges - k, None]
+        np.greater_equal(magnitudes, thresholds, out=member)
+        tied = np.flatnonzero(np.count_nonzero(member, axis=-1) != k)
+        if tied.size:
+            member[tied] = _first_of_tied(magnitudes[tied], thresholds[tied], k)
+    return members
+
+
+def _first_of_tied(magnitudes: Scores, thresholds: Scores, k: int) -> Booleans:
+    above = magnitudes > thresholds
+    tied = magnitudes == thresholds
+    room = k - np.count_nonzero(above, axis=-1, keepdims=True)
+    return np.asarray(above | (tied & (np.cumsum(tied, axis=-1) <= room)))
+
+
+def jaccard(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Jaccard index |A and B| / |A or B| of sets given by membership [..., E].
+
+    Raises:
+        ValueError: if the shapes do not match or both sets are empty.
+    """
+    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    _same_edges(a, b)
+    union = np.count_nonzero(a | b, axis=-1)
+    if np.any(union == 0):
+        raise ValueError("jaccard: expected at least one member, got two empty sets")
+    return np.asarray(np.count_nonzero(a & b, axis=-1) / union)
+
+
+def weighted_jaccard(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Sum of the smaller over the sum of the larger magnitudes, edge by edge; needs no threshold.
+
+    Unlike the top-K Jaccard it depends on the scale of each side: compare scores in the same unit.
+
+    Raises:
+        ValueError: if the shapes do not match or all scores are zero.
+    """
+    a, b = np.abs(as_floats(first, "first")), np.abs(as_floats(second, "second"))
+    _same_edges(a, b)
+    larger = np.maximum(a, b).sum(axis=-1)
+    if np.any(larger == 0):
+        raise ValueError("weighted_jaccard: expected a score other than zero, got only zeros")
+    return np.asarray(np.minimum(a, b).sum(axis=-1) / larger)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankOverlap:
+    """Agreement of two score vectors without a threshold; None where one of them has no spread (or no length)."""
+
+    spearman: float | None
+    cosine: float | None
+
+
+def rank_overlap(first: ArrayLike, second: ArrayLike) -> RankOverlap:
+    """Spearman correlation and cosine similarity of two vectors of signed scores [E]."""
+    a, b = as_floats(first, "first", dimensions=1), as_floats(second, "second", dimensions=1)
+    _same_edges(a, b)
+    spread = min(np.ptp(a), np.ptp(b)) > 0
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return RankOverlap(
+        spearman=float(scipy_stats.spearmanr(a, b).statistic) if spread else None,
+        cosine=float(np.clip(a @ b / length, -1, 1)) if length > 0 else None,
+    )
+
+
+def expected_jaccard_within_strata(first: ArrayLike, second: ArrayLike, strata: ArrayLike) -> Floats:
+    """Jaccard that two sets would have by chance, given how many members each has in every stratum.
+
+    With a_s and b_s members among the n_s edges of stratum s, placed at random, the expected intersection is
+    I = sum_s a_s b_s / n_s; the index is I / (|A| + |B| - I), a first-order approximation of its expectation.
+
+    Args:
+        first: Membership [..., E].
+        second: Membership [..., E].
+        strata: Stratum of each edge [E], any integers.
+
+    Raises:
+        ValueError: if the shapes do not match.
+    """
+    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    _same_edges(a, b)
+    code, sizes = stratum_sizes(strata, a.shape[-1])
+    in_a, in_b = _counts(a, code, len(sizes)), _counts(b, code, len(sizes))
+    shared = (in_a * in_b / sizes).sum(axis=-1)
+    return np.asarray(shared / (in_a.sum(axis=-1) + in_b.sum(axis=-1) - shared))
+
+
+def stratum_sizes(strata: ArrayLike, edges: int) -> tuple[Integers, Integers]:
+    """Strata as integers 0..S-1 [E], and the number of edges in each [S].
+
+    Raises:
+        ValueError: if there are not `edges` strata.
+    """
+    array = np.asarray(strata)
+    if array.shape != (edges,):
+        raise ValueError(f"strata: expected one for each of {edges} edges, got shape {array.shape}")
+    _, code, sizes = np.unique(array, return_inverse=True, return_counts=True)
+    return code.astype(np.int64), sizes.astype(np.int64)
+
+
+def _counts(member: Booleans, code: Integers, strata: int) -> Integers:
+    flat = member.reshape(-1, member.shape[-1])
+    row, edge = np.nonzero(flat)
+    counts = np.bincount(row * strata + code[edge], minlength=len(flat) * strata)
+    return counts.reshape(*member.shape[:-1], strata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlapNull:
+    """Observed top-K overlap beside what chance within strata gives.
+
+    Attributes:
+        k: Size of the sets.
+        observed: Jaccard of the two top-K sets.
+        mean: Mean of the null (`low` and `high`: its 2.5 % and 97.5 % quantiles).
+        p: (1 + draws at least as large as observed) / (1 + draws).
+    """
+
+    k: int
+    observed: float
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def stratified_permutation_null(
+    before: ArrayLike,
+    after: ArrayLike,
+    strata: ArrayLike,
+    top_k: Sequence[int],
+    *,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> tuple[OverlapNull, ...]:
+    """Chance overlap of two models' top-K edges when edges are exchangeable within strata.
+
+    Permuting the second set within strata makes its intersection with the first one hypergeometric in each stratum,
+    independently, so the intersections are drawn from that distribution: the same null, without moving an edge.
+
+    Args:
+        before: Scores [E].
+        after: Scores [E].
+        strata: Stratum of each edge [E], e.g. source kind x receiver kind x layer distance.
+        top_k: Sizes of the sets.
+        permutations: Number of draws.
+        seed: Seed of the analysis.
+
+    Returns:
+        One result for each K.
+
+    Raises:
+        ValueError: if shapes do not match, a K is out of range, or a score is not finite.
+    """
+    a, b = as_scores(before, "before", dimensions=1), as_scores(after, "after", dimensions=1)
+    _same_edges(a, b)
+    positive(permutations, "permutations")
+    code, sizes = stratum_sizes(strata, len(a))
+    results = []
+    for k, member_a, member_b in zip(
+        top_k, memberships(np.abs(a)[None], top_k)[:, 0], memberships(np.abs(b)[None], top_k)[:, 0], strict=True
+    ):
+        in_a, in_b = _counts(member_a, code, len(sizes)), _counts(member_b, code, len(sizes))
+        rng = generator(seed, "permutation null", k)
+        shared = rng.hypergeometric(in_a, sizes - in_a, in_b, size=(permutations, len(sizes))).sum(axis=1)
+        seen = int(np.count_nonzero(member_a & member_b))
+        null = shared / (2 * k - shared)
+        low, high = np.quantile(null, [0.025, 0.975])
+        results.append(
+            OverlapNull(
+                k=k,
+                observed=seen / (2 * k - seen),
+                mean=float(null.mean()),
+                low=float(low),
+                high=float(high),
+                p=float((1 + np.count_nonzero(shared >= seen)) / (1 + permutations)),
+            )
+        )
+    return tuple(results)
+
+
+def _same_edges(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"expected the same edges on both sides, got shapes {a.shape} and {b.shape}")

@@ -1,0 +1,292 @@
+"""Retention index: how much of a model's circuit another model shares, between chance (0) and the ceiling (1).
+
+    retention = (J_between - J_null) / (J_ceiling - J_null)
+
+with J the Jaccard of the top-K edges on disjoint halves of the prompts: J_between across the two models, J_ceiling the
+geometric mean of the two models' overlaps with themselves, J_null chance within strata, all at half of the prompts and
+averaged over random splits (`stats.split_half`).
+
+Interval. A replicate weights the prompts by multinomial counts, splits the *distinct* prompts at random a few times
+(so that no prompt is in both halves) and averages. Resampled scores are noisier than the observed ones, so replicates
+of an overlap lie too low: their spread is used, not their location, as estimate +- t_{n-1} x SE. The spread of the
+replicates contains, besides the variance over prompts, the noise of their few splits:
+
+    Var(replicate) = Var(over prompts) + E[Var(over splits, given the prompts)] / inner splits.
+
+The second part is estimated from the inner splits and removed; what the splits of the estimate itself leave is added.
+Replicates enter through the linearised ratio, taken at the mean of the replicates, so that a replicate with a small
+denominator does not dominate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from stats.checks import Booleans, Floats, Integers, Scores, fraction, positive
+from stats.findings import Status
+from stats.resampling import MINIMUM_CLUSTERS, resampling_weights
+from stats.seeding import generator
+from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
+
+INNER_SPLITS = 4
+MINIMUM_PROMPTS = 2 * MINIMUM_CLUSTERS
+# The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
+VARIANCE_FLOOR = 0.05
+NO_CEILING = "the overlap of each model with itself does not clear chance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionAtK:
+    """Retention at one size of the edge sets, with what it is made of; `estimate` is None where undefined."""
+
+    k: int
+    between: float
+    null: float
+    ceiling_before: float
+    ceiling_after: float
+    ceiling: float
+    estimate: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Retention averaged over the sizes K, and at each of them.
+
+    Attributes:
+        estimate: Mean of the retention over all K; None if it is undefined at any of them.
+        se: Standard error over prompts, `df` = n - 1.
+        low: Lower end of the interval at `confidence` (`high`: upper end).
+        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance).
+        n: Number of prompts.
+        by_k: The index at each K.
+        replicates: [R], centred at the estimate and scaled to the standard error `se`: replicate r belongs to the same
+            resampled examples in every call with the same seed and `total`, so differences of replicates are paired.
+    """
+
+    estimate: float | None
+    se: float | None
+    df: float
+    low: float | None
+    high: float | None
+    confidence: float
+    status: Status
+    message: str
+    method: str
+    n: int
+    by_k: tuple[RetentionAtK, ...]
+    replicates: Floats | None
+
+
+def retention_index(
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    strata: ArrayLike | None = None,
+    top_k: Sequence[int],
+    templates: ArrayLike | None = None,
+    splits: int = 50,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    examples: ArrayLike | None = None,
+    total: int | None = None,
+) -> Retention:
+    """Retention of the top-K edges of the model before in the model after; see the module for the formula.
+
+    Args:
+        before: Scores of the model before [n, E], one row per prompt.
+        after: Scores of the model after [n, E], of the same prompts in the same order.
+        strata: Stratum of each edge [E], e.g. source kind x receiver kind x layer distance; None for one stratum.
+        top_k: Sizes of the edge sets; the index is averaged over them.
+        templates: Template of every example [total]; halves are balanced within templates.
+        splits: Random splits for the estimate.
+        replicates: Bootstrap replicates.
+        confidence: Of the two-sided interval.
+        seed: Seed of the draws. Calls with the same seed and `total` share splits and resampled examples.
+        examples: Example id of each row [n]; 0..n-1 by default.
+        total: Number of examples of which the rows are a selection, for which all draws are made.
+
+    Raises:
+        ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
+            to split.
+    """
+    a, b = paired_scores(before, after)
+    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
+    fraction(confidence, "confidence")
+    if replicates < 2:
+        raise ValueError(f"replicates: expected at least 2 for a standard error, got {replicates}")
+    if not top_k or len(set(top_k)) != len(top_k):
+        raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
+    halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
+    if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
+        raise ValueError(f"expected prompts in both halves of every split, got only {len(a)} prompt(s)")
+    ones = np.ones((splits, len(a)), dtype=a.dtype)
+    observed = half_overlaps(a, b, halves * ones, ~halves * ones, top_k=top_k, strata=strata)
+    spread = None
+    if len(a) >= MINIMUM_PROMPTS:
+        resampled = _resample(a, b, chosen, replicates, seed, top_k, strata)
+        spread = _Spread.of(resampled, observed, len(a))
+    scored = min(int(np.count_nonzero(scores.any(axis=0))) for scores in (a, b))
+    return _summarise(observed, spread, n=len(a), scored=scored, confidence=confidence)
+
+
+def _resample(
+    a: Scores, b: Scores, chosen: Prompts, replicates: int, seed: int, top_k: Sequence[int], strata: ArrayLike | None
+) -> SplitHalfOverlap:
+    """Overlaps of the replicates' inner splits, [R * INNER_SPLITS, K], the splits of a replicate adjacent."""
+    weights = resampling_weights(chosen.total, replicates, seed=seed)[:, chosen.rows]
+    halves = draw_halves(chosen, replicates * INNER_SPLITS, generator(seed, "split halves of replicates"))
+    repeated = np.repeat(weights, INNER_SPLITS, axis=0)
+    return half_overlaps(
+        a,
+        b,
+        _nonempty(repeated * halves, halves).astype(a.dtype),
+        _nonempty(repeated * ~halves, ~halves).astype(a.dtype),
+        top_k=top_k,
+        strata=strata,
+    )
+
+
+def _nonempty(weights: Integers, half: Booleans) -> Integers:
+    # With a handful of prompts a half may have none that was drawn: it then keeps each of its prompts once.
+    empty = weights.sum(axis=1) == 0
+    weights[empty] = np.where(half[empty].any(axis=1, keepdims=True), half[empty], 1)
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    """Numerator and denominator of the index, averaged over splits [K], and each split's linearised deviation."""
+
+    gap: Floats
+    value: Floats
+    deviations: Floats
+
+    @classmethod
+    def of(cls, overlap: SplitHalfOverlap) -> _Ratio:
+        between, null = overlap.between.mean(axis=0), overlap.null.mean(axis=0)
+        before, after = overlap.ceiling_before.mean(axis=0), overlap.ceiling_after.mean(axis=0)
+        ceiling = np.sqrt(before * after)
+        gap = ceiling - null
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = (between - null) / gap
+            d_ceiling = ceiling / 2 * (overlap.ceiling_before / before + overlap.ceiling_after / after - 2)
+            d_null = overlap.null - null
+            deviations = (overlap.between - between - d_null - value * (d_ceiling - d_null)) / gap
+        return cls(gap, value, deviations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """Standard errors: of the index and of its denominator at each K [K], of the mean over K; replicates [R]."""
+
+    se: Floats
+    se_gap: Floats
+    se_mean: float
+    deviations: Floats
+
+    @classmethod
+    def of(cls, resampled: SplitHalfOverlap, observed: SplitHalfOverlap, n: int) -> _Spread:
+        replicate, estimate = _Ratio.of(resampled), _Ratio.of(observed)
+        by_k = replicate.deviations.reshape(-1, INNER_SPLITS, len(observed.top_k))
+        over_k = by_k.mean(axis=2, keepdims=True)
+        se = _corrected_se(by_k, estimate.deviations, n)
+        se_mean = float(_corrected_se(over_k, estimate.deviations.mean(axis=1, keepdims=True), n)[0])
+        raw = over_k.mean(axis=(1, 2))
+        sd = float(raw.std(ddof=1))
+        gaps = np.sqrt(resampled.ceiling_before * resampled.ceiling_after) - resampled.null
+        se_gap = gaps.reshape(by_k.shape).mean(axis=1).std(axis=0, ddof=1)
+        return cls(se, se_gap, se_mean, (raw - raw.mean()) * (se_mean / sd) if se_mean > 0 else np.zeros_like(raw))
+
+
+def _corrected_se(inner: Floats, splits: Floats, n: int) -> Floats:
+    """SE [K] of the mean over all splits, from deviations of replicates [R, inner, K] and of observed splits [S, K]."""
+    total = inner.mean(axis=1).var(axis=0, ddof=1)
+    noise = inner.var(axis=1, ddof=1).mean(axis=0) / inner.shape[1]
+    own = splits.var(axis=0, ddof=1) / len(splits) if len(splits) > 1 else noise * inner.shape[1]
+    # Multinomial weights give (n - 1) / n of the variance over prompts.
+    se = np.sqrt(np.maximum(total - noise, VARIANCE_FLOOR * total) * n / (n - 1) + own)
+    # Models with the same scores have replicates that differ by rounding only.
+    return np.where(se > 1e-12, se, 0.0)
+
+
+def _summarise(
+    observed: SplitHalfOverlap, spread: _Spread | None, *, n: int, scored: int, confidence: float
+) -> Retention:
+    ratio = _Ratio.of(observed)
+    quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, n - 1))
+    few = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval"
+    rows = []
+    for i, k in enumerate(observed.top_k):
+        lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
+        parts = [float(x[:, i].mean()) for x in (observed.ceiling_before, observed.ceiling_after)]
+        # Edges without any score would be shared by their position only.
+        defined = lowest > 0 and min(parts) > 0 and k <= scored
+        estimate = float(ratio.value[i]) if defined else None
+        se = float(spread.se[i]) if defined and spread else None
+        low, high = _ends(estimate, se, quantile)
+        message = "" if spread else few
+        if not defined:
+            reason = f"only {scored} edges have a score other than zero" if k > scored else NO_CEILING
+            message = f"K = {k}: {reason}"
+        rows.append(
+            RetentionAtK(
+                k=k,
+                between=float(observed.between[:, i].mean()),
+                null=float(observed.null[:, i].mean()),
+                ceiling_before=parts[0],
+                ceiling_after=parts[1],
+                ceiling=float(np.sqrt(parts[0] * parts[1])),
+                estimate=estimate,
+                se=se,
+                low=low,
+                high=high,
+                status="undefined" if not defined else "ok" if spread else "points only",
+                message=message,
+            )
+        )
+    return _average(rows, ratio, spread, n=n, confidence=confidence, quantile=quantile)
+
+
+def _average(
+    rows: Sequence[RetentionAtK], ratio: _Ratio, spread: _Spread | None, *, n: int, confidence: float, quantile: float
+) -> Retention:
+    undefined = any(row.status == "undefined" for row in rows)
+    estimate = None if undefined else float(ratio.value.mean())
+    se = spread.se_mean if spread and estimate is not None else None
+    low, high = _ends(estimate, se, quantile)
+    message = rows[0].message
+    if undefined:
+        message = "; ".join(row.message for row in rows if row.status == "undefined")
+    elif se == 0:
+        message = "the replicates do not vary: the models' scores are the same"
+    return Retention(
+        estimate=estimate,
+        se=se,
+        df=n - 1,
+        low=low,
+        high=high,
+        confidence=confidence,
+        status="undefined" if undefined else rows[0].status,
+        message=message,
+        method="bootstrap over prompts, split noise removed; t interval",
+        n=n,
+        by_k=tuple(rows),
+        replicates=estimate + spread.deviations if spread and estimate is not None else None,
+    )
+
+
+def _ends(estimate: float | None, se: float | None, quantile: float) -> tuple[float | None, float | None]:
+    if estimate is None or se is None:
+        return None, None
+    return estimate - quantile * se, estimate + quantile * se

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mechshift_core.cli import spec_commands
+from mechshift_core.cli.console import hoist_flags
+from mechshift_core.cli.main import main
+from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
+from mechshift_core.spec import SpecError
+from mechshift_core.spec.starters import starter
+
+BUNDLED = dict.fromkeys(("tiny-s0/arm", "tiny-s0/mdm", "tiny-s0/arm-continued"), Path())
+
+
+@pytest.fixture(autouse=True)
+def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechshift_core import zoo
+
+    monkeypatch.setattr(zoo, "bundled_models", lambda: BUNDLED, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def _raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(spec_commands, "check_spec_file", fail)
+
+
+def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init"]) == 0
+    assert main(["init", "--template", "custom-task", "--out", "mine.yaml"]) == 0
+    assert Path("quickstart.yaml").read_text() == starter("quickstart").spec
+    capsys.readouterr()
+    assert main(["validate", "quickstart.yaml", "mine.yaml"]) == 0
+    assert capsys.readouterr().out == "ok: quickstart.yaml\nok: mine.yaml\n"
+
+
+def test_init_overwrites_nothing_and_writes_all_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("custom-task.jsonl").write_text("mine")
+    assert main(["init", "--template", "custom-task"]) == 2
+    assert "custom-task.jsonl: exists already" in capsys.readouterr().err
+    assert Path("custom-task.jsonl").read_text() == "mine"
+    assert not Path("custom-task.yaml").exists()
+
+
+def test_init_says_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--template", "quikstart"]) == 2
+    message = "unknown template 'quikstart' (did you mean 'quickstart'?); expected 'quickstart' or 'custom-task'\n"
+    assert capsys.readouterr().err == message
+    assert main(["init", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["quickstart", "custom-task"]
+    assert main(["init", "--out", "no/such/folder.yaml"]) == 2
+    assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: No such file or directory\n"
+
+
+def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("good.yaml").write_text(starter("quickstart").spec)
+    Path("bad.yaml").write_text(starter("quickstart").spec.replace("name: ioi,", "name: io,"))
+    assert main(["validate", "gone.yaml", "bad.yaml", "good.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "ok: good.yaml\n"
+    first, second, source, caret = captured.err.splitlines()
+    assert first == "gone.yaml: no such file"
+    assert second.startswith("bad.yaml:") and second.endswith(": unknown task 'io' (did you mean 'ioi'?)")
+    assert source[caret.index("^") :].startswith("io,")
+
+
+def test_validate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("good.yaml").write_text(starter("quickstart").spec)
+    assert main(["validate", "good.yaml", "gone.yaml", "--json"]) == 2
+    captured = capsys.readouterr()
+    problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file"}
+    assert json.loads(captured.out)["specs"] == [
+        {"spec": "good.yaml", "ok": True, "problems": []},
+        {"spec": "gone.yaml", "ok": False, "problems": [problem]},
+    ]
+    assert captured.err == ""
+
+
+def test_quiet_leaves_only_the_exit_code_of_a_good_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("good.yaml").write_text(starter("quickstart").spec)
+    assert main(["validate", "--quiet", "good.yaml"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_schema_prints_a_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["title"] == "mechshift spec"
+    assert "schema" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("wrong"), 2, "wrong"),
+        (ExecutionError("broken"), 3, "broken"),
+        (MechshiftError("some"), 3, "some"),
+        (KeyError("x"), 3, "internal error: KeyError: 'x' (run again with --debug for the traceback)"),
+    ],
+)
+def test_an_error_is_one_message_and_its_exit_code(
+    error: Exception, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _raising(monkeypatch, error)
+    assert main(["validate", "x.yaml"]) == code
+    assert capsys.readouterr().err == message + "\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _raising(monkeypatch, KeyError("x"))
+    assert main(["validate", "x.yaml", "--debug"]) == 3
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback") and shown.endswith("internal error: KeyError: 'x'\n")
+
+
+def test_an_interrupt_ends_with_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    _raising(monkeypatch, KeyboardInterrupt())
+    assert main(["validate", "x.yaml"]) == 130
+
+
+def test_a_spec_error_is_a_usage_error() -> None:
+    assert issubclass(SpecError, UsageError) and SpecError([]).exit_code == 2
+
+
+def test_global_flags_may_stand_anywhere_before_two_dashes() -> None:
+    assert hoist_flags(["validate", "a", "--json", "--", "--debug"]) == ["--json", "validate", "a", "--", "--debug"]

@@ -1,0 +1,309 @@
+"""A synthetic run that looks like a real one: two pairs, two tasks, six layers, four heads, two key/value heads."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import polars as pl
+
+from reports import MethodsFacts, ReportData, TaskCount
+from stats.findings import Estimate, Finding, Findings, Term
+
+LAYERS, HEADS, GROUPS = 6, 4, 2
+PAIRS = (("diffusion-s0", "treatment", "arm-s0", "mdm-s0"), ("control-s0", "control", "arm-s0", "continued-s0"))
+TASKS = (("ioi", "local"), ("countdown", "global"))
+KS = (50, 100, 200, 400)
+PROMPTS = {
+    "ioi": ("When Mary and John went to the store , John gave a drink to", "John", "Anna", "Mary", "John"),
+    "countdown": ("3 5 7 target 22 :", "22", "8", "3", "5"),
+}
+
+
+def graph() -> list[tuple[str, str, str, int, int]]:
+    """Source, target, kind, source layer and target layer of every edge."""
+    sources: list[tuple[str, str, int]] = [("input", "input", -1)]
+    edges: list[tuple[str, str, str, int, int]] = []
+    for layer in range(LAYERS):
+        ports = [(f"a{layer}.h{head}<q>", "q") for head in range(HEADS)]
+        ports += [(f"a{layer}.kv{group}<{letter}>", letter) for group in range(GROUPS) for letter in "kv"]
+        edges += [(s, t, f"{kind}->{port}", at, layer) for s, kind, at in sources for t, port in ports]
+        sources += [(f"a{layer}.h{head}", "head", layer) for head in range(HEADS)]
+        edges += [(s, f"m{layer}", f"{kind}->mlp", at, layer) for s, kind, at in sources]
+        sources.append((f"m{layer}", "mlp", layer))
+    edges += [(s, "logits", f"{kind}->logits", at, LAYERS) for s, kind, at in sources]
+    return edges
+
+
+def edges_table() -> pl.DataFrame:
+    made = random.Random(7)
+    rows = []
+    for task, regime in TASKS:
+        base = [made.gauss(0, 1) ** 3 for _ in graph()]
+        for pair, role, before, after in PAIRS:
+            mix = 0.9 if role == "control" else (0.55 if regime == "local" else 0.1)
+            other = [made.gauss(0, 1) ** 3 for _ in graph()]
+            scores = {"before": base, "after": [mix * b + (1 - mix) * o for b, o in zip(base, other, strict=True)]}
+            for side, model in (("before", before), ("after", after)):
+                order = sorted(range(len(base)), key=lambda index, s=side: -abs(scores[s][index]))
+                rank = {index: place for place, index in enumerate(order, start=1)}
+                rows += [
+                    (pair, role, model, side, task, regime, *edge, scores[side][index] / 10, rank[index])
+                    for index, edge in enumerate(graph())
+                ]
+    names = ["pair", "role", "model", "side", "task", "regime", "source", "target", "kind", "source_layer"]
+    return pl.DataFrame(rows, schema=[*names, "target_layer", "score", "rank"], orient="row")
+
+
+def overlap_table() -> pl.DataFrame:
+    rows = []
+    for task, regime in TASKS:
+        for pair, role, *_ in PAIRS:
+            for place, k in enumerate(KS):
+                null = 0.03 * 2**place
+                ceilings = 0.55 + 0.04 * place, 0.48 + 0.05 * place
+                ceiling = math.sqrt(ceilings[0] * ceilings[1])
+                retention = {("treatment", "local"): 0.62, ("treatment", "global"): 0.11}.get((role, regime), 0.93)
+                retention += 0.03 * place
+                between = null + retention * (ceiling - null)
+                width = 0.22 / (1 + place)
+                row = {"pair": pair, "role": role, "task": task, "regime": regime, "k": k, "between": between}
+                row |= {"full": between + 0.02, "null": null, "null_low": null * 0.6, "null_high": null * 1.5}
+                row |= {"null_p": 0.001, "ceiling_before": ceilings[0], "ceiling_after": ceilings[1]}
+                row |= {"ceiling": ceiling, "retention": retention, "status": "ok"}
+                row |= {"low": retention - width, "high": retention + width}
+                if (role, regime, k) == ("treatment", "global", 50):
+                    row |= {"retention": None, "low": None, "high": None, "status": "ceiling does not clear the null"}
+                rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def layers_table() -> pl.DataFrame:
+    rows = []
+    for task, regime in TASKS:
+        for pair, role, *_ in PAIRS:
+            peak = 1.2 if (role, regime) == ("treatment", "global") else 3.4
+            shares = {}
+            for side, centre in (("before", 3.6), ("after", peak)):
+                mass = [math.exp(-((layer - centre) ** 2) / 3) for layer in range(-1, LAYERS)]
+                shares[side] = [value / sum(mass) for value in mass]
+            shares["shift"] = [a - b for a, b in zip(shares["after"], shares["before"], strict=True)]
+            for side, values in shares.items():
+                for layer, value in zip(range(-1, LAYERS), values, strict=True):
+                    row = {"pair": pair, "role": role, "task": task, "regime": regime, "side": side, "layer": layer}
+                    row |= {"depth": layer / LAYERS - 0.5, "share": value, "n": 180}
+                    rows.append(row | {"low": value - 0.025, "high": value + 0.03})
+    return pl.DataFrame(rows)
+
+
+def components_table() -> pl.DataFrame:
+    made = random.Random(11)
+    names = [(f"a{layer}.h{head}", "head", layer) for layer in range(LAYERS) for head in range(HEADS)]
+    names += [(f"m{layer}", "mlp", layer) for layer in range(LAYERS)]
+    rows = []
+    for task, regime in TASKS:
+        for pair, role, before, after in PAIRS:
+            for side, model in (("before", before), ("after", after)):
+                power = 1.6 if (side, role) == ("after", "treatment") else 3.4
+                for name, kind, layer in names:
+                    effect = made.random() ** power * (1 if made.random() > 0.2 else -1)
+                    row = {"pair": pair, "role": role, "model": model, "side": side, "task": task, "regime": regime}
+                    row |= {"component": name, "kind": kind, "layer": layer, "effect": effect}
+                    rows.append(row | {"low": effect - 0.05, "high": effect + 0.05})
+    return pl.DataFrame(rows)
+
+
+def indices_table() -> pl.DataFrame:
+    rows = []
+    for task, regime in TASKS:
+        for pair, role, *_ in PAIRS:
+            after = 0.52 if role == "treatment" else 0.69
+            for side, value, null in (("before", 0.71, 0.43), ("after", after, 0.42), ("shift", after - 0.71, -0.01)):
+                row = {"pair": pair, "role": role, "task": task, "regime": regime, "index": "gini", "side": side}
+                row |= {"value": value, "null": null, "excess": value - null}
+                rows.append(row | {"low": value - 0.05, "high": value + 0.04})
+    return pl.DataFrame(rows)
+
+
+def examples_table() -> pl.DataFrame:
+    rows = []
+    for pair, role, *models in PAIRS:
+        for side, model in zip(("before", "after"), models, strict=True):
+            for task, regime in TASKS:
+                clean, word, other, answer, foil = PROMPTS[task]
+                masked = model == "mdm-s0"
+                for example in range(3):
+                    at = clean.rindex(word)
+                    row = {"pair": pair, "role": role, "model": model, "side": side, "task": task, "regime": regime}
+                    row |= {"template": f"{task}-0", "example": example}
+                    row |= {"clean": clean + " <mask>" * masked}
+                    row |= {"corrupt": clean[:at] + other + clean[at + len(word) :] + " <mask>" * masked}
+                    row |= {"answer": answer, "foil": foil, "masks": int(masked), "clean_metric": 4.2}
+                    row |= {"corrupt_metric": -3.9, "correct": True, "selected": example > 0}
+                    rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def finding(**changes: object) -> Finding:
+    made = Finding(
+        id="global-rewired",
+        claim="On globally constrained tasks it keeps less of it than on local ones, beyond mere further training.",
+        measure="retention",
+        estimand="retention, global minus local, treatment minus control",
+        test="difference",
+        alternative="less",
+        margin=None,
+        estimate=-0.487,
+        se=0.071,
+        low=-0.628,
+        high=-0.346,
+        confidence=0.95,
+        statistic=-6.86,
+        df=178.2,
+        p=0.00002,
+        p_corrected=0.00008,
+        correction="holm",
+        family_size=4,
+        n={"prompt": 360, "task": 2, "seed": 1},
+        method="studentized bootstrap over prompts",
+        seed=20260121,
+        verdict="supported",
+        status="ok",
+        terms=(
+            Term(
+                pair="diffusion-s0",
+                role="treatment",
+                seed=0,
+                task="countdown",
+                regime="global",
+                weight=1.0,
+                estimate=0.11,
+                n=180,
+            ),
+        ),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def findings() -> Findings:
+    retained = finding(
+        id="local-retained",
+        claim="On prefix-dominant tasks the diffusion model keeps the circuit of its parent.",
+        test="equivalence",
+        alternative="two-sided",
+        margin=0.2,
+        estimate=-0.31,
+        low=-0.43,
+        high=-0.22,
+        p=0.98,
+        p_corrected=1.0,
+        verdict="refuted",
+    )
+    early = finding(
+        id="early-shift",
+        claim="On globally constrained tasks attribution moves to earlier layers.",
+        measure="depth_slope",
+        estimate=-0.042,
+        low=-0.101,
+        high=0.017,
+        p=0.081,
+        p_corrected=0.162,
+        verdict="inconclusive",
+        method="mixed model, Satterthwaite t",
+        message="the variance between seeds is singular: one seed only",
+    )
+    integrated = finding(
+        id="more-integrated",
+        claim="Components act together more.",
+        measure="integration",
+        alternative="greater",
+        estimate=None,
+        se=None,
+        low=None,
+        high=None,
+        statistic=None,
+        df=None,
+        p=None,
+        p_corrected=None,
+        verdict="not estimable",
+        status="undefined",
+        message="no pairwise knock-outs were run for the pair control-s0",
+        terms=(),
+    )
+    undefined = Estimate(
+        pair="diffusion-s0",
+        role="treatment",
+        seed=0,
+        task="countdown",
+        regime="global",
+        measure="retention",
+        side="between",
+        estimate=None,
+        low=None,
+        high=None,
+        confidence=0.95,
+        n={"prompt": 180},
+        method="split halves",
+        status="undefined",
+        message="the ceiling does not clear the null at K = 50",
+    )
+    return Findings(name="tiny", hypotheses=(retained, finding(), early, integrated), estimates=(undefined,))
+
+
+def report_data() -> ReportData:
+    spec = "schema: mechshift/v1\nname: tiny-mechanism-shift\npairs:\n  - {name: diffusion-s0, before: arm-s0}\n"
+    return ReportData(
+        title="Does diffusion post-training rewire a small model?",
+        name="tiny-mechanism-shift",
+        version="0.1.0",
+        findings=findings(),
+        tables={
+            "examples": examples_table(),
+            "edges": edges_table(),
+            "components": components_table(),
+            "layers": layers_table(),
+            "overlap": overlap_table(),
+            "indices": indices_table(),
+        },
+        provenance={
+            "spec": {"sha256": "9f2c" * 16, "seed": 20260121},
+            "models": {"arm-s0": {"weights": "ab12" * 16, "dtype": "float32"}, "mdm-s0": {"weights": "cd34" * 16}},
+            "device": "cpu",
+            "deterministic": True,
+            "git": None,
+            "packages": {"polars": "2.1.0", "torch": "2.13.0"},
+        },
+        spec_text=spec,
+        methods=MethodsFacts(
+            steps=5,
+            quadrature="gauss-legendre",
+            top_k=KS,
+            splits=50,
+            permutations=1000,
+            replicates=5000,
+            bootstrap="studentized",
+            packages={"torch": "2.13.0", "polars": "2.1.0"},
+        ),
+        task_counts=(
+            TaskCount(
+                task="ioi",
+                pair="diffusion-s0",
+                asked=200,
+                aligned=200,
+                kept=196,
+                accuracy_before=1.0,
+                accuracy_after=0.98,
+            ),
+            TaskCount(
+                task="countdown",
+                pair="diffusion-s0",
+                asked=200,
+                aligned=192,
+                kept=148,
+                accuracy_before=0.997,
+                accuracy_after=0.79,
+            ),
+        ),
+        failures=("faithfulness of mdm-s0 on countdown, shard 2: out of memory after 512 s",),
+    )

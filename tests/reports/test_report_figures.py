@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_markup import read
+
+from reports import ReportData, formats
+from reports.figures import depth, lorenz, overlap
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_a_lorenz_curve_rises_from_zero_to_one_below_the_diagonal(effects: list[float]) -> None:
+    points = lorenz.curve(effects)
+    assert points[0] == (0.0, 0.0) and points[-1][0] == 1.0 and math.isclose(points[-1][1], 1.0)
+    assert all(y <= x + 1e-9 for x, y in points)
+    assert all(b[1] >= a[1] for a, b in pairwise(points))
+
+
+def test_a_lorenz_curve_of_one_working_component_is_flat_until_the_end() -> None:
+    assert lorenz.curve([0.0, -3.0, 0.0, 0.0]) == [(0.0, 0.0), (0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 1.0)]
+
+
+def test_charts_are_drawn_within_a_fixed_frame_and_without_ids(run: ReportData) -> None:
+    rows = run.tables["layers"].head(21)
+    drawing = read(depth.shares(rows, top=0.4, label="shares of a task")).children[0]
+    assert drawing.get("viewBox".lower()) == "0 0 264 202" or drawing.attributes.get("viewbox") == "0 0 264 202"
+    assert not [element for element in drawing.walk() if "id" in element.attributes or "style" in element.attributes]
+    assert drawing.all("text") and drawing.all("path")
+
+
+def test_an_interval_that_leaves_the_scale_is_cut_there_and_the_caption_says_so(run: ReportData) -> None:
+    from reports.sections.overlap import figure
+
+    wide = run.tables["overlap"].with_columns(low=pl.lit(-30.0), high=pl.lit(30.0))
+    assert overlap.retention_domain(wide) == (-1.0, 2.0)
+    assert "Intervals are cut" in figure(wide).caption
+    assert "Intervals are cut" not in figure(run.tables["overlap"]).caption
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (math.nan, "–"), (0.0, "0"), (-0.12345, "−0.123"), (1.2e-5, "1.2 × 10⁻⁵"), (12345.6, "12,346")],
+)
+def test_numbers_are_written_with_few_digits_and_a_minus_sign(value: float | None, text: str) -> None:
+    assert formats.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "p < .001"), (0.0123, "p = .012"), (1.0, "p > .999"), (None, "p = –")]
+)
+def test_p_values_are_stated_without_false_precision(value: float | None, text: str) -> None:
+    assert formats.p_statement(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "100 %"), (0.9999, "> 99.9 %"), (0.0001, "< 0.1 %"), (0.5, "50 %")])
+def test_only_all_is_a_hundred_percent(value: float, text: str) -> None:
+    assert formats.percent(value) == text

@@ -1,0 +1,248 @@
+"""Each way to get a spec wrong: the change, what the caret points at, the message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import STUDY
+from syrupy.assertion import SnapshotAssertion
+
+from mechshift_core.spec import Problem, SpecError
+
+Problems = Callable[[str | bytes], tuple[Problem, ...]]
+
+NOT_YET = "is not implemented in this version (implemented:"
+A_NAME = "expected a name of lower-case letters, digits, '.', '_' and '-' that begins with a letter or digit"
+CASES: dict[str, tuple[str, str, str, str]] = {
+    # the file's structure
+    "duplicate key": ("name: study", "name: study\nname: b", "name: b", "duplicate key 'name' (first on line 2)"),
+    "number as key": ("arm: {", "1: {", "1: {", "keys must be text, got 1 (write it in quotes: '1')"),
+    "null as key": ("  depth: {}", "  ~: {}", "~: {}", "keys must be text, got nothing (write it in quotes: '~')"),
+    "list as key": ("  depth: {}", "  ? [a]\n  : {}", "[a]", "keys must be text, got a sequence"),
+    "unsafe tag": ("name: study", "name: !!python/name:os.system study", "!!python/name",
+                   "the tag '!!python/name:os.system' is not allowed: only plain data is read"),
+    "own tag on a mapping": ("depth: {}", "depth: !depth {}", "!depth",
+                             "the tag '!depth' is not allowed: only plain data is read"),
+    "tag that does not fit": ("steps: 5", "steps: !!int five", "!!int", "'five' does not fit its tag '!!int'"),
+    "not a number": ("margin: 0.2", "margin: .nan", ".nan", "expected a finite number, got .nan"),
+    "infinite": ("margin: 0.2", "margin: -.inf", "-.inf", "expected a finite number, got -.inf"),
+    "overflowing": ("margin: 0.2", "margin: 1e999", "1e999", "expected a finite number, got 1e999"),
+    "huge integer": ("steps: 5", "steps: 99999999999999999999", "9999", "the integer 99999999999999999999 does not fit"
+                     " 64 bits"),
+    "half a character": ("name: study", 'name: study\ntitle: "\\ud800"', '"',
+                         "not valid Unicode: half of a surrogate pair"),
+    "merging a scalar": ("depth: {}", "depth: {<<: 1}", "1}", "expected a mapping (or a list of mappings) to merge"),
+    # the schema
+    "misspelt key": ("examples:", "exmples:", "exmples", "unknown key 'exmples' (did you mean 'examples'?)"),
+    "foreign key": ("depth: {}", "depth: {zzz: 1}", "zzz", "unknown key 'zzz' (known here: early)"),
+    "python's name of schema": ("name: study", "schema_: x\nname: study", "schema_",
+                                "unknown key 'schema_' (did you mean 'schema'?)"),
+    "key of another kind": ("steps: 5}", "steps: 5, components: [heads]}", "components",
+                            "unknown key 'components' (known here: name, kind, method, steps, quadrature)"),
+    "missing key": (", role: control, seed: 0}", ", seed: 0}", "{name: control", "missing key 'role'"),
+    "missing section": ("name: study\n", "", "schema:", "missing key 'name'"),
+    "missing kind": (" kind: edge_attribution,", "", "{name: circuit", "missing key 'kind'"),
+    "wrong version": ("mechshift/v1", "mechshift/v2", "mechshift/v2",
+                      "expected 'mechshift/v1', got 'mechshift/v2' (did you mean 'mechshift/v1'?)"),
+    "misspelt choice": ("role: treatment, seed", "role: treatmnt, seed", "treatmnt",
+                        "expected 'treatment' or 'control', got 'treatmnt' (did you mean 'treatment'?)"),
+    "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
+                      "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
+                      " 'ablation' or 'logit_lens', got 'edge_atribution' (did you mean 'edge_attribution'?)"),
+    "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
+    "quoted number": ("examples: 100", "examples: '100'", "'100'", "expected an integer, got '100'"),
+    "truth for a number": ("examples: 100", "examples: true", "true", "expected an integer, got true"),
+    "fraction for an integer": ("examples: 100", "examples: 1.5", "1.5", "expected an integer, got 1.5"),
+    "number for text": ("name: study", "name: 12", "12", "expected text, got 12 (write it in quotes for text)"),
+    "number for a mapping": ("{top_k: [50, 100, 200]}", "7", "7", "expected a mapping, got 7"),
+    "number for a list": ("[50, 100, 200]", "50", "50", "expected a list, got 50"),
+    "no examples": ("examples: 100", "examples: 0", "0", "expected a number not below 1, got 0"),
+    "too many examples": ("examples: 100", "examples: 100001", "100001",
+                          "expected a number not above 100000, got 100001"),
+    "no sizes": ("[50, 100, 200]", "[]", "[]", "expected at least 1 item, got 0"),
+    "bad name": ("name: study", "name: My Study", "My Study", f"{A_NAME}, got 'My Study'"),
+    "name that climbs out": ("name: study", "name: ../up", "../up", f"{A_NAME}, got '../up'"),
+    "bad model name": ("  arm: {", "  My arm: {", "My arm", f"{A_NAME}, got 'My arm'"),
+    "one of two types": ("name: study", "name: study\nexecution: {batch_size: big}", "big",
+                         "expected an integer or 'auto', got 'big'"),
+    "measure without its mapping": ("depth: {}", "depth:", "depth",
+                                    "expected a mapping ({} for the defaults), got nothing"),
+    "custom task without regime": (" regime: global,", "", "{name: mine",
+                                   "a task with a data set must say its regime: local or global"),
+    # references and files
+    "unknown model": ("after: mdm", "after: mdn", "mdn", "unknown model 'mdn' (did you mean 'mdm'?)"),
+    "unknown task": ("name: ioi,", "name: io,", "io,", "unknown task 'io' (did you mean 'ioi'?)"),
+    "task from nowhere": ("name: ioi,", "name: zzz,", "zzz", "unknown task 'zzz' (known: ioi, greater_than, countdown,"
+                          " infilling, sudoku; or give a dataset)"),
+    "another regime": ("{name: countdown}", "{name: countdown, regime: local}", "local",
+                       "the task 'countdown' is global, not local"),
+    "duplicate pair": ("name: control", "name: diffusion", "diffusion", "duplicate name 'diffusion' in pairs"),
+    "duplicate task": ("{name: countdown}", "{name: ioi}", "ioi", "duplicate name 'ioi' in tasks"),
+    "duplicate hypothesis": ("id: rewired", "id: kept", "kept", "duplicate id 'kept' in hypotheses"),
+    "no model folder": ("source: ./mdm", "source: ./gone", "./gone", "no such folder: gone"),
+    "no data set": ("mine.jsonl", "gone.jsonl", "gone.jsonl", "no such file: gone.jsonl"),
+    "data set is a folder": ("mine.jsonl", "arm", "arm", "expected a file, got a folder or device: arm"),
+    "unknown bundled model": ("source: ./mdm", "source: bundled:tiny/mdn", "bundled:",
+                              "unknown bundled model 'tiny/mdn' (did you mean 'tiny/mdm'?)"),
+    "revision of a folder": ("source: ./mdm,", "source: ./mdm, revision: abc,", "revision",
+                             "only a model from the Hub (hf:) has a revision"),
+    # options that contradict each other
+    "mask of an autoregressive model": ("./arm, paradigm: autoregressive}\n  mdm",
+                                        "./arm, paradigm: autoregressive, mask_token: x}\n  mdm", "mask_token",
+                                        "an autoregressive model has no 'mask_token'"),
+    "shift of an autoregressive model": ("./arm, paradigm: autoregressive}\n  mdm",
+                                         "./arm, paradigm: autoregressive, shifted: false}\n  mdm", "shifted",
+                                         "an autoregressive model has no 'shifted'"),
+    "steps without a path": ("method: eap-ig", "method: eap", "steps: 5",
+                             "the method 'eap' has no 'steps' (only eap-ig has)"),
+    "unsorted sizes": ("[50, 100, 200]", "[100, 50, 200]", "50,", "sizes must ascend: 50 after 100"),
+    "duplicate sizes": ("[50, 100, 200]", "[50, 100, 100]", "100]", "sizes must ascend: duplicate size 100"),
+    "two circuits": ("steps: 5}", "steps: 5}\n  - {name: other, kind: edge_attribution}", "edge_attribution}",
+                     "only one edge_attribution a spec is implemented in this version"),
+    # hypotheses
+    "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
+                        "expected 'overlap', 'retention', 'depth_slope', 'early_share', 'specialization',"
+                        " 'integration', 'alignment', 'transfer', 'faithfulness' or 'selectivity', got 'retension'"
+                        " (did you mean 'retention'?)"),
+    "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
+                             "measure 'specialization' needs measures.specialization, which is not declared"),
+    "where and contrast on one key": ("    contrast: {regime", "    where: {regime: local}\n    contrast: {regime",
+                                      "regime: [", "'regime' is in both where and contrast: one of them decides it"),
+    "contrast with itself": ("[global, local]", "[local, local]", "[local",
+                             "a contrast of 'local' with itself is zero"),
+    "empty contrast": ("contrast: {regime: [global, local], role: [treatment, control]}", "contrast: {}", "{}",
+                       "expected at least one of role, pair, regime or task"),
+    "contrast of three": ("[global, local]", "[global, local, local]", "[global", "expected at most 2 items, got 3"),
+    "unknown pair": ("where: {role: treatment,", "where: {pair: difusion,", "difusion",
+                     "unknown pair 'difusion' (did you mean 'diffusion'?)"),
+    "nothing matches together": ("where: {role: treatment,", "where: {role: treatment, pair: control,", "where",
+                                 "no pair and task with role 'treatment', pair 'control', regime 'local'"),
+    "empty cell of a contrast": ("    contrast: {regime: [global, local], ",
+                                 "    where: {pair: diffusion}\n    contrast: {", "contrast",
+                                 "no pair and task with role 'control', pair 'diffusion'"),
+    "contrast and to": ("difference, alternative: less", "equivalence, margin: 1, to: {role: control}", "to:",
+                        "a hypothesis has either a contrast or 'to', not both"),
+    "to the same group": ("to: {role: control, regime: local}", "to: {role: treatment, regime: local}", "{role",
+                          "'to' is the same group as 'where': nothing is compared"),
+    "no margin": (", margin: 0.2}", "}", "{kind: equivalence",
+                  "an equivalence test needs a margin: the largest difference that counts as none"),
+    "negative margin": ("margin: 0.2", "margin: -0.2", "-0.2", "expected a margin greater than 0, got -0.2"),
+    "zero margin": ("margin: 0.2", "margin: 0", "0}", "expected a margin greater than 0, got 0"),
+    "margin of a difference": ("alternative: less", "alternative: less, margin: 0.1", "margin",
+                               "a difference test has no 'margin'; `equivalence` has one"),
+    "to of a difference": ("alternative: less", "to: {role: control}", "to",
+                           "a difference test has no 'to'; subtract groups with `contrast`"),
+    "direction of an equivalence": ("margin: 0.2", "margin: 0.2, alternative: less", "alternative",
+                                    "an equivalence test has no 'alternative'"),
+    # what the grammar has and the tool has not
+    "not yet: kind": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
+                      "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
+                      f"intervention kind 'logit_lens' {NOT_YET} edge_attribution)"),
+    "not yet: method": ("method: eap-ig, steps: 5", "method: exact", "exact",
+                        f"edge attribution method 'exact' {NOT_YET} eap, eap-ig, clean-corrupted)"),
+    "not yet: task": ("name: ioi,", "name: sva,", "sva",
+                      f"task 'sva' {NOT_YET} ioi, greater_than, countdown, infilling, sudoku)"),
+    "not yet: source": ("source: ./mdm", "source: hf:org/name", "hf:org",
+                        f"model source 'hf' {NOT_YET} bundled, local)"),
+    "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
+                         f"measure 'alignment' {NOT_YET} overlap, depth, specialization)"),
+    "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
+                       f"specialization index 'hoyer' {NOT_YET} gini)"),
+    "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
+                            f"hypothesis measure 'transfer' {NOT_YET} overlap, retention, depth_slope, early_share,"
+                            " specialization)"),
+    "not yet: test": ("kind: equivalence", "kind: non_inferiority", "non_inf",
+                      f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),
+}  # fmt: skip
+SETTINGS = {
+    "select: {correct: none}": f"selection 'none' {NOT_YET} both)",
+    "denoising: {reveal: confidence}": f"reveal order 'confidence' {NOT_YET} left_to_right)",
+    "denoising: {steps: 4}": f"denoising steps 4 {NOT_YET} per_token)",
+    "denoising: {steps: [1, per_token]}": f"denoising steps [1, per_token] {NOT_YET} per_token)",
+    "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
+    "statistics: {units: {template: random}}": f"template unit 'random' {NOT_YET} fixed)",
+    "statistics: {units: {seed: random}}": f"seed unit 'random' {NOT_YET} fixed)",
+    "statistics: {mixed_model: {}}": "statistics.mixed_model is not implemented in this version",
+    "statistics: {correction: benjamini-hochberg}": f"correction 'benjamini-hochberg' {NOT_YET} holm, none)",
+    "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
+    "execution: {dtype: bfloat16}": f"dtype 'bfloat16' {NOT_YET} auto, float32)",
+    "report: {interactive: true}": f"interactive report true {NOT_YET} false)",
+}
+
+
+@pytest.fixture(autouse=True)
+def _bundled_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechshift_core import zoo
+
+    monkeypatch.setattr(zoo, "bundled_models", lambda: dict.fromkeys(("tiny/arm", "tiny/mdm")), raising=False)
+
+
+def test_the_study_that_all_cases_change_is_valid(problems: Problems) -> None:
+    assert problems(STUDY) == ()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wrong_spec_is_refused_with_its_place_and_a_message(name: str, problems: Problems) -> None:
+    old, new, at, message = CASES[name]
+    assert old in STUDY
+    found = [p for p in problems(STUDY.replace(old, new, 1)) if p.message == message]
+    assert len(found) == 1, [p.message for p in problems(STUDY.replace(old, new, 1))]
+    assert found[0].source_line[found[0].column - 1 :].startswith(at)
+
+
+def test_most_mistakes_are_one_problem_and_not_a_cascade(problems: Problems) -> None:
+    several = {name for name, (old, new, _, _) in CASES.items() if len(problems(STUDY.replace(old, new, 1))) > 1}
+    assert several == {"number as key", "bad model name"}  # pairs refer to the model by its former name
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_that_is_not_implemented_is_refused_by_name(setting: str, problems: Problems) -> None:
+    assert [p.message for p in problems(STUDY + setting + "\n")] == [SETTINGS[setting]]
+
+
+def test_a_contrast_level_that_no_pair_or_task_has_is_not_estimable(problems: Problems) -> None:
+    without = STUDY.replace("  - {name: control, before: arm, after: continued, role: control, seed: 0}\n", "")
+    assert [p.message for p in problems(without)] == ["not estimable: no pair has the role 'control'"] * 2
+    without = STUDY.replace("  - {name: ioi, examples: 100}\n", "")
+    assert {p.message for p in problems(without)} == {"not estimable: no task has the regime 'local'"}
+
+
+def test_problems_of_every_layer_are_reported_at_once(problems: Problems, snapshot: SnapshotAssertion) -> None:
+    text = (
+        STUDY.replace("name: study", "name: study\nname: twice\nsed: 1")
+        .replace("after: mdm", "after: mdn")
+        .replace("name: ioi, examples: 100", "name: io, examples: -1")
+        .replace("{name: countdown}", "{name: countdwn}")
+        .replace("margin: 0.2", "margin: .inf")
+        .replace("steps: 5", "steps: 5, method: eap")
+        .replace("./mdm", "./gone")
+    )
+    assert SpecError(problems(text)).render() == snapshot
+
+
+def test_a_broken_entry_does_not_make_others_look_wrong(problems: Problems) -> None:
+    text = STUDY.replace("paradigm: masked_diffusion", "paradigm: diffusion")
+    text = text.replace("role: control, seed", "role: contrl, seed").replace("name: circuit,", "name: circuit!,")
+    assert [p.line for p in problems(text)] == [5, 9, 15]
+
+
+def test_the_rest_of_a_broken_entry_is_still_checked(problems: Problems) -> None:
+    text = STUDY.replace("./mdm, paradigm: masked_diffusion", "./gone, paradigm: diffusion")
+    text = text.replace("before: arm, after: mdm, role: treatment", "before: arn, after: mdn, role: treatmnt")
+    text = text.replace("{name: ioi, examples: 100}", "{name: io, examples: 0}")
+    assert [(p.line, p.message.split(",")[0]) for p in problems(text)] == [
+        (5, "no such folder: gone"),
+        (5, "expected 'autoregressive' or 'masked_diffusion'"),
+        (8, "unknown model 'arn' (did you mean 'arm'?)"),
+        (8, "unknown model 'mdn' (did you mean 'mdm'?)"),
+        (8, "expected 'treatment' or 'control'"),
+        (11, "unknown task 'io' (did you mean 'ioi'?)"),
+        (11, "expected a number not below 1"),
+    ]
+
+
+def test_a_long_list_of_problems_ends_with_a_count(problems: Problems) -> None:
+    found = problems(STUDY + "".join(f"x{n}: 1\n" for n in range(60)))
+    assert len(found) == 60
+    assert str(SpecError(found)).splitlines()[-1] == "... and 10 more problems"

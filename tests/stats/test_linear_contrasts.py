@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from stats import Replicated, difference_test, linear_contrast, mean_replicates, resampling_weights
+
+
+def part(estimate: float, se: float, *, df: float = 20, seed: int = 0, label: str = "x") -> Replicated:
+    """An estimate with replicates of exactly this standard error."""
+    draws = np.random.default_rng(seed).standard_normal(500)
+    draws = (draws - draws.mean()) / draws.std(ddof=1)
+    return Replicated(label=label, estimate=estimate, replicates=estimate + se * draws, se=se, df=df, units=int(df) + 1)
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 40))
+def test_contrast_of_two_means_over_the_same_prompts_is_the_paired_t_test(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    shared = rng.standard_normal(n)
+    one, two = shared + rng.standard_normal(n), 2 * shared + rng.standard_normal(n)
+    weights = resampling_weights(n, 20, seed=0)
+    contrast = linear_contrast([mean_replicates(one, weights), mean_replicates(two, weights)], [1, -1], ["ioi", "ioi"])
+    expected = scipy_stats.ttest_rel(one, two)
+    found = difference_test(contrast.estimate, contrast.se, contrast.df)
+    assert contrast.df == pytest.approx(n - 1)
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-7)
+
+
+def test_replicates_give_the_same_standard_error_as_the_analysis_of_paired_differences() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal(60)
+    values = [shared + 0.5 * rng.standard_normal(60) for _ in range(2)]
+    weights = resampling_weights(60, 20_000, seed=0)
+    parts = [mean_replicates(value, weights) for value in values]
+    contrast = linear_contrast(parts, [1, -1], ["ioi", "ioi"])
+    assert contrast.replicates is not None
+    # sqrt(59 / 60): the bootstrap's variance has no n - 1 correction. The Monte Carlo error of 20,000 draws is .5 %.
+    assert contrast.replicates.std() == pytest.approx(contrast.se * np.sqrt(59 / 60), rel=0.02)
+    assert contrast.se < parts[0].se  # the shared part cancels
+
+
+def test_means_over_overlapping_selections_are_correlated_through_the_prompts_they_share() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal(40)
+    weights = resampling_weights(40, 30_000, seed=0)
+    first, second = np.arange(0, 30), np.arange(10, 40)
+    one = mean_replicates(values[first], weights, examples=first)
+    two = mean_replicates(values[second], weights, examples=second)
+    contrast = linear_contrast([one, two], [1, -1], ["t", "t"])
+    assert contrast.replicates is not None and contrast.units == (30,)
+    assert contrast.replicates.std() == pytest.approx(contrast.se, rel=0.06)
+    disjoint = linear_contrast([one, two], [1, -1], ["t", "u"])
+    assert disjoint.se == pytest.approx(np.hypot(one.se, two.se)) and contrast.se < disjoint.se
+
+
+def test_mean_replicates_are_weighted_means() -> None:
+    values = np.random.default_rng(2).standard_normal(12)
+    weights = resampling_weights(12, 30, seed=0)
+    found = mean_replicates(values, weights, label="slope")
+    slow = [np.mean(np.repeat(values, row)) for row in weights]
+    np.testing.assert_allclose(found.replicates, slow)
+    assert found.se == pytest.approx(scipy_stats.sem(values)) and (found.df, found.units, found.label) == (
+        11,
+        12,
+        "slope",
+    )
+
+
+def test_independent_tasks_add_variances_with_welch_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(3)
+    one, two = rng.standard_normal(12), 3 * rng.standard_normal(30)
+    parts = [mean_replicates(x, resampling_weights(len(x), 10, seed=0)) for x in (one, two)]
+    contrast = linear_contrast(parts, [1, -1], ["ioi", "countdown"])
+    expected = scipy_stats.ttest_ind(one, two, equal_var=False)
+    assert contrast.estimate / contrast.se == pytest.approx(expected.statistic)
+    assert contrast.df == pytest.approx(expected.df) and contrast.units == (12, 30)
+
+
+def test_dependence_within_a_task_is_kept_and_between_tasks_there_is_none() -> None:
+    same, other = part(0.5, 0.1, seed=0), part(0.2, 0.1, seed=0)
+    assert linear_contrast([same, other], [1, -1], ["a", "a"]).se == pytest.approx(0, abs=1e-12)
+    assert linear_contrast([same, other], [1, 1], ["a", "a"]).se == pytest.approx(0.2)
+    assert linear_contrast([same, other], [1, -1], ["a", "b"]).se == pytest.approx(0.1 * np.sqrt(2))
+    single = linear_contrast([same], [-2], ["a"])
+    assert (single.estimate, single.se, single.df) == pytest.approx((-1.0, 0.2, 20))
+
+
+def test_difference_in_differences_is_invariant_to_the_order_of_its_parts() -> None:
+    parts = [part(x, 0.1 + x / 10, df=10 + i, seed=i // 2) for i, x in enumerate((0.9, 0.4, 0.8, 0.7))]
+    weights, groups = [1.0, -1, -1, 1], ["a", "a", "b", "b"]
+    forward = linear_contrast(parts, weights, groups)
+    backward = linear_contrast(parts[::-1], weights[::-1], groups[::-1])
+    assert forward.estimate == pytest.approx(0.9 - 0.4 - 0.8 + 0.7)
+    assert (forward.se, forward.df) == pytest.approx((backward.se, backward.df))
+    assert 10 <= forward.df <= 10 + 12
+
+
+def test_a_part_without_replicates_is_named() -> None:
+    bare = Replicated(label="retention of p on ioi", estimate=1.0, replicates=None, se=None, df=3, units=4)
+    contrast = linear_contrast([part(1, 0.1), bare], [1, -1], ["a", "b"])
+    assert contrast.se is None and contrast.estimate == 0
+    assert contrast.message == "no replicates: retention of p on ioi"
+
+
+def test_constant_parts_have_no_standard_error_to_test_with() -> None:
+    weights = resampling_weights(9, 10, seed=0)
+    contrast = linear_contrast([mean_replicates(np.full(9, 0.1), weights)], [1], ["a"])
+    assert contrast.se == 0 and contrast.df == 8
+    assert difference_test(contrast.estimate, contrast.se, contrast.df).status == "points only"
+
+
+def test_errors_say_what_came() -> None:
+    with pytest.raises(ValueError, match="as many weights and groups as parts, got 1, 2, 1"):
+        linear_contrast([part(1, 0.1)], [1, 2], ["a"])
+    with pytest.raises(ValueError, match="as many weights and groups as parts, got 0, 0, 0"):
+        linear_contrast([], [], [])
+    short = Replicated(label="y", estimate=0, replicates=np.zeros(3), se=1, df=3, units=4)
+    with pytest.raises(ValueError, match=r"replicates: expected the same number in every part, got \[500, 3\]"):
+        linear_contrast([part(1, 0.1), short], [1, 1], ["a", "a"])
+    with pytest.raises(ValueError, match="at least 2 prompts"):
+        mean_replicates([1.0], np.ones((3, 1)))
+    with pytest.raises(ValueError, match="a column for each of 2 values"):
+        mean_replicates([1.0, 2.0], np.ones((3, 5)))
+    with pytest.raises(ValueError, match="2 distinct ids from 0 to 4"):
+        mean_replicates([1.0, 2.0], np.ones((3, 5)), examples=[1, 1])

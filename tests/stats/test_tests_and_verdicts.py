@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
+
+from stats import (
+    benjamini_hochberg,
+    difference_test,
+    difference_verdict,
+    equivalence_test,
+    equivalence_verdict,
+    holm,
+    permutation_test,
+    tost,
+)
+from stats.hypothesis_tests import Alternative
+
+VALUES = np.random.default_rng(0).standard_normal(15) * 0.4 + 0.1
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+@pytest.mark.parametrize("null", [0.0, 0.3])
+def test_difference_test_is_the_t_test(alternative: Alternative, null: float) -> None:
+    expected = scipy_stats.ttest_1samp(VALUES, null, alternative=alternative)
+    found = difference_test(VALUES.mean(), scipy_stats.sem(VALUES), 14, alternative=alternative, null=null)
+    interval = scipy_stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.5])
+def test_equivalence_test_is_tost_of_statsmodels(margin: float) -> None:
+    p, lower, upper = ttost_paired(VALUES, np.zeros(15), -margin, margin)
+    found = equivalence_test(VALUES, margin=margin)
+    assert found.p == pytest.approx(p)
+    assert found.statistic == pytest.approx(max((lower, upper), key=lambda test: test[1])[0])
+
+
+@given(estimate=st.floats(-2, 2), se=st.floats(0.01, 1), df=st.integers(1, 200), margin=st.floats(0.05, 2))
+def test_tost_rejects_where_the_interval_at_one_minus_two_alpha_lies_within_the_margin(
+    estimate: float, se: float, df: int, margin: float
+) -> None:
+    found = tost(estimate, se, df, margin=margin, confidence=0.90)
+    assert found.p is not None and found.low is not None and found.high is not None
+    if min(abs(abs(found.low) - margin), abs(abs(found.high) - margin)) > 1e-9:
+        assert (found.p < 0.05) == (found.low > -margin and found.high < margin)
+    mirrored = tost(-estimate, se, df, margin=margin, confidence=0.90)
+    assert mirrored.p == pytest.approx(found.p)
+
+
+def test_equivalence_of_clustered_values_uses_the_cluster_robust_error() -> None:
+    repeated = equivalence_test(np.repeat(VALUES, 4), margin=0.3, cluster=np.repeat(np.arange(15), 4))
+    single = equivalence_test(VALUES, margin=0.3)
+    assert (repeated.p, repeated.se, repeated.df) == pytest.approx((single.p, single.se, single.df))
+
+
+def test_degenerate_standard_errors_give_a_status_and_no_p() -> None:
+    for result in (
+        difference_test(1.0, 0.0, 5),
+        difference_test(1.0, None, None),
+        tost(0.0, 0.0, 5, margin=1),
+        equivalence_test([0.1] * 9, margin=1),
+        equivalence_test(VALUES[:4], margin=1),
+    ):
+        assert result.status == "points only" and result.message
+        assert result.p is None and result.low is None and result.statistic is None
+    assert difference_test(2.0, 1.0, float("inf")).p == pytest.approx(2 * scipy_stats.norm.sf(2))
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_permutation_test_agrees_with_all_sign_flips(alternative: Alternative) -> None:
+    values = VALUES[:9]
+    sums = np.array([np.dot(signs, values) for signs in itertools.product((-1, 1), repeat=9)])
+    orient = {"two-sided": np.abs, "less": np.negative, "greater": np.positive}[alternative]
+    exact = float(np.mean(orient(sums) >= orient(values.sum()) - 1e-12))
+    found = permutation_test(values, alternative=alternative, permutations=20_000)
+    assert found.p == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 20_000))
+
+
+def test_permutation_p_is_never_zero_counts_ties_and_flips_clusters_together() -> None:
+    assert permutation_test(np.ones(30), permutations=99).p == 1 / 100
+    assert permutation_test(np.zeros(6), permutations=99).p == 1
+    few = permutation_test(np.ones(40), cluster=np.repeat([0, 1], 20), permutations=4000)
+    assert few.p == pytest.approx(0.5, abs=0.04) and "p can't be below 0.5" in few.message
+    assert permutation_test(VALUES, seed=1).p == permutation_test(VALUES, seed=1).p
+
+
+@settings(max_examples=30)  # statsmodels takes its time
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_corrections_equal_those_of_statsmodels(p: list[float]) -> None:
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+    np.testing.assert_allclose(benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1])
+
+
+@pytest.mark.parametrize("correction", [holm, benjamini_hochberg])
+def test_hypotheses_without_p_stay_out_of_the_family(correction: object) -> None:
+    assert callable(correction)
+    with_none = correction([0.01, None, 0.04, 0.03, None])
+    assert [value for value in with_none if value is not None] == correction([0.01, 0.04, 0.03])
+    assert with_none[1] is None and with_none[4] is None
+    assert correction([]) == [] and correction([None]) == [None]
+    with pytest.raises(ValueError, match="between 0 and 1 or None"):
+        correction([0.5, 1.2])
+    with pytest.raises(ValueError, match="between 0 and 1 or None"):
+        correction([float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("alternative", "p", "low", "high", "expected"),
+    [
+        ("less", 0.01, -0.5, -0.1, "supported"),
+        ("less", 0.99, 0.1, 0.5, "refuted"),
+        ("less", 0.70, -0.1, 0.5, "inconclusive"),
+        ("less", 0.06, -0.5, -0.1, "inconclusive"),  # the interval is not corrected, p is
+        ("greater", 0.01, 0.1, 0.5, "supported"),
+        ("greater", 0.99, -0.5, -0.1, "refuted"),
+        ("greater", 0.99, None, None, "inconclusive"),
+        ("two-sided", 0.01, -0.5, -0.1, "supported"),
+        ("two-sided", 0.90, -0.1, 0.1, "inconclusive"),
+        ("two-sided", 0.05, -0.5, -0.1, "inconclusive"),
+        ("less", None, None, None, "not estimable"),
+    ],
+)
+def test_verdict_on_a_difference(
+    alternative: Alternative, p: float | None, low: float | None, high: float | None, expected: str
+) -> None:
+    assert difference_verdict(p=p, low=low, high=high, alternative=alternative) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "low", "high", "expected"),
+    [
+        (0.01, -0.1, 0.1, "supported"),
+        (0.30, -0.1, 0.3, "inconclusive"),
+        (0.99, 0.21, 0.5, "refuted"),
+        (0.99, -0.5, -0.21, "refuted"),
+        (0.99, 0.05, 0.5, "inconclusive"),
+        (None, None, None, "not estimable"),
+    ],
+)
+def test_verdict_on_an_equivalence(p: float | None, low: float | None, high: float | None, expected: str) -> None:
+    assert equivalence_verdict(p=p, low=low, high=high, margin=0.2) == expected
+
+
+def test_a_finding_with_a_status_is_not_estimable_whatever_its_p() -> None:
+    assert difference_verdict(p=0.001, low=1, high=2, alternative="greater", status="undefined") == "not estimable"
+    assert equivalence_verdict(p=0.001, low=0, high=0, margin=1, status="failed") == "not estimable"
+
+
+@given(estimate=st.floats(-1, 1), se=st.floats(0.01, 0.5), df=st.integers(3, 100), margin=st.floats(0.05, 0.5))
+def test_a_claim_and_its_opposite_are_never_both_supported(estimate: float, se: float, df: int, margin: float) -> None:
+    verdicts = {}
+    for alternative in ("less", "greater"):
+        test = difference_test(estimate, se, df, alternative=alternative)
+        verdicts[alternative] = difference_verdict(p=test.p, low=test.low, high=test.high, alternative=alternative)
+    assert list(verdicts.values()).count("supported") <= 1
+    if "refuted" in verdicts.values():
+        assert set(verdicts.values()) == {"supported", "refuted"}
+    same = tost(estimate, se, df, margin=margin)
+    equivalent = equivalence_verdict(p=same.p, low=same.low, high=same.high, margin=margin)
+    assert (equivalent == "supported") <= (abs(estimate) < margin)
+    assert (equivalent == "refuted") <= (abs(estimate) > margin)
+
+
+def test_invalid_arguments_say_what_came() -> None:
+    with pytest.raises(ValueError, match="margin: expected a number > 0, got 0"):
+        tost(0.0, 1.0, 5, margin=0)
+    with pytest.raises(ValueError, match="alternative: expected one of two-sided, less, greater, got 'lower'"):
+        difference_test(0.0, 1.0, 5, alternative="lower")
+    with pytest.raises(ValueError, match="estimate: expected a finite number, got nan"):
+        difference_test(float("nan"), 1.0, 5)
+    with pytest.raises(ValueError, match="alpha: expected a number between 0 and 1, got 5"):
+        difference_verdict(p=0.1, low=0, high=1, alternative="less", alpha=5)
+    with pytest.raises(ValueError, match="values: expected at least one value"):
+        equivalence_test([], margin=1)
