@@ -58,9 +58,10 @@ def p_value(value: float | None) -> str:
 
 
 def p_statement(value: float | None, *, name: str = "p") -> str:
-    """`p = .012` or `p < .001`."""
-    text = p_value(value)
-    return f"{name} {text}" if text[0] in "<>" else f"{name} = {text}"
+    """`p = .012` or `p < .001`, which no line break divides."""
+    text = p_value(value).replace(" ", "\N{NO-BREAK SPACE}")
+    name += "\N{NO-BREAK SPACE}"
+    return f"{name}{text}" if text[0] in "<>" else f"{name}=\N{NO-BREAK SPACE}{text}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -52,12 +52,12 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
         ExecutionError: naming every malformed line by its number (at most ten of them).
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ExecutionError(f"dataset {path} cannot be read: {error}") from error
     parsed: list[TextLine | TokenLine] = []
     problems: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # JSON text may hold other line separators as they are
         if not line.strip():
             continue
         try:
@@ -67,8 +67,7 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
             kind = TokenLine if "clean_ids" in row else TextLine
             parsed.append(kind.model_validate(row))
         except ValidationError as error:
-            first = error.errors()[0]
-            problems.append(f"{path}:{number}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            problems.append(f"{path}:{number}: {_first(error)}")
         except (ValueError, RecursionError) as error:
             problems.append(f"{path}:{number}: not a JSON object: {error}")
     if problems:
@@ -83,7 +82,7 @@ def custom_dataset(
     """The first `examples` aligned pairs of a dataset (all of them if it holds fewer).
 
     Args:
-        vocabulary: Size of the models' vocabulary; token ids beyond it are errors.
+        vocabulary: Size of the models' vocabulary; pairs with token ids beyond it are dropped and counted.
 
     Raises:
         ExecutionError: for malformed lines, or if no pair is aligned.
@@ -110,6 +109,15 @@ def custom_dataset(
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the file is empty"
         raise ExecutionError(f"task {name!r}: no pair of {path} is aligned ({reasons})")
     return Dataset(name, "logit_difference", examples, tuple(kept), dropped)
+
+
+def _first(error: ValidationError) -> str:
+    """The first key that is wrong and why; of the types that its value may have, that which it comes closest to."""
+    errors = error.errors()
+    key = errors[0]["loc"][0]
+    closest = max((e for e in errors if e["loc"][0] == key), key=lambda e: len(e["loc"]))
+    items = [str(step) for step in closest["loc"][1:] if isinstance(step, int)]
+    return f"{'.'.join([str(key), *items])}: {closest['msg']}"
 
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:

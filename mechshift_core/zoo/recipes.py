@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mechshift_core.tasks import TASKS
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise PydanticCustomError("unknown_task", "a task: {known}", {"known": ", ".join(sorted(TASKS))})
+    return name
+
 
 Positive = Annotated[int, Field(gt=0)]
+TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
 class _Strict(BaseModel):
@@ -23,6 +34,14 @@ class Architecture(_Strict):
     key_value_heads: Positive = 2
     intermediate_size: Positive = 384
     context: Positive = 64
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Architecture:
+        if self.hidden_size % (2 * self.heads):
+            raise PydanticCustomError("heads", "expected hidden_size to be a multiple of 2 * heads (rotary pairs)")
+        if self.heads % self.key_value_heads:
+            raise PydanticCustomError("heads", "expected heads to be a multiple of key_value_heads")
+        return self
 
 
 class Phase(_Strict):
@@ -50,7 +69,7 @@ class PairRecipe(_Strict):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     seed: Annotated[int, Field(ge=0)] = 0
     architecture: Architecture = Architecture()
-    batch: dict[str, Positive] = Field(min_length=1)
+    batch: dict[TaskName, Positive] = Field(min_length=1)
     """Examples of each task in a training step."""
     pool: Positive = 40_000
     """Distinct draws per task that the corpus holds."""

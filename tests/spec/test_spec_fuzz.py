@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STUDY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spec_study import STUDY
 
 from mechshift_core.spec import Spec, SpecError, load_spec
 

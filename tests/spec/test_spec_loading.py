@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STUDY
+from spec_study import STUDY
 
 from mechshift_core.spec import Problem, Spec, SpecError, load_model_file, load_spec
 from mechshift_core.spec.tree import MAX_DEPTH, Mark, read_document

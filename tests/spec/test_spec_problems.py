@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import STUDY
+from spec_study import STUDY
 from syrupy.assertion import SnapshotAssertion
 
 from mechshift_core.spec import Problem, SpecError

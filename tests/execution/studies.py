@@ -1,0 +1,74 @@
+"""A study of random models on token ids: everything that a run does, in a second."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from random_models import write_random_model
+from ruamel.yaml import YAML
+
+HYPOTHESES = [
+    {
+        "id": "kept",
+        "claim": "The circuit is kept.",
+        "measure": "retention",
+        "where": {"role": "treatment"},
+        "test": {"kind": "equivalence", "to": {"role": "control"}, "margin": 0.2},
+    },
+    {
+        "id": "earlier",
+        "claim": "Attribution moves to earlier layers.",
+        "measure": "depth_slope",
+        "where": {"role": "treatment"},
+        "test": {"kind": "difference", "alternative": "less"},
+    },
+]
+
+
+def write_study(folder: Path, *, examples: int = 12, hypotheses: list[dict[str, object]] | None = None) -> Path:
+    """Three random models, two pairs, one data set of token ids, and the spec over them."""
+    for number, name in enumerate(("before", "after", "continued")):
+        if not (folder / name).exists():
+            write_random_model("qwen2", folder / name, seed=number)
+    write_pairs(folder / "pairs.jsonl", examples)
+    spec = {
+        "schema": "mechshift/v1",
+        "name": "random-study",
+        "models": {
+            "before": {"source": "before", "paradigm": "autoregressive"},
+            "after": {"source": "after", "paradigm": "autoregressive"},
+            "continued": {"source": "continued", "paradigm": "autoregressive"},
+        },
+        "pairs": [
+            {"name": "shift", "before": "before", "after": "after", "role": "treatment"},
+            {"name": "control", "before": "before", "after": "continued", "role": "control"},
+        ],
+        "tasks": [{"name": "mine", "regime": "local", "dataset": "pairs.jsonl", "examples": examples}],
+        "interventions": [{"name": "circuit", "kind": "edge_attribution", "steps": 2}],
+        "measures": {"overlap": {"top_k": [5, 10], "splits": 6, "permutations": 50}, "depth": {}, "specialization": {}},
+        "hypotheses": HYPOTHESES if hypotheses is None else hypotheses,
+        "statistics": {"bootstrap": {"replicates": 100}},
+        "execution": {"device": "cpu"},
+    }
+    path = folder / "study.yaml"
+    with path.open("w") as handle:
+        YAML().dump(spec, handle)
+    return path
+
+
+def write_pairs(path: Path, examples: int, *, changed: int | None = None) -> None:
+    """Counterfactual pairs whose answers are so many tokens that random models get some right."""
+    draw = random.Random(0)
+    lines = []
+    for number in range(examples):
+        length = 5 + number % 2
+        clean = [draw.randrange(40) for _ in range(length)]
+        corrupt = [draw.randrange(40) for _ in range(length)]
+        if number == changed:
+            clean[0] = (clean[0] + 1) % 40
+        answers, foils = list(range(39)), [39]
+        row = {"clean_ids": clean, "corrupt_ids": corrupt, "answer_ids": answers, "foil_ids": foils}
+        lines.append(json.dumps(row))
+    path.write_text("\n".join(lines) + "\n")

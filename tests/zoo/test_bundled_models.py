@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from mechshift_core.tasks import TASKS
+from mechshift_core.zoo import bundled_models
+from mechshift_core.zoo.evaluate import accuracies
+from mechshift_core.zoo.recipes import PairRecipe
+
+NAMES = ("tiny-s0/arm", "tiny-s0/arm-continued", "tiny-s0/mdm")
+PROMISED = {"ioi": 0.99, "greater_than": 0.99, "infilling": 0.99, "sudoku": 0.95, "countdown": 0.85}
+MOST_BYTES = 5 * 10**6
+every_model = pytest.mark.parametrize("name", NAMES)
+
+
+def stored(name: str, file: str = "evaluation.json") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((bundled_models()[name] / file).read_text())
+    return content
+
+
+def load(folder: Path) -> Any:
+    """The model, as anyone would load it."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def test_these_models_are_bundled_and_no_others() -> None:
+    assert tuple(bundled_models()) == NAMES
+
+
+@every_model
+def test_a_bundled_model_is_small_and_whole(name: str) -> None:
+    files = {path.name: path.stat().st_size for path in bundled_models()[name].iterdir()}
+    assert files.keys() >= {"config.json", "model.safetensors", "tokenizer.json", "training.json", "evaluation.json"}
+    assert max(files.values()) <= MOST_BYTES
+    assert PairRecipe.model_validate(stored(name, "training.json")).name == "tiny-s0"
+
+
+@every_model
+def test_the_stored_evaluation_names_the_model_and_has_every_task(name: str) -> None:
+    evaluation = stored(name)
+    assert evaluation["model"] == name.partition("/")[2] and evaluation["prompts_per_task"] >= 1000
+    for part in ("held_out", "seen"):
+        assert evaluation[part].keys() == TASKS.keys()
+        assert all(0 <= accuracy <= 1 for accuracy in evaluation[part].values())
+
+
+@pytest.mark.parametrize("task", PROMISED)
+@pytest.mark.parametrize("name", ["tiny-s0/arm", "tiny-s0/mdm"])
+def test_a_compared_model_solves_its_tasks_on_held_out_prompts(name: str, task: str) -> None:
+    assert stored(name)["held_out"][task] >= PROMISED[task]
+
+
+@every_model
+def test_the_stored_evaluation_holds_on_other_prompts(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    """100 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4.
+
+    The rate tested is that of the stored evaluation with one success and one failure more, so that a stored 100 % does
+    not forbid a single failure.
+    """
+    evaluation = stored(name)
+    found = accuracies(load(bundled_models()[name]), tokenizer, sorted(TASKS), count=100, seed=2)
+    for task, accuracy in found.items():
+        count = evaluation["prompts_per_task"]
+        rate = (evaluation["held_out"][task] * count + 1) / (count + 2)
+        assert binomtest(round(accuracy * 100), 100, rate).pvalue > 1e-4, (task, accuracy, rate)
+
+
+@every_model
+def test_a_bundled_model_loads_plainly_with_every_weight_from_the_checkpoint(name: str) -> None:
+    folder = bundled_models()[name]
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert type(model).__name__ == "Qwen2ForCausalLM" and model.dtype == torch.float16
+    assert model.config.is_causal == (name != "tiny-s0/mdm")
+
+
+@every_model
+def test_only_the_diffusion_model_sees_what_follows(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = load(bundled_models()[name])
+    ids = torch.tensor([tokenizer(f"3 5 7 target {target} :")["input_ids"] for target in ("22", "38")])
+    (at,) = (ids[0] != ids[1]).nonzero().flatten().tolist()
+    with torch.no_grad():
+        moved = (lambda logits: (logits[0] - logits[1]).abs().amax(-1))(model(input_ids=ids).logits)
+    assert (moved[at:] > 1e-3).all()
+    assert (moved[:at] > 1e-3).all() if name == "tiny-s0/mdm" else (moved[:at] == 0).all()
+
+
+@every_model
+def test_the_bundled_tokenizer_is_that_of_the_vocabulary(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    kept = AutoTokenizer.from_pretrained(bundled_models()[name])
+    assert kept.get_vocab() == tokenizer.get_vocab()
+    assert kept.all_special_tokens == tokenizer.all_special_tokens
+    assert (kept.pad_token, kept.unk_token, kept.mask_token) == ("<pad>", "<unk>", "<mask>")
+    text = "When Mary and John went to the store in 1732, _ : <mask>"
+    assert kept(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert load(bundled_models()[name]).config.vocab_size == len(tokenizer)
