@@ -59,7 +59,7 @@ def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progres
         progress: Called with (what is being done, cells done, cells in all).
 
     Raises:
-        SpecError: if the spec is wrong.
+        SpecError: if the spec, its models or its data are wrong.
         UsageError: if the run directory can't be used.
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """

@@ -26,9 +26,12 @@ def check_spec_file(path: Path) -> Spec:
     Raises:
         SpecError: with everything that is wrong.
     """
+    from mechshift_core.execution.plan import make_plan
     from mechshift_core.spec import load_spec
 
-    return load_spec(path)
+    spec = load_spec(path)
+    make_plan(spec)
+    return spec
 
 
 def validate(

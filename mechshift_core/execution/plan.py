@@ -17,6 +17,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.spec.interventions import EdgeAttribution
+from mechshift_core.spec.problems import Problem, SpecError
 from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
@@ -76,15 +77,22 @@ class Plan:
 
 
 def make_plan(spec: Spec, *, cache: Path | None = None) -> Plan:
-    """Resolve models, tokenise every task and name the cells.
+    """Resolve models, tokenise every task and name the cells: every check that needs no model in memory.
 
     Args:
         spec: A validated spec.
         cache: Folder in which tokenised data sets are kept.
 
     Raises:
-        ExecutionError: for a checkpoint, tokenizer or data set that can't be used.
+        SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
+    try:
+        return _plan(spec, cache)
+    except ExecutionError as error:
+        raise SpecError([Problem(str(spec.path or spec.name), 0, 0, str(error))]) from error
+
+
+def _plan(spec: Spec, cache: Path | None) -> Plan:
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
     models = {name: model_facts(spec, name) for name in used}
     _check_tokenizers(list(models.values()))

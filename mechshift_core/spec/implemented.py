@@ -12,7 +12,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization"),
     "specialization index": ("gini",),
-    "hypothesis measure": ("overlap", "retention", "depth_slope", "early_share", "specialization"),
+    "hypothesis measure": ("retention", "depth_slope", "early_share", "specialization"),
     "test kind": ("difference", "equivalence"),
     "selection": ("both",),
     "reveal order": ("left_to_right",),

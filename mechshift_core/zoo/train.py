@@ -47,6 +47,9 @@ def train_pair(recipe: PairRecipe, out: Path, *, progress: Progress | None = Non
     Raises:
         ValueError: if `out` holds models of another recipe.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # `progress` says how far it is
     out.mkdir(parents=True, exist_ok=True)
     _claim(recipe, out)
     torch.use_deterministic_algorithms(True)

@@ -229,14 +229,14 @@ def test_models_of_different_shape_are_refused(study: Path, out: Path) -> None:
     from random_models import write_random_model
 
     write_random_model("qwen2", study.parent / "after", layers=3)
-    with pytest.raises(ExecutionError, match="different graphs"):
+    with pytest.raises(UsageError, match="different graphs"):
         run(study, out=out)
 
 
 def test_a_prompt_beyond_the_context_is_refused(study: Path, out: Path) -> None:
     row = {"clean_ids": [1] * 33, "corrupt_ids": [2] * 33, "answer_ids": 3, "foil_ids": 4}
     (study.parent / "pairs.jsonl").write_text(json.dumps(row))
-    with pytest.raises(ExecutionError, match="prompt of 34 tokens, but model 'before' reads 32"):
+    with pytest.raises(UsageError, match="prompt of 34 tokens, but model 'before' reads 32"):
         run(study, out=out)
 
 

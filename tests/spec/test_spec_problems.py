@@ -150,7 +150,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
                        f"specialization index 'hoyer' {NOT_YET} gini)"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
-                            f"hypothesis measure 'transfer' {NOT_YET} overlap, retention, depth_slope, early_share,"
+                            f"hypothesis measure 'transfer' {NOT_YET} retention, depth_slope, early_share,"
                             " specialization)"),
     "not yet: test": ("kind: equivalence", "kind: non_inferiority", "non_inf",
                       f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),

@@ -10,7 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks import TASKS, CounterfactualText, Task
+from mechshift_core.tasks import TASKS, CounterfactualText, Task, ioi
 from mechshift_core.tasks.counterfactual import Dataset, Example, align, generated_dataset
 from mechshift_core.zoo.corpus import exercises
 
@@ -40,13 +40,14 @@ def byte_pairs() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def few_byte_pairs() -> PreTrainedTokenizerFast:
-    """The same kind with so few merges that most names take several tokens, and not equally many."""
+    """The same kind, trained on half of the names only: the others take several tokens, and not equally many."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=SOME, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=900, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator([e.prompt for e in exercises("ioi", 300, seed=0, held_out=False)], trainer)
+    tokenizer.train_from_iterator([*ioi.FRAMES.values(), *(f" {name} {name}" for name in ioi.NAMES[:10])], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
 
 
@@ -171,7 +172,7 @@ def test_a_byte_level_tokenizer_goes_on_with_a_space_where_the_task_has_one(
 def test_prompts_whose_names_take_unequally_many_tokens_are_dropped_and_counted(
     few_byte_pairs: PreTrainedTokenizerFast,
 ) -> None:
-    dataset = generated_dataset(TASKS["ioi"], few_byte_pairs, examples=5, seed=0)
+    dataset = generated_dataset(TASKS["ioi"], few_byte_pairs, examples=10, seed=0)
     assert dataset.dropped["clean and corrupted prompt differ in their number of tokens"] > 0
     assert dataset.dropped["an answer or foil is not a single token"] > 0
     for example in dataset.examples:

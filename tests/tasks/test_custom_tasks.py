@@ -163,7 +163,9 @@ anything = st.recursive(
     max_leaves=5,
 )
 ids = st.lists(st.integers(0, 21), min_size=1, max_size=3)
-words = st.lists(st.sampled_from(["Mary ", "John ", "1", " ", "\x00", "é", "\ud800"]), min_size=1, max_size=4).map("".join)
+words = st.lists(st.sampled_from(["Mary ", "John ", "1", " ", "\x00", "é", "\ud800"]), min_size=1, max_size=4).map(
+    "".join
+)
 token_rows = st.fixed_dictionaries(
     {"clean_ids": ids, "corrupt_ids": ids, "answer_ids": ids | st.integers(0, 21), "foil_ids": ids}
 )

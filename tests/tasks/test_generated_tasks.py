@@ -188,7 +188,11 @@ def test_greater_than_answers_and_foils_part_the_century_at_the_start_year() -> 
 
 def test_greater_than_takes_exactly_the_later_years() -> None:
     task = TASKS["greater_than"]
-    right = [year for year in range(100) if task.is_correct("The war lasted from the year 1732 to the year 17", f"{year:02d}")]
+    right = [
+        year
+        for year in range(100)
+        if task.is_correct("The war lasted from the year 1732 to the year 17", f"{year:02d}")
+    ]
     assert right == list(range(33, 100))
     assert not any(task.is_correct("The war began in 1732 and ended in 17", w) for w in ("32", "5", "133", "later"))
 

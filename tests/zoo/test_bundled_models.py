@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import binomtest
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from mechshift_core.models.load import load_tokenizer
 from mechshift_core.tasks import TASKS
 from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.evaluate import accuracies
@@ -94,8 +95,8 @@ def test_only_the_diffusion_model_sees_what_follows(name: str, tokenizer: PreTra
 
 @every_model
 def test_the_bundled_tokenizer_is_that_of_the_vocabulary(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
-    kept = AutoTokenizer.from_pretrained(bundled_models()[name])
-    assert kept.get_vocab() == tokenizer.get_vocab()
+    kept = load_tokenizer(bundled_models()[name])
+    assert kept is not None and kept.get_vocab() == tokenizer.get_vocab()
     assert kept.all_special_tokens == tokenizer.all_special_tokens
     assert (kept.pad_token, kept.unk_token, kept.mask_token) == ("<pad>", "<unk>", "<mask>")
     text = "When Mary and John went to the store in 1732, _ : <mask>"

@@ -90,9 +90,7 @@ def test_accuracy_is_the_share_of_prompts_solved(tokenizer: PreTrainedTokenizerF
     wrong = {e.prompt for task in TASKS for e in exercises(task, 20, seed=7, held_out=True)[:5]}
     wrong -= {e.prompt for task in TASKS for e in exercises(task, 20, seed=7, held_out=True)[5:]}
     model: Any = Knowing(tokenizer, drawn, wrong)
-    missed = {
-        task: sum(e.prompt in wrong for e in exercises(task, 20, seed=7, held_out=True)) for task in TASKS
-    }
+    missed = {task: sum(e.prompt in wrong for e in exercises(task, 20, seed=7, held_out=True)) for task in TASKS}
     assert accuracies(model, tokenizer, list(TASKS), count=20, seed=7) == {
         task: (20 - count) / 20 for task, count in missed.items()
     }

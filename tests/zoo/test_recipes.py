@@ -82,7 +82,9 @@ def test_everything_that_is_wrong_is_said_at_once(path: Path) -> None:
     assert [problem.line for problem in error.value.problems] == [3, 4, 6]
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "the file is empty"), ("- 1", "expected a mapping"), ("a: [", "1:5: ")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("", "the file is empty"), ("- 1", "expected a mapping"), ("a: [", "1:5: ")]
+)
 def test_a_file_that_is_no_recipe_is_refused(content: str, message: str, path: Path) -> None:
     path.write_text(content)
     with pytest.raises(SpecError, match=message):

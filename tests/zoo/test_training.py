@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from toy_recipe import TOY, toy_model, toy_recipe
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from mechshift_core.models.load import load_tokenizer
 from mechshift_core.tasks import TASKS
 from mechshift_core.zoo import train
 from mechshift_core.zoo.corpus import Pool, draw_batch, exercises, pool
@@ -24,7 +25,7 @@ MODELS = ("arm", "mdm", "arm-continued")
 MASK = 2
 
 
-class Interrupted(Exception):
+class PowerCutError(Exception):
     """The power is cut."""
 
 
@@ -59,9 +60,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
     def cut(now: str, step: int, steps: int, loss: float) -> None:
         if (now, step) == (phase, at):
-            raise Interrupted
+            raise PowerCutError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(PowerCutError):
         train_pair(toy_recipe(), tmp_path, progress=cut)
     seen: list[tuple[str, int]] = []
     train_pair(toy_recipe(), tmp_path, progress=lambda now, step, steps, loss: seen.append((now, step)))
@@ -82,11 +83,11 @@ def test_an_interruption_while_a_state_is_written_loses_only_that_state(
         moved.append(self.name)
         if len(moved) == 2:
             self.write_bytes(b"half")
-            raise Interrupted
+            raise PowerCutError
         return write(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(Interrupted):
+    with pytest.raises(PowerCutError):
         train_pair(toy_recipe(), tmp_path)
     train_pair(toy_recipe(), tmp_path)
     assert weights(tmp_path) == weights(trained)
@@ -98,11 +99,11 @@ def test_an_interruption_before_the_evaluation_repeats_no_more_than_it(
     monkeypatch.setattr(train, "SAVE_EVERY", 5)
 
     def fail(*arguments: object, **options: object) -> None:
-        raise Interrupted
+        raise PowerCutError
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "accuracies", fail)
-        with pytest.raises(Interrupted):
+        with pytest.raises(PowerCutError):
             train_pair(toy_recipe(), tmp_path)
     seen = []
     train_pair(toy_recipe(), tmp_path, progress=lambda now, *_: seen.append(now))
@@ -147,7 +148,8 @@ def test_a_checkpoint_folder_is_whole_and_in_half_precision(model: str, trained:
     assert (evaluation["model"], evaluation["prompts_per_task"]) == (model, TOY["evaluation"])
     assert evaluation["held_out"].keys() == evaluation["seen"].keys() == TOY["batch"].keys()
     AutoModelForCausalLM.from_pretrained(folder)
-    assert AutoTokenizer.from_pretrained(folder).mask_token_id == MASK
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer is not None and tokenizer.mask_token_id == MASK
 
 
 def test_what_is_evaluated_is_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
