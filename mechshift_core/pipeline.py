@@ -145,7 +145,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         analysis = analyse(plan, folder, failures)
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
-        folder.write_json(PROVENANCE, {**provenance(plan), "failures": list(lines)})
+        folder.write_json(PROVENANCE, {**provenance(plan, folder), "failures": list(lines)})
         if progress is not None:
             progress("report", len(plan.cells) - len(failures), len(plan.cells))
         write_report(plan, folder)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mechshift_core import __version__
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.store import RunFolder
 
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
 
 
-def provenance(plan: Plan) -> dict[str, object]:
+def provenance(plan: Plan, folder: RunFolder) -> dict[str, object]:
     """The record that goes into `provenance.json`; it holds no clock, so the same run gives the same bytes."""
     spec = plan.spec
+    devices = {folder.describe(cell.key)["device"] for cell in plan.cells if folder.has_cell(cell.key)}
     return {
         "mechshift": __version__,
         "spec": {"name": spec.name, "sha256": hashlib.sha256(spec.text.encode()).hexdigest(), "seed": spec.seed},
@@ -36,7 +37,7 @@ def provenance(plan: Plan) -> dict[str, object]:
         },
         "cells": len(plan.cells),
         "packages": package_versions(),
-        "machine": machine(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cells_ran_on": sorted(devices)},
         "execution": {**spec.execution.model_dump(mode="json"), "weights_dtype": "float32", "attention": "sdpa"},
         "git": git_state(spec.folder),
     }
@@ -51,15 +52,6 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def machine() -> dict[str, str]:
-    """The machine, and the accelerator if torch is loaded and sees one."""
-    facts = {"system": platform.system(), "processor": platform.machine()}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
-    return facts
 
 
 def git_state(folder: Path) -> dict[str, object] | None:

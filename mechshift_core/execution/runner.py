@@ -108,7 +108,14 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         "corrupt_metric": scores.corrupt_metric,
         "predicted": scores.predicted,
     }
-    folder.write_cell(cell.key, describe_cell(plan, cell), tensors)
+    folder.write_cell(cell.key, {**describe_cell(plan, cell), "device": device_name(model)}, tensors)
+
+
+def device_name(model: Model) -> str:
+    """What a model runs on, e.g. `cpu` or `cuda (NVIDIA H100)`."""
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name(model.device)})" if model.device.type == "cuda" else model.device.type
 
 
 def score_examples(

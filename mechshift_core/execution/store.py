@@ -108,6 +108,11 @@ class RunFolder:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    def describe(self, key: str) -> dict[str, Any]:
+        """What a stored cell says of itself."""
+        description: dict[str, Any] = json.loads((self.cells / key / CELL).read_text(encoding="utf-8"))
+        return description
+
     def cell_file(self, key: str) -> Path:
         """The safetensors file of a cell."""
         return self.cells / key / TENSORS

@@ -12,14 +12,9 @@ from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.spec import SpecError
 from mechshift_core.spec.starters import starter
 
-BUNDLED = dict.fromkeys(("tiny-s0/arm", "tiny-s0/mdm", "tiny-s0/arm-continued"), Path())
-
 
 @pytest.fixture(autouse=True)
 def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mechshift_core import zoo
-
-    monkeypatch.setattr(zoo, "bundled_models", lambda: BUNDLED, raising=False)
     monkeypatch.chdir(tmp_path)
 
 

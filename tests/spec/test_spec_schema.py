@@ -15,14 +15,6 @@ from mechshift_core.spec.starters import starter, starters
 from mechshift_core.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
-BUNDLED = dict.fromkeys(("tiny-s0/arm", "tiny-s0/mdm", "tiny-s0/arm-continued"), Path())
-
-
-@pytest.fixture(autouse=True)
-def _bundled_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mechshift_core import zoo
-
-    monkeypatch.setattr(zoo, "bundled_models", lambda: BUNDLED, raising=False)
 
 
 def test_of_the_full_grammar_only_what_is_not_implemented_is_refused(tmp_path: Path) -> None:

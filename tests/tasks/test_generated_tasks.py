@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from mechshift_core.tasks import TASKS, CounterfactualText, Exercise, Task, is_held_out
 from mechshift_core.tasks.countdown import solutions
 from mechshift_core.tasks.counterfactual import generated_dataset
+from mechshift_core.tasks.greater_than import NOUNS
 from mechshift_core.tasks.infilling import WORDS
 from mechshift_core.tasks.ioi import NAMES
 from mechshift_core.tasks.sudoku import solution_grids
@@ -129,10 +130,33 @@ def test_pairs_are_held_out_and_the_training_corpus_knows_neither_their_keys_nor
     assert all(is_held_out(e.key) for e in exercises(task.name, 50, seed=0, held_out=True))
 
 
+def combination(task: str, prompt: str) -> object:
+    """What must not be in both training and held-out data, read off a prompt."""
+    words = re.findall(r"\w+", prompt)
+    if task == "ioi":
+        return frozenset([word for word in words if word in NAMES][:2])
+    if task == "greater_than":
+        return frozenset(word for word in words if word in NOUNS), re.search(r"\d{4}", prompt)[0]  # type: ignore[index]
+    if task == "countdown":
+        return operands_and_target(prompt)[0]
+    if task == "infilling":
+        return prompt
+    rank: dict[str, int] = {}  # a grid counts as the same whatever its digits are called
+    (solution,) = solutions_of(prompt).tolist()
+    return tuple(rank.setdefault(digit, len(rank)) for digit in solution), tuple(c == "_" for c in prompt.split())
+
+
+@every_task
+def test_a_combination_is_wholly_held_out_or_wholly_for_training(task: Task) -> None:
+    held_out = {combination(task.name, e.prompt) for e in exercises(task.name, 250, seed=0, held_out=True)}
+    training = {combination(task.name, e.prompt) for e in exercises(task.name, 1000, seed=0, held_out=False)}
+    assert held_out and training and not held_out & training
+
+
 @every_task
 def test_exercises_and_pairs_name_the_same_combination_by_the_same_key(task: Task) -> None:
-    by_prompt = {e.prompt: e.key for e in drawn_exercises(task, 4000)}
-    both = [(text.key, by_prompt[prompt]) for text in drawn_pairs(task.name, 4000, seed=1)
+    by_prompt = {e.prompt: e.key for e in drawn_exercises(task, 2500)}
+    both = [(text.key, by_prompt[prompt]) for text in drawn_pairs(task.name, 2500, seed=1)
             if (prompt := prompt_and_revealed(text.clean)[0]) in by_prompt]  # fmt: skip
     assert both
     assert all(of_pair == of_exercise for of_pair, of_exercise in both)

@@ -134,6 +134,28 @@ def test_both_continuations_start_from_the_stored_arm(tmp_path: Path) -> None:
     assert arm == mdm == continued
 
 
+def test_the_control_is_trained_on_from_the_arm_and_knows_nothing_of_the_mdm(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "PHASES", {name: at for name, at in train.PHASES.items() if name != "mdm"})
+    train_pair(toy_recipe(), tmp_path)
+    for model in ("arm", "arm-continued"):
+        assert (tmp_path / model / "model.safetensors").read_bytes() == weights(trained)[MODELS.index(model)]
+
+
+def test_every_step_of_every_phase_has_its_own_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def spy(*arguments: Any) -> list[Pool]:
+        drawn = draw_batch(*arguments)
+        seen.append(b"".join(group.ids.tobytes() for group in drawn))
+        return drawn
+
+    monkeypatch.setattr(train, "draw_batch", spy)
+    train_pair(toy_recipe(), tmp_path)
+    assert len(seen) == len(set(seen)) == 15
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_checkpoint_folder_is_whole_and_in_half_precision(model: str, trained: Path) -> None:
     folder = trained / model
@@ -206,6 +228,7 @@ def test_a_step_draws_as_many_examples_of_a_task_as_the_recipe_says(tokenizer: P
     pools = {task: pool(task, 30, tokenizer, seed=0) for task in TASKS}
     sizes = {"ioi": 3, "greater_than": 2, "countdown": 5, "infilling": 1, "sudoku": 4}
     groups = draw_batch(pools, sizes, np.random.default_rng(0))
+    assert len(groups) == 2
     origins = {
         tuple(source.ids[row, : source.lengths[row]].tolist()): task
         for task, source in pools.items() for row in range(30)
@@ -215,8 +238,9 @@ def test_a_step_draws_as_many_examples_of_a_task_as_the_recipe_says(tokenizer: P
         for group in groups for row in range(len(group.ids))
     ]  # fmt: skip
     assert {task: found.count(task) for task in sizes} == sizes
-    for group in groups:
-        assert group.ids.shape[1] == group.lengths.max()
+    for seed in range(30):
+        for group in draw_batch(pools, {"ioi": 1, "infilling": 1, "sudoku": 1}, np.random.default_rng(seed)):
+            assert group.ids.shape[1] == group.lengths.max()
 
 
 # The losses
