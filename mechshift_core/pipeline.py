@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechshift_core.errors import UsageError
+from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.runner import Execution, Progress, execute
 from mechshift_core.execution.store import RunFolder
@@ -65,7 +66,7 @@ def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progres
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec)
     folder = RunFolder(RUNS / loaded.name if out is None else out)
-    with folder.claim():
+    with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
         folder.log("run", spec=loaded.name)
         plan = make_plan(loaded, cache=folder.data)
@@ -79,7 +80,7 @@ def analyze(path: Path, *, progress: Progress | None = None) -> Run:
     """Statistics and report again, from the stored cells and the stored spec; no model is loaded."""
     folder = RunFolder(path)
     plan = stored_plan(path)
-    with folder.claim():
+    with folder.claim(), _writing(folder):
         folder.log("analyze")
         failures = {cell: "not computed" for cell in plan.cells if not folder.has_cell(cell.key)}
         execution = Execution(0, len(plan.cells) - len(failures), failures)
@@ -92,9 +93,21 @@ def report(path: Path) -> Path:
 
     folder = RunFolder(path)
     plan = stored_plan(path)
-    with folder.claim():
+    with folder.claim(), _writing(folder):
         write_report(plan, folder)
     return path / REPORT
+
+
+@contextmanager
+def _writing(folder: RunFolder) -> Iterator[None]:
+    """What the file system refuses, a full disk say, is an error that the same command goes on from."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExecutionError(
+            f"cannot write to {folder.path}: {reason}; what is complete is kept, the same command goes on from there"
+        ) from error
 
 
 def stored_plan(path: Path) -> Plan:

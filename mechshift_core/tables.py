@@ -7,6 +7,7 @@ examples were selected, since examples are selected per pair.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -149,8 +150,10 @@ def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
+        content = BytesIO()
+        table.write_parquet(content)
         with replace_file(folder / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
+            temporary.write_bytes(content.getvalue())
 
 
 def read_tables(folder: Path) -> dict[str, pl.DataFrame]:

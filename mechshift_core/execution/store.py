@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import write_text
+from mechshift_core.files import save_tensors, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,13 +89,11 @@ class RunFolder:
 
     def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Store a cell; a damaged one of the same key is replaced."""
-        from safetensors.torch import save_file
-
         temporary = self.cells / f".{key}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / TENSORS)
+            save_tensors(tensors, temporary / TENSORS)
             recorded = {**description, "tensors_sha256": _digest(temporary / TENSORS)}
             (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for name in (TENSORS, CELL):

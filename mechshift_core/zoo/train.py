@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from mechshift_core.files import save_tensors
 from mechshift_core.zoo.corpus import Pool, draw_batch, pool
 from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase
@@ -214,13 +215,11 @@ def _claim(recipe: PairRecipe, out: Path) -> None:
 
 
 def _store(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
-    from safetensors.torch import save_file
-
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
     temporary = path.with_suffix(".writing")
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, temporary, {"step": str(step)})
+    save_tensors(tensors, temporary, metadata={"step": str(step)})
     temporary.replace(path)
 
 

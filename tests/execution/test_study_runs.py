@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -269,24 +272,30 @@ def test_analysing_a_folder_without_a_run_is_a_clear_error(tmp_path: Path) -> No
         analyze(tmp_path)
 
 
-def test_a_full_disk_loses_no_cell_that_was_written(
-    study: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("filled", [60_000, 100_000, 140_000])
+def test_a_full_disk_is_a_clear_error_and_loses_no_complete_cell(
+    study: Path, tmp_path: Path, small_disk: Path, small_shards: None, filled: int
 ) -> None:
-    from safetensors import torch as safetensors_torch
-
-    written: list[Path] = []
-    save = safetensors_torch.save_file
-
-    def full_after_two(tensors: object, path: Path, *rest: object) -> None:
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        written.append(path)
-        save(tensors, path, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(safetensors_torch, "save_file", full_after_two)
-        partial = run(study, out=tmp_path / "out")
-    assert len(partial.failures) == 7
-    assert "No space left on device" in partial.failures[0]
-    resumed = run(study, out=tmp_path / "out")
-    assert (resumed.computed, resumed.cached, resumed.failures) == (7, 2, ())
+    whole = run(study, out=tmp_path / "whole")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(filled))
+    with pytest.raises(ExecutionError, match="No space left"):
+        run(study, out=small_disk / "out")
+    ballast.unlink()
+    complete = [path for path in (small_disk / "out" / "cells").iterdir() if not path.name.startswith(".")]
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    resumed = run(study, out=small_disk / "out")
+    assert (resumed.computed, resumed.cached, resumed.failures) == (9 - len(complete), len(complete), ())
+    assert outputs(resumed) == outputs(whole)
