@@ -69,9 +69,9 @@ def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progres
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
         folder.log("run", spec=loaded.name)
-        plan = make_plan(loaded, cache=folder.data)
+        plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
-        write_text(folder.path / PLAN, save_plan(plan, folder.path, folder.data))
+        write_text(folder.path / PLAN, save_plan(plan))
         execution = execute(plan, folder, progress=progress)
         return _conclude(plan, folder, execution, progress, force=False)
 
@@ -119,7 +119,7 @@ def stored_plan(path: Path) -> Plan:
     if not (path / PLAN).is_file() or not (path / SPEC).is_file():
         raise UsageError(f"{path} holds no run (no {PLAN}); give a run directory, such as {RUNS}/NAME")
     spec = load_spec(path / SPEC, check_files=False)
-    return load_plan(spec, path, (path / PLAN).read_text(encoding="utf-8"))
+    return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=RunFolder(path).data)
 
 
 def _check_name(folder: RunFolder, spec: Spec) -> None:
@@ -169,7 +169,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
 
 
 def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
-    """Hash of all that findings and report depend on: spec, cells, what failed, and the code that makes them."""
+    """Hash of all that findings and report depend on: spec, data, cells, what failed, and the code that makes them."""
     root = Path(__file__).parent.parent
     code = [
         path.read_bytes()
@@ -177,7 +177,7 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".j2", ".css")
     ]
-    content = [plan.spec.text, [cell.key for cell in plan.cells], dict(failures)]
+    content = [plan.spec.text, dict(plan.dataset_keys), [cell.key for cell in plan.cells], dict(failures)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for text in code:
         digest.update(text)

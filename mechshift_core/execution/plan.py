@@ -35,7 +35,7 @@ class ModelFacts:
     """A declared model and the checkpoint behind it.
 
     Attributes:
-        weights: Hash of the checkpoint's configuration, tokenizer and weights.
+        weights: Hash of the checkpoint's configuration and weights.
         tokenizer: Hash of the tokenizer's files; empty where there is none.
         vocabulary: Number of token ids.
     """
@@ -64,11 +64,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Models, data sets and cells of a spec."""
+    """Models, data sets and cells of a spec.
+
+    Attributes:
+        dataset_keys: Task -> hash of all that its data set is made from, text and templates included.
+    """
 
     spec: Spec
     models: Mapping[str, ModelFacts]
     datasets: Mapping[str, Dataset]
+    dataset_keys: Mapping[str, str]
     cells: tuple[Cell, ...]
 
     def cells_of(self, model: str, task: str) -> list[Cell]:
@@ -76,28 +81,30 @@ class Plan:
         return sorted((c for c in self.cells if (c.model, c.task) == (model, task)), key=lambda c: c.start)
 
 
-def make_plan(spec: Spec, *, cache: Path | None = None) -> Plan:
+def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
     """Resolve models, tokenise every task and name the cells: every check that needs no model in memory.
 
     Args:
         spec: A validated spec.
-        cache: Folder in which tokenised data sets are kept.
+        store: Folder in which tokenised data sets are kept, to be read again; None keeps nothing.
 
     Raises:
         SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
     try:
-        return _plan(spec, cache)
+        return _plan(spec, store)
     except ExecutionError as error:
         raise SpecError([Problem(str(spec.path or spec.name), 0, 0, str(error))]) from error
 
 
-def _plan(spec: Spec, cache: Path | None) -> Plan:
+def _plan(spec: Spec, store: Path | None) -> Plan:
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
     models = {name: model_facts(spec, name) for name in used}
     _check_tokenizers(list(models.values()))
     _check_shapes(spec, models)
-    datasets = {task.name: _dataset(spec, task, next(iter(models.values())), cache) for task in spec.tasks}
+    first = next(iter(models.values()))
+    keys = {task.name: _dataset_key(spec, task, first) for task in spec.tasks}
+    datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
     for dataset in datasets.values():
         _check_context(dataset, list(models.values()))
     cells = [
@@ -106,29 +113,23 @@ def _plan(spec: Spec, cache: Path | None) -> Plan:
         for task in spec.tasks
         for intervention in spec.interventions
         if isinstance(intervention, EdgeAttribution)
-        for cell in _cells(spec, model, datasets[task.name], intervention)
+        for cell in _cells(model, datasets[task.name], intervention)
     ]
-    return Plan(spec, models, datasets, tuple(cells))
+    return Plan(spec, models, datasets, keys, tuple(cells))
 
 
-def save_plan(plan: Plan, folder: Path, data: Path) -> str:
-    """The plan as JSON text, with its data sets stored under `data`, so that a run is analysed without its inputs."""
-    files = {}
-    for name, dataset in plan.datasets.items():
-        path = data / f"{name}-{dataset.digest()[:16]}.json"
-        if not path.exists():
-            write_text(path, dataset.to_json())
-        files[name] = str(path.relative_to(folder))
+def save_plan(plan: Plan) -> str:
+    """The plan as JSON text; with the data sets that :func:`make_plan` stored, a run is analysed without its inputs."""
     models = {
         name: {**asdict(facts), "declared": facts.declared.model_dump(mode="json"), "folder": str(facts.folder)}
         for name, facts in plan.models.items()
     }
-    content = {"models": models, "datasets": files, "cells": [asdict(cell) for cell in plan.cells]}
+    content = {"models": models, "dataset_keys": plan.dataset_keys, "cells": [asdict(cell) for cell in plan.cells]}
     return json.dumps(content, indent=2) + "\n"
 
 
-def load_plan(spec: Spec, folder: Path, text: str) -> Plan:
-    """Read what :func:`save_plan` wrote in a run directory.
+def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
+    """Read what :func:`save_plan` wrote, and the data sets from `store`.
 
     Raises:
         ExecutionError: if the plan or a data set of it is missing or damaged.
@@ -146,13 +147,12 @@ def load_plan(spec: Spec, folder: Path, text: str) -> Plan:
             )
             for name, facts in content["models"].items()
         }
-        datasets = {
-            name: Dataset.from_json((folder / file).read_text(encoding="utf-8"))
-            for name, file in content["datasets"].items()
-        }
-        return Plan(spec, models, datasets, tuple(Cell(**cell) for cell in content["cells"]))
+        keys = content["dataset_keys"]
+        files = {name: _dataset_file(store, name, keys) for name in keys}
+        datasets = {name: Dataset.from_json(path.read_text(encoding="utf-8")) for name, path in files.items() if path}
+        return Plan(spec, models, datasets, keys, tuple(Cell(**cell) for cell in content["cells"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExecutionError(f"{folder} holds no complete run ({error}); run the spec again") from error
+        raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
 
 
 def model_facts(spec: Spec, name: str) -> ModelFacts:
@@ -214,25 +214,39 @@ def _check_context(dataset: Dataset, models: list[ModelFacts]) -> None:
             )
 
 
-def _dataset(spec: Spec, task: TaskSpec, facts: ModelFacts, cache: Path | None) -> Dataset:
+def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:
     seed = spec.seed if task.seed is None else task.seed
     content = [_source_digest(), task.model_dump(mode="json"), seed, facts.tokenizer, facts.vocabulary]
-    key = _hash([*content, _bytes(spec, task)])
-    path = None if cache is None else cache / f"{task.name}-{key[:16]}.json"
-    if path is not None and path.exists():
-        return Dataset.from_json(path.read_text(encoding="utf-8"))
+    return _hash([*content, _bytes(spec, task)])
+
+
+def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Path | None:
+    return None if store is None else store / f"{task}-{keys[task][:16]}.json"
+
+
+def _dataset(spec: Spec, task: TaskSpec, facts: ModelFacts, file: Path | None) -> Dataset:
+    """The stored data set, or a new one (also in place of a damaged file), which is stored."""
+    if file is not None:
+        try:
+            return Dataset.from_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    dataset = _new_dataset(spec, task, facts)
+    if file is not None:
+        write_text(file, dataset.to_json())
+    return dataset
+
+
+def _new_dataset(spec: Spec, task: TaskSpec, facts: ModelFacts) -> Dataset:
     tokenizer = load_facts_tokenizer(spec, facts)
     if task.dataset is not None:
-        dataset = custom_dataset(
+        return custom_dataset(
             task.name, spec.resolve(task.dataset), tokenizer, examples=task.examples, vocabulary=facts.vocabulary
         )
-    elif tokenizer is None:
+    if tokenizer is None:
         raise ExecutionError(f"task {task.name!r} is text, but model {facts.name!r} has no tokenizer")
-    else:
-        dataset = generated_dataset(TASKS[task.name], tokenizer, examples=task.examples, seed=seed)
-    if path is not None:
-        write_text(path, dataset.to_json())
-    return dataset
+    seed = spec.seed if task.seed is None else task.seed
+    return generated_dataset(TASKS[task.name], tokenizer, examples=task.examples, seed=seed)
 
 
 def _bytes(spec: Spec, task: TaskSpec) -> str:
@@ -250,11 +264,12 @@ def _source_digest() -> str:
     return _hash([path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))])
 
 
-def _cells(spec: Spec, model: ModelFacts, dataset: Dataset, intervention: EdgeAttribution) -> list[Cell]:
+def _cells(model: ModelFacts, dataset: Dataset, intervention: EdgeAttribution) -> list[Cell]:
     settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name"})
     if intervention.method != "eap-ig":
         settings = {"kind": settings["kind"], "method": settings["method"]}
-    read = model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"})
+    # The tokenizer decides which token is the mask, unless the spec names it.
+    read = [model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"}), model.tokenizer]
     cells = []
     for start in range(0, len(dataset.examples), SHARD):
         stop = min(start + SHARD, len(dataset.examples))

@@ -101,6 +101,27 @@ def test_a_changed_prompt_recomputes_only_its_own_cells(study: Path, out: Path, 
     assert (second.computed, second.cached) == (3, 6)
 
 
+def test_a_changed_template_recomputes_no_cell_but_is_analysed(study: Path, out: Path) -> None:
+    first = run(study, out=out)
+    path = study.parent / "pairs.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(json.dumps({**row, "template": f"t{number % 2}"}) for number, row in enumerate(rows)))
+    second = run(study, out=out)
+    assert (second.computed, second.cached, second.analysed) == (0, first.computed, True)
+    assert set(pl.read_parquet(out / "tables" / "examples.parquet")["template"]) == {"t0", "t1"}
+    analyze(out)
+    assert set(pl.read_parquet(out / "tables" / "examples.parquet")["template"]) == {"t0", "t1"}
+
+
+def test_a_data_set_is_stored_once_and_a_damaged_one_is_made_again(study: Path, out: Path) -> None:
+    run(study, out=out)
+    (stored,) = (out / "data").iterdir()
+    whole = stored.read_text()
+    stored.write_text(whole[: len(whole) // 2])
+    assert run(study, out=out).failures == ()
+    assert stored.read_text() == whole
+
+
 def test_a_changed_checkpoint_recomputes_its_cells(study: Path, out: Path) -> None:
     from random_models import write_random_model
 
