@@ -8,7 +8,7 @@ An edge `u->v` exists where u writes before v reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -61,6 +61,7 @@ class Graph:
     receivers: tuple[Receiver, ...]
 
     @classmethod
+    @cache
     def of(cls, shape: Shape) -> Graph:
         """The graph of a sequential pre-norm decoder: heads feed the MLP of their own layer."""
         sources = [Source("input", "input", INPUT_LAYER)]

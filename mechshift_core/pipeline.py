@@ -104,9 +104,8 @@ def _writing(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
         raise ExecutionError(
-            f"cannot write to {folder.path}: {reason}; what is complete is kept, the same command goes on from there"
+            f"{folder.path}: {error}; what is complete is kept, the same command goes on from there"
         ) from error
 
 
@@ -158,7 +157,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         analysis = analyse(plan, folder, failures)
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
-        folder.write_json(PROVENANCE, {**provenance(plan, folder), "failures": list(lines)})
+        folder.write_json(PROVENANCE, {**provenance(plan, folder, failures), "failures": list(lines)})
         if progress is not None:
             progress("report", len(plan.cells) - len(failures), len(plan.cells))
         write_report(plan, folder)

@@ -14,7 +14,7 @@ OURS = ["mechshift_core", "stats", "reports"]
 MAY_IMPORT = {
     "stats": ["stats", "numpy", "scipy", "polars", "statsmodels", "sklearn", "networkx"],
     "reports": [
-        "reports", "stats.findings", "polars", "altair", "vl_convert", "great_tables", "jinja2", "markupsafe",
+        "reports", "stats.findings", "polars", "altair", "vl_convert", "jinja2", "markupsafe",
     ],
 }  # fmt: skip
 """All that a package may import besides the standard library."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.depth import depth_slope, early_share, layer_shares, scaled_depth
 from stats.findings import Estimate
 from stats.replicates import Replicated, mean_replicates
-from stats.resampling import Interval, bootstrap_interval
 
 Values = npt.NDArray[np.float64]
 
@@ -20,16 +19,15 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
     """Rows of `layers`; `depth_slope` and `early_share` as per-prompt shifts."""
     settings = spec.measures.depth
     assert settings is not None
-    if sample.n < 2:
-        message = f"{sample.n} example(s) that both models answer correctly"
-        return Measured(problems={"depth_slope": message, "early_share": message})
+    if sample.too_few:
+        return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), sample.too_few))
     layers = sample.graph.receivers[-1].layer
     source, _ = sample.graph.edge_index
     source_layer = np.array([node.layer for node in sample.graph.sources])[source]
     try:
         shares = {side: layer_shares(sample.scores(side), source_layer, layers) for side, _ in sample.sides}
     except ValueError as error:
-        return Measured(problems={"depth_slope": str(error), "early_share": str(error)})
+        return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), str(error)))
     shift = shares["after"] - shares["before"]
     early = {side: early_share(share, settings.early) for side, share in shares.items()}
     per_prompt = {"depth_slope": depth_slope(shift), "early_share": early["after"] - early["before"]}
@@ -54,19 +52,8 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
     )
 
 
-def _interval(sample: Sample, spec: Spec, values: Values) -> Interval:
-    bootstrap = spec.statistics.bootstrap
-    return bootstrap_interval(
-        values,
-        method=bootstrap.method,
-        confidence=spec.statistics.confidence,
-        replicates=bootstrap.replicates,
-        seed=sample.seed,
-    )
-
-
 def _estimate(sample: Sample, spec: Spec, measure: str, side: str, values: Values) -> Estimate:
-    interval = _interval(sample, spec, values)
+    interval = mean_interval(sample, spec, values)
     return estimate(
         sample,
         spec,
@@ -85,7 +72,7 @@ def _rows(sample: Sample, spec: Spec, shares: dict[str, Values]) -> Rows:
     rows: Rows = []
     for side, values in shares.items():
         for layer, depth in enumerate(scaled_depth(values.shape[1])):
-            interval = _interval(sample, spec, values[:, layer])
+            interval = mean_interval(sample, spec, values[:, layer])
             rows.append(
                 {
                     **sample.labels(),

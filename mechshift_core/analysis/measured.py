@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
 from stats.replicates import Replicated
+from stats.resampling import Interval, bootstrap_interval
 
 Rows = list[dict[str, object]]
 
@@ -31,6 +35,18 @@ class Measured:
 
 
 Measure = Callable[[Sample, Spec], Measured]
+
+
+def mean_interval(sample: Sample, spec: Spec, values: npt.NDArray[np.float64]) -> Interval:
+    """Interval of the mean of one value per selected example, [n], as the spec's statistics say."""
+    bootstrap = spec.statistics.bootstrap
+    return bootstrap_interval(
+        values,
+        method=bootstrap.method,
+        confidence=spec.statistics.confidence,
+        replicates=bootstrap.replicates,
+        seed=sample.seed,
+    )
 
 
 def estimate(

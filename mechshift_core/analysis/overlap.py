@@ -31,8 +31,8 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
     if too_large:
         return _undefined(sample, spec, f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges")
-    if sample.n < 2:
-        return _undefined(sample, spec, f"{sample.n} example(s) that both models answer correctly")
+    if sample.too_few:
+        return _undefined(sample, spec, sample.too_few)
     before, after = sample.scores("before"), sample.scores("after")
     strata = edge_strata(sample.graph)
     null = stratified_permutation_null(

@@ -15,7 +15,7 @@ from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.resampling import resampling_weights
-from stats.seeding import generator
+from stats.seeding import derived_seed
 
 Floats = npt.NDArray[np.float32]
 
@@ -82,7 +82,12 @@ class Sample:
     @property
     def seed(self) -> int:
         """Seed of all draws on the task, the same for every pair, so that pairs are resampled together."""
-        return int(generator(self.spec_seed, "task", self.task.name).integers(2**31))
+        return derived_seed(self.spec_seed, "task", self.task.name)
+
+    @property
+    def too_few(self) -> str:
+        """Why nothing can be estimated from the selected examples; empty where it can."""
+        return "" if self.n >= 2 else f"{self.n} example(s) that both models answer correctly"
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
+from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
-from stats.resampling import bootstrap_interval
+from stats.resampling import MINIMUM_CLUSTERS
 from stats.specialization import Specialization, gini_replicates, specialization
 
 
@@ -29,10 +30,8 @@ def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
 
 def measure_specialization(sample: Sample, spec: Spec) -> Measured:
     """Rows of `components` and `indices`; `specialization` as the shift of the Gini index."""
-    if sample.n < 2:
-        return Measured(
-            problems={"specialization": f"{sample.n} example(s) that both models answer correctly"},
-        )
+    if sample.too_few:
+        return Measured(problems={"specialization": sample.too_few})
     effects = {side: component_effects(sample, side) for side, _ in sample.sides}
     components = [row for side, values in effects.items() for row in _component_rows(sample, spec, side, values)]
     try:
@@ -54,7 +53,7 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
 
 
 def _replicated(sample: Sample, side: str, value: float, replicates: npt.NDArray[np.float64]) -> Replicated:
-    enough = sample.n >= 5
+    enough = sample.n >= MINIMUM_CLUSTERS
     return Replicated(
         label=f"specialization ({side}) of {sample.pair.name} on {sample.task.name}",
         estimate=value,
@@ -66,8 +65,6 @@ def _replicated(sample: Sample, side: str, value: float, replicates: npt.NDArray
 
 
 def _estimate(sample: Sample, spec: Spec, side: str, result: Replicated, index: Specialization | None) -> Estimate:
-    from stats.hypothesis_tests import difference_test
-
     test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
     reference: dict[str, float | None] = {}
     if index is not None:
@@ -108,16 +105,9 @@ def _index_row(sample: Sample, row: Estimate) -> dict[str, object]:
 
 def _component_rows(sample: Sample, spec: Spec, side: str, effects: npt.NDArray[np.float64]) -> Rows:
     rows: Rows = []
-    bootstrap = spec.statistics.bootstrap
     model = sample.before.model if side == "before" else sample.after.model
     for column, node in enumerate(sample.graph.sources[1:]):
-        interval = bootstrap_interval(
-            effects[:, column],
-            method=bootstrap.method,
-            confidence=spec.statistics.confidence,
-            replicates=min(bootstrap.replicates, 1000),
-            seed=sample.seed,
-        )
+        interval = mean_interval(sample, spec, effects[:, column])
         rows.append(
             {
                 **sample.labels(),

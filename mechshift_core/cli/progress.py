@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from mechshift_core.cli.console import Console
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from mechshift_core.execution.runner import Progress
 
 
 @contextmanager
@@ -26,10 +28,11 @@ def progress_on(console: Console) -> Iterator[Progress | None]:
 @contextmanager
 def _bar() -> Iterator[Progress]:
     from rich.console import Console as Terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Terminal(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Terminal(stderr=True), transient=True) as bar:
         shown = bar.add_task("starting", total=None)
 
         def update(what: str, done: int, total: int) -> None:

@@ -172,7 +172,7 @@ def model_facts(spec: Spec, name: str) -> ModelFacts:
         sources.tokenizer_hash(tokenizer),
         sources.vocabulary(folder),
         sources.context_length(folder),
-        sources.graph_shape(folder),
+        sources.graph_shape(sources.read_config(folder), source=folder),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,10 +16,16 @@ from mechshift_core.execution.store import RunFolder
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
 
 
-def provenance(plan: Plan, folder: RunFolder) -> dict[str, object]:
-    """The record that goes into `provenance.json`; it holds no clock, so the same run gives the same bytes."""
+def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict[str, object]:
+    """The record that goes into `provenance.json`; it holds no clock, so the same run gives the same bytes.
+
+    Args:
+        plan: The plan that was executed.
+        folder: Its run directory.
+        failures: Keys of the cells that are not there.
+    """
     spec = plan.spec
-    devices = {folder.describe(cell.key)["device"] for cell in plan.cells if folder.has_cell(cell.key)}
+    devices = {folder.describe(cell.key)["device"] for cell in plan.cells if cell.key not in failures}
     return {
         "mechshift": __version__,
         "spec": {"name": spec.name, "sha256": hashlib.sha256(spec.text.encode()).hexdigest(), "seed": spec.seed},

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import save_tensors, write_text
+from mechshift_core.files import save_tensors, sync, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,10 +97,10 @@ class RunFolder:
             recorded = {**description, "tensors_sha256": _digest(temporary / TENSORS)}
             (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for name in (TENSORS, CELL):
-                _sync(temporary / name)
+                sync(temporary / name)
             shutil.rmtree(self.cells / key, ignore_errors=True)
             temporary.rename(self.cells / key)
-            _sync(self.cells)
+            sync(self.cells)
         except OSError as error:
             raise ExecutionError(f"cannot write a cell to {self.cells}: {error.strerror or error}") from error
         finally:
@@ -123,11 +123,3 @@ class RunFolder:
 def _digest(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role, Shape
+from mechshift_core.models.sources import graph_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,20 @@ ARCHITECTURES: dict[str, Architecture] = {
 """By `model_type` of the checkpoint's configuration."""
 
 
+def declaration_of(model_type: object) -> Architecture:
+    """The declaration of a `model_type`.
+
+    Raises:
+        ExecutionError: if there is none.
+    """
+    if model_type not in ARCHITECTURES:
+        raise ExecutionError(
+            f"architecture {model_type!r} is not supported (supported: {', '.join(sorted(ARCHITECTURES))}); declare "
+            "where its norms, projections and outputs are in mechshift_core/models/architectures.py"
+        )
+    return ARCHITECTURES[str(model_type)]
+
+
 class ArchitectureView:
     """A model's weights and modules in the terms of the attribution: heads, norms, projections.
 
@@ -84,20 +99,8 @@ class ArchitectureView:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         config: Any = model.config
-        if config.model_type not in ARCHITECTURES:
-            raise ExecutionError(
-                f"architecture {config.model_type!r} is not declared (declared: {', '.join(sorted(ARCHITECTURES))}); "
-                "declare where its norms, projections and outputs are in mechshift_core/models/architectures.py"
-            )
-        self.declaration = ARCHITECTURES[config.model_type]
-        heads = int(config.num_attention_heads)
-        self.shape = Shape(
-            layers=int(config.num_hidden_layers),
-            heads=heads,
-            key_value_heads=int(getattr(config, "num_key_value_heads", None) or heads),
-            head_size=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
-            hidden_size=int(config.hidden_size),
-        )
+        self.declaration = declaration_of(config.model_type)
+        self.shape: Shape = graph_shape(config.to_dict(), source=f"a {config.model_type} model")
 
     def module(self, path: str, layer: int | None = None) -> Any:
         """The module at a declared path, of one block where `layer` is given."""

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
-from mechshift_core.models.architectures import ARCHITECTURES, ArchitectureView
+from mechshift_core.models.architectures import ArchitectureView, declaration_of
 from mechshift_core.models.checks import check_attention
-from mechshift_core.models.sources import TOKENIZER_FILES, read_config, resolve_source, weight_files, weights_hash
+from mechshift_core.models.sources import TOKENIZER_FILES, read_config, resolve_source, weight_files
 
 if TYPE_CHECKING:
     from nnsight import NNsight
@@ -34,7 +34,6 @@ class Model:
         view: The architecture's modules and weights by role.
         tokenizer: None where the source has none; token ids still work.
         mask_token_id: Id of the token that stands for a masked position; None for autoregressive models without one.
-        weights_hash: SHA-256 over the weight files, so that a changed checkpoint is another model.
     """
 
     source: str
@@ -45,7 +44,6 @@ class Model:
     view: ArchitectureView
     tokenizer: PreTrainedTokenizerBase | None
     mask_token_id: int | None
-    weights_hash: str
 
     @property
     def shape(self) -> Shape:
@@ -56,12 +54,6 @@ class Model:
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.module.parameters()).device
-
-    @property
-    def context(self) -> int | None:
-        """The longest sequence that the model's positions allow, in tokens."""
-        config: Any = self.module.config
-        return getattr(config, "max_position_embeddings", None)
 
     def logits(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits [batch, positions, vocabulary] without gradients."""
@@ -115,7 +107,6 @@ def load_model(
         view=ArchitectureView(module),
         tokenizer=words,
         mask_token_id=_mask_token_id(words, mask_token, source=str(source)),
-        weights_hash=weights_hash(folder),
     )
 
 
@@ -134,11 +125,7 @@ def _load_module(folder: Path, paradigm: Paradigm, attention: str) -> nn.Module:
     weight_files(folder)
     try:
         declared = read_config(folder)
-        if declared.get("model_type") not in ARCHITECTURES:
-            raise ExecutionError(
-                f"{folder}: architecture {declared.get('model_type')!r} is not supported "
-                f"(supported: {', '.join(sorted(ARCHITECTURES))})"
-            )
+        declaration_of(declared.get("model_type"))
         if paradigm == "autoregressive" and declared.get("is_causal") is False:
             raise ExecutionError(
                 f"{folder} is bidirectional (is_causal is false in its config.json) but is declared autoregressive"

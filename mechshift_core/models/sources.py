@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,12 @@ def vocabulary(folder: Path) -> int:
     return size
 
 
-def graph_shape(folder: Path) -> Shape:
-    """Layers, heads and sizes.
+def graph_shape(config: Mapping[str, Any], *, source: object) -> Shape:
+    """Layers, heads and sizes of a configuration, as `config.json` holds it.
 
     Raises:
-        ExecutionError: if the configuration does not say.
+        ExecutionError: if the configuration, that of `source`, does not say.
     """
-    config = read_config(folder)
 
     def size(*names: str) -> int | None:
         return next((config[name] for name in names if isinstance(config.get(name), int)), None)
@@ -92,7 +92,9 @@ def graph_shape(folder: Path) -> Shape:
         size("hidden_size", "n_embd"),
     )
     if not layers or not heads or not hidden:
-        raise ExecutionError(f"{folder / 'config.json'} does not say how many layers and heads and which hidden size")
+        raise ExecutionError(
+            f"the configuration of {source} does not say how many layers and heads and which hidden size"
+        )
     return Shape(layers, heads, size("num_key_value_heads") or heads, size("head_dim") or hidden // heads, hidden)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mechshift_core.files import save_tensors
+from mechshift_core.files import replace_file, save_tensors, write_text
 from mechshift_core.zoo.corpus import Pool, draw_batch, pool
 from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase
@@ -211,16 +211,15 @@ def _claim(recipe: PairRecipe, out: Path) -> None:
     path = out / "recipe.json"
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{out} holds models of another recipe ({path}); train into another folder or remove that one")
-    path.write_text(text)
+    write_text(path, text)
 
 
 def _store(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
-    temporary = path.with_suffix(".writing")
-    save_tensors(tensors, temporary, metadata={"step": str(step)})
-    temporary.replace(path)
+    with replace_file(path) as temporary:
+        save_tensors(tensors, temporary, metadata={"step": str(step)})
 
 
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> int:
@@ -253,11 +252,11 @@ def _save(
 
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "training.json").write_text(recipe.model_dump_json(by_alias=True, indent=2) + "\n")
+    write_text(folder / "training.json", recipe.model_dump_json(by_alias=True, indent=2) + "\n")
     stored = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     evaluation: dict[str, Any] = {"model": phase, "prompts_per_task": recipe.evaluation, "reveal": "left_to_right"}
     for name, held_out in (("held_out", True), ("seen", False)):
         evaluation[name] = accuracies(
             stored, tokenizer, sorted(recipe.batch), count=recipe.evaluation, seed=1, held_out=held_out
         )
-    (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+    write_text(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
