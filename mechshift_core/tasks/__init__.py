@@ -7,10 +7,11 @@ from mechshift_core.tasks.countdown import Countdown
 from mechshift_core.tasks.greater_than import GreaterThan
 from mechshift_core.tasks.infilling import Infilling
 from mechshift_core.tasks.ioi import IndirectObject
+from mechshift_core.tasks.roles import RoleSpan
 from mechshift_core.tasks.sudoku import Sudoku
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
 }
 
-__all__ = ["TASKS", "CounterfactualText", "Exercise", "Task", "is_held_out"]
+__all__ = ["TASKS", "CounterfactualText", "Exercise", "RoleSpan", "Task", "is_held_out"]

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from mechshift_core.tasks.roles import RoleSpan
+
 Regime = Literal["local", "global"]
 Metric = Literal["logit_difference", "probability_difference"]
 
@@ -42,6 +44,7 @@ class CounterfactualText:
         key: The clean prompt's combination, as in :class:`Exercise`.
         remainder: The rest of the clean completion after the answer token; a masked diffusion model sees it masked.
         joiner: What stands between prompt and answer; empty where the answer goes on a number or a word.
+        roles: What parts of `clean` are (see :mod:`mechshift_core.tasks.roles`); earlier spans go before later ones.
     """
 
     template: str
@@ -52,15 +55,20 @@ class CounterfactualText:
     key: str
     remainder: str = ""
     joiner: str = " "
+    roles: tuple[RoleSpan, ...] = ()
 
 
 class Task(Protocol):
-    """A generated task. Instances are stateless; `name` is what a spec says."""
+    """A generated task. Instances are stateless; `name` is what a spec says.
+
+    `roles` are those that its prompts mark; besides them tokens are `end` or `other`.
+    """
 
     name: str
     regime: Regime
     metric: Metric
     summary: str
+    roles: tuple[str, ...]
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
         """Draw one exercise, from training and held-out combinations alike."""

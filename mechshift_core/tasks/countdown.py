@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime
+from mechshift_core.tasks.roles import OTHER, joined
 
 LARGEST_OPERAND, LARGEST_TARGET = 25, 99
 OPERATORS = ("+", "-", "*")
@@ -55,6 +56,7 @@ class Countdown:
     regime: Regime = "global"
     metric: Metric = "logit_difference"
     summary = "the first decisive token of a solution; corrupted by another solvable target"
+    roles: tuple[str, ...] = ("operand", "target", "separator", "revealed", "operator")
 
     def _draw(self, rng: np.random.Generator) -> tuple[tuple[int, ...], list[int], str]:
         numbers = tuple(sorted(int(n) + 1 for n in rng.permutation(LARGEST_OPERAND)[:3]))
@@ -63,7 +65,7 @@ class Countdown:
     def exercise(self, rng: np.random.Generator) -> Exercise:
         numbers, targets, key = self._draw(rng)
         target = targets[int(rng.integers(len(targets)))]
-        return Exercise("three", _prompt(numbers, target), " ".join(solutions(numbers)[target][0]), key)
+        return Exercise("three", joined(_prompt(numbers, target))[0], " ".join(solutions(numbers)[target][0]), key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
         numbers, targets, key = self._draw(rng)
@@ -75,15 +77,17 @@ class Countdown:
             return None
         if any(e[: at + 1] == (*second[:at], first[at]) for e in table[corrupt]):
             return None
-        revealed = [*first[:at]]
+        revealed = [("operator" if token in OPERATORS else "revealed", token) for token in first[:at]]
+        prompt, spans = joined([*_prompt(numbers, clean), *revealed])
         return CounterfactualText(
             f"three-at{at}",
-            " ".join([_prompt(numbers, clean), *revealed]),
-            " ".join([_prompt(numbers, corrupt), *revealed]),
+            prompt,
+            joined([*_prompt(numbers, corrupt), *revealed])[0],
             (first[at],),
             (second[at],),
             key,
             remainder=" ".join(first[at + 1 :]),
+            roles=spans,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
@@ -92,5 +96,7 @@ class Countdown:
         return evaluate(tokens) == target and sorted(int(t) for t in tokens[::2]) == sorted(operands)
 
 
-def _prompt(numbers: tuple[int, ...], target: int) -> str:
-    return f"{' '.join(map(str, numbers))} target {target} :"
+def _prompt(numbers: tuple[int, ...], target: int) -> list[tuple[str, str]]:
+    """(role, word) of "3 5 7 target 22 :"."""
+    operands = [("operand", str(number)) for number in numbers]
+    return [*operands, (OTHER, "target"), ("target", str(target)), ("separator", ":")]

@@ -13,6 +13,7 @@ import numpy as np
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
+from mechshift_core.tasks.roles import MASK, token_roles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,6 +32,11 @@ class Example:
         answer_ids: Tokens that count as the answer; `foil_ids` those they are held against.
         masks: Tokens of the completion that are not revealed yet, which masked diffusion models see as masks.
         clean: The clean prompt as text (`corrupt`, `answer` and `foil` alike), for tables and reports.
+        roles: What each token of the clean prompt is, e.g. `s1`, `target`, `end`, `other` (see
+            :mod:`mechshift_core.tasks.roles`); empty if the tokenizer cannot say where in the text its tokens stand.
+
+    Raises:
+        ValueError: if there are roles, but not one for each token.
     """
 
     template: str
@@ -43,6 +49,17 @@ class Example:
     corrupt: str
     answer: str
     foil: str
+    roles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.roles and len(self.roles) != len(self.clean_ids):
+            raise ValueError(
+                f"roles: expected one for each of {len(self.clean_ids)} tokens of the prompt, got {len(self.roles)}"
+            )
+
+    def position_roles(self, masks: int) -> tuple[str, ...]:
+        """The roles of all positions of an input: the prompt's tokens and the masks that follow; empty if unknown."""
+        return (*self.roles, *[MASK] * masks) if self.roles else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +78,14 @@ class Dataset:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self, part: slice = slice(None)) -> str:
-        """SHA-256 over the tokens, and so over all that a model's run on these examples depends on."""
+        """SHA-256 over the tokens, and so over all that a model's run on these examples depends on (no role does)."""
         content = [[e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks] for e in self.examples[part]]
         return hashlib.sha256(json.dumps([self.metric, content]).encode()).hexdigest()
+
+    def role_digest(self, part: slice = slice(None)) -> str:
+        """SHA-256 over the tokens and their roles, for results that depend on what a position is called."""
+        content = [self.digest(part), [e.roles for e in self.examples[part]]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The dataset as JSON text."""
@@ -115,6 +137,7 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Examp
         corrupt=text.corrupt,
         answer=_listed(text.answers),
         foil=_listed(text.foils),
+        roles=_roles(tokenizer, text),
     )
 
 
@@ -156,6 +179,13 @@ def _collect(
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
     return tuple(ids)
+
+
+def _roles(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText) -> tuple[str, ...]:
+    if not tokenizer.is_fast:
+        return ()
+    encoded = tokenizer(text.clean, add_special_tokens=False, return_offsets_mapping=True)
+    return token_roles(text.clean, text.roles, encoded["offset_mapping"])
 
 
 def _continuations(

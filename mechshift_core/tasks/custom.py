@@ -1,7 +1,8 @@
 """Custom tasks: counterfactual pairs from JSON Lines, as text or as token ids.
 
 A line holds `clean`, `corrupt`, `answer` and `foil` (text; answers and foils may be lists), or `clean_ids`,
-`corrupt_ids`, `answer_ids` and `foil_ids`; `template` is optional.
+`corrupt_ids`, `answer_ids` and `foil_ids`; `template` is optional, and so are `roles`: a list of `[role, start, stop]`,
+characters of `clean`, or one role for each token of `clean_ids`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
+from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 Token = Annotated[int, Field(ge=0)]
+Role = Annotated[str, Field(min_length=1, max_length=100)]
+Span = Annotated[tuple[Role, int, int], Field(strict=False)]  # JSON has lists only
 
 
 class TextLine(BaseModel):
@@ -32,6 +37,20 @@ class TextLine(BaseModel):
     answer: Text | Annotated[list[Text], Field(min_length=1)]
     foil: Text | Annotated[list[Text], Field(min_length=1)]
     template: str = "custom"
+    roles: list[Span] = Field(default_factory=list)
+
+    @field_validator("roles")
+    @classmethod
+    def _within_clean(cls, roles: list[Span], info: ValidationInfo) -> list[Span]:
+        length = len(info.data.get("clean", ""))
+        for role, start, stop in roles:
+            if length and not 0 <= start < stop <= length:
+                raise PydanticCustomError(
+                    "span",
+                    "Span of {role} should lie within the {length} characters of clean, got {start} to {stop}",
+                    {"role": repr(role), "length": length, "start": start, "stop": stop},
+                )
+        return roles
 
 
 class TokenLine(BaseModel):
@@ -43,6 +62,19 @@ class TokenLine(BaseModel):
     answer_ids: Token | Annotated[list[Token], Field(min_length=1)]
     foil_ids: Token | Annotated[list[Token], Field(min_length=1)]
     template: str = "custom"
+    roles: list[Role] | None = None
+
+    @field_validator("roles")
+    @classmethod
+    def _one_per_token(cls, roles: list[Role] | None, info: ValidationInfo) -> list[Role] | None:
+        tokens = len(info.data.get("clean_ids", []))
+        if roles is not None and tokens and len(roles) != tokens:
+            raise PydanticCustomError(
+                "roles",
+                "List should have one role for each of the {tokens} tokens of clean_ids, got {given}",
+                {"tokens": tokens, "given": len(roles)},
+            )
+        return roles
 
 
 def read_lines(path: Path) -> list[TextLine | TokenLine]:
@@ -95,12 +127,7 @@ def custom_dataset(
         elif tokenizer is None:
             raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
         else:
-            aligned = align(
-                CounterfactualText(
-                    line.template, line.clean, line.corrupt, _listed(line.answer), _listed(line.foil), key=line.clean
-                ),
-                tokenizer,
-            )
+            aligned = align(_as_pair(line), tokenizer)
         if isinstance(aligned, str):
             dropped[aligned] = dropped.get(aligned, 0) + 1
         elif len(kept) < examples:
@@ -118,6 +145,18 @@ def _first(error: ValidationError) -> str:
     closest = max((e for e in errors if e["loc"][0] == key), key=lambda e: len(e["loc"]))
     items = [str(step) for step in closest["loc"][1:] if isinstance(step, int)]
     return f"{'.'.join([str(key), *items])}: {closest['msg']}"
+
+
+def _as_pair(line: TextLine) -> CounterfactualText:
+    return CounterfactualText(
+        line.template,
+        line.clean,
+        line.corrupt,
+        _listed(line.answer),
+        _listed(line.foil),
+        key=line.clean,
+        roles=tuple(RoleSpan(*span) for span in line.roles),
+    )
 
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:
@@ -142,4 +181,5 @@ def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
     return Example(
         line.template, tuple(line.clean_ids), tuple(line.corrupt_ids), answers, foils, 1,
         shown(line.clean_ids), shown(line.corrupt_ids), shown(answers), shown(foils),
+        tuple(line.roles) if line.roles is not None else unclaimed_end([OTHER] * len(line.clean_ids)),
     )  # fmt: skip

@@ -7,13 +7,14 @@ import re
 import numpy as np
 
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.roles import filled
 
 NOUNS = tuple("war trip project trial feast journey".split())
 CENTURIES = tuple(str(century) for century in range(11, 19))
 FRAMES = {
-    "lasted": "The {noun} lasted from the year {century}{year} to the year {century}",
-    "began": "The {noun} began in {century}{year} and ended in {century}",
-    "until": "From {century}{year} on, the {noun} went on until {century}",
+    "lasted": "The {noun} lasted from the year {century}{year} to the year {again}",
+    "began": "The {noun} began in {century}{year} and ended in {again}",
+    "until": "From {century}{year} on, the {noun} went on until {again}",
 }
 
 
@@ -24,29 +25,33 @@ class GreaterThan:
     regime: Regime = "local"
     metric: Metric = "probability_difference"
     summary = "a year after the start year; corrupted by the start year 01"
+    roles: tuple[str, ...] = ("noun", "century", "start_year")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[str, str, int, str]:
+    def _draw(self, rng: np.random.Generator) -> tuple[str, dict[str, str], int, str]:
         frame = choose(rng, tuple(FRAMES))
         noun, century = choose(rng, NOUNS), choose(rng, CENTURIES)
         start = int(rng.integers(2, 99))
-        text = FRAMES[frame].replace("{noun}", noun).replace("{century}", century)
-        return frame, text, start, f"greater_than:{noun}:{century}:{start}"
+        words = {"noun": noun, "century": century, "year": f"{start:02d}", "again": century}
+        return frame, words, start, f"greater_than:{noun}:{century}:{start}"
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
-        frame, text, start, key = self._draw(rng)
+        frame, words, start, key = self._draw(rng)
         end = int(rng.integers(start + 1, 100))
-        return Exercise(frame, text.replace("{year}", f"{start:02d}"), f"{end:02d}", key)
+        return Exercise(frame, filled(FRAMES[frame], words, {})[0], f"{end:02d}", key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
-        frame, text, start, key = self._draw(rng)
+        frame, words, start, key = self._draw(rng)
+        # The century that stands last is where the prompt ends.
+        clean, spans = filled(FRAMES[frame], words, {"noun": "noun", "century": "century", "year": "start_year"})
         return CounterfactualText(
             frame,
-            text.replace("{year}", f"{start:02d}"),
-            text.replace("{year}", "01"),
+            clean,
+            filled(FRAMES[frame], {**words, "year": "01"}, {})[0],
             tuple(f"{year:02d}" for year in range(start + 1, 100)),
             tuple(f"{year:02d}" for year in range(start + 1)),
             key,
             joiner="",
+            roles=spans,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.roles import RoleSpan, filled
 
 ACTIONS = tuple("sings swims runs sleeps".split())
 PLACES = tuple("forest house river field".split())
@@ -37,26 +38,36 @@ class Infilling:
     regime: Regime = "global"
     metric: Metric = "logit_difference"
     summary = "the word that the clause after the blank determines; corrupted by swapping that clause's action or place"
+    roles: tuple[str, ...] = ("left_context", "blank", "right_context", "action", "place")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[str, str, str, str, str]:
+    def _draw(self, rng: np.random.Generator) -> tuple[str, dict[str, str], str]:
         frame = choose(rng, tuple(FRAMES))
         action, place, other_action, other_place = (choose(rng, o) for o in (ACTIONS, PLACES, ACTIONS, PLACES))
         who = choose(rng, PEOPLE)
-        text = FRAMES[frame].replace("{who}", who).replace("{a1}", other_action).replace("{p1}", other_place)
-        return frame, text, action, place, f"infilling:{frame}:{who}:{other_action}:{other_place}:{action}:{place}"
+        words = {"who": who, "a1": other_action, "p1": other_place, "a2": action, "p2": place}
+        return frame, words, f"infilling:{frame}:{who}:{other_action}:{other_place}:{action}:{place}"
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
-        frame, text, action, place, key = self._draw(rng)
-        return Exercise(frame, _fill(text, action, place), WORDS[action, place], key)
+        frame, words, key = self._draw(rng)
+        return Exercise(frame, filled(FRAMES[frame], words, {})[0], WORDS[words["a2"], words["p2"]], key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
-        frame, text, action, place, key = self._draw(rng)
+        frame, words, key = self._draw(rng)
+        action, place = words["a2"], words["p2"]
         if rng.integers(2):
             swapped = choose(rng, tuple(a for a in ACTIONS if a != action)), place
         else:
             swapped = action, choose(rng, tuple(p for p in PLACES if p != place))
+        clean, decisive = filled(FRAMES[frame], words, {"a2": "action", "p2": "place"})
+        corrupt, _ = filled(FRAMES[frame], {**words, "a2": swapped[0], "p2": swapped[1]}, {})
         return CounterfactualText(
-            frame, _fill(text, action, place), _fill(text, *swapped), (WORDS[action, place],), (WORDS[swapped],), key
+            frame,
+            clean,
+            corrupt,
+            (WORDS[action, place],),
+            (WORDS[swapped],),
+            key,
+            roles=(*decisive, *_around_blank(clean)),
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
@@ -66,5 +77,10 @@ class Infilling:
         return completion == WORDS[action, place]
 
 
-def _fill(text: str, action: str, place: str) -> str:
-    return text.replace("{a2}", action).replace("{p2}", place)
+def _around_blank(text: str) -> tuple[RoleSpan, RoleSpan, RoleSpan]:
+    at = text.index("_")
+    return (
+        RoleSpan("left_context", 0, at),
+        RoleSpan("blank", at, at + 1),
+        RoleSpan("right_context", at + 1, text.index(" :")),
+    )

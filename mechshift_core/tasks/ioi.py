@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.roles import filled, following
 
 NAMES = tuple("Mary John Tom Anna Bob Lisa Paul Emma Jack Kate Mark Lucy Adam Sara Alan Jane Luke Rose Dan Amy".split())
 PLACES = tuple("store park school office garden station".split())
@@ -16,6 +17,8 @@ FRAMES = {
     "talked": "Then {a} and {b} had a long talk at the {place} and {s} gave the {thing} to",
 }
 
+ROLES = {"ABBA": {"a": "io", "b": "s1"}, "BABA": {"a": "s1", "b": "io"}}
+
 
 class IndirectObject:
     """When Mary and John went to the store, John gave a drink to -> Mary; corrupted: the second John is a third."""
@@ -24,27 +27,34 @@ class IndirectObject:
     regime: Regime = "local"
     metric: Metric = "logit_difference"
     summary = "the name that is not repeated; corrupted by replacing the repeated subject with a third name"
+    roles: tuple[str, ...] = ("io", "s1", "s1+1", "s2", "verb", "place", "object")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[str, str, str, str, str, str]:
-        """(template, frame with place and thing filled, indirect object, subject, other name, key)."""
+    def _draw(self, rng: np.random.Generator) -> tuple[str, str, dict[str, str], str, str]:
+        """(frame, order of the names, words for the frame's slots, indirect object, a third name)."""
         frame = choose(rng, tuple(FRAMES))
         order = choose(rng, ("ABBA", "BABA"))
         indirect, subject, other = (NAMES[i] for i in rng.permutation(len(NAMES))[:3])
-        text = FRAMES[frame].replace("{place}", choose(rng, PLACES)).replace("{thing}", choose(rng, OBJECTS))
         a, b = (indirect, subject) if order == "ABBA" else (subject, indirect)
-        text = text.replace("{a}", a).replace("{b}", b)
-        return f"{frame}-{order}", text, indirect, subject, other, "ioi:" + "+".join(sorted((indirect, subject)))
+        place, thing = choose(rng, PLACES), choose(rng, OBJECTS)
+        return frame, order, {"a": a, "b": b, "s": subject, "place": place, "thing": thing}, indirect, other
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
-        template, text, indirect, subject, _, key = self._draw(rng)
-        return Exercise(template, text.replace("{s}", subject), indirect, key)
+        frame, order, words, indirect, _ = self._draw(rng)
+        return Exercise(f"{frame}-{order}", filled(FRAMES[frame], words, {})[0], indirect, _key(words))
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
-        template, text, indirect, subject, other, key = self._draw(rng)
+        frame, order, words, indirect, other = self._draw(rng)
+        clean, spans = filled(FRAMES[frame], words, {**ROLES[order], "s": "s2", "place": "place", "thing": "object"})
+        corrupt, _ = filled(FRAMES[frame], {**words, "s": other}, {})
+        after = (following(clean, spans, "s1", "s1+1"), following(clean, spans, "s2", "verb"))
         return CounterfactualText(
-            template, text.replace("{s}", subject), text.replace("{s}", other), (indirect,), (subject,), key
+            f"{frame}-{order}", clean, corrupt, (indirect,), (words["s"],), _key(words), roles=(*spans, *after)
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
         names = [word for word in prompt.replace(",", " ").split() if word in NAMES]
         return len(names) == 3 and completion == next(n for n in names[:2] if n != names[2])
+
+
+def _key(words: dict[str, str]) -> str:
+    return "ioi:" + "+".join(sorted((words["a"], words["b"])))

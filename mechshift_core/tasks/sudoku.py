@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime
+from mechshift_core.tasks.roles import joined
 
 SIZE, BOX = 4, 2
 MOST_BLANKS, FEWEST_BLANKS = 8, 3
@@ -59,6 +60,7 @@ class Sudoku:
     regime: Regime = "global"
     metric: Metric = "logit_difference"
     summary = "the digit of a blank cell; corrupted by exchanging two digits throughout, same blanks"
+    roles: tuple[str, ...] = ("given", "blank", "asked", "separator", "revealed")
 
     def _draw(self, rng: np.random.Generator) -> tuple[Grid, tuple[int, ...], str]:
         grids = solution_grids()
@@ -78,7 +80,7 @@ class Sudoku:
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
         solution, blanks, key = self._draw(rng)
-        return Exercise(f"blanks{len(blanks)}", _prompt(solution, blanks), " ".join(map(str, solution)), key)
+        return Exercise(f"blanks{len(blanks)}", joined(_prompt(solution, blanks))[0], " ".join(map(str, solution)), key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
         solution, blanks, key = self._draw(rng)
@@ -87,14 +89,16 @@ class Sudoku:
         foil = others[int(rng.integers(len(others)))]
         exchange = {solution[cell]: foil, foil: solution[cell]}
         swapped = tuple(exchange.get(d, d) for d in solution)
+        clean, spans = joined([*_prompt(solution, blanks, asked=cell), *_revealed(solution, cell)])
         return CounterfactualText(
             f"blanks{len(blanks)}",
-            " ".join([_prompt(solution, blanks), *map(str, solution[:cell])]),
-            " ".join([_prompt(swapped, blanks), *map(str, swapped[:cell])]),
+            clean,
+            joined([*_prompt(swapped, blanks), *_revealed(swapped, cell)])[0],
             (str(solution[cell]),),
             (str(foil),),
             key,
             remainder=" ".join(map(str, solution[cell + 1 :])),
+            roles=spans,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
@@ -107,5 +111,13 @@ class Sudoku:
         return consistent and all(digits[c] != digits[p] for c in range(SIZE * SIZE) for p in PEERS[c])
 
 
-def _prompt(solution: Grid, blanks: tuple[int, ...]) -> str:
-    return " ".join([*("_" if c in blanks else str(d) for c, d in enumerate(solution)), ":"])
+def _prompt(solution: Grid, blanks: tuple[int, ...], *, asked: int | None = None) -> list[tuple[str, str]]:
+    """(role, word) of every cell and of the colon."""
+    cells = [("blank", "_") if c in blanks else ("given", str(d)) for c, d in enumerate(solution)]
+    if asked is not None:
+        cells[asked] = ("asked", "_")
+    return [*cells, ("separator", ":")]
+
+
+def _revealed(solution: Grid, cells: int) -> list[tuple[str, str]]:
+    return [("revealed", str(digit)) for digit in solution[:cells]]

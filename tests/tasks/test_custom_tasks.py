@@ -173,8 +173,8 @@ text_rows = st.fixed_dictionaries({"clean": words, "corrupt": words, "answer": w
 nearly = st.builds(
     lambda row, key, value: {**row, key: value},
     token_rows | text_rows,
-    st.sampled_from([*TEXT, *TOKENS]),
-    anything,
+    st.sampled_from([*TEXT, *TOKENS, "roles"]),
+    anything | st.lists(st.sampled_from(["s1", ["s1", 0, 1], ["s2", 1, 4]]), max_size=3),
 )
 rows = st.one_of(token_rows, text_rows, nearly, anything).map(json.dumps) | st.text(max_size=20)
 
@@ -193,7 +193,7 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
         return
     assert 1 <= len(dataset.examples) <= 3
     for example in dataset.examples:
-        assert len(example.clean_ids) == len(example.corrupt_ids) > 0
+        assert len(example.clean_ids) == len(example.corrupt_ids) == len(example.roles) > 0
         assert example.clean_ids != example.corrupt_ids
         assert not set(example.answer_ids) & set(example.foil_ids) and example.answer_ids and example.foil_ids
         assert Dataset.from_json(dataset.to_json()) == dataset
