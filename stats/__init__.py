@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
+    from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
     from stats.hypothesis_tests import TestResult, difference_test, equivalence_test, permutation_test, tost
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Contrast",
+    "FaithfulnessCurve",
     "Interval",
+    "RatioEstimate",
     "Replicated",
     "Retention",
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
+    "TransferRatio",
     "benjamini_hochberg",
     "bootstrap_interval",
     "centroid",
@@ -38,6 +42,7 @@ __all__ = [
     "early_share",
     "equivalence_test",
     "equivalence_verdict",
+    "faithfulness_curve",
     "gini",
     "gini_replicates",
     "holm",
@@ -54,11 +59,19 @@ __all__ = [
     "stratified_permutation_null",
     "top_k",
     "tost",
+    "transfer_ratio",
     "weighted_jaccard",
 ]
 
 _MODULES = {
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
+    "stats.faithfulness": (
+        "FaithfulnessCurve",
+        "RatioEstimate",
+        "TransferRatio",
+        "faithfulness_curve",
+        "transfer_ratio",
+    ),
     "stats.hypothesis_tests": ("TestResult", "difference_test", "equivalence_test", "permutation_test", "tost"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
