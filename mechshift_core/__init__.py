@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mechshift_core.attribution import CounterfactualBatch, attribute_edges, evaluate_circuits
-    from mechshift_core.models import load_model
+    from mechshift_core.loading import load_model
     from mechshift_core.pipeline import run
     from mechshift_core.spec import load_spec
 
@@ -30,7 +30,7 @@ _HOMES = {
     "CounterfactualBatch": "mechshift_core.attribution",
     "attribute_edges": "mechshift_core.attribution",
     "evaluate_circuits": "mechshift_core.attribution",
-    "load_model": "mechshift_core.models",
+    "load_model": "mechshift_core.loading",
     "load_spec": "mechshift_core.spec",
     "run": "mechshift_core.pipeline",
 }

@@ -2,11 +2,13 @@
 
 Sources are `input`, heads `a{l}.h{h}` and MLPs `m{l}`; receivers are the query, key and value inputs of heads
 (`a{l}.h{h}<q>`; one `a{l}.kv{j}<k>` and `<v>` per key/value head where those are shared), MLPs and `logits`.
-An edge `u->v` exists where u writes before v reads.
+An edge `u->v` exists where u writes before v reads. In a parallel block (GPT-NeoX) the MLP reads before the heads of
+its own layer have written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
@@ -21,13 +23,18 @@ INPUT_LAYER = -1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a model that its graph depends on, and `head_size` and `hidden_size`."""
+    """Sizes of a model that its graph depends on, and `head_size` and `hidden_size`.
+
+    Attributes:
+        parallel: Whether attention and MLP of a block read the same residual stream.
+    """
 
     layers: int
     heads: int
     key_value_heads: int
     head_size: int
     hidden_size: int
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class Graph:
     @classmethod
     @cache
     def of(cls, shape: Shape) -> Graph:
-        """The graph of a sequential pre-norm decoder: heads feed the MLP of their own layer."""
+        """The graph of a decoder; heads feed the MLP of their own layer unless the blocks are parallel."""
         sources = [Source("input", "input", INPUT_LAYER)]
         receivers: list[Receiver] = []
         for layer in range(shape.layers):
@@ -71,8 +78,9 @@ class Graph:
                 receivers += [
                     Receiver(name, role, layer, len(sources)) for name in attention_receivers(shape, layer, role)
                 ]
+            before = len(sources)
             sources += [Source(f"a{layer}.h{head}", "head", layer) for head in range(shape.heads)]
-            receivers.append(Receiver(f"m{layer}", "mlp", layer, len(sources)))
+            receivers.append(Receiver(f"m{layer}", "mlp", layer, before if shape.parallel else len(sources)))
             sources.append(Source(f"m{layer}", "mlp", layer))
         receivers.append(Receiver("logits", "logits", shape.layers, len(sources)))
         return cls(tuple(sources), tuple(receivers))
@@ -97,24 +105,34 @@ class Graph:
         return tuple(f"{self.sources[u].name}->{self.receivers[v].name}" for u, v in zip(source, receiver, strict=True))
 
     @cached_property
+    def source_numbers(self) -> dict[str, int]:
+        """Name of a source -> its place in `sources`."""
+        return {source.name: number for number, source in enumerate(self.sources)}
+
+    @cached_property
     def edge_numbers(self) -> dict[str, int]:
         """Name of an edge -> its place in `edges`."""
         return {name: number for number, name in enumerate(self.edges)}
 
-    def membership(self, circuit: list[str]) -> npt.NDArray[np.bool_]:
-        """[sources, receivers]: whether an edge is in a circuit.
+    def membership(self, circuit: Sequence[str] | npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[sources, receivers]: whether an edge is in a circuit, given by names or as [edges].
 
         Raises:
-            ValueError: for a name that is no edge of this graph.
+            ValueError: for a name that is no edge of this graph, or an array of another length.
         """
+        member = np.zeros(self.mask.shape, dtype=bool)
+        source, receiver = self.edge_index
+        if isinstance(circuit, np.ndarray):
+            if circuit.shape != source.shape or circuit.dtype != bool:
+                raise ValueError(f"a circuit is a bool array [{len(source)}]; got {circuit.dtype} {circuit.shape}")
+            member[source[circuit], receiver[circuit]] = True
+            return member
         unknown = [name for name in circuit if name not in self.edge_numbers]
         if unknown:
             raise ValueError(
                 f"{len(unknown)} of {len(circuit)} names are no edges of this model, the first {unknown[0]!r}; "
                 f"names look like {self.edges[0]!r} and {self.edges[-1]!r}"
             )
-        member = np.zeros(self.mask.shape, dtype=bool)
-        source, receiver = self.edge_index
         numbers = [self.edge_numbers[name] for name in circuit]
         member[source[numbers], receiver[numbers]] = True
         return member

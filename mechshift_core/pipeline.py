@@ -137,10 +137,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
     from stats.findings import Findings
 
     failures = {cell.key: reason for cell, reason in execution.failures.items()}
-    lines = tuple(
-        f"{cell.intervention} of {cell.model} on {cell.task}, examples {cell.start}-{cell.stop}: {reason}"
-        for cell, reason in execution.failures.items()
-    )
+    lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
     key = _analysis_key(plan, failures)
     state = folder.path / "analysis.json"
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]

@@ -74,16 +74,55 @@ TABLES: dict[str, dict[str, Column]] = {
         "examples": Column(INTEGER, "number of examples"),
         "edges": Column(INTEGER, "number of edges"),
     },
+    "edge_roles": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "token_role": Column(TEXT, "role of the positions, e.g. s1, end, mask"),
+        "source": Column(TEXT, "node that writes"),
+        "target": Column(TEXT, "node that reads"),
+        "score": Column(
+            REAL,
+            "part of the edge's score from these positions, mean over the selected examples; only the 1,000 edges "
+            "with the largest sum of magnitudes over roles",
+        ),
+    },
     "components": _PAIR
     | _MODEL
     | _TASK
     | {
-        "component": Column(TEXT, "head a{l}.h{h} or MLP m{l}"),
-        "kind": Column(TEXT, "head or mlp"),
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "method": Column(TEXT, "attribution, activation patching, or an ablation, e.g. mean ablation"),
+        "component": Column(TEXT, "head a{l}.h{h}, MLP m{l}, or residual stream x{l} (x{L} is read by the final norm)"),
+        "kind": Column(TEXT, "head, mlp or residual"),
         "layer": Column(INTEGER, "layer of the component"),
-        "effect": Column(REAL, "sum of the scores of the component's outgoing edges, mean over examples"),
+        "token_role": Column(TEXT, "positions that were patched; null where all were"),
+        "effect": Column(
+            REAL,
+            "clean metric minus the metric with the component replaced, mean over the selected examples (attribution: "
+            "its estimate, the sum of the scores of the outgoing edges; by role: over the examples that have the role)",
+        ),
     }
     | _INTERVAL,
+    "faithfulness": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "ablation": Column(TEXT, "what edges outside of the circuit carry: counterfactual, mean, zero or resample"),
+        "circuit": Column(TEXT, "own, partner (ranked on the other model's scores) or random (like own, all draws)"),
+        "percent": Column(REAL, "size of the circuit in percent of the edges, as in the spec"),
+        "edges": Column(INTEGER, "size of the circuit"),
+        "live_edges": Column(INTEGER, "edges on a path from the input to the logits, mean over folds (and draws)"),
+        "metric": Column(REAL, "metric with only the circuit intact, mean over examples (and draws)"),
+        "faithfulness": Column(
+            REAL, "(metric - empty) / (full - empty); random: mean over draws; null where undefined"
+        ),
+        "low": Column(REAL, "lower end of the interval; random: smallest of the draws"),
+        "high": Column(REAL, "upper end of the interval; random: largest of the draws"),
+        "n": Column(INTEGER, "number of examples"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
+    },
     "layers": _PAIR
     | _TASK
     | {

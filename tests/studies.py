@@ -27,8 +27,33 @@ HYPOTHESES = [
 ]
 
 
-def write_study(folder: Path, *, examples: int = 12, hypotheses: list[dict[str, object]] | None = None) -> Path:
-    """Three random models, two pairs, one data set of token ids, and the spec over them."""
+ATTRIBUTION: dict[str, object] = {"name": "circuit", "kind": "edge_attribution", "steps": 2}
+EVERY_KIND: list[dict[str, object]] = [
+    {**ATTRIBUTION, "by_role": True},
+    {"name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [5, 30, 100], "random": 2},
+    {"name": "carried", "kind": "circuit_transfer", "of": "circuit", "size": 30, "selection": "greedy"},
+    {"name": "patched", "kind": "activation_patching", "components": ["heads", "residual"], "positions": "roles"},
+    {"name": "averaged", "kind": "ablation", "components": ["heads", "mlps"]},
+    {"name": "shuffled", "kind": "ablation", "components": ["mlps"], "ablation": "resample"},
+]
+"""One or more interventions of every kind."""
+
+
+def write_study(
+    folder: Path,
+    *,
+    examples: int = 12,
+    hypotheses: list[dict[str, object]] | None = None,
+    interventions: list[dict[str, object]] | None = None,
+    diffusion: bool = False,
+) -> Path:
+    """Three random models, two pairs, one data set of token ids, and the spec over them.
+
+    The model `after` is a masked diffusion model if asked for.
+    """
+    after: dict[str, object] = {"source": "after", "paradigm": "autoregressive"}
+    if diffusion:
+        after = {"source": "after", "paradigm": "masked_diffusion", "mask_token": 39}
     for number, name in enumerate(("before", "after", "continued")):
         if not (folder / name).exists():
             write_random_model("qwen2", folder / name, seed=number)
@@ -38,7 +63,7 @@ def write_study(folder: Path, *, examples: int = 12, hypotheses: list[dict[str, 
         "name": "random-study",
         "models": {
             "before": {"source": "before", "paradigm": "autoregressive"},
-            "after": {"source": "after", "paradigm": "autoregressive"},
+            "after": after,
             "continued": {"source": "continued", "paradigm": "autoregressive"},
         },
         "pairs": [
@@ -46,7 +71,7 @@ def write_study(folder: Path, *, examples: int = 12, hypotheses: list[dict[str, 
             {"name": "control", "before": "before", "after": "continued", "role": "control"},
         ],
         "tasks": [{"name": "mine", "regime": "local", "dataset": "pairs.jsonl", "examples": examples}],
-        "interventions": [{"name": "circuit", "kind": "edge_attribution", "steps": 2}],
+        "interventions": [ATTRIBUTION] if interventions is None else interventions,
         "measures": {"overlap": {"top_k": [5, 10], "splits": 6, "permutations": 50}, "depth": {}, "specialization": {}},
         "hypotheses": HYPOTHESES if hypotheses is None else hypotheses,
         "statistics": {"bootstrap": {"replicates": 100}},
@@ -69,6 +94,7 @@ def write_pairs(path: Path, examples: int, *, changed: int | None = None) -> Non
         if number == changed:
             clean[0] = (clean[0] + 1) % 40
         answers, foils = list(range(39)), [39]
-        row = {"clean_ids": clean, "corrupt_ids": corrupt, "answer_ids": answers, "foil_ids": foils}
+        roles = ["subject", *["other"] * (length - 2), "verb" if length == 5 else "end"]
+        row = {"clean_ids": clean, "corrupt_ids": corrupt, "answer_ids": answers, "foil_ids": foils, "roles": roles}
         lines.append(json.dumps(row))
     path.write_text("\n".join(lines) + "\n")

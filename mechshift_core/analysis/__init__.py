@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
 
+from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
 from mechshift_core.analysis.depth import measure_depth
+from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
-from mechshift_core.analysis.measured import Measure, Rows
+from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
+from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
-from mechshift_core.analysis.samples import Sample, Samples, collect
+from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
@@ -28,6 +31,14 @@ MEASURES: dict[str, Measure] = {
     "specialization": measure_specialization,
 }
 """Name in a spec's `measures` -> what computes it for one pair and task."""
+
+INTERVENTIONS: dict[str, InterventionMeasure] = {
+    "activation_patching": measure_nodes,
+    "ablation": measure_nodes,
+    "circuit_patching": measure_faithfulness,
+    "circuit_transfer": measure_transfer,
+}
+"""Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
     "overlap": ("retention",),
@@ -57,16 +68,15 @@ def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analy
     spec = plan.spec
     samples = collect(plan, folder, failures)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
+    frames: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     estimates: list[Estimate] = []
     replicated: dict[tuple[str, str, str], Replicated] = {}
     problems: dict[tuple[str, str, str], str] = {}
     for key, sample in samples.by_pair_and_task.items():
         rows["examples"] += _example_rows(sample, spec)
-        rows["edges"] += _edge_rows(sample)
-        for name, measure in MEASURES.items():
-            if getattr(spec.measures, name) is None:
-                continue
-            measured = measure(sample, spec)
+        for table, parts in edge_tables(sample).items():
+            frames[table] += parts
+        for measured in _measured(plan, folder, failures, sample):
             for table, more in measured.rows.items():
                 rows[table] += more
             estimates += measured.estimates
@@ -81,7 +91,20 @@ def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analy
     rows["findings"] = [
         {name: value for name, value in asdict(finding).items() if name in columns} for finding in hypotheses
     ]
-    return Analysis(findings, {name: frame(name, more) for name, more in rows.items()}, samples)
+    tables = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in TABLES}
+    return Analysis(findings, tables, samples)
+
+
+def _measured(plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample) -> Iterator[Measured]:
+    """What every declared measure and intervention comes to for one pair and task."""
+    spec = plan.spec
+    for name, measure in MEASURES.items():
+        if getattr(spec.measures, name) is not None:
+            yield measure(sample, spec)
+    for intervention in spec.interventions:
+        if intervention.kind in INTERVENTIONS:
+            results = read_results(plan, folder, failures, sample, intervention.name)
+            yield INTERVENTIONS[intervention.kind](sample, spec, intervention, results)
 
 
 def _example_rows(sample: Sample, spec: Spec) -> Rows:
@@ -102,38 +125,10 @@ def _example_rows(sample: Sample, spec: Spec) -> Rows:
                     "answer": example.answer,
                     "foil": example.foil,
                     "masks": example.masks if diffusion else 0,
-                    "clean_metric": float(side.clean_metric[number]),
-                    "corrupt_metric": float(side.corrupt_metric[number]),
-                    "correct": bool(side.correct[number]),
+                    "clean_metric": float(side.answers.clean_metric[number]),
+                    "corrupt_metric": float(side.answers.corrupt_metric[number]),
+                    "correct": bool(side.answers.correct[number]),
                     "selected": bool(selected[number]),
-                }
-            )
-    return rows
-
-
-def _edge_rows(sample: Sample) -> Rows:
-    if sample.n == 0:
-        return []
-    source, receiver = sample.graph.edge_index
-    rows: Rows = []
-    for name, side in sample.sides:
-        means = sample.scores(name).mean(0)
-        ranks = np.empty(len(means), dtype=np.int64)
-        ranks[np.argsort(-np.abs(means), kind="stable")] = np.arange(1, len(means) + 1)
-        for u, v, score, rank in zip(source, receiver, means, ranks, strict=True):
-            writer, reader = sample.graph.sources[u], sample.graph.receivers[v]
-            rows.append(
-                {
-                    **sample.labels(),
-                    "model": side.model,
-                    "side": name,
-                    "source": writer.name,
-                    "target": reader.name,
-                    "kind": f"{writer.kind}->{reader.kind}",
-                    "source_layer": writer.layer,
-                    "target_layer": reader.layer,
-                    "score": float(score),
-                    "rank": int(rank),
                 }
             )
     return rows
@@ -141,6 +136,7 @@ def _edge_rows(sample: Sample) -> Rows:
 
 def _score_rows(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Rows:
     regimes = {task.name: task.regime for task in plan.spec.tasks}
+    attribution = plan.spec.edge_attribution
     return [
         {
             "model": cell.model,
@@ -152,5 +148,5 @@ def _score_rows(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> R
             "edges": len(Graph.of(plan.models[cell.model].shape).edges),
         }
         for cell in plan.cells
-        if cell.key not in failures
+        if attribution is not None and cell.intervention == attribution.name and cell.key not in failures
     ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
+from mechshift_core.spec.interventions import Intervention
 from stats.findings import Estimate, Status
 from stats.replicates import Replicated
 from stats.resampling import Interval, bootstrap_interval
@@ -35,6 +37,11 @@ class Measured:
 
 
 Measure = Callable[[Sample, Spec], Measured]
+Results = Mapping[str, Stored | str]
+"""Side -> what an intervention left of it, or why there is nothing."""
+InterventionMeasure = Callable[[Sample, Spec, Intervention, Results], Measured]
+Component = tuple[str, str, int]
+"""Name, kind (head, mlp or residual) and layer."""
 
 
 def mean_interval(sample: Sample, spec: Spec, values: npt.NDArray[np.float64]) -> Interval:
@@ -47,6 +54,39 @@ def mean_interval(sample: Sample, spec: Spec, values: npt.NDArray[np.float64]) -
         replicates=bootstrap.replicates,
         seed=sample.seed,
     )
+
+
+def component_rows(
+    sample: Sample,
+    spec: Spec,
+    side: str,
+    effects: Iterable[tuple[Component, npt.NDArray[np.float64]]],
+    *,
+    intervention: str,
+    method: str,
+    token_role: str | None = None,
+) -> Rows:
+    """Rows of `components`, from each component's effect on each example, [n]."""
+    rows: Rows = []
+    for (name, kind, layer), values in effects:
+        interval = mean_interval(sample, spec, values)
+        rows.append(
+            {
+                **sample.labels(),
+                "model": sample.side(side).model,
+                "side": side,
+                "intervention": intervention,
+                "method": method,
+                "component": name,
+                "kind": kind,
+                "layer": layer,
+                "token_role": token_role,
+                "effect": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return rows
 
 
 def estimate(

@@ -16,12 +16,17 @@ from stats.retention import Retention, retention_index
 
 def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
     """Stratum of each edge: source kind x receiver kind x layer distance."""
-    labels = [
-        (graph.sources[u].kind, graph.receivers[v].kind, graph.receivers[v].layer - graph.sources[u].layer)
-        for u, v in zip(*graph.edge_index, strict=True)
-    ]
-    numbers = {label: number for number, label in enumerate(sorted(set(labels)))}
-    return np.array([numbers[label] for label in labels])
+    source, receiver = graph.edge_index
+    writes, reads = np.array([node.kind for node in graph.sources]), np.array([node.kind for node in graph.receivers])
+    written = np.array([node.layer for node in graph.sources])
+    read = np.array([node.layer for node in graph.receivers])
+    distance = read[receiver] - written[source]
+    parts = (writes[source], reads[receiver], distance)
+    numbered = [np.unique(part, return_inverse=True) for part in parts]
+    code = np.zeros(len(source), dtype=np.int64)
+    for levels, number in numbered:
+        code = code * len(levels) + number
+    return np.unique(code, return_inverse=True)[1].astype(np.int64)
 
 
 def measure_overlap(sample: Sample, spec: Spec) -> Measured:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.scores import (
+    Answers,
+    EdgeScoreStore,
+    Floats,
+    Stored,
+    read_answers,
+    read_stored,
+    selected_examples,
+)
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
@@ -17,24 +27,23 @@ from mechshift_core.tasks.counterfactual import Dataset
 from stats.resampling import resampling_weights
 from stats.seeding import derived_seed
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class Side:
     """One model on all aligned examples of a task.
 
     Attributes:
-        scores: Edge scores, [examples, edges].
-        clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
-        correct: Whether the most likely token is an answer, [examples].
+        scores: Edge scores, [examples, edges], read as they are needed.
+        answers: What it answers.
+        by_role: Edge scores by token role, [examples, roles, edges]; None unless the attribution keeps them.
+        roles: Names of the roles.
     """
 
     model: str
-    scores: Floats
-    clean_metric: Floats
-    corrupt_metric: Floats
-    correct: npt.NDArray[np.bool_]
+    scores: EdgeScoreStore
+    answers: Answers
+    by_role: EdgeScoreStore | None = None
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +85,12 @@ class Sample:
         return np.array([example.template for example in self.dataset.examples])
 
     def scores(self, side: str) -> Floats:
-        """Scores of the selected examples, [n, edges]."""
-        return (self.before if side == "before" else self.after).scores[self.selected]
+        """Scores of the selected examples, [n, edges]; read anew each time, so that nothing stays in memory."""
+        return self.side(side).scores.rows(self.selected)
+
+    def side(self, name: str) -> Side:
+        """The side `before` or `after`."""
+        return self.before if name == "before" else self.after
 
     @property
     def seed(self) -> int:
@@ -118,13 +131,16 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
     graphs = {name: Graph.of(facts.shape) for name, facts in plan.models.items()}
     sides: dict[tuple[str, str], Side] = {}
     problems: dict[tuple[str, str], str] = {}
+    attribution = plan.spec.edge_attribution
+    assert attribution is not None  # a spec without one is refused
     for model in plan.models:
         for task in plan.spec.tasks:
-            failed = [failures[cell.key] for cell in plan.cells_of(model, task.name) if cell.key in failures]
+            cells = plan.cells_of(attribution.name, model, task.name)
+            failed = [failures[cell.key] for cell in cells if cell.key in failures]
             if failed:
                 problems[model, task.name] = f"{model}: {failed[0]}"
             else:
-                sides[model, task.name] = _read_side(plan, folder, model, task.name)
+                sides[model, task.name] = _read_side(folder, cells, plan.datasets[task.name])
     found: dict[tuple[str, str], Sample] = {}
     missing: dict[tuple[str, str], str] = {}
     for pair in plan.spec.pairs:
@@ -134,7 +150,7 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
                 missing[pair.name, task.name] = "; ".join(lacking)
                 continue
             before, after = sides[pair.before, task.name], sides[pair.after, task.name]
-            selected = np.flatnonzero(before.correct & after.correct)
+            selected = selected_examples(before.answers, after.answers)
             dataset = plan.datasets[task.name]
             found[pair.name, task.name] = Sample(
                 pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed
@@ -142,14 +158,26 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
     return Samples(found, missing)
 
 
-def _read_side(plan: Plan, folder: RunFolder, model: str, task: str) -> Side:
-    from safetensors.numpy import load_file
+def _read_side(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> Side:
+    files = [folder.cell_file(cell.key) for cell in cells]
+    answers = read_answers(folder, cells, dataset)
+    roles = tuple(folder.describe(cells[0].key)["roles"])
+    by_role = EdgeScoreStore(files, "by_role") if roles else None
+    return Side(cells[0].model, EdgeScoreStore(files), answers, by_role, roles)
 
-    parts = [load_file(folder.cell_file(cell.key)) for cell in plan.cells_of(model, task)]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    examples = plan.datasets[task].examples
-    correct = [int(token) in e.answer_ids for token, e in zip(joined["predicted"], examples, strict=True)]
-    return Side(model, joined["scores"], joined["clean_metric"], joined["corrupt_metric"], np.array(correct))
+
+def read_results(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, intervention: str
+) -> dict[str, Stored | str]:
+    """What an intervention left of each side of a pair, or why it failed."""
+    found: dict[str, Stored | str] = {}
+    for name, side in sample.sides:
+        cells = plan.cells_of(intervention, side.model, sample.task.name)
+        circuits = plan.cells_of(intervention, side.model, sample.task.name, pair=sample.pair.name)
+        cells += [cell for cell in circuits if cell.side == name]
+        failed = [f"failed: {failures[cell.key]}" for cell in cells if cell.key in failures]
+        found[name] = failed[0] if failed else read_stored(folder, cells)
+    return found
 
 
 def task_weights(sample: Sample, replicates: int, *, all_examples: bool = False) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
+from mechshift_core.analysis.measured import Measured, Rows, component_rows, estimate
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
@@ -23,9 +23,9 @@ def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
     """Effect of every head and MLP on every selected example, [n, components]."""
     source, _ = sample.graph.edge_index
     nodes = len(sample.graph.sources)
-    membership = np.zeros((len(source), nodes))
-    membership[np.arange(len(source)), source] = 1.0
-    return np.asarray(sample.scores(side).astype(np.float64) @ membership)[:, 1:]
+    scores = sample.side(side).scores.each(sample.selected)
+    sums = [np.bincount(source, weights=row, minlength=nodes) for row in scores]
+    return np.stack(sums).astype(np.float64, copy=False)[:, 1:]
 
 
 def measure_specialization(sample: Sample, spec: Spec) -> Measured:
@@ -104,21 +104,9 @@ def _index_row(sample: Sample, row: Estimate) -> dict[str, object]:
 
 
 def _component_rows(sample: Sample, spec: Spec, side: str, effects: npt.NDArray[np.float64]) -> Rows:
-    rows: Rows = []
-    model = sample.before.model if side == "before" else sample.after.model
-    for column, node in enumerate(sample.graph.sources[1:]):
-        interval = mean_interval(sample, spec, effects[:, column])
-        rows.append(
-            {
-                **sample.labels(),
-                "model": model,
-                "side": side,
-                "component": node.name,
-                "kind": node.kind,
-                "layer": node.layer,
-                "effect": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
-    return rows
+    attribution = spec.edge_attribution
+    assert attribution is not None
+    nodes = [(node.name, node.kind, node.layer) for node in sample.graph.sources[1:]]
+    return component_rows(
+        sample, spec, side, zip(nodes, effects.T, strict=True), intervention=attribution.name, method="attribution"
+    )

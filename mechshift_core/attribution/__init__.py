@@ -1,10 +1,22 @@
-"""Edge attribution and circuit evaluation on loaded models."""
+"""Edge and node attribution, patching and circuit evaluation on loaded models."""
 
 from __future__ import annotations
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.circuits import evaluate_circuits
-from mechshift_core.attribution.edges import EdgeScores, attribute_edges
+from mechshift_core.attribution.edges import EdgeScores, attribute_edges, edge_score_blocks
+from mechshift_core.attribution.nodes import NodeScores, node_names, node_scores, patch_nodes
 from mechshift_core.graph import Graph
 
-__all__ = ["CounterfactualBatch", "EdgeScores", "Graph", "attribute_edges", "evaluate_circuits"]
+__all__ = [
+    "CounterfactualBatch",
+    "EdgeScores",
+    "Graph",
+    "NodeScores",
+    "attribute_edges",
+    "edge_score_blocks",
+    "evaluate_circuits",
+    "node_names",
+    "node_scores",
+    "patch_nodes",
+]

@@ -63,7 +63,7 @@ class CounterfactualBatch:
     def __len__(self) -> int:
         return len(self.clean_ids)
 
-    def rows(self, part: slice) -> CounterfactualBatch:
+    def rows(self, part: slice | Tensor) -> CounterfactualBatch:
         """The batch of some of the examples."""
         assert isinstance(self.position, Tensor)
         return replace(
@@ -89,20 +89,22 @@ class CounterfactualBatch:
             attention_mask=None if self.attention_mask is None else self.attention_mask.to(device),
         )
 
-    def read(self, logits: Tensor) -> Tensor:
-        """Logits at the position read, [copies x examples, vocabulary], of those at all positions."""
+    def rows_read(self, values: Tensor) -> Tensor:
+        """What is at the position read, [copies x examples, 1, ...], of values [copies x examples, positions, ...]."""
         assert isinstance(self.position, Tensor)
-        copies = len(logits) // len(self)
-        return logits[torch.arange(len(logits), device=logits.device), self.position.repeat(copies)].float()
+        copies = len(values) // len(self)
+        return values[torch.arange(len(values), device=values.device), self.position.repeat(copies)].unsqueeze(1)
 
     def measure(self, logits: Tensor) -> Tensor:
-        """Each example's metric, [copies x examples], of logits [copies x examples, positions, vocabulary]."""
-        read = self.read(logits)
-        copies = len(read) // len(self)
-        values = read.softmax(-1) if self.metric == "probability_difference" else read
+        """Each example's metric, [copies x examples], of logits at the position read, [copies x examples, vocabulary].
+
+        Computed in float32.
+        """
+        copies = len(logits) // len(self)
+        values = logits.float().softmax(-1) if self.metric == "probability_difference" else logits
         return self._of(values, self.answer_ids.repeat(copies, 1)) - self._of(values, self.foil_ids.repeat(copies, 1))
 
     def _of(self, values: Tensor, ids: Tensor) -> Tensor:
         present = ids != NO_TOKEN
-        total = (values.gather(1, ids.clamp(min=0)) * present).sum(1)
+        total = (values.gather(1, ids.clamp(min=0)).float() * present).sum(1)
         return total if self.metric == "probability_difference" else total / present.sum(1)

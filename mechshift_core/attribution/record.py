@@ -1,146 +1,112 @@
-"""One run of a model through nnsight, with what attribution needs: activations, and gradients where receivers read.
-
-Gradients are taken at projection and norm outputs only; the residual stream is never copied, and the weights are
-frozen, so nothing is kept for their gradients.
-"""
+"""What every source of a run writes, recorded through nnsight."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
 
 import nnsight
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
-from mechshift_core.graph import ROLES, Role
-from mechshift_core.models.architectures import Norm
+from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
+
+EVERY_ROW = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """What the sources of one run wrote.
+    """What the sources of a run wrote, in the terms of their weights.
 
     Attributes:
-        embedding: Token embeddings, [examples, positions, hidden].
-        heads: Per layer, what the output projection reads, [examples, positions, heads, head_size].
-        mlps: Per layer, MLP outputs, [examples, positions, hidden].
-        metric: The metric of each example, [examples].
-        predicted: The most likely token at the position read, [examples].
+        embedding: Token embeddings, [rows, positions, hidden].
+        heads: Per layer, what the output projection reads, [rows, positions, heads, head_size]; scaled, where a norm
+            follows it (see :meth:`ArchitectureView.head_scale`).
+        mlps: Per layer, what the MLP writes, [rows, positions, hidden].
     """
 
     embedding: Tensor
     heads: list[Tensor]
     mlps: list[Tensor]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Activations:
+        """Every tensor changed alike."""
+        return Activations(change(self.embedding), [change(z) for z in self.heads], [change(m) for m in self.mlps])
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run.
+
+    Attributes:
+        activations: What its sources wrote.
+        metric: The metric of each row, [rows].
+        predicted: The most likely token at the position read, [rows].
+    """
+
+    activations: Activations
     metric: Tensor
     predicted: Tensor
 
-
-def record_activations(model: Model, batch: CounterfactualBatch, ids: Tensor) -> Activations:
-    """Run `ids` (clean or corrupted) and keep what every source writes."""
-    declared, shape = model.view.declaration, model.shape
-    net: Any = model.net
-    heads: list[Tensor] = []
-    mlps: list[Tensor] = []
-    with torch.no_grad(), net.trace(input_ids=ids, attention_mask=batch.attention_mask, use_cache=False):
-        embedding = nnsight.save(attrgetter(declared.embedding)(net).output)
-        for block in attrgetter(declared.blocks)(net):
-            heads.append(nnsight.save(attrgetter(declared.attention_output)(block).input))
-            mlps.append(nnsight.save(attrgetter(declared.mlp)(block).output))
-        logits = attrgetter(declared.head)(net).output
-        metric = nnsight.save(batch.measure(logits))
-        predicted = nnsight.save(batch.read(logits).argmax(-1))
-    split = (*ids.shape, shape.heads, shape.head_size)
-    return Activations(embedding, [z.reshape(split) for z in heads], mlps, metric, predicted)
+    def part(self, rows: slice) -> Recording:
+        """Some of the rows."""
+        return Recording(self.activations.map(lambda x: x[rows]), self.metric[rows], self.predicted[rows])
 
 
-def source_differences(model: Model, clean: Activations, corrupt: Activations) -> Tensor:
-    """What each source writes on the corrupted minus on the clean run, [examples, positions, sources, hidden]."""
-    parts = [(corrupt.embedding - clean.embedding).float()[:, :, None]]
-    for layer in range(model.shape.layers):
-        difference = (corrupt.heads[layer] - clean.heads[layer]).float()
-        parts.append(torch.einsum("bshe,hed->bshd", difference, model.view.output_weight(layer).float()))
-        parts.append((corrupt.mlps[layer] - clean.mlps[layer]).float()[:, :, None])
-    return torch.cat(parts, dim=2)
+class Recorder(Visitor):
+    """Keeps what sources write; of some rows only, where given."""
+
+    def __init__(self, model: Model, rows: slice = EVERY_ROW) -> None:
+        self.model = model
+        self.rows = rows
+        self.embeddings: list[Tensor] = []
+        self.heads: list[Tensor] = []
+        self.mlps: list[Tensor] = []
+
+    def embedding(self, site: Site) -> None:
+        """Keep the token embeddings."""
+        self.embeddings.append(site.output[self.rows].detach())
+
+    def attention_output(self, layer: int, site: Site) -> None:
+        """Keep what the heads write."""
+        self.keep_heads(live_heads(self.model, layer, site))
+
+    def mlp_written(self, layer: int, site: Site) -> None:
+        """Keep what the MLP writes."""
+        self.keep_mlp(site.output)
+
+    def keep_heads(self, heads: Tensor) -> None:
+        """Keep a layer's heads, [rows, positions, heads, head_size]."""
+        self.heads.append(heads[self.rows].detach())
+
+    def keep_mlp(self, written: Tensor) -> None:
+        """Keep what a layer's MLP writes, [rows, positions, hidden]."""
+        self.mlps.append(written[self.rows].detach())
+
+    def recording(self, batch: CounterfactualBatch, logits: Tensor) -> Recording:
+        """What was kept, with the metric of its rows."""
+        logits = logits[self.rows].detach()
+        activations = Activations(self.embeddings[0], self.heads, self.mlps)
+        return Recording(activations, batch.measure(logits), logits.argmax(-1))
 
 
-def receiver_gradients(
-    model: Model, batch: CounterfactualBatch, clean: Tensor, corrupt: Tensor, path: list[tuple[float, float]]
-) -> list[Tensor]:
-    """Weighted gradients of the metric at every receiver's input, summed over the steps of a path.
-
-    All steps go through the model as one batch.
-
-    Args:
-        model: The model.
-        batch: The examples; its metric is differentiated.
-        clean: Clean token embeddings, [examples, positions, hidden]; `corrupt` alike.
-        path: (alpha, weight) of each step, at the embeddings `corrupt + alpha (clean - corrupt)`.
-
-    Returns:
-        Per layer the gradients at its query, key, value and MLP receivers and, last, those at `logits`, in the graph's
-        order: each [examples, positions, receivers, hidden].
-    """
-    declared = model.view.declaration
-    net: Any = model.net
-    examples, steps = len(batch), len(path)
-    alphas = torch.tensor([alpha for alpha, _ in path], device=clean.device, dtype=clean.dtype)[:, None, None, None]
-    weights = torch.tensor([weight for _, weight in path], device=clean.device)
-    embeddings = (corrupt + alphas * (clean - corrupt)).flatten(0, 1).requires_grad_(True)
-    ids = batch.clean_ids.repeat(steps, 1)
-    mask = None if batch.attention_mask is None else batch.attention_mask.repeat(steps, 1)
-    read: list[Tensor] = []  # inputs of the norms: per layer attention and MLP, then the final norm
-    wanted: list[Tensor] = []  # where gradients are taken, in the same order
-    modules = list(model.view.role_slices())
-    with net.trace(input_ids=ids, attention_mask=mask, use_cache=False):
-        attrgetter(declared.embedding)(net).output = embeddings
-        for block in attrgetter(declared.blocks)(net):
-            read.append(attrgetter(declared.attention_norm)(block).input)
-            wanted.extend(attrgetter(path_)(block).output for path_ in modules)
-            read.append(attrgetter(declared.mlp_norm)(block).input)
-            wanted.append(attrgetter(declared.mlp_norm)(block).output)
-        read.append(attrgetter(declared.final_norm)(net).input)
-        wanted.append(attrgetter(declared.final_norm)(net).output)
-        metric = batch.measure(attrgetter(declared.head)(net).output)
-        total = (metric.reshape(steps, examples) * weights[:, None]).sum()
-        gradients = nnsight.save(torch.autograd.grad(total, wanted))
-        inputs = nnsight.save([x.detach() for x in read])
-    return _at_residual_stream(model, inputs, list(gradients), steps)
+def live_heads(model: Model, layer: int, site: Site) -> Tensor:
+    """What each head writes in the terms of its output weight, [rows, positions, heads, head_size], inside a trace."""
+    z: Tensor = site.input
+    z = z.unflatten(-1, (model.shape.heads, model.shape.head_size))
+    if model.view.declaration.attention_post_norm is None:
+        return z
+    scale = model.view.head_scale(layer, site.output)
+    assert scale is not None
+    return (z.float() * scale[..., None]).to(z.dtype)
 
 
-def _at_residual_stream(model: Model, inputs: list[Tensor], gradients: list[Tensor], steps: int) -> list[Tensor]:
-    """Carry gradients from projection and norm outputs back through the norms, and sum them over the steps."""
-    declared, slices = model.view.declaration, model.view.role_slices()
-    found: list[Tensor] = []
-    following = iter(gradients)
-
-    def carry(norm: Any, x: Tensor, gradient: Tensor) -> Tensor:
-        residual = Norm.of(norm).vector_jacobian(x[:, :, None], gradient)
-        summed: Tensor = residual.unflatten(0, (steps, -1)).sum(0)
-        return summed
-
-    for layer in range(model.shape.layers):
-        by_role: dict[Role, Tensor] = {}
-        for parts in slices.values():
-            gradient = next(following)
-            for role, part in parts.items():
-                weight, _ = model.view.projection(layer, role)
-                split = gradient[..., part].unflatten(-1, (-1, model.shape.head_size))
-                by_role[role] = torch.einsum("bshe,hed->bshd", split.float(), weight.float())
-        attention = torch.cat([by_role[role] for role in ROLES], dim=2)
-        norm = model.view.module(declared.attention_norm, layer)
-        mlp_norm = model.view.module(declared.mlp_norm, layer)
-        found.append(
-            torch.cat(
-                [
-                    carry(norm, inputs[2 * layer], attention),
-                    carry(mlp_norm, inputs[2 * layer + 1], next(following)[:, :, None]),
-                ],
-                dim=2,
-            )
-        )
-    found.append(carry(model.view.module(declared.final_norm), inputs[-1], next(following)[:, :, None]))
+def record(model: Model, batch: CounterfactualBatch, ids: Tensor) -> Recording:
+    """Run token ids, [copies x examples, positions], and keep what every source writes."""
+    recorder = Recorder(model)
+    with torch.no_grad(), traced(model, batch, ids):
+        logits = walk(model, batch, recorder)
+        found: Recording = nnsight.save(recorder.recording(batch, logits))
     return found

@@ -12,9 +12,7 @@ from mechshift_core.cli.progress import progress_on
 from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mechshift_core.execution.plan import Cell
     from mechshift_core.pipeline import Run
-    from mechshift_core.spec import Spec
     from stats.findings import Finding
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
@@ -50,6 +48,7 @@ def run(
 
 def plan(context: typer.Context, spec: SpecFile) -> None:
     """Show the cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
     from mechshift_core.pipeline import RUNS
@@ -61,28 +60,19 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     store = Store(RUNS / loaded.name)
     cells = [(cell, store.has_cell(cell.key)) for cell in planned.cells]
     if console.json:
-        rows = [
-            {"model": c.model, "task": c.task, "start": c.start, "stop": c.stop, "key": c.key, "cached": cached}
-            for c, cached in cells
-        ]
+        shown = ("intervention", "model", "task", "pair", "start", "stop", "key")
+        rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for cell, cached in cells]
         console.result_json({"cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]})
         return
     for cell, cached in cells:
         state = "cached " if cached else "to do  "
-        console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}, {cell.stop - cell.start} examples")
+        examples = f"{cell.stop - cell.start} examples"
+        of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
+        console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}{of_pair}")
     missing = [cell for cell, cached in cells if not cached]
-    console.result(f"{len(cells)} cells, {len(missing)} to do: {_cost(loaded, missing)}")
+    console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(planned, missing)}")
     for hypothesis in loaded.hypotheses:
         console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
-
-
-def _cost(spec: Spec, missing: list[Cell]) -> str:
-    attribution = spec.edge_attribution
-    if attribution is None:
-        return "nothing to compute"
-    steps = {"eap": 1, "clean-corrupted": 2}.get(attribution.method, attribution.steps)
-    examples = sum(cell.stop - cell.start for cell in missing)
-    return f"{examples * (2 + steps)} forward and {examples * steps} backward passes of one prompt"
 
 
 def analyze(context: typer.Context, run: RunFolder) -> None:

@@ -37,15 +37,18 @@ def check_spec_file(path: Path) -> Spec:
 def validate(
     context: typer.Context,
     specs: Annotated[list[Path], typer.Argument(metavar="SPEC", help="Spec files.", show_default=False)],
+    no_files: Annotated[
+        bool, typer.Option("--no-files", help="Check the specs alone: look up no models, tokenizers or data.")
+    ] = False,
 ) -> None:
-    """Check specs without running anything: every problem, with its line."""
-    from mechshift_core.spec import SpecError
+    """Check specs without running anything: every problem, with its line. Models of the Hub are downloaded for it."""
+    from mechshift_core.spec import SpecError, load_spec
 
     console: Console = context.obj
     results: list[dict[str, Any]] = []
     for path in specs:
         try:
-            check_spec_file(path)
+            load_spec(path, check_files=False) if no_files else check_spec_file(path)
         except SpecError as error:
             results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})
             if not console.json:

@@ -1,7 +1,7 @@
-"""What a spec asks for, as cells: (model, task, intervention, shard), each named by the content it depends on.
+"""What a spec asks for: its models, its data sets, and the cells to compute.
 
 A cell's hash covers the weights, how the model is read, the tokens of its examples and the intervention. A changed
-hypothesis or statistic touches no cell; a changed prompt only its own.
+hypothesis or statistic touches no cell; a changed prompt only its own (and the circuits that its scores select).
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.cells import Cell, content_hash, name_cells
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
-from mechshift_core.spec.interventions import EdgeAttribution
+from mechshift_core.models import sources
+from mechshift_core.models.hub import HUB, commit_of
+from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.spec.problems import Problem, SpecError
 from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
 from mechshift_core.tasks import TASKS
@@ -26,7 +29,8 @@ from mechshift_core.tasks.custom import custom_dataset
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CELL_FORMAT = 1
+    from mechshift_core.models import Model
+
 SHARD = 100
 
 
@@ -37,7 +41,10 @@ class ModelFacts:
     Attributes:
         weights: Hash of the checkpoint's configuration and weights.
         tokenizer: Hash of the tokenizer's files; empty where there is none.
+        tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
         vocabulary: Number of token ids.
+        dtype: Number format that the weights are loaded in.
+        revision: Commit of a model of the Hub.
     """
 
     name: str
@@ -45,21 +52,12 @@ class ModelFacts:
     folder: Path
     weights: str
     tokenizer: str
+    tokenizer_folder: Path
     vocabulary: int
     context: int | None
     shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One unit of execution: examples `start` to `stop` of a task on one model under one intervention."""
-
-    model: str
-    task: str
-    intervention: str
-    start: int
-    stop: int
-    key: str
+    dtype: sources.Dtype
+    revision: str | None
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,12 @@ class Plan:
     dataset_keys: Mapping[str, str]
     cells: tuple[Cell, ...]
 
-    def cells_of(self, model: str, task: str) -> list[Cell]:
-        """The cells of one model and task in the order of their examples."""
-        return sorted((c for c in self.cells if (c.model, c.task) == (model, task)), key=lambda c: c.start)
+    def cells_of(self, intervention: str, model: str, task: str, *, pair: str | None = None) -> list[Cell]:
+        """The cells of an intervention on one model and task in the order of their examples."""
+        wanted = (intervention, model, task, pair)
+        return sorted(
+            (c for c in self.cells if (c.intervention, c.model, c.task, c.pair) == wanted), key=lambda c: c.start
+        )
 
 
 def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
@@ -107,21 +108,19 @@ def _plan(spec: Spec, store: Path | None) -> Plan:
     datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
     for dataset in datasets.values():
         _check_context(dataset, list(models.values()))
-    cells = [
-        cell
-        for model in models.values()
-        for task in spec.tasks
-        for intervention in spec.interventions
-        if isinstance(intervention, EdgeAttribution)
-        for cell in _cells(model, datasets[task.name], intervention)
-    ]
-    return Plan(spec, models, datasets, keys, tuple(cells))
+    cells = name_cells(spec, models, datasets, shard=SHARD)
+    return Plan(spec, models, datasets, keys, cells)
 
 
 def save_plan(plan: Plan) -> str:
     """The plan as JSON text; with the data sets that :func:`make_plan` stored, a run is analysed without its inputs."""
     models = {
-        name: {**asdict(facts), "declared": facts.declared.model_dump(mode="json"), "folder": str(facts.folder)}
+        name: {
+            **asdict(facts),
+            "declared": facts.declared.model_dump(mode="json"),
+            "folder": str(facts.folder),
+            "tokenizer_folder": str(facts.tokenizer_folder),
+        }
         for name, facts in plan.models.items()
     }
     content = {"models": models, "dataset_keys": plan.dataset_keys, "cells": [asdict(cell) for cell in plan.cells]}
@@ -142,6 +141,7 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
                     **facts,
                     "declared": ModelSpec.model_validate(facts["declared"]),
                     "folder": Path(facts["folder"]),
+                    "tokenizer_folder": Path(facts["tokenizer_folder"]),
                     "shape": Shape(**facts["shape"]),
                 }
             )
@@ -150,38 +150,47 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         keys = content["dataset_keys"]
         files = {name: _dataset_file(store, name, keys) for name in keys}
         datasets = {name: Dataset.from_json(path.read_text(encoding="utf-8")) for name, path in files.items() if path}
-        return Plan(spec, models, datasets, keys, tuple(Cell(**cell) for cell in content["cells"]))
+        cells = tuple(Cell(**{**cell, "needs": tuple(cell["needs"])}) for cell in content["cells"])
+        return Plan(spec, models, datasets, keys, cells)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
 
 
 def model_facts(spec: Spec, name: str) -> ModelFacts:
-    """Find a declared model's checkpoint and hash it."""
-    from mechshift_core.models import sources
-
+    """Find a declared model's checkpoint, check that it is declared as what it is, and hash it."""
     declared = spec.models[name]
-    folder = sources.resolve_source(
-        declared.source if declared.origin == "bundled" else str(spec.resolve(declared.location)),
-    )
-    tokenizer = folder if declared.tokenizer is None else spec.resolve(declared.tokenizer)
+    folder = sources.resolve_source(_resolved(spec, declared.source), revision=declared.revision)
+    config = sources.read_config(folder)
+    check_reading(layout_of(folder), paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
+    sources.check_mask_token(declared.mask_token, config, source=declared.source)
+    given = declared.tokenizer
+    tokenizer = folder if given is None else sources.resolve_tokenizer(_resolved(spec, given))
+    dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
     return ModelFacts(
-        name,
-        declared,
-        folder,
-        sources.weights_hash(folder),
-        sources.tokenizer_hash(tokenizer),
-        sources.vocabulary(folder),
-        sources.context_length(folder),
-        sources.graph_shape(sources.read_config(folder), source=folder),
+        name=name,
+        declared=declared,
+        folder=folder,
+        weights=sources.weights_hash(folder),
+        tokenizer=sources.tokenizer_hash(tokenizer),
+        tokenizer_folder=tokenizer,
+        vocabulary=sources.vocabulary(folder),
+        context=sources.context_length(folder),
+        shape=sources.graph_shape(config, source=folder),
+        dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
+        revision=commit_of(folder) if declared.origin == "hf" else None,
     )
 
 
-def load_facts_tokenizer(spec: Spec, facts: ModelFacts) -> PreTrainedTokenizerBase | None:
+def _resolved(spec: Spec, source: str) -> str:
+    """A source with its folder, if it is one, as seen from the spec's."""
+    return source if source.startswith((sources.BUNDLED, HUB)) else str(spec.resolve(source))
+
+
+def load_facts_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a declared model, None if it has none."""
     from mechshift_core.models.load import load_tokenizer
 
-    given = facts.declared.tokenizer
-    return load_tokenizer(facts.folder if given is None else spec.resolve(given))
+    return load_tokenizer(facts.tokenizer_folder)
 
 
 def _check_tokenizers(models: list[ModelFacts]) -> None:
@@ -217,7 +226,7 @@ def _check_context(dataset: Dataset, models: list[ModelFacts]) -> None:
 def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:
     seed = spec.seed if task.seed is None else task.seed
     content = [_source_digest(), task.model_dump(mode="json"), seed, facts.tokenizer, facts.vocabulary]
-    return _hash([*content, _bytes(spec, task)])
+    return content_hash([*content, _bytes(spec, task)])
 
 
 def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Path | None:
@@ -238,7 +247,7 @@ def _dataset(spec: Spec, task: TaskSpec, facts: ModelFacts, file: Path | None) -
 
 
 def _new_dataset(spec: Spec, task: TaskSpec, facts: ModelFacts) -> Dataset:
-    tokenizer = load_facts_tokenizer(spec, facts)
+    tokenizer = load_facts_tokenizer(facts)
     if task.dataset is not None:
         return custom_dataset(
             task.name, spec.resolve(task.dataset), tokenizer, examples=task.examples, vocabulary=facts.vocabulary
@@ -261,28 +270,10 @@ def _bytes(spec: Spec, task: TaskSpec) -> str:
 def _source_digest() -> str:
     """Hash of the code that makes data sets, so that a new version of a task makes them anew."""
     folder = Path(__file__).parent.parent / "tasks"
-    return _hash([path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))])
+    return content_hash([path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))])
 
 
-def _cells(model: ModelFacts, dataset: Dataset, intervention: EdgeAttribution) -> list[Cell]:
-    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name"})
-    if intervention.method != "eap-ig":
-        settings = {"kind": settings["kind"], "method": settings["method"]}
-    # The tokenizer decides which token is the mask, unless the spec names it.
-    read = [model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"}), model.tokenizer]
-    cells = []
-    for start in range(0, len(dataset.examples), SHARD):
-        stop = min(start + SHARD, len(dataset.examples))
-        content = [CELL_FORMAT, model.weights, read, dataset.digest(slice(start, stop)), settings, "float32"]
-        cells.append(Cell(model.name, dataset.task, intervention.name, start, stop, _hash(content)[:32]))
-    return cells
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def describe_cell(plan: Plan, cell: Cell) -> dict[str, Any]:
+def describe_cell(plan: Plan, cell: Cell, model: Model) -> dict[str, Any]:
     """What a cell is, for the file beside its tensors."""
     facts = plan.models[cell.model]
     return {
@@ -290,4 +281,12 @@ def describe_cell(plan: Plan, cell: Cell) -> dict[str, Any]:
         "weights": facts.weights,
         "source": facts.declared.source,
         "examples_sha256": plan.datasets[cell.task].digest(slice(cell.start, cell.stop)),
+        "device": device_name(model),
     }
+
+
+def device_name(model: Model) -> str:
+    """What a model runs on, e.g. `cpu` or `cuda (NVIDIA H100)`."""
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name(model.device)})" if model.device.type == "cuda" else model.device.type

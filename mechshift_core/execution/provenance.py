@@ -25,7 +25,8 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
         failures: Keys of the cells that are not there.
     """
     spec = plan.spec
-    devices = {folder.describe(cell.key)["device"] for cell in plan.cells if cell.key not in failures}
+    described = [(cell, folder.describe(cell.key)) for cell in plan.cells if cell.key not in failures]
+    devices = {stored["device"] for _, stored in described}
     return {
         "mechshift": __version__,
         "spec": {"name": spec.name, "sha256": hashlib.sha256(spec.text.encode()).hexdigest(), "seed": spec.seed},
@@ -33,7 +34,9 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             name: {
                 "source": facts.declared.source,
                 "paradigm": facts.declared.paradigm,
+                **({} if facts.revision is None else {"revision": facts.revision}),
                 "weights_sha256": facts.weights,
+                "weights_dtype": facts.dtype,
                 "tokenizer_sha256": facts.tokenizer,
             }
             for name, facts in plan.models.items()
@@ -43,9 +46,17 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             for name, dataset in plan.datasets.items()
         },
         "cells": len(plan.cells),
+        "batching": {
+            "sizes": sorted({stored["batch_size"] for _, stored in described if "batch_size" in stored}),
+            "out_of_memory": [
+                {"model": cell.model, "task": cell.task, "examples": cell.start, "sizes": stored["halvings"]}
+                for cell, stored in described
+                if stored.get("halvings")
+            ],
+        },
         "packages": package_versions(),
         "machine": {"system": platform.system(), "processor": platform.machine(), "cells_ran_on": sorted(devices)},
-        "execution": {**spec.execution.model_dump(mode="json"), "weights_dtype": "float32", "attention": "sdpa"},
+        "execution": {**spec.execution.model_dump(mode="json"), "attention": "sdpa"},
         "git": git_state(spec.folder),
     }
 

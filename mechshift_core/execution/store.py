@@ -1,8 +1,8 @@
 """The run directory: cells that are there whole or not at all, a lock, and a log of events.
 
 A cell is a folder `cells/<hash>/` with `cell.json` (what it is, and the hash of its tensors) and `tensors.safetensors`.
-It is written under a temporary name, synced and renamed, and its content is checked when it is read: what a kill, a
-full disk or a damaged file leaves behind is recomputed, never believed.
+It is written under a temporary name, row by row if need be, synced and renamed, and its content is checked when it is
+read: what a kill, a full disk or a damaged file leaves behind is recomputed, never believed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import save_tensors, sync, write_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from mechshift_core.execution.stream import Array, Layout, TensorFile
+from mechshift_core.files import sync, write_text
 
 CELL, TENSORS = "cell.json", "tensors.safetensors"
 
@@ -87,13 +85,24 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Store a cell; a damaged one of the same key is replaced."""
+    @contextmanager
+    def new_cell(self, key: str, description: Mapping[str, Any], layout: Layout) -> Iterator[TensorFile]:
+        """Write a cell row by row; it takes its place, and that of a damaged one, when everything is written.
+
+        Args:
+            key: Its key.
+            description: What it is; what is added before the end is stored too.
+            layout: Its tensors.
+
+        Raises:
+            ExecutionError: if it can't be written.
+        """
         temporary = self.cells / f".{key}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
-            save_tensors(tensors, temporary / TENSORS)
+            with TensorFile(temporary / TENSORS, layout) as file:
+                yield file
             recorded = {**description, "tensors_sha256": _digest(temporary / TENSORS)}
             (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for name in (TENSORS, CELL):
@@ -105,6 +114,12 @@ class RunFolder:
             raise ExecutionError(f"cannot write a cell to {self.cells}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        """Store a cell whose tensors are in memory."""
+        with self.new_cell(key, description, {name: (t.dtype, t.shape) for name, t in tensors.items()}) as file:
+            for name, tensor in tensors.items():
+                file.write(name, slice(None), tensor)
 
     def describe(self, key: str) -> dict[str, Any]:
         """What a stored cell says of itself."""

@@ -1,22 +1,26 @@
 """Architectures, each declared in one place: where a block's norms, projections and outputs are.
 
 Everything that attributes or patches goes through a declaration and :class:`ArchitectureView`, never through the
-attribute names of a Transformers class.
+attribute names of a Transformers class. To support another architecture, declare it here; loading proves the
+declaration (see :mod:`mechshift_core.attribution.proof`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role, Shape
+from mechshift_core.models.norms import Norm
 from mechshift_core.models.sources import graph_shape
+
+Fusion = Literal["concatenated", "interleaved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +30,37 @@ class Architecture:
     Attributes:
         embedding: Token embedding; its output is the source `input`.
         attention_projections: Module that projects to queries, keys and values, by role; one module under several
-            roles is fused, its output the concatenation of queries, keys and values.
+            roles is fused.
         attention_output: Maps the concatenated head outputs to the residual stream.
+        attention_post_norm: RMSNorm between `attention_output` and the residual stream; None where there is none.
+        mlp_post_norm: The same behind the MLP.
+        head: Maps the final norm's output to logits.
         transposed: Whether projections store their weight as [in, out] (GPT-2's Conv1D).
+        fusion: How a fused projection's output is laid out: queries, keys, values one after the other, or head by
+            head (GPT-NeoX).
+        attention: The attention kernel of Transformers that computes what the architecture says.
     """
 
     embedding: str
     blocks: str
     attention_norm: str
-    attention_projections: dict[Role, str]
+    attention_projections: Mapping[Role, str]
     attention_output: str
     mlp_norm: str
     mlp: str
     final_norm: str
     head: str = "lm_head"
+    attention_post_norm: str | None = None
+    mlp_post_norm: str | None = None
     transposed: bool = False
+    fusion: Fusion = "concatenated"
+    attention: Literal["sdpa", "eager"] = "sdpa"
+
+    @property
+    def modules(self) -> dict[Role, str]:
+        """Every attention projection once, in the order in which they are read, under the first of its roles."""
+        paths = dict.fromkeys(self.attention_projections[role] for role in ROLES)
+        return {next(r for r in ROLES if self.attention_projections[r] == path): path for path in paths}
 
 
 _LLAMA = Architecture(
@@ -53,10 +73,20 @@ _LLAMA = Architecture(
     mlp="mlp",
     final_norm="model.norm",
 )
+_GEMMA = replace(
+    _LLAMA,
+    attention_post_norm="post_attention_layernorm",
+    mlp_norm="pre_feedforward_layernorm",
+    mlp_post_norm="post_feedforward_layernorm",
+)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": _LLAMA,
+    "mistral": _LLAMA,
     "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma2": replace(_GEMMA, attention="eager"),  # SDPA cannot cap attention logits
+    "gemma3_text": _GEMMA,
     "gpt2": Architecture(
         embedding="transformer.wte",
         blocks="transformer.h",
@@ -67,6 +97,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         mlp="mlp",
         final_norm="transformer.ln_f",
         transposed=True,
+    ),
+    "gpt_neox": Architecture(
+        embedding="gpt_neox.embed_in",
+        blocks="gpt_neox.layers",
+        attention_norm="input_layernorm",
+        attention_projections=dict.fromkeys(ROLES, "attention.query_key_value"),
+        attention_output="attention.dense",
+        mlp_norm="post_attention_layernorm",
+        mlp="mlp",
+        final_norm="gpt_neox.final_layer_norm",
+        fusion="interleaved",
     ),
 }
 """By `model_type` of the checkpoint's configuration."""
@@ -81,7 +122,8 @@ def declaration_of(model_type: object) -> Architecture:
     if model_type not in ARCHITECTURES:
         raise ExecutionError(
             f"architecture {model_type!r} is not supported (supported: {', '.join(sorted(ARCHITECTURES))}); declare "
-            "where its norms, projections and outputs are in mechshift_core/models/architectures.py"
+            "where its embedding, blocks, norms, query/key/value projections, attention output, MLP and head are in "
+            "ARCHITECTURES of mechshift_core/models/architectures.py; the declaration is proven when a model is loaded"
         )
     return ARCHITECTURES[str(model_type)]
 
@@ -103,99 +145,79 @@ class ArchitectureView:
         self.shape: Shape = graph_shape(config.to_dict(), source=f"a {config.model_type} model")
 
     def module(self, path: str, layer: int | None = None) -> Any:
-        """The module at a declared path, of one block where `layer` is given."""
-        return attrgetter(self.path(path, layer))(self.model)
+        """The module at a declared path, of one block where `layer` is given.
 
-    def path(self, path: str, layer: int | None = None) -> str:
-        """The dotted path of a declared module, as `attrgetter` reads it on a model (or its nnsight wrapper)."""
-        return path if layer is None else f"{self.declaration.blocks}.{layer}.{path}"
+        Raises:
+            ExecutionError: if the model has no such module.
+        """
+        dotted = path if layer is None else f"{self.declaration.blocks}.{layer}.{path}"
+        try:
+            return attrgetter(dotted)(self.model)
+        except AttributeError as error:
+            raise ExecutionError(
+                f"{type(self.model).__name__} has no module {dotted!r}, which its declaration in "
+                "mechshift_core/models/architectures.py names"
+            ) from error
 
-    @cached_property
-    def widths(self) -> dict[Role, int]:
-        """Output features of each projection role."""
-        shape = self.shape
-        narrow = shape.key_value_heads * shape.head_size
-        return {"q": shape.heads * shape.head_size, "k": narrow, "v": narrow}
+    def norm(self, path: str, layer: int | None = None) -> Norm:
+        """The norm at a declared path."""
+        return Norm.of(self.module(path, layer))
 
-    def role_slices(self) -> dict[str, dict[Role, slice]]:
-        """Projection module path -> where each role's features lie in that module's output."""
-        found: dict[str, dict[Role, slice]] = {}
-        for role in ROLES:
-            roles = found.setdefault(self.declaration.attention_projections[role], {})
-            start = sum(self.widths[r] for r in roles)
-            roles[role] = slice(start, start + self.widths[role])
-        return found
+    def split(self, path: str, features: Tensor) -> dict[Role, Tensor]:
+        """A projection module's features, [..., features], by role: each [..., heads, head_size], a view."""
+        roles = self._roles(path)
+        if len(roles) > 1 and self.declaration.fusion == "interleaved":
+            by_head = features.unflatten(-1, (-1, len(roles), self.shape.head_size))
+            return {role: by_head[..., number, :] for number, role in enumerate(roles)}
+        heads = [self.heads(role) for role in roles]
+        parts = features.unflatten(-1, (-1, self.shape.head_size)).split(heads, dim=-2)
+        return dict(zip(roles, parts, strict=True))
+
+    def join(self, path: str, parts: Mapping[Role, Tensor]) -> Tensor:
+        """The features of a projection module, [..., features], from those of its roles: the inverse of `split`."""
+        roles = self._roles(path)
+        if len(roles) > 1 and self.declaration.fusion == "interleaved":
+            return torch.stack([parts[role] for role in roles], dim=-2).flatten(-3)
+        return torch.cat([parts[role] for role in roles], dim=-2).flatten(-2)
+
+    def heads(self, role: Role) -> int:
+        """Number of query heads, or of key/value heads."""
+        return self.shape.heads if role == "q" else self.shape.key_value_heads
 
     def projection(self, layer: int, role: Role) -> tuple[Tensor, Tensor | None]:
         """Weight [heads, head_size, hidden] and bias [heads, head_size] or None of a role's projection."""
         path = self.declaration.attention_projections[role]
-        module, part = self.module(path, layer), self.role_slices()[path][role]
+        module = self.module(path, layer)
         weight: Tensor = module.weight.detach()
-        weight = (weight.T if self.declaration.transposed else weight)[part]
-        size = self.shape.head_size
-        bias = None if module.bias is None else module.bias.detach()[part].reshape(-1, size)
-        return weight.reshape(-1, size, self.shape.hidden_size), bias
+        weight = weight if self.declaration.transposed else weight.T  # [hidden, features]
+        bias = None if module.bias is None else self.split(path, module.bias.detach())[role]
+        return self.split(path, weight)[role].permute(1, 2, 0), bias
 
     def output_weight(self, layer: int) -> Tensor:
-        """W_O as [heads, head_size, hidden]: head h contributes `z_h @ W_O[h]`."""
-        weight: Tensor = self.module(self.declaration.attention_output, layer).weight.detach()
-        weight = weight if self.declaration.transposed else weight.T
-        return weight.reshape(self.shape.heads, self.shape.head_size, self.shape.hidden_size)
+        """W_O as [heads, head_size, hidden]: head h contributes `z_h @ W_O[h]`.
 
+        Where a norm follows the attention output, its weight is part of W_O, and `z` is to be scaled by
+        :meth:`head_scale`.
+        """
+        declared, shape = self.declaration, self.shape
+        weight: Tensor = self.module(declared.attention_output, layer).weight.detach()
+        weight = weight if declared.transposed else weight.T
+        weight = weight.reshape(shape.heads, shape.head_size, shape.hidden_size)
+        if declared.attention_post_norm is None:
+            return weight
+        return (weight.float() * self.norm(declared.attention_post_norm, layer).weight.float()).to(weight.dtype)
 
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """A LayerNorm or RMSNorm as numbers.
+    def head_scale(self, layer: int, output: Tensor) -> Tensor | None:
+        """What the norm behind an attention output divides it by, inverted, [..., 1]; None without such a norm.
 
-    Attributes:
-        weight: [hidden], and `bias` alike where there is one.
-        epsilon: Added to the variance.
-        centred: True for LayerNorm, which subtracts the mean.
-    """
-
-    weight: Tensor
-    epsilon: float
-    centred: bool
-
-    @classmethod
-    def of(cls, module: nn.Module) -> Norm:
-        """Read a norm module (LayerNorm, or a Transformers RMSNorm)."""
-        weight: Any = module.weight
-        if isinstance(module, nn.LayerNorm):
-            bias: Any = module.bias
-            return cls(weight.detach(), module.eps, True, None if bias is None else bias.detach())
-        epsilon: Any = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
-        if not type(module).__name__.endswith("RMSNorm") or epsilon is None:
-            raise ExecutionError(f"norm {type(module).__name__} is neither a LayerNorm nor a known RMSNorm")
-        return cls(weight.detach(), float(epsilon), False)
-
-    bias: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The norm's output, computed in float32 like the modules do."""
-        normal, _ = self._normalise(x)
-        result = normal * self.weight.float()
-        return (result if self.bias is None else result + self.bias.float()).to(x.dtype)
-
-    def _normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.float()
-        if self.centred:
-            x = x - x.mean(-1, keepdim=True)
-        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
-        return x * scale, scale
-
-    def vector_jacobian(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient at the norm's input.
-
-        With `r = 1/rms` (or 1/std) and `xh` the normalised input, `r (w g - mean(w g) [LayerNorm] - xh mean(xh w g))`.
+        A norm of a sum of heads is not a sum over heads, but at the scale that the whole output gives it is.
 
         Args:
-            x: Input of the norm, [..., hidden].
-            gradient: Gradient at the norm's output, broadcastable against `x`.
+            layer: The block.
+            output: The attention output before the norm, [..., hidden].
         """
-        normal, scale = self._normalise(x)
-        weighted = gradient.float() * self.weight.float()
-        result = weighted - normal * (weighted * normal).mean(-1, keepdim=True)
-        if self.centred:
-            result = result - weighted.mean(-1, keepdim=True)
-        return scale * result
+        path = self.declaration.attention_post_norm
+        return None if path is None else self.norm(path, layer).scale(output)
+
+    def _roles(self, path: str) -> list[Role]:
+        return [role for role in ROLES if self.declaration.attention_projections[role] == path]

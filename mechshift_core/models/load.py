@@ -1,4 +1,4 @@
-"""Loading a model: bundled or from a local folder, whole or not at all, and what is proven before it is used."""
+"""Loading a model: bundled, of the Hub or from a local folder, whole or not at all, and proven before it is used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
-from mechshift_core.models.architectures import ArchitectureView, declaration_of
+from mechshift_core.models.architectures import ArchitectureView
+from mechshift_core.models.checkpoint import weight_files
 from mechshift_core.models.checks import check_attention
-from mechshift_core.models.sources import TOKENIZER_FILES, read_config, resolve_source, weight_files
+from mechshift_core.models.hub import HUB
+from mechshift_core.models.modules import first_line, load_module
+from mechshift_core.models.published import Layout, check_reading, layout_of
+from mechshift_core.models.sources import (
+    TOKENIZER_FILES,
+    Dtype,
+    check_mask_token,
+    read_config,
+    resolve_dtype,
+    resolve_source,
+    resolve_tokenizer,
+)
 
 if TYPE_CHECKING:
     from nnsight import NNsight
@@ -68,22 +80,30 @@ def load_model(
     *,
     paradigm: Paradigm = "autoregressive",
     shifted: bool | None = None,
-    mask_token: str | None = None,
+    mask_token: str | int | None = None,
     tokenizer: str | Path | None = None,
+    revision: str | None = None,
+    dtype: Dtype = "auto",
     device: str = "auto",
-    attention: Literal["sdpa", "eager"] = "sdpa",
+    attention: Literal["sdpa", "eager"] | None = None,
 ) -> Model:
     """Load a model and prove that it attends as its paradigm says.
 
     Args:
-        source: `bundled:NAME/MODEL` or a local Transformers folder with safetensors weights.
+        source: `bundled:NAME/MODEL`, `hf:ORG/NAME` (the Hub, or its local cache), or a local folder with safetensors
+            weights: a Transformers checkpoint, or a published diffusion model (see :mod:`.published`).
         paradigm: `masked_diffusion` makes attention bidirectional.
         shifted: Whether token i is read at position i-1. True for autoregressive models; masked diffusion models
-            post-trained from one usually are, so True is their default too.
-        mask_token: The mask token's text; by default the tokenizer's own.
-        tokenizer: Folder of the tokenizer, where it is not the model's own.
+            post-trained from one usually are, so True is their default too, unless the checkpoint is known to be read
+            otherwise.
+        mask_token: The mask token: its text as in the vocabulary, or the id of any token. By default that of the
+            checkpoint's configuration, else of its published layout, else the tokenizer's own.
+        tokenizer: Folder of the tokenizer, or `hf:ORG/NAME`, where it is not the model's own.
+        revision: Commit, branch or tag of a model of the Hub.
+        dtype: Number format of the weights. `auto` is float32, but for a checkpoint of more than 10^9 parameters that
+            is stored in bfloat16 or float16 and goes on a GPU: that one stays as it is stored.
         device: `auto` (a GPU where there is one), `cpu` or `cuda`.
-        attention: Attention kernel of Transformers.
+        attention: Attention kernel of Transformers; by default the one that the architecture needs.
 
     Raises:
         ExecutionError: if the folder, its weights or its architecture cannot be used, if any weight is missing or
@@ -91,22 +111,29 @@ def load_model(
     """
     from nnsight import NNsight
 
-    folder = resolve_source(str(source))
+    if revision is not None and not str(source).startswith(HUB):
+        raise ExecutionError(f"{source}: only a model of the Hub ({HUB}ORG/NAME) has a revision")
     if paradigm == "autoregressive" and shifted is False:
         raise ExecutionError(f"{source}: an autoregressive model predicts the next token, so it can't be unshifted")
-    module = _load_module(folder, paradigm, attention).to(_device(device))
+    folder = resolve_source(str(source), revision=revision)
+    weight_files(folder)
+    layout = layout_of(folder)
+    check_reading(layout, paradigm=paradigm, shifted=shifted, source=source)
+    target = _device(device)
+    chosen: torch.dtype = getattr(torch, resolve_dtype(folder, dtype, device=target))
+    module = load_module(folder, layout, paradigm=paradigm, dtype=chosen, attention=attention).to(target)
     module.requires_grad_(False).eval()
     check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source))
-    words = load_tokenizer(folder if tokenizer is None else Path(tokenizer))
+    words = load_tokenizer(folder if tokenizer is None else resolve_tokenizer(str(tokenizer)))
     return Model(
         source=str(source),
         paradigm=paradigm,
-        shifted=True if shifted is None else shifted,
+        shifted=shifted if shifted is not None else layout is None or layout.shifted,
         module=module,
         net=NNsight(module),
         view=ArchitectureView(module),
         tokenizer=words,
-        mask_token_id=_mask_token_id(words, mask_token, source=str(source)),
+        mask_token_id=_mask_token_id(folder, layout, words, mask_token, source=str(source)),
     )
 
 
@@ -116,49 +143,6 @@ def _device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ExecutionError("device 'cuda' was asked for, but PyTorch sees no GPU; use 'auto' or 'cpu'")
     return device
-
-
-def _load_module(folder: Path, paradigm: Paradigm, attention: str) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.utils import logging
-
-    weight_files(folder)
-    try:
-        declared = read_config(folder)
-        declaration_of(declared.get("model_type"))
-        if paradigm == "autoregressive" and declared.get("is_causal") is False:
-            raise ExecutionError(
-                f"{folder} is bidirectional (is_causal is false in its config.json) but is declared autoregressive"
-            )
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        config.is_causal = paradigm == "autoregressive"
-        logging.disable_progress_bar()
-        loader: Any = AutoModelForCausalLM
-        module, info = loader.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except ExecutionError:
-        raise
-    except Exception as error:  # every way in which a file can be broken, from JSON to safetensors
-        raise ExecutionError(f"the checkpoint in {folder} cannot be read: {_first_line(error)}") from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if info.get(kind):
-            names = ", ".join(sorted(map(str, info[kind]))[:8])
-            raise ExecutionError(f"the checkpoint in {folder} does not fit its config.json: {kind}: {names}")
-    loaded: nn.Module = module
-    return loaded
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
@@ -180,18 +164,33 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
-        raise ExecutionError(f"the tokenizer in {folder} cannot be read: {_first_line(error)}") from error
+        raise ExecutionError(f"the tokenizer in {folder} cannot be read: {first_line(error)}") from error
     return tokenizer
 
 
-def _mask_token_id(tokenizer: PreTrainedTokenizerBase | None, mask_token: str | None, *, source: str) -> int | None:
-    if tokenizer is None:
-        if mask_token is not None:
-            raise ExecutionError(f"{source}: mask_token {mask_token!r} is given, but the model has no tokenizer")
-        return None
+def _mask_token_id(
+    folder: Path,
+    layout: Layout | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    mask_token: str | int | None,
+    *,
+    source: str,
+) -> int | None:
+    if isinstance(mask_token, str):
+        if tokenizer is None:
+            raise ExecutionError(
+                f"{source}: mask_token {mask_token!r} is given, but the model has no tokenizer; give the token's id"
+            )
+        known = tokenizer.get_vocab()
+        if mask_token not in known:
+            raise ExecutionError(f"{source}: mask_token {mask_token!r} is not in the vocabulary")
+        mask_token = int(known[mask_token])
+    config = read_config(folder)
     if mask_token is None:
-        return None if tokenizer.mask_token_id is None else int(tokenizer.mask_token_id)
-    known = tokenizer.get_vocab()
-    if mask_token not in known:
-        raise ExecutionError(f"{source}: mask_token {mask_token!r} is not in the vocabulary")
-    return int(known[mask_token])
+        mask_token = config.get("mask_token_id")
+    if mask_token is None and layout is not None:
+        mask_token = layout.mask_tokens.get(config["vocab_size"])
+    if mask_token is None and tokenizer is not None:
+        mask_token = tokenizer.mask_token_id
+    check_mask_token(mask_token, config, source=source)
+    return None if mask_token is None else int(mask_token)

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
+from mechshift_core.models.checkpoint import INDEX, read_json, stored_tensors, weight_files
+from mechshift_core.models.hub import HUB, snapshot
+from mechshift_core.models.published import layout_of, native_config
 
 BUNDLED = "bundled:"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json",
+)  # fmt: skip
+CHECKPOINT_FILES = ("config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+STORED: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
+"""What safetensors calls the half-precision number formats."""
+LARGE = 1_000_000_000
+"""Parameters above which `auto` keeps half precision on a GPU."""
 
 
-def resolve_source(source: str) -> Path:
-    """The folder that a source names.
+def resolve_source(source: str, *, revision: str | None = None) -> Path:
+    """The folder that a source names; a model of the Hub is downloaded unless the local cache has it.
 
     Args:
-        source: `bundled:NAME/MODEL` or a folder.
+        source: `bundled:NAME/MODEL`, `hf:ORG/NAME` or a folder.
+        revision: Commit, branch or tag of a model of the Hub.
 
     Raises:
-        ExecutionError: if there is no such bundled model or folder.
+        ExecutionError: if there is no such bundled model or folder, or the Hub's can't be had.
     """
     if source.startswith(BUNDLED):
         from mechshift_core.zoo import bundled_models
@@ -32,7 +46,10 @@ def resolve_source(source: str) -> Path:
         if name not in known:
             raise ExecutionError(f"no bundled model {name!r} (bundled: {', '.join(sorted(known)) or 'none'})")
         return known[name]
-    folder = Path(source)
+    if source.startswith(HUB):
+        folder = snapshot(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
+    else:
+        folder = Path(source)
     if not (folder / "config.json").is_file():
         state = "has no config.json" if folder.is_dir() else "does not exist"
         raise ExecutionError(
@@ -41,20 +58,29 @@ def resolve_source(source: str) -> Path:
     return folder
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The checkpoint's `config.json`.
+def resolve_tokenizer(source: str) -> Path:
+    """The folder of a tokenizer: `hf:ORG/NAME`, of which only the tokenizer is downloaded, or a folder.
 
     Raises:
-        ExecutionError: if it is no JSON object.
+        ExecutionError: if the Hub's can't be had, or the folder holds none.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError(f"expected an object, got {type(config).__name__}")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ExecutionError(f"{path} cannot be read: {error}") from error
-    return config
+    if source.startswith(HUB):
+        folder = snapshot(source.removeprefix(HUB), revision=None, files=TOKENIZER_FILES)
+    else:
+        folder = Path(source)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ExecutionError(f"no tokenizer in {folder}; expected tokenizer.json, or vocab.json and merges.txt")
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checkpoint's configuration, in the terms of the Transformers class that it is loaded as.
+
+    Raises:
+        ExecutionError: if it is no JSON object, or of a kind that can't be loaded.
+    """
+    layout = layout_of(folder)
+    return read_json(folder / "config.json") if layout is None else native_config(layout, folder)
 
 
 def context_length(folder: Path) -> int | None:
@@ -76,12 +102,36 @@ def vocabulary(folder: Path) -> int:
     return size
 
 
+def check_mask_token(mask_token: object, config: Mapping[str, Any], *, source: object) -> None:
+    """Whether a mask token, if it is an id, is one of the model's.
+
+    Raises:
+        ExecutionError: if it is not.
+    """
+    size = config.get("vocab_size")
+    if isinstance(mask_token, int) and isinstance(size, int) and not 0 <= mask_token < size:
+        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens (0 to {size - 1})")
+
+
+UNWRITTEN: dict[str, dict[str, Any]] = {
+    "gemma2": {"num_key_value_heads": 4, "head_dim": 256},
+    "gemma3_text": {"num_key_value_heads": 4, "head_dim": 256},
+    "gpt_neox": {"use_parallel_residual": True},
+    "mistral": {"num_key_value_heads": 8},
+    "qwen2": {"num_key_value_heads": 32},
+    "qwen3": {"num_key_value_heads": 32, "head_dim": 128},
+}
+"""`model_type` -> what its Transformers class assumes where `config.json` does not say (and not what others assume)."""
+
+
 def graph_shape(config: Mapping[str, Any], *, source: object) -> Shape:
     """Layers, heads and sizes of a configuration, as `config.json` holds it.
 
     Raises:
         ExecutionError: if the configuration, that of `source`, does not say.
     """
+
+    config = {**UNWRITTEN.get(str(config.get("model_type")), {}), **config}
 
     def size(*names: str) -> int | None:
         return next((config[name] for name in names if isinstance(config.get(name), int)), None)
@@ -95,19 +145,44 @@ def graph_shape(config: Mapping[str, Any], *, source: object) -> Shape:
         raise ExecutionError(
             f"the configuration of {source} does not say how many layers and heads and which hidden size"
         )
-    return Shape(layers, heads, size("num_key_value_heads") or heads, size("head_dim") or hidden // heads, hidden)
+    return Shape(
+        layers,
+        heads,
+        size("num_key_value_heads") or heads,
+        size("head_dim") or hidden // heads,
+        hidden,
+        parallel=config.get("use_parallel_residual") is True,
+    )
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The checkpoint's safetensors files.
+def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float32", "bfloat16", "float16"]:
+    """The number format that a checkpoint is loaded in.
 
-    Raises:
-        ExecutionError: if there are none (pickled weights are never read).
+    `auto` is float32, but for a checkpoint of more than 10^9 parameters that is stored in bfloat16 or float16 and goes
+    on a GPU: that one stays as it is stored.
+
+    Args:
+        folder: The checkpoint.
+        dtype: What is asked for.
+        device: `auto` (a GPU where there is one), `cpu` or `cuda`.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ExecutionError(f"no .safetensors weights in {folder} (pickled weights are not read)")
-    return files
+    if dtype != "auto":
+        return dtype
+    sizes: Counter[str] = Counter()
+    for tensor in stored_tensors(folder).values():
+        sizes[tensor.dtype] += tensor.size
+    stored = STORED.get(max(sizes, key=lambda name: sizes[name], default=""))
+    if stored is None or sizes.total() <= LARGE or not _on_gpu(device):
+        return "float32"
+    return stored
+
+
+def _on_gpu(device: str) -> bool:
+    if device != "auto":
+        return device == "cuda"
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def weights_hash(folder: Path) -> str:

@@ -6,17 +6,21 @@ Each check is a generator over a draft; `check` runs them all. Hypotheses have t
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.estimable import check_hypotheses
 from mechshift_core.spec.implemented import PLANNED_TASKS, refusal
-from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer, EdgeAttribution
+from mechshift_core.spec.interventions import Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
+
+REPOSITORY = re.compile(r"hf:[\w.-]+/[\w.-]+", re.ASCII)
+"""A repository of the Hub; whether it is there is seen when it is fetched."""
 
 
 def check(draft: Draft) -> list[Complaint]:
@@ -42,6 +46,9 @@ def _check_models(draft: Draft) -> Iterator[Complaint]:
         path: Path = ("models", name)
         yield from _refused("model source", model.origin, (*path, "source"))
         yield from _refused("dtype", model.dtype, (*path, "dtype"))
+        for key, source in (("source", model.source), ("tokenizer", model.tokenizer)):
+            if source is not None and source.startswith("hf:") and not REPOSITORY.fullmatch(source):
+                yield Complaint((*path, key), f"expected hf:ORG/NAME, got {source!r}")
         if model.origin != "hf" and model.revision is not None:
             yield Complaint((*path, "revision"), "only a model from the Hub (hf:) has a revision", on_key=True)
         if model.paradigm == "autoregressive":
@@ -62,7 +69,7 @@ def _source(draft: Draft, model: ModelSpec, path: Path) -> Iterator[Complaint]:
             yield Complaint((*path, "source"), f"unknown bundled model {model.location!r}{hint}")
     elif model.origin == "local":
         yield from _model_folder(draft.folder, model.location, (*path, "source"), file="config.json")
-    if model.tokenizer is not None:
+    if model.tokenizer is not None and not model.tokenizer.startswith("hf:"):
         yield from _model_folder(draft.folder, model.tokenizer, (*path, "tokenizer"))
 
 
@@ -139,6 +146,13 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             yield from _attribution(intervention, path)
         if isinstance(intervention, CircuitPatching | CircuitTransfer):
             yield from _of(draft, intervention.of, (*path, "of"))
+        if isinstance(intervention, CircuitPatching):
+            yield from _ascending(intervention.sizes, (*path, "sizes"))
+        if isinstance(intervention, Ablation):
+            yield from _refused("pairwise knock-outs", intervention.pairwise, (*path, "pairwise"))
+    if not attributions and "interventions" not in draft.broken:
+        message = "expected an edge_attribution: it also decides which examples both models answer correctly"
+        yield Complaint(("interventions",), message, on_key=True)
 
 
 def _attribution(intervention: EdgeAttribution, path: Path) -> Iterator[Complaint]:
@@ -149,6 +163,9 @@ def _attribution(intervention: EdgeAttribution, path: Path) -> Iterator[Complain
             if key in intervention.model_fields_set:
                 message = f"the method {intervention.method!r} has no {key!r} (only eap-ig has)"
                 yield Complaint((*path, key), message, on_key=True)
+    if intervention.method == "exact" and intervention.by_role:
+        message = "the method 'exact' patches an edge at all positions, so it has no scores by token role"
+        yield Complaint((*path, "by_role"), message, on_key=True)
 
 
 def _of(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
@@ -172,10 +189,14 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
         index = measures.specialization.index
         yield from _refused("specialization index", index, ("measures", "specialization", "index"))
     sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
+    yield from _ascending(sizes, ("measures", "overlap", "top_k"))
+
+
+def _ascending(sizes: Sequence[float], path: Path) -> Iterator[Complaint]:
     for position, (smaller, larger) in enumerate(itertools.pairwise(sizes), start=1):
         if larger <= smaller:
-            what = f"duplicate size {larger}" if larger in sizes[:position] else f"{larger} after {smaller}"
-            yield Complaint(("measures", "overlap", "top_k", position), f"sizes must ascend: {what}")
+            what = f"duplicate size {larger:g}" if larger in sizes[:position] else f"{larger:g} after {smaller:g}"
+            yield Complaint((*path, position), f"sizes must ascend: {what}")
 
 
 def _check_settings(draft: Draft) -> Iterator[Complaint]:

@@ -39,8 +39,6 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
     if reason is not None:
         yield Complaint(place, reason)
         return
-    if draft.spec.edge_attribution is None and "interventions" not in draft.broken:
-        yield Complaint(place, f"measure {hypothesis.measure!r} needs an intervention of kind edge_attribution")
     needed = MEASURE_NEEDS[hypothesis.measure]
     if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
         yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")

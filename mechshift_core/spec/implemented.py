@@ -7,8 +7,15 @@ is validated, never ignored. Adding a kind means adding its name here.
 from __future__ import annotations
 
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
-    "intervention kind": ("edge_attribution",),
-    "edge attribution method": ("eap", "eap-ig", "clean-corrupted"),
+    "intervention kind": (
+        "edge_attribution",
+        "circuit_patching",
+        "circuit_transfer",
+        "activation_patching",
+        "ablation",
+    ),
+    "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
+    "pairwise knock-outs": (0,),
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization"),
     "specialization index": ("gini",),
@@ -22,8 +29,8 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "seed unit": ("fixed",),
     "bootstrap method": ("studentized", "percentile", "bca"),
     "correction": ("holm", "none"),
-    "model source": ("bundled", "local"),
-    "dtype": ("auto", "float32"),
+    "model source": ("bundled", "local", "hf"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda"),
     "number of workers": (1,),
     "engine": ("local",),

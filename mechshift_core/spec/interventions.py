@@ -9,7 +9,9 @@ from pydantic import Field
 from mechshift_core.spec.base import Name, Percent, Section
 
 Components = Annotated[tuple[Literal["heads", "mlps"], ...], Field(min_length=1)]
+Nodes = Annotated[tuple[Literal["heads", "mlps", "residual"], ...], Field(min_length=1)]
 AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
+Selection = Literal["top", "greedy"]
 
 
 class _Intervention(Section):
@@ -24,11 +26,14 @@ class EdgeAttribution(_Intervention):
     """`edge_attribution`."""
     method: Literal["eap", "eap-ig", "clean-corrupted", "exact"] = "eap-ig"
     """Where the gradient is taken: on the clean run (`eap`), along the path between the input embeddings (`eap-ig`),
-    or on the clean and the corrupted run (`clean-corrupted`); `exact` patches every edge instead."""
+    or on the clean and the corrupted run (`clean-corrupted`); `exact` patches every edge instead, one run an edge."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 5
     """Points on the path (method `eap-ig` only)."""
     quadrature: Literal["left", "midpoint", "gauss-legendre"] = "gauss-legendre"
     """Where the points lie on the path (method `eap-ig` only); `left` is the rule of the reference implementation."""
+    by_role: bool = False
+    """Whether scores are kept by token role too (subject, operator, ...), for the table `edge_roles`; not with `exact`,
+    and many times the disk space."""
 
 
 class CircuitPatching(_Intervention):
@@ -39,9 +44,17 @@ class CircuitPatching(_Intervention):
     of: Name
     """The edge attribution that ranks the edges."""
     sizes: Annotated[tuple[Percent, ...], Field(min_length=1)] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-    """Sizes of the circuits, in percent of the edges."""
+    """Sizes of the circuits, in percent of the edges, ascending."""
     ablation: AblationMethod = "counterfactual"
     """What takes the place of the edges outside."""
+    selection: Selection = "top"
+    """Which edges make a circuit: those with the largest scores (`top`), or those among them that lead to the logits,
+    grown backwards from there (`greedy`)."""
+    random: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Random circuits of the same size and depth profile beside each."""
+    held_out: bool = True
+    """Evaluate each example under the circuit that was ranked on the other half of the examples: a circuit looks better
+    than it is on the prompts that chose it. `false` ranks and evaluates on all."""
 
 
 class CircuitTransfer(_Intervention):
@@ -53,6 +66,12 @@ class CircuitTransfer(_Intervention):
     """The edge attribution that ranks the edges."""
     size: Percent = 10
     """Size of the circuit, in percent of the edges."""
+    ablation: AblationMethod = "counterfactual"
+    """What takes the place of the edges outside."""
+    selection: Selection = "top"
+    """Which edges make a circuit, as in `circuit_patching`."""
+    held_out: bool = True
+    """Evaluate each example under circuits that were ranked on the other half of the examples."""
 
 
 class ActivationPatching(_Intervention):
@@ -60,8 +79,10 @@ class ActivationPatching(_Intervention):
 
     kind: Literal["activation_patching"]
     """`activation_patching`."""
-    components: Components = ("heads", "mlps")
-    """Which components are patched."""
+    components: Nodes = ("heads", "mlps")
+    """Which components are patched; `residual` is the residual stream at each block's input and at the final norm's."""
+    positions: Literal["all", "roles"] = "all"
+    """Where: at all positions together, or at those of each token role separately (as many times the runs)."""
 
 
 class Ablation(_Intervention):

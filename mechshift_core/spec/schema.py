@@ -17,6 +17,7 @@ MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 Text = Annotated[str, Field(max_length=1000)]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
+TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class ModelSpec(Section):
@@ -27,16 +28,17 @@ class ModelSpec(Section):
     is looked up from the folder of the spec file."""
     paradigm: Literal["autoregressive", "masked_diffusion"]
     """How the model predicts: the next token from those before, or masked tokens from all others."""
-    mask_token: NonEmpty | None = None
-    """The mask token (masked diffusion only); the tokenizer's own unless given."""
+    mask_token: NonEmpty | TokenId | None = None
+    """The mask token (masked diffusion only): its text as in the vocabulary, or, where an ordinary token serves as the
+    mask, that token's id; the checkpoint's own unless given."""
     shifted: bool = Field(default_factory=lambda data: data.get("paradigm") == "masked_diffusion")
     """Whether token i is predicted at position i-1 (masked diffusion only; true unless given)."""
     revision: NonEmpty | None = None
-    """Commit of a Hub repository."""
+    """Commit (or branch, or tag) of a Hub repository."""
     dtype: Dtype = "auto"
     """Number format of the weights; `auto` follows `execution.dtype`."""
     tokenizer: NonEmpty | None = None
-    """Folder of the tokenizer, where it is not the model's own; looked up as `source` is."""
+    """Folder of the tokenizer, or `hf:ORG/NAME`, where it is not the model's own; looked up as `source` is."""
 
     @property
     def origin(self) -> Literal["bundled", "hf", "local"]:
@@ -162,7 +164,8 @@ class Execution(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: a GPU where there is one."""
     dtype: Dtype = "auto"
-    """Number format of the weights."""
+    """Number format of the weights; `auto` is float32, but for models of more than 10^9 parameters that are stored in
+    bfloat16 or float16 and go on a GPU: these stay as they are stored."""
     batch_size: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
     """Examples in one batch; scores do not depend on it."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1

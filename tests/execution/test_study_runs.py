@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
-from studies import HYPOTHESES, write_pairs, write_study
+from studies import EVERY_KIND, HYPOTHESES, write_pairs, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import ExecutionError, UsageError
@@ -46,6 +46,7 @@ def outputs(result: Run) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> None:
+    write_study(study.parent, interventions=EVERY_KIND, diffusion=True)
     result = run(study, out=out)
     assert result.failures == ()
     assert (out / "spec.yaml").read_bytes() == study.read_bytes()

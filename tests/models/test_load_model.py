@@ -18,10 +18,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", [None, "eager"])
 @pytest.mark.parametrize("paradigm", ["autoregressive", "masked_diffusion"])
 def test_the_paradigm_decides_whether_the_last_token_reaches_the_first_position(
-    family: str, attention: str, paradigm: str, tmp_path: Path
+    family: str, attention: str | None, paradigm: str, tmp_path: Path
 ) -> None:
     model = load_model(write_random_model(family, tmp_path), paradigm=paradigm, attention=attention, device="cpu")
     ids = torch.randint(40, (1, 7), generator=torch.Generator().manual_seed(1))
@@ -102,7 +102,7 @@ def test_a_broken_config_is_an_error(folder: Path) -> None:
 def test_an_unknown_architecture_lists_the_supported_ones(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
-    with pytest.raises(ExecutionError, match=r"'mamba' is not supported .*gpt2, llama, qwen2"):
+    with pytest.raises(ExecutionError, match=r"'mamba' is not supported .*gemma2, .*gpt2, .*qwen2"):
         load_model(folder)
 
 

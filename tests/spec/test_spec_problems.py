@@ -39,7 +39,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "python's name of schema": ("name: study", "schema_: x\nname: study", "schema_",
                                 "unknown key 'schema_' (did you mean 'schema'?)"),
     "key of another kind": ("steps: 5}", "steps: 5, components: [heads]}", "components",
-                            "unknown key 'components' (known here: name, kind, method, steps, quadrature)"),
+                            "unknown key 'components' (known here: name, kind, method, steps, quadrature, by_role)"),
     "missing key": (", role: control, seed: 0}", ", seed: 0}", "{name: control", "missing key 'role'"),
     "missing section": ("name: study\n", "", "schema:", "missing key 'name'"),
     "missing kind": (" kind: edge_attribution,", "", "{name: circuit", "missing key 'kind'"),
@@ -100,6 +100,16 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "duplicate sizes": ("[50, 100, 200]", "[50, 100, 100]", "100]", "sizes must ascend: duplicate size 100"),
     "two circuits": ("steps: 5}", "steps: 5}\n  - {name: other, kind: edge_attribution}", "edge_attribution}",
                      "only one edge_attribution a spec is implemented in this version"),
+    "no circuit": ("  - {name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
+                   "  - {name: heads, kind: activation_patching}", "interventions",
+                   "expected an edge_attribution: it also decides which examples both models answer correctly"),
+    "circuits from nowhere": ("steps: 5}", "steps: 5}\n  - {name: curve, kind: circuit_patching, of: circut}", "circut",
+                              "unknown intervention 'circut' (did you mean 'circuit'?)"),
+    "circuit sizes that fall": ("steps: 5}",
+                                "steps: 5}\n  - {name: curve, kind: circuit_patching, of: circuit, sizes: [1, 0.5]}",
+                                "0.5]", "sizes must ascend: 0.5 after 1"),
+    "exact scores by role": ("method: eap-ig, steps: 5", "method: exact, by_role: true", "by_role",
+                             "the method 'exact' patches an edge at all positions, so it has no scores by token role"),
     # hypotheses
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'overlap', 'retention', 'depth_slope', 'early_share', 'specialization',"
@@ -138,13 +148,12 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     # what the grammar has and the tool has not
     "not yet: kind": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
                       "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
-                      f"intervention kind 'logit_lens' {NOT_YET} edge_attribution)"),
-    "not yet: method": ("method: eap-ig, steps: 5", "method: exact", "exact",
-                        f"edge attribution method 'exact' {NOT_YET} eap, eap-ig, clean-corrupted)"),
+                      f"intervention kind 'logit_lens' {NOT_YET} edge_attribution, circuit_patching, circuit_transfer,"
+                      " activation_patching, ablation)"),
+    "not yet: knock-outs in pairs": ("steps: 5}", "steps: 5}\n  - {name: pairs, kind: ablation, pairwise: 24}", "24}",
+                                     f"pairwise knock-outs 24 {NOT_YET} 0)"),
     "not yet: task": ("name: ioi,", "name: sva,", "sva",
                       f"task 'sva' {NOT_YET} ioi, greater_than, countdown, infilling, sudoku)"),
-    "not yet: source": ("source: ./mdm", "source: hf:org/name", "hf:org",
-                        f"model source 'hf' {NOT_YET} bundled, local)"),
     "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
                          f"measure 'alignment' {NOT_YET} overlap, depth, specialization)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
@@ -166,7 +175,6 @@ SETTINGS = {
     "statistics: {mixed_model: {}}": "statistics.mixed_model is not implemented in this version",
     "statistics: {correction: benjamini-hochberg}": f"correction 'benjamini-hochberg' {NOT_YET} holm, none)",
     "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
-    "execution: {dtype: bfloat16}": f"dtype 'bfloat16' {NOT_YET} auto, float32)",
     "report: {interactive: true}": f"interactive report true {NOT_YET} false)",
 }
 

@@ -1,0 +1,163 @@
+"""The backward pass of an attribution: gradients where receivers read, contracted as they arrive.
+
+Gradients are taken at projection and norm outputs only; the residual stream is never copied, the weights are frozen,
+and a layer's gradients are turned into scores before those of the layer below are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.attribution.contraction import Contraction, head_gradients
+from mechshift_core.attribution.record import Recorder, Recording, live_heads
+from mechshift_core.attribution.walk import Site, Visitor, traced, walk
+from mechshift_core.models.load import Model
+
+Path = list[tuple[float, float]]
+"""(alpha, weight) of each step; alpha is 0 at the corrupted input, 1 at the clean one."""
+
+
+@dataclass
+class _Layer:
+    """What is known of a layer's receivers until all their gradients are there."""
+
+    residual: Tensor | None = None
+    mlp_residual: Tensor | None = None
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    mlp_gradient: Tensor | None = None
+
+
+class _GradientPass(Visitor):
+    """Runs interpolated embeddings forward, then hands each layer's gradients to the contraction.
+
+    Args:
+        model: The model.
+        embeddings: What to run, [steps x examples, positions, hidden].
+        steps: Number of steps.
+        recorders: What else is to be kept of this run: rows at the ends of the path.
+    """
+
+    def __init__(self, model: Model, embeddings: Tensor, steps: int, recorders: list[Recorder]) -> None:
+        self.model = model
+        self.embeddings = embeddings
+        self.steps = steps
+        self.recorders = recorders
+        self.layers = [_Layer() for _ in range(model.shape.layers)]
+        self.first: list[Tensor] = []
+        self.contraction: Contraction | None = None
+
+    def embedding(self, site: Site) -> None:
+        site.output = self.embeddings
+        for recorder in self.recorders:
+            recorder.embeddings.append(self.embeddings[recorder.rows].detach())
+
+    def attention_norm(self, layer: int, site: Site) -> None:
+        self.layers[layer].residual = site.input.detach()
+
+    def projection(self, layer: int, path: str, site: Site) -> None:
+        output = site.output
+        self.layers[layer].outputs[path] = output.detach()
+
+        def arrived(gradient: Tensor) -> None:
+            self.layers[layer].gradients[path] = gradient
+            self._contract(layer)
+
+        self._watch(layer, output, arrived)
+
+    def attention_output(self, layer: int, site: Site) -> None:
+        if self.recorders:
+            heads = live_heads(self.model, layer, site)  # a site is read once, and in order
+            for recorder in self.recorders:
+                recorder.keep_heads(heads)
+
+    def mlp_norm(self, layer: int, site: Site) -> None:
+        residual, output = site.input, site.output
+        self.layers[layer].mlp_residual = residual.detach()
+
+        def arrived(gradient: Tensor) -> None:
+            norm = self.model.view.norm(self.model.view.declaration.mlp_norm, layer)
+            self.layers[layer].mlp_gradient = self._summed(norm.vector_jacobian(residual.detach(), gradient))
+            self._contract(layer)
+
+        self._watch(layer, output, arrived)
+
+    def mlp_written(self, layer: int, site: Site) -> None:
+        if self.recorders:
+            written = site.output
+            for recorder in self.recorders:
+                recorder.keep_mlp(written)
+
+    def final_norm(self, residual: Tensor, output: Tensor) -> Tensor:
+        residual = residual.detach()
+
+        def arrived(gradient: Tensor) -> None:
+            assert self.contraction is not None
+            norm = self.model.view.norm(self.model.view.declaration.final_norm)
+            self.contraction.add_logits(self._summed(norm.vector_jacobian(residual, gradient)).squeeze(1))
+
+        output.register_hook(arrived)
+        return output
+
+    def backward(self, total: Tensor, contraction: Contraction) -> None:
+        """Run backward; every layer's receivers are contracted on the way."""
+        self.contraction = contraction
+        torch.autograd.grad(total, self.first)
+
+    def _watch(self, layer: int, output: Tensor, arrived: Callable[[Tensor], None]) -> None:
+        output.register_hook(arrived)
+        if layer == 0:
+            self.first.append(output)
+
+    def _summed(self, gradient: Tensor) -> Tensor:
+        summed: Tensor = gradient.unflatten(0, (self.steps, -1)).sum(0)
+        return summed
+
+    def _contract(self, layer: int) -> None:
+        """Turn a layer's gradients into scores once all are there, and let go of them."""
+        known = self.layers[layer]
+        if known.mlp_gradient is None or len(known.gradients) < len(known.outputs):
+            return
+        assert self.contraction is not None and known.residual is not None
+        heads = head_gradients(self.model, layer, known.residual, known.outputs, known.gradients, self.steps)
+        self.contraction.add_layer(layer, heads, known.mlp_gradient.flatten(0, 1))
+        self.layers[layer] = _Layer()
+
+
+def differentiate(
+    model: Model,
+    batch: CounterfactualBatch,
+    path: Path,
+    endpoints: dict[float, int],
+    contraction: Callable[[dict[float, Recording]], Contraction],
+) -> None:
+    """Add the scores of some steps of a path, which go through the model as one batch.
+
+    Args:
+        model: The model.
+        batch: Examples, on the model's device.
+        path: The steps.
+        endpoints: alpha -> step, for the ends of the path of which a recording is wanted.
+        contraction: Gives the contraction that the gradients go to, once the recordings at the ends are there.
+    """
+    steps, examples = len(path), len(batch)
+    embed = model.view.module(model.view.declaration.embedding)
+    with torch.no_grad():
+        clean, corrupt = (embed(ids).float() for ids in (batch.clean_ids, batch.corrupt_ids))
+        alphas = torch.tensor([alpha for alpha, _ in path], device=model.device)[:, None, None, None]
+        dtype = next(model.module.parameters()).dtype
+        embeddings = (corrupt + alphas * (clean - corrupt)).flatten(0, 1).to(dtype)
+    embeddings.requires_grad_(True)
+    weights = torch.tensor([weight for _, weight in path], device=model.device)
+    recorders = {alpha: Recorder(model, slice(k * examples, (k + 1) * examples)) for alpha, k in endpoints.items()}
+    visitor = _GradientPass(model, embeddings, steps, list(recorders.values()))
+    with traced(model, batch, batch.clean_ids.repeat(steps, 1)):
+        logits = walk(model, batch, visitor)
+        total = (batch.measure(logits).reshape(steps, examples) * weights[:, None]).sum()
+        recordings = {alpha: recorder.recording(batch, logits) for alpha, recorder in recorders.items()}
+        visitor.backward(total, contraction(recordings))

@@ -1,0 +1,187 @@
+"""Cells: what is computed and stored as one, each named by the content that it depends on.
+
+Attributions and patched components are cells of up to a shard's examples. Circuits are evaluated in a second stage,
+one cell a pair, side and task: these depend on the attributions of both models of the pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.batches import role_names
+from mechshift_core.spec.interventions import (
+    Ablation,
+    ActivationPatching,
+    CircuitPatching,
+    CircuitTransfer,
+    EdgeAttribution,
+)
+from mechshift_core.spec.schema import PairSpec, Spec
+from mechshift_core.tasks.counterfactual import Dataset
+
+if TYPE_CHECKING:
+    from mechshift_core.execution.plan import ModelFacts
+
+CELL_FORMAT = 2
+SHARED = ("mean", "resample")
+"""Ablations that replace values by those of other prompts of the same length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One unit of execution: examples `start` to `stop` of a task on one model under one intervention.
+
+    Attributes:
+        pair: The pair that a circuit is evaluated for, and `side`, before or after; None for what needs no pair.
+        needs: Keys of the cells that must be there first.
+    """
+
+    model: str
+    task: str
+    intervention: str
+    start: int
+    stop: int
+    key: str
+    pair: str | None = None
+    side: str | None = None
+    needs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = f"{self.intervention} of {self.model} on {self.task}"
+        return f"{what}, examples {self.start}-{self.stop}" if self.pair is None else f"{what}, pair {self.pair}"
+
+
+def content_hash(content: object) -> str:
+    """SHA-256 of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def name_cells(
+    spec: Spec, models: Mapping[str, ModelFacts], datasets: Mapping[str, Dataset], *, shard: int
+) -> tuple[Cell, ...]:
+    """All cells of a spec; those that others need come first.
+
+    Args:
+        spec: The spec.
+        models: Its models that pairs use.
+        datasets: Its data sets.
+        shard: Most examples of a cell.
+
+    Raises:
+        ExecutionError: if scores by token role are asked for and a data set has no roles, or if an ablation takes
+            values from other prompts of a length that only one prompt has.
+    """
+    for task in spec.tasks:
+        _check_lengths(spec, datasets[task.name])
+    first = [
+        cell
+        for model in models.values()
+        for task in spec.tasks
+        for intervention in spec.interventions
+        if isinstance(intervention, EdgeAttribution | ActivationPatching | Ablation)
+        for cell in _shards(spec, model, datasets[task.name], intervention, shard)
+    ]
+    attributed: dict[tuple[str, str, str], list[str]] = {}
+    for cell in first:
+        attributed.setdefault((cell.intervention, cell.model, cell.task), []).append(cell.key)
+    second = [
+        cell
+        for intervention in spec.interventions
+        if isinstance(intervention, CircuitPatching | CircuitTransfer)
+        for pair in spec.pairs
+        for task in spec.tasks
+        for cell in _circuits(spec, models, pair, datasets[task.name], intervention, attributed)
+    ]
+    return (*first, *second)
+
+
+def _check_lengths(spec: Spec, dataset: Dataset) -> None:
+    lengths = Counter((len(example.clean_ids), example.masks) for example in dataset.examples)
+    alone = sum(count == 1 for count in lengths.values())
+    for intervention in spec.interventions:
+        ablation = getattr(intervention, "ablation", None)
+        if alone and ablation in SHARED:
+            raise ExecutionError(
+                f"task {dataset.task!r}: {alone} of {len(dataset.examples)} prompts have a length that no other has, "
+                f"so the ablation {ablation!r} of {intervention.name!r} has nothing to put in place of their values; "
+                "use `counterfactual` or `zero`, or prompts of fewer lengths"
+            )
+
+
+def _shards(
+    spec: Spec,
+    model: ModelFacts,
+    dataset: Dataset,
+    intervention: EdgeAttribution | ActivationPatching | Ablation,
+    shard: int,
+) -> Iterator[Cell]:
+    settings = _settings(spec, model, dataset, intervention)
+    for start in range(0, len(dataset.examples), shard):
+        stop = min(start + shard, len(dataset.examples))
+        content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), settings]
+        if _by_role(intervention):
+            content.append(dataset.role_digest(slice(start, stop)))
+        if isinstance(intervention, Ablation) and intervention.ablation in SHARED:
+            content += [start, dataset.digest()]  # replaced by what other examples have
+        yield Cell(model.name, dataset.task, intervention.name, start, stop, content_hash(content)[:32])
+
+
+def _settings(
+    spec: Spec, model: ModelFacts, dataset: Dataset, intervention: EdgeAttribution | ActivationPatching | Ablation
+) -> dict[str, Any]:
+    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name"})
+    if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
+        settings = {key: settings[key] for key in ("kind", "method", "by_role")}
+    if _by_role(intervention):
+        settings["roles"] = role_names(dataset, diffusion=model.declared.paradigm == "masked_diffusion")
+    if isinstance(intervention, Ablation) and intervention.ablation == "resample":
+        settings["seed"] = spec.seed
+    return settings
+
+
+def _by_role(intervention: EdgeAttribution | ActivationPatching | Ablation) -> bool:
+    if isinstance(intervention, EdgeAttribution):
+        return intervention.by_role
+    return isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
+
+
+def _circuits(
+    spec: Spec,
+    models: Mapping[str, ModelFacts],
+    pair: PairSpec,
+    dataset: Dataset,
+    intervention: CircuitPatching | CircuitTransfer,
+    attributed: Mapping[tuple[str, str, str], list[str]],
+) -> Iterator[Cell]:
+    """One cell for each side of a pair."""
+    settings = intervention.model_dump(mode="json", exclude={"name", "of"})
+    templates = [example.template for example in dataset.examples] if intervention.held_out else []
+    keys = {name: attributed[intervention.of, name, dataset.task] for name in (pair.before, pair.after)}
+    for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
+        content = [
+            CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
+            spec.select.correct, spec.seed, dataset.task,
+        ]  # fmt: skip
+        yield Cell(
+            model=name,
+            task=dataset.task,
+            intervention=intervention.name,
+            start=0,
+            stop=len(dataset.examples),
+            key=content_hash(content)[:32],
+            pair=pair.name,
+            side=side,
+            needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
+        )
+
+
+def _read(model: ModelFacts) -> list[object]:
+    """A model's weights and how it is read; the tokenizer decides which token is the mask, unless the spec names it."""
+    read = model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"})
+    return [model.weights, read, model.tokenizer, model.dtype]

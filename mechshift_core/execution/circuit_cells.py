@@ -1,0 +1,195 @@
+"""Second-stage cells: circuits are selected from stored edge scores, and the model runs with only them intact.
+
+Held out, each example is evaluated under circuits that were ranked on the other half of the selected examples (two-fold
+cross-fitting): a circuit looks better than it is on the prompts that chose it. The halves are drawn once a task,
+balanced over templates, and are the same for both models of a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.batches import batch_rows, length_groups, to_batch
+from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.plan import Plan, describe_cell
+from mechshift_core.execution.scores import EdgeScoreStore, Numbers, read_answers, selected_examples
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.stream import Array
+from mechshift_core.graph import Graph
+from mechshift_core.spec.interventions import AblationMethod, CircuitPatching, CircuitTransfer
+from mechshift_core.spec.schema import PairSpec
+from stats.seeding import derived_seed, generator
+from stats.split_half import draw_halves, prompts
+
+if TYPE_CHECKING:
+    from mechshift_core.models import Model
+
+Circuit = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Origin = Literal["own", "partner", "random"]
+FEWEST = 4
+"""Selected examples below which halves say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One row of a cell's `metric`: what kind of circuit it is, in each fold.
+
+    Attributes:
+        origin: Ranked on the model's own scores, on its partner's, or random like its own.
+        percent: Size asked for, in percent of the edges; `edges` the size.
+        draw: Number of a random circuit.
+        live_edges: Edges that are left after pruning, mean over folds.
+    """
+
+    origin: Origin
+    percent: float
+    edges: int
+    draw: int | None
+    live_edges: float
+
+
+def execute_circuits(
+    plan: Plan, cell: Cell, model: Model, folder: RunFolder, intervention: CircuitPatching | CircuitTransfer
+) -> None:
+    """Evaluate and store the circuits of one pair, side and task: `metric` [circuits, selected examples].
+
+    Raises:
+        ExecutionError: if a number is not finite, or the cell can't be written.
+        MemoryError: if a single example does not fit into memory.
+    """
+    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    partner = pair.after if cell.side == "before" else pair.before
+    selected = _selected(plan, folder, intervention.of, pair, cell.task)
+    description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
+    if len(selected) < FEWEST:
+        folder.write_cell(cell.key, {**description, "circuits": []}, {"examples": selected})
+        return
+    stores = {"own": _store(plan, folder, intervention.of, cell.model, cell.task)}
+    if isinstance(intervention, CircuitTransfer):
+        stores["partner"] = _store(plan, folder, intervention.of, partner, cell.task)
+    folds = _folds(plan, cell.task, selected, held_out=intervention.held_out)
+    found: Floats | None = None
+    described: list[list[Evaluated]] = []
+    for number, (ranked_on, evaluated) in enumerate(folds):
+        scores = {origin: store.mean(selected[ranked_on]) for origin, store in stores.items()}
+        circuits, rows = _circuits(plan, cell.task, Graph.of(model.shape), scores, intervention, fold=number)
+        metric = evaluate(plan, cell.task, model, circuits, selected[evaluated], intervention.ablation)
+        found = np.empty((len(metric), len(selected)), dtype=np.float32) if found is None else found
+        found[:, evaluated] = metric
+        described.append(rows)
+    assert found is not None
+    if not np.isfinite(found).all():
+        raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
+    rows = [_over_folds(row) for row in zip(*described, strict=True)]
+    tensors: dict[str, Array] = {
+        "metric": found[2:],
+        "clean_metric": found[0],
+        "empty_metric": found[1],
+        "examples": selected,
+    }
+    folder.write_cell(cell.key, {**description, "circuits": [asdict(row) for row in rows]}, tensors)
+
+
+def evaluate(
+    plan: Plan, task: str, model: Model, circuits: Sequence[Circuit], examples: Numbers, ablation: AblationMethod
+) -> Floats:
+    """The metric of the clean run, of the empty circuit and of each circuit, [2 + circuits, examples]."""
+    from mechshift_core.attribution import evaluate_circuits
+
+    dataset = plan.datasets[task]
+    edges = len(Graph.of(model.shape).edges)
+    every = [np.ones(edges, dtype=bool), np.zeros(edges, dtype=bool), *circuits]
+    distinct = {circuit.tobytes(): circuit for circuit in every}  # random circuits of all edges, for example, are one
+    found = np.empty((len(distinct), len(examples)), dtype=np.float32)
+    column = {int(number): place for place, number in enumerate(examples)}
+    for group in length_groups(model, dataset.examples):
+        # All examples of this length: `mean` and `resample` take their values from the whole task.
+        places = [place for place, number in enumerate(group) if number in column]
+        if places:
+            batch = to_batch(model, dataset, [dataset.examples[number] for number in group])
+            metric = evaluate_circuits(
+                model,
+                batch,
+                list(distinct.values()),
+                ablation=ablation,
+                seed=derived_seed(plan.spec.seed, "resample", task),
+                only=places,
+                rows=batch_rows(plan.spec),
+            )
+            found[:, [column[group[place]] for place in places]] = metric.numpy()
+    row = {content: number for number, content in enumerate(distinct)}
+    return found[[row[circuit.tobytes()] for circuit in every]]
+
+
+def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, task: str) -> Numbers:
+    before, after = (
+        read_answers(folder, plan.cells_of(attribution, name, task), plan.datasets[task])
+        for name in (pair.before, pair.after)
+    )
+    return selected_examples(before, after)
+
+
+def _store(plan: Plan, folder: RunFolder, attribution: str, model: str, task: str) -> EdgeScoreStore:
+    return EdgeScoreStore([folder.cell_file(cell.key) for cell in plan.cells_of(attribution, model, task)])
+
+
+def _folds(plan: Plan, task: str, selected: Numbers, *, held_out: bool) -> list[tuple[Circuit, Circuit]]:
+    """(which of the selected examples rank, which are evaluated)."""
+    if not held_out:
+        everything = np.ones(len(selected), dtype=bool)
+        return [(everything, everything)]
+    templates = [plan.datasets[task].examples[number].template for number in selected]
+    chosen = prompts(len(selected), examples=None, total=None, templates=templates)
+    first = draw_halves(chosen, 1, generator(derived_seed(plan.spec.seed, "task", task), "cross-fitting"))[0]
+    return [(first, ~first), (~first, first)]
+
+
+def _circuits(
+    plan: Plan,
+    task: str,
+    graph: Graph,
+    scores: dict[str, npt.NDArray[np.float64]],
+    intervention: CircuitPatching | CircuitTransfer,
+    *,
+    fold: int,
+) -> tuple[list[Circuit], list[Evaluated]]:
+    """The circuits of one fold and what they are; the same kinds in every fold."""
+    from mechshift_core.attribution.selection import circuit_sizes, greedy_order, prune, random_like, top_edges
+
+    percents = intervention.sizes if isinstance(intervention, CircuitPatching) else (intervention.size,)
+    draws = intervention.random if isinstance(intervention, CircuitPatching) else 0
+    sizes = circuit_sizes(percents, len(graph.edges))
+    circuits: list[Circuit] = []
+    rows: list[Evaluated] = []
+
+    def add(origin: Origin, percent: float, circuit: Circuit, draw: int | None = None) -> None:
+        circuits.append(circuit)
+        live = int(prune(graph, circuit).sum())
+        rows.append(Evaluated(origin, percent, int(circuit.sum()), draw, live))
+
+    for origin, of_origin in scores.items():
+        order = greedy_order(graph, of_origin, max(sizes)) if intervention.selection == "greedy" else None
+        for percent, size in zip(percents, sizes, strict=True):
+            if order is None:
+                circuit = top_edges(of_origin, size)
+            else:
+                circuit = np.zeros(len(graph.edges), dtype=bool)
+                circuit[order[:size]] = True
+            add("own" if origin == "own" else "partner", percent, circuit)
+            for draw in range(draws):
+                rng = generator(plan.spec.seed, "random circuits", task, fold, size, draw)
+                add("random", percent, random_like(graph, circuit, rng), draw)
+    return circuits, rows
+
+
+def _over_folds(rows: Sequence[Evaluated]) -> Evaluated:
+    first = rows[0]
+    live = float(np.mean([row.live_edges for row in rows]))
+    return Evaluated(first.origin, first.percent, first.edges, first.draw, live)

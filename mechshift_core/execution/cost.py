@@ -1,0 +1,57 @@
+"""What cells cost, in passes of one prompt through a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mechshift_core.execution.batches import role_names
+from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.node_cells import component_names
+from mechshift_core.execution.plan import Plan
+from mechshift_core.graph import Graph
+from mechshift_core.spec.interventions import Ablation, ActivationPatching, CircuitPatching, EdgeAttribution
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Passes of one prompt.
+
+    Attributes:
+        forward: Plain forward passes, `backward` with gradients.
+        patched: Forward passes in which something is replaced, each a few times as long as a plain one; of circuits at
+            most, since only the selected examples are run.
+    """
+
+    forward: int
+    backward: int
+    patched: int
+
+    def __str__(self) -> str:
+        patched = f", {self.patched} patched passes" if self.patched else ""
+        return f"{self.forward} forward and {self.backward} backward passes of one prompt{patched}"
+
+
+def cost(plan: Plan, cells: Iterable[Cell]) -> Cost:
+    """The passes of some cells of a plan."""
+    found = [_of_cell(plan, cell) for cell in cells]
+    return Cost(sum(c.forward for c in found), sum(c.backward for c in found), sum(c.patched for c in found))
+
+
+def _of_cell(plan: Plan, cell: Cell) -> Cost:
+    intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
+    examples = cell.stop - cell.start
+    shape = plan.models[cell.model].shape
+    if isinstance(intervention, EdgeAttribution):
+        if intervention.method == "exact":
+            return Cost(2 * examples, 0, examples * len(Graph.of(shape).edges))
+        steps = {"eap": 1, "clean-corrupted": 2}.get(intervention.method, intervention.steps)
+        return Cost(examples * (2 + steps), examples * steps, 0)
+    if isinstance(intervention, ActivationPatching | Ablation):
+        by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
+        diffusion = plan.models[cell.model].declared.paradigm == "masked_diffusion"
+        times = len(role_names(plan.datasets[cell.task], diffusion=diffusion)) if by_role else 1
+        runs = times * (1 + len(component_names(shape, intervention.components)))
+        return Cost(times * examples, 0, examples * runs)
+    circuits = len(intervention.sizes) * (1 + intervention.random) if isinstance(intervention, CircuitPatching) else 2
+    return Cost(examples, 0, examples * (2 + circuits))

@@ -1,0 +1,131 @@
+"""Stored edge scores, read as they are needed: those of a large model on a task don't fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.stream import Array, open_tensors
+from mechshift_core.tasks.counterfactual import Dataset
+
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+
+class EdgeScoreStore:
+    """A tensor of scores whose rows are the examples of a task, in the files of its cells.
+
+    Args:
+        files: The cells' files in the order of their examples.
+        name: The tensor: `scores`, [examples, edges], or `by_role`, [examples, roles, edges].
+    """
+
+    def __init__(self, files: Sequence[Path], name: str = "scores") -> None:
+        self._parts = [open_tensors(file)[name] for file in files]
+        self._starts = np.cumsum([0, *[len(part) for part in self._parts]])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[examples, ..., edges]."""
+        return (int(self._starts[-1]), *self._parts[0].shape[1:])
+
+    def rows(self, selected: npt.ArrayLike) -> Floats:
+        """The scores of some examples, [selected, ..., edges], in memory."""
+        chosen = np.asarray(selected, dtype=np.int64)
+        return self._columns(chosen, slice(None))
+
+    def blocks(self, selected: npt.ArrayLike, edges_per_block: int) -> Iterator[tuple[slice, Floats]]:
+        """The scores of some examples a block of edges at a time: (edges, [selected, ..., edges of the block]).
+
+        Raises:
+            ValueError: if a block has no edges.
+        """
+        if edges_per_block < 1:
+            raise ValueError(f"edges_per_block: expected at least 1, got {edges_per_block}")
+        chosen = np.asarray(selected, dtype=np.int64)
+        for start in range(0, self.shape[-1], edges_per_block):
+            part = slice(start, min(start + edges_per_block, self.shape[-1]))
+            yield part, self._columns(chosen, part)
+
+    def each(self, selected: npt.ArrayLike) -> Iterator[Floats]:
+        """The scores of some examples one by one, [..., edges]."""
+        for number in np.asarray(selected, dtype=np.int64).tolist():
+            part = int(np.searchsorted(self._starts, number, side="right")) - 1
+            yield self._parts[part][number - self._starts[part]]
+
+    def mean(self, selected: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Mean over some examples, [..., edges].
+
+        Raises:
+            ValueError: if there are none.
+        """
+        chosen = np.asarray(selected, dtype=np.int64)
+        if not len(chosen):
+            raise ValueError("no examples to average over")
+        total = np.zeros(self.shape[1:])
+        for row in self.each(chosen):
+            total += row
+        return total / len(chosen)
+
+    def _columns(self, chosen: Numbers, edges: slice) -> Floats:
+        start, stop, _ = edges.indices(self.shape[-1])
+        found = np.empty((len(chosen), *self.shape[1:-1], stop - start), dtype=np.float32)
+        for row, scores in zip(found, self.each(chosen), strict=True):
+            row[...] = scores[..., start:stop]
+        return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answers:
+    """What a model answers on all aligned examples of a task.
+
+    Attributes:
+        clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
+        correct: Whether the most likely token is an answer, [examples].
+    """
+
+    clean_metric: Floats
+    corrupt_metric: Floats
+    correct: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stored:
+    """The cells of one intervention on one model and task, joined.
+
+    Attributes:
+        description: What the first of them says of itself.
+        tensors: Tensor -> values, examples on the last axis.
+    """
+
+    description: Mapping[str, Any]
+    tensors: Mapping[str, Array]
+
+
+def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> Answers:
+    """The answers in the cells of an edge attribution."""
+    parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
+    clean, corrupt, predicted = (
+        np.concatenate([part[name] for part in parts]) for name in ("clean_metric", "corrupt_metric", "predicted")
+    )
+    correct = [int(token) in example.answer_ids for token, example in zip(predicted, dataset.examples, strict=True)]
+    return Answers(clean, corrupt, np.array(correct, dtype=bool))
+
+
+def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:
+    """The cells of an intervention whose tensors have examples on the last axis."""
+    parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
+    joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
+    return Stored(folder.describe(cells[0].key), joined)
+
+
+def selected_examples(before: Answers, after: Answers) -> Numbers:
+    """Ids of the examples that both models of a pair answer correctly, ascending."""
+    return np.flatnonzero(before.correct & after.correct)

@@ -1,0 +1,79 @@
+"""LayerNorm and RMSNorm as numbers: their output, their scale, their gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mechshift_core.errors import ExecutionError
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A LayerNorm or RMSNorm as numbers.
+
+    Attributes:
+        weight: What the normalised input is multiplied by, [hidden] (for Gemma that is one plus the stored weight);
+            `bias` alike where there is one.
+        epsilon: Added to the variance.
+        centred: True for LayerNorm, which subtracts the mean.
+    """
+
+    weight: Tensor
+    epsilon: float
+    centred: bool
+    bias: Tensor | None = None
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Norm:
+        """Read a norm module (LayerNorm, or a Transformers RMSNorm).
+
+        Raises:
+            ExecutionError: for a module that is neither.
+        """
+        weight: Any = module.weight
+        if isinstance(module, nn.LayerNorm):
+            bias: Any = module.bias
+            return cls(weight.detach(), module.eps, True, None if bias is None else bias.detach())
+        name = type(module).__name__
+        epsilon: Any = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
+        if not name.endswith("RMSNorm") or epsilon is None:
+            raise ExecutionError(f"norm {name} is neither a LayerNorm nor a known RMSNorm")
+        multiplier = 1 + weight.detach().float() if name.startswith("Gemma") else weight.detach()
+        return cls(multiplier, float(epsilon), False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The norm's output, computed in float32 like the modules do."""
+        normal = self.normalise(x)[0] * self.weight.float()
+        return (normal if self.bias is None else normal + self.bias.float()).to(x.dtype)
+
+    def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised input, [..., hidden], and what it was multiplied by, 1/std or 1/rms, [..., 1]; float32."""
+        x = x.float()
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
+        return x * scale, scale
+
+    def scale(self, x: Tensor) -> Tensor:
+        """1/std or 1/rms of an input, [..., 1], float32."""
+        return self.normalise(x)[1]
+
+    def vector_jacobian(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Gradient at the norm's input, float32.
+
+        With `r = 1/rms` (or 1/std) and `xh` the normalised input, `r (w g - mean(w g) [LayerNorm] - xh mean(xh w g))`.
+
+        Args:
+            x: Input of the norm, [..., hidden].
+            gradient: Gradient at the norm's output, broadcastable against `x`.
+        """
+        normal, scale = self.normalise(x)
+        weighted = gradient.float() * self.weight.float()
+        result = weighted - normal * (weighted * normal).mean(-1, keepdim=True)
+        if self.centred:
+            result = result - weighted.mean(-1, keepdim=True)
+        return scale * result
