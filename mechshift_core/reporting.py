@@ -11,8 +11,9 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
+from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer
 from mechshift_core.tables import read_tables
-from reports import MethodsFacts, ReportData, TaskCount, render
+from reports import CircuitFacts, MethodsFacts, ReportData, TaskCount, render
 from stats.findings import Findings
 
 
@@ -54,6 +55,17 @@ def _methods(plan: Plan) -> MethodsFacts:
         correction=spec.statistics.correction,
         select=spec.select.correct,
         index=spec.measures.specialization.index if spec.measures.specialization else "none",
+        circuits=[
+            CircuitFacts(
+                name=run.name,
+                ablation=run.ablation,
+                held_out=run.held_out,
+                greedy=run.selection == "greedy",
+                random=run.random if isinstance(run, CircuitPatching) else 0,
+            )
+            for run in spec.interventions
+            if isinstance(run, CircuitPatching | CircuitTransfer)
+        ],
         packages=package_versions(),
     )
 

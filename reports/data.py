@@ -32,6 +32,25 @@ class TaskCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitFacts:
+    """How an intervention that runs circuits was set up.
+
+    Attributes:
+        name: Name of the intervention.
+        ablation: What edges outside of the circuit carry: `counterfactual`, `mean`, `zero` or `resample`.
+        held_out: Whether circuits were ranked on one half of the examples and run on the other.
+        greedy: Whether circuits were grown from the logits instead of made of the largest scores.
+        random: Random circuits beside each.
+    """
+
+    name: str
+    ablation: str
+    held_out: bool
+    greedy: bool = False
+    random: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodsFacts:
     """The choices that the methods paragraph states; what is None is left out of it.
 
@@ -45,6 +64,7 @@ class MethodsFacts:
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Rule that selects examples: `both`, `before`, `after` or `all`.
         index: Index of specialization.
+        circuits: The interventions that ran circuits.
         packages: Version by package name.
     """
 
@@ -60,6 +80,7 @@ class MethodsFacts:
     correction: str = "holm"
     select: str = "both"
     index: str = "gini"
+    circuits: Sequence[CircuitFacts] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 
 from markupsafe import Markup
 
@@ -14,14 +15,32 @@ from reports.sections import (
     compared,
     depth,
     diagnostics,
+    faithfulness,
     methods,
+    nodes,
     overlap,
     provenance,
     specialization,
+    token_roles,
     verdicts,
 )
+from reports.sections.base import Section
 
-SECTIONS = (verdicts, compared, circuits, overlap, depth, specialization, diagnostics, methods, provenance)
+SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
+    verdicts.section,
+    compared.section,
+    circuits.section,
+    overlap.section,
+    faithfulness.section,
+    depth.section,
+    specialization.section,
+    nodes.section,
+    token_roles.section,
+    diagnostics.section,
+    methods.section,
+    provenance.section,
+)
+"""What makes the sections, in order; None where a run has nothing for one that not every run has."""
 
 
 def render(data: ReportData) -> str:
@@ -35,7 +54,7 @@ def render(data: ReportData) -> str:
         data=data,
         style=Markup(style),
         policy=policy(style),
-        sections=[module.section(data) for module in SECTIONS],
+        sections=[made for section in SECTIONS if (made := section(data)) is not None],
         verdicts=[finding.verdict for finding in data.findings.hypotheses],
     )
     return str(page)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import formats
-from reports.data import MethodsFacts
+from reports.data import CircuitFacts, MethodsFacts
 from stats.findings import Finding
 
 MEASURES = {
@@ -21,13 +21,25 @@ MEASURES = {
     "centroid": "depth centroid",
     "faithfulness": "faithfulness",
     "transfer": "functional transfer",
+    "cmd": "circuit-model distance (CMD)",
+    "cpr": "circuit performance ratio (CPR)",
+    "transfer_ratio": "transfer ratio",
 }
 READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
     "depth_slope": "negative: attribution moves to earlier layers",
     "specialization": "higher: fewer components carry more of the effect",
+    "cmd": "area between faithfulness over circuit size and 1, 0 is best",
+    "cpr": "area under faithfulness over circuit size",
+    "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
 }
-_COUNTED = ("index", "slope", "share", "centroid", "overlap")
+_COUNTED = ("index", "slope", "share", "centroid", "overlap", "ratio", "(CMD)", "(CPR)")
+_ABLATIONS = {
+    "counterfactual": "its value on the corrupted prompt",
+    "mean": "its mean over the clean prompts, position by position",
+    "zero": "zero",
+    "resample": "its value on another clean prompt, drawn at random",
+}
 _INDICES = {
     "gini": "Gini index",
     "participation_ratio": "participation ratio",
@@ -74,6 +86,11 @@ def index_name(index: str) -> str:
 def correction_name(correction: str) -> str:
     """A correction by its authors' names."""
     return _CORRECTIONS.get(correction.lower(), correction)
+
+
+def ablation_words(ablation: str) -> str:
+    """What takes the place of what is ablated, in words."""
+    return _ABLATIONS.get(ablation, ablation.replace("_", " "))
 
 
 def overview(hypotheses: Sequence[Finding]) -> str:
@@ -193,6 +210,7 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
             f"{formats.count(facts.splits)} random splits; the retention index is "
             "(J_between − J_null) / (J_ceiling − J_null), with the geometric mean of both models' ceilings."
         )
+    text += [_circuit_runs(run) for run in facts.circuits]
     replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"
     kind = f"{facts.bootstrap} " if facts.bootstrap else ""
     text.append(
@@ -212,6 +230,24 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
     return " ".join(text)
 
 
+def _circuit_runs(run: CircuitFacts) -> str:
+    """How circuits were run, for the methods paragraph."""
+    made = "grown greedily from the logits" if run.greedy else "of the edges with the largest scores"
+    ranked = (
+        "ranked on one half of the prompts and run on the other, both ways"
+        if run.held_out
+        else "ranked and run on the same prompts"
+    )
+    drawn = f", beside {formats.plural(run.random, 'random circuit')} of equal size and depth profile" * (
+        run.random > 0
+    )
+    return (
+        f"In {run.name}, circuits {made}, {ranked}, were run with every other edge carrying "
+        f"{ablation_words(run.ablation)}{drawn}; faithfulness is (m(C) − m(∅)) / (m(full) − m(∅)), a ratio of means "
+        "over prompts."
+    )
+
+
 def references(facts: MethodsFacts, *, equivalence: bool) -> tuple[Reference, ...]:
     """The works behind the methods of this run."""
     found = [
@@ -227,6 +263,13 @@ def references(facts: MethodsFacts, *, equivalence: bool) -> tuple[Reference, ..
                 text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
                 "Finding Model Mechanisms (EAP-IG).",
                 href="https://arxiv.org/abs/2403.17806",
+            )
+        )
+    if facts.circuits:
+        found.append(
+            Reference(
+                text="Mueller et al. (2025). MIB: A Mechanistic Interpretability Benchmark (faithfulness, CMD, CPR).",
+                href="https://arxiv.org/abs/2504.13151",
             )
         )
     if facts.correction.lower() == "holm":

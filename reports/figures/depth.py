@@ -6,13 +6,10 @@ import altair as alt
 import polars as pl
 from markupsafe import Markup
 
-from reports.figures import charts, svg
+from reports.figures import charts, sides, svg
 from reports.figures.base import Key
 from reports.figures.charts import PALETTE, Row
-
-WIDTH, HEIGHT = 196, 150
-
-_SIDES = {"before": ("circle", [1, 0]), "after": ("square", [5, 3])}
+from reports.figures.sides import HEIGHT, SIDES, WIDTH
 
 
 def shares(rows: pl.DataFrame, *, top: float, label: str) -> Markup:
@@ -21,14 +18,14 @@ def shares(rows: pl.DataFrame, *, top: float, label: str) -> Markup:
     axis = alt.Axis(format=".0%", tickCount=4)
     x = _x(rows)
     marks: list[alt.Chart] = []
-    for side in _SIDES:
+    for side in SIDES:
         values = _values(rows, side)
         banded = [
             row | {"low": max(row["low"], 0.0)} for row in values if row["low"] is not None and row["high"] is not None
         ]
         low = alt.Y("low:Q", title="share of attribution", scale=scale, axis=axis)
         marks.append(charts.rows(banded).mark_area(color=PALETTE[side], opacity=0.2).encode(x, low, alt.Y2("high")))
-    for side, (shape, dash) in _SIDES.items():
+    for side, (shape, dash) in SIDES.items():
         y = alt.Y("share:Q", title="share of attribution", scale=scale, axis=axis)
         points = charts.rows(_values(rows, side))
         marks.append(points.mark_line(color=PALETTE[side], strokeWidth=2, strokeDash=dash).encode(x, y))
@@ -67,23 +64,12 @@ def limits(layers: pl.DataFrame) -> tuple[float, float]:
 
 def legend() -> tuple[Key, ...]:
     """What lines, bands and points mean."""
-    before = svg.sample(
-        svg.element("rect", x=1, y=2, width=32, height=10, class_="f-before", opacity=0.2),
-        svg.element("line", x1=1, y1=7, x2=33, y2=7, class_="s-before", stroke_width=2),
-        svg.element("circle", cx=17, cy=7, r=3.5, class_="f-before"),
-    )
-    after = svg.sample(
-        svg.element("rect", x=1, y=2, width=32, height=10, class_="f-after", opacity=0.2),
-        svg.element("line", x1=1, y1=7, x2=33, y2=7, class_="s-after", stroke_width=2, stroke_dasharray="5 3"),
-        svg.element("rect", x=13.5, y=3.5, width=7, height=7, class_="f-after"),
-    )
     difference = svg.sample(
         svg.element("line", x1=17, y1=0, x2=17, y2=14, class_="s-ink", stroke_width=1.5),
         svg.element("path", d="M17 2l5 5l-5 5l-5 -5z", class_="f-ink"),
     )
     return (
-        Key(sample=before, label="before, with its interval"),
-        Key(sample=after, label="after, with its interval"),
+        *sides.keys(note=", with its interval", band=True),
         Key(sample=difference, label="paired shift and interval"),
     )
 

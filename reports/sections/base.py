@@ -1,10 +1,12 @@
-"""What a section is: a piece of the page with an address and a heading."""
+"""What a section is: a piece of the page with an address and a heading, and the parts that some are made of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
+from reports.figures.base import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +22,18 @@ class Section:
     id: str
     title: str
     body: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a section that explains what it shows, for the template `parts`.
+
+    Attributes:
+        heading: Heading of the part; empty where the section's says enough.
+        paragraphs: What is shown, how it was made and what it does not show.
+        figure: Drawn below the paragraphs.
+    """
+
+    heading: str = ""
+    paragraphs: tuple[str, ...] = ()
+    figure: Figure | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports import tables
+from reports import formats, tables
 from reports.data import ReportData
 from reports.sections.base import Section
 from reports.templating import render_template
@@ -18,6 +18,7 @@ def section(data: ReportData) -> Section:
     downloads = [tables.download(name, frame) for name, frame in sorted(data.tables.items()) if not frame.is_empty()]
     body = render_template(
         "provenance",
+        notes=notes(data.provenance),
         tree=tree(data.provenance),
         spec=data.spec_text,
         spec_href=tables.data_address(data.spec_text.encode("utf-8", "replace"), "text/plain;charset=utf-8"),
@@ -27,6 +28,36 @@ def section(data: ReportData) -> Section:
         downloads=downloads,
     )
     return Section(id="provenance", title="Provenance and data", body=body)
+
+
+def notes(provenance: Mapping[str, object]) -> list[str]:
+    """What a reader should know about how the run went: format of the weights, sizes of the batches, full memory."""
+    execution, batching = (_mapping(provenance.get(name)) for name in ("execution", "batching"))
+    found = []
+    if execution.get("weights_dtype"):
+        found.append(f"The models ran with weights in {_written(execution['weights_dtype'])}.")
+    if batching.get("sizes"):
+        found.append(f"Examples in a batch: {_written(batching['sizes'])}.")
+    failed = batching.get("out_of_memory")
+    for one in failed if isinstance(failed, Sequence) and not isinstance(failed, str) else ():
+        if (facts := _mapping(one)).get("sizes"):
+            where = f"{facts.get('model')} on {facts.get('task')}, from example {facts.get('examples')}"
+            sizes = f"batches of {_written(facts['sizes'])} did not fit into memory and were halved"
+            found.append(f"{where}: {sizes}.")
+    return found
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _written(value: object) -> str:
+    """Texts and numbers in a sentence; named ones with their names."""
+    if isinstance(value, Mapping):
+        return formats.listed([f"{_leaf(item)} ({name})" for name, item in value.items()])
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return formats.listed([_leaf(item) for item in value])
+    return _leaf(value)
 
 
 def tree(value: object) -> Tree:

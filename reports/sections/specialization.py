@@ -7,11 +7,14 @@ import polars as pl
 from reports import formats, tables
 from reports.data import ReportData, in_order, panels_of
 from reports.figures import lorenz as drawings
+from reports.figures import sides
 from reports.figures.base import Figure, Panel
 from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
+LISTED = 100
+"""Components of each model and task that the page lists; the download has all."""
 EFFECTS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),
@@ -36,12 +39,20 @@ INDICES = {
 
 def section(data: ReportData) -> Section:
     """Lorenz curves of the component effects, and the index observed beside its null."""
-    components, indices = data.table("components"), data.table("indices")
+    components, indices = attributed(data.table("components")), data.table("indices")
     figures = []
     if components is not None or indices is not None:
         figures.append(figure(components, indices, preferred=data.methods.index))
     body = render_template("figures", figures=figures, missing="components and indices")
     return Section(id="specialization", title="Specialization", body=body)
+
+
+def attributed(components: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The effects that the indices are of: those summed from the edges' attributions; None where there are none."""
+    if components is None or "method" not in components.columns:
+        return components
+    found = components.filter((pl.col("method") == "attribution") & pl.col("token_role").is_null())
+    return None if found.is_empty() else found
 
 
 def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, preferred: str) -> Figure:
@@ -57,7 +68,7 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
     ]
     found = []
     if components is not None:
-        found.append(tables.from_frame("Effects of the components", components, EFFECTS))
+        found.append(_effects(components))
     if indices is not None:
         found.append(tables.from_frame("Indices of specialization", indices, INDICES))
     return Figure(
@@ -75,6 +86,14 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
     )
 
 
+def _effects(components: pl.DataFrame) -> tables.Table:
+    """The effects, of a large model only the largest ones of each side."""
+    place = pl.col("effect").abs().fill_null(-1.0).rank("ordinal", descending=True)
+    kept = components.filter(place.over("task", "pair", "side") <= LISTED)
+    cut = "" if kept.height == components.height else f": the {LISTED} largest of each model and task"
+    return tables.from_frame(f"Effects of the components{cut}", kept, EFFECTS)
+
+
 def _panel(
     task: str, pair: str, effects: pl.DataFrame, values: pl.DataFrame, index: str, chosen: pl.DataFrame | None
 ) -> Panel:
@@ -83,9 +102,9 @@ def _panel(
         label = f"Lorenz curves of the component effects before and after, {task}, {pair}."
         drawn.append(drawings.lorenz(effects, label=label))
     if chosen is not None and not values.is_empty():
-        domain = drawings.domain_of(chosen)
+        domain = sides.domain_of(chosen)
         label = f"{index_name(index)}, {task}, {pair}: {_words(values)}."
-        drawn.append(drawings.observed(values, index=index_name(index), domain=domain, label=label))
+        drawn.append(sides.observed(values, title=index_name(index), domain=domain, label=label))
     return Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=_shift(values))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from synthetic_interventions import with_interventions
 from synthetic_run import report_data
 
 from reports import ReportData, render
@@ -8,7 +9,7 @@ from reports import ReportData, render
 
 @pytest.fixture(scope="session")
 def run() -> ReportData:
-    return report_data()
+    return with_interventions(report_data())
 
 
 @pytest.fixture(scope="session")

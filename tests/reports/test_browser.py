@@ -80,7 +80,7 @@ def test_the_number_of_edges_switches_without_a_script(browser: Browser, folder:
 def test_no_two_labels_of_a_drawing_overlap(browser: Browser, folder: Path) -> None:
     browser.open(folder / "report.html", width=1280)
     clashes = browser.evaluate(
-        """[...document.querySelectorAll('svg.chart, svg.forest, svg.circuit')].flatMap(svg => {
+        """[...document.querySelectorAll('svg.chart, svg.forest, svg.circuit, svg.matrix')].flatMap(svg => {
           const boxes = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
           const frame = svg.getBoundingClientRect();
           const out = boxes.filter(([, b]) => b.left < frame.left - 1 || b.right > frame.right + 1

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from report_markup import read
 
-from reports import ReportData, render
+from reports import CircuitFacts, ReportData, render
 from reports.templating import visible
 from stats.findings import Findings
 
@@ -24,10 +24,17 @@ HOSTILE = {
 def poisoned(run: ReportData, text: str) -> ReportData:
     """The run with the text wherever a spec, a prompt or a name can put it."""
     frames = {}
-    for name in ("examples", "overlap", "layers", "components", "indices", "edges"):
+    for name in ("examples", "overlap", "layers", "components", "indices", "edges", "faithfulness", "edge_roles"):
         frame = run.tables[name]
-        frame = frame.filter(pl.col("layer") < 2) if name == "components" else frame
+        if name == "components":
+            frame = frame.filter(pl.col("layer") < 2).with_columns(
+                method=pl.when(pl.col("method") == "attribution").then(pl.col("method")).otherwise(pl.lit(text)),
+                token_role=pl.when(pl.col("token_role").is_null()).then(None).otherwise(pl.lit(text)),
+            )
         named = ("pair", "task", "regime", "model", "clean", "corrupt", "answer", "foil", "template", "index")
+        named += ("intervention", "ablation", "status")
+        if name == "edge_roles":
+            named += ("token_role", "source", "target")
         frames[name] = frame.with_columns(pl.lit(text).alias(column) for column in named if column in frame.columns)
     frames["edges"] = frames["edges"].filter(pl.col("rank") < 4).with_columns(source=pl.lit(text))
     found = replace(
@@ -41,9 +48,19 @@ def poisoned(run: ReportData, text: str) -> ReportData:
         version=text,
         findings=Findings(name=text, hypotheses=(found,), estimates=(estimate,)),
         tables=frames,
-        provenance={text: {text: [text, {text: text}]}},
+        provenance={
+            text: {text: [text, {text: text}]},
+            "execution": {"weights_dtype": text},
+            "batching": {"sizes": [text], "out_of_memory": [{"model": text, "task": text, "sizes": [text]}]},
+        },
         spec_text=text,
-        methods=replace(run.methods, index=text, correction=text, packages={text: text}),
+        methods=replace(
+            run.methods,
+            index=text,
+            correction=text,
+            packages={text: text},
+            circuits=(CircuitFacts(name=text, ablation=text, held_out=False),),
+        ),
         task_counts=[replace(run.task_counts[1], task=text, pair=text)],
         failures=(text,),
     )
@@ -59,7 +76,7 @@ def test_text_from_spec_and_prompts_stays_text(run: ReportData, kind: str) -> No
     assert not [name for element in tree.walk() for name in element.attributes if name.startswith("on")]
     assert tree.all("h1")[0].words().split() == text.split()
     assert " ".join(tree.all("pre")[0].words().split()) == " ".join(text.split())
-    labels = [svg.get("aria-label") or "" for svg in tree.all("svg", class_="chart")]
+    labels = [svg.get("aria-label") or "" for name in ("chart", "matrix") for svg in tree.all("svg", class_=name)]
     assert labels and all(text in label for label in labels)
 
 
