@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -67,6 +68,21 @@ def resampling_weights(units: int, replicates: int, *, seed: int) -> Integers:
 
 
 def _weight_blocks(units: int, replicates: int, seed: int, block_numbers: int) -> Iterator[Integers]:
+    if units * replicates <= min(block_numbers, BLOCK_NUMBERS):
+        yield _only_block(units, replicates, seed)
+    else:
+        yield from _drawn_blocks(units, replicates, seed, block_numbers)
+
+
+@lru_cache(maxsize=8)
+def _only_block(units: int, replicates: int, seed: int) -> Integers:
+    """A draw that is one block, kept: the intervals of many statistics of the same units share it."""
+    (drawn,) = _drawn_blocks(units, replicates, seed, BLOCK_NUMBERS)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def _drawn_blocks(units: int, replicates: int, seed: int, block_numbers: int) -> Iterator[Integers]:
     rng = generator(seed, "resampling weights")
     share = np.full(units, 1 / units)
     step = max(1, block_numbers // units)

@@ -33,6 +33,7 @@ def evaluate_circuits(
     seed: int = 0,
     only: Sequence[int] | None = None,
     rows: int | None = None,
+    halvings: list[int] | None = None,
 ) -> Tensor:
     """The metric of each example with everything outside of a circuit replaced.
 
@@ -46,6 +47,7 @@ def evaluate_circuits(
         only: The examples to evaluate, by number; all unless given. (Of the others `mean` and `resample` are made too.)
         rows: Circuits times examples that go through the model at once; as many as fit into memory unless given. The
             result does not depend on it.
+        halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
         float32, [circuits, examples evaluated], on the CPU.
@@ -68,6 +70,7 @@ def evaluate_circuits(
         len(members),
         only=only,
         rows=rows,
+        halvings=halvings,
     )
 
 

@@ -116,7 +116,7 @@ def attribute_edges(
         batch: Examples; scores do not depend on which others are in it.
         method: Where gradients are taken, see the module.
         steps: Gradient evaluations of `eap-ig`.
-        quadrature: Rule for the integral of `eap-ig`.
+        quadrature: Rule for the integral of `eap-ig`; `left`, that of the reference implementation, unless given.
         batch_size: Examples that go through the model at once (times `steps`); as many as fit into memory unless given.
             The scores do not depend on it.
         roles: Token role of every position, [examples, positions], numbered from 0: the scores are given by role too.

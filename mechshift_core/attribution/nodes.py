@@ -38,6 +38,7 @@ def patch_nodes(
     seed: int = 0,
     only: Sequence[int] | None = None,
     rows: int | None = None,
+    halvings: list[int] | None = None,
 ) -> Tensor:
     """The metric of each example with nodes replaced: activation patching, knock-outs.
 
@@ -51,6 +52,7 @@ def patch_nodes(
         seed: Seed of the ablation `resample`.
         only: The examples to evaluate, by number; all unless given. (Of the others `mean` and `resample` are made too.)
         rows: Runs times examples that go through the model at once; as many as fit into memory unless given.
+        halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
         float32, [runs, examples evaluated], on the CPU. The effect of a run is the clean metric minus this.
@@ -74,7 +76,7 @@ def patch_nodes(
         )
 
     replacement = replacement_of(model, batch, ablation, seed=seed, rows=rows)
-    return run_in_batches(model, batch, replacement, patch_of, len(nodes), only=only, rows=rows)
+    return run_in_batches(model, batch, replacement, patch_of, len(nodes), only=only, rows=rows, halvings=halvings)
 
 
 def _membership(shape: Shape, nodes: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:

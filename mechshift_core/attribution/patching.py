@@ -72,6 +72,7 @@ def run_in_batches(
     *,
     only: Sequence[int] | None = None,
     rows: int,
+    halvings: list[int] | None = None,
 ) -> Tensor:
     """Many patched runs of many examples, as many at once as fit into memory.
 
@@ -83,6 +84,7 @@ def run_in_batches(
         runs: Number of runs.
         only: Examples to evaluate, by number; all unless given.
         rows: Runs times examples to begin with.
+        halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
         float32, [runs, examples evaluated], on the CPU.
@@ -90,7 +92,7 @@ def run_in_batches(
     examples = torch.arange(len(batch)) if only is None else torch.tensor(only, dtype=torch.long)
     if runs == 0 or len(examples) == 0:
         return torch.empty(runs, len(examples))
-    batching = Batching(rows)
+    batching = Batching(rows, [] if halvings is None else halvings)
 
     def compute(part: slice) -> Tensor:
         chosen = examples[part]

@@ -75,12 +75,14 @@ def execute_circuits(
     if isinstance(intervention, CircuitTransfer):
         stores["partner"] = _store(plan, folder, intervention.of, partner, cell.task)
     folds = _folds(plan, cell.task, selected, held_out=intervention.held_out)
+    halvings: list[int] = []
     found: Floats | None = None
     described: list[list[Evaluated]] = []
     for number, (ranked_on, evaluated) in enumerate(folds):
         scores = {origin: store.mean(selected[ranked_on]) for origin, store in stores.items()}
         circuits, rows = _circuits(plan, cell.task, Graph.of(model.shape), scores, intervention, fold=number)
-        metric = evaluate(plan, cell.task, model, circuits, selected[evaluated], intervention.ablation)
+        examples = selected[evaluated]
+        metric = evaluate(plan, cell.task, model, circuits, examples, intervention.ablation, halvings=halvings)
         found = np.empty((len(metric), len(selected)), dtype=np.float32) if found is None else found
         found[:, evaluated] = metric
         described.append(rows)
@@ -94,11 +96,21 @@ def execute_circuits(
         "empty_metric": found[1],
         "examples": selected,
     }
-    folder.write_cell(cell.key, {**description, "circuits": [asdict(row) for row in rows]}, tensors)
+    folder.write_cell(
+        cell.key, {**description, "circuits": [asdict(row) for row in rows], "halvings": halvings}, tensors
+    )
+    folder.log_halvings(cell, halvings)
 
 
 def evaluate(
-    plan: Plan, task: str, model: Model, circuits: Sequence[Circuit], examples: Numbers, ablation: AblationMethod
+    plan: Plan,
+    task: str,
+    model: Model,
+    circuits: Sequence[Circuit],
+    examples: Numbers,
+    ablation: AblationMethod,
+    *,
+    halvings: list[int],
 ) -> Floats:
     """The metric of the clean run, of the empty circuit and of each circuit, [2 + circuits, examples]."""
     from mechshift_core.attribution import evaluate_circuits
@@ -122,6 +134,7 @@ def evaluate(
                 seed=derived_seed(plan.spec.seed, "resample", task),
                 only=places,
                 rows=batch_rows(plan.spec),
+                halvings=halvings,
             )
             found[:, [column[group[place]] for place in places]] = metric.numpy()
     row = {content: number for number, content in enumerate(distinct)}

@@ -59,8 +59,7 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
                 sizes.append(block.batching.size)
                 halvings += block.batching.halvings
         description |= {"batch_size": min(*sizes, count), "halvings": halvings}
-    if halvings:
-        folder.log("out of memory", model=cell.model, task=cell.task, key=cell.key, batch_sizes=halvings)
+    folder.log_halvings(cell, halvings)
 
 
 def _blocks(

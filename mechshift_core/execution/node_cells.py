@@ -43,6 +43,7 @@ def execute_nodes(
     by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
     roles = role_names(dataset, diffusion=model.paradigm == "masked_diffusion") if by_role else ()
     count = cell.stop - cell.start
+    halvings: list[int] = []
     clean = np.zeros(count, dtype=np.float32)
     metric = np.zeros((max(1, len(roles)), len(components), count), dtype=np.float32)
     for group in length_groups(model, dataset.examples):
@@ -54,13 +55,20 @@ def execute_nodes(
         of_group = [dataset.examples[number] for number in group]
         numbers = role_numbers(model, of_group, roles) if roles else None
         for role in range(len(metric)):
-            found = _patched(plan, cell, model, group, places, components, intervention, numbers, role)
+            chosen = None if numbers is None else numbers == role
+            found = _patched(plan, cell, model, group, places, components, intervention, chosen, halvings)
             clean[columns], metric[role][:, columns] = found[0], found[1:]
     if not np.isfinite(metric).all() or not np.isfinite(clean).all():
         raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
-    description = {**describe_cell(plan, cell, model), "components": components, "roles": list(roles)}
+    description = {
+        **describe_cell(plan, cell, model),
+        "components": components,
+        "roles": list(roles),
+        "halvings": halvings,
+    }
     tensors = {"metric": metric if roles else metric[0], "clean_metric": clean}
     folder.write_cell(cell.key, description, tensors)
+    folder.log_halvings(cell, halvings)
 
 
 def _patched(
@@ -71,8 +79,8 @@ def _patched(
     places: Sequence[int],
     components: Sequence[str],
     intervention: ActivationPatching | Ablation,
-    roles: Tensor | None,
-    role: int,
+    chosen: Tensor | None,
+    halvings: list[int],
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """Clean metric, then that with each component replaced, [1 + components, places]."""
     from mechshift_core.attribution import patch_nodes
@@ -85,9 +93,10 @@ def _patched(
         batch,
         nodes,
         ablation=intervention.ablation if isinstance(intervention, Ablation) else "counterfactual",
-        positions=None if roles is None else (roles == role)[None].expand(len(nodes), -1, -1),
+        positions=None if chosen is None else chosen[None].expand(len(nodes), -1, -1),
         seed=derived_seed(plan.spec.seed, "resample", cell.task),
         only=places,
         rows=batch_rows(plan.spec),
+        halvings=halvings,
     )
     return found.numpy()

@@ -282,6 +282,7 @@ def describe_cell(plan: Plan, cell: Cell, model: Model) -> dict[str, Any]:
         "source": facts.declared.source,
         "examples_sha256": plan.datasets[cell.task].digest(slice(cell.start, cell.stop)),
         "device": device_name(model),
+        "attention": model.view.declaration.attention,
     }
 
 

@@ -56,7 +56,11 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
         },
         "packages": package_versions(),
         "machine": {"system": platform.system(), "processor": platform.machine(), "cells_ran_on": sorted(devices)},
-        "execution": {**spec.execution.model_dump(mode="json"), "attention": "sdpa"},
+        "execution": {
+            **spec.execution.model_dump(mode="json"),
+            "weights_dtype": ", ".join(sorted({facts.dtype for facts in plan.models.values()})),
+            "attention": ", ".join(sorted({stored["attention"] for _, stored in described})),
+        },
         "git": git_state(spec.folder),
     }
 

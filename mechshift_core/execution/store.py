@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.stream import Array, Layout, TensorFile
 from mechshift_core.files import sync, write_text
 
@@ -75,6 +76,11 @@ class RunFolder:
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
+
+    def log_halvings(self, cell: Cell, halvings: Sequence[int]) -> None:
+        """Log that batches of a cell did not fit into memory, if any did not."""
+        if halvings:
+            self.log("out of memory", model=cell.model, task=cell.task, key=cell.key, batch_sizes=list(halvings))
 
     def has_cell(self, key: str) -> bool:
         """Whether a cell is there with exactly the content that was written."""
