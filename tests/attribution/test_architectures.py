@@ -116,10 +116,14 @@ def reading_modules(model: Model, receiver: str) -> tuple[nn.Module, nn.Module |
     return norm, projection, features
 
 
-def metric_with(model: Model, batch: CounterfactualBatch, receiver: str, change: Tensor) -> Tensor:
-    """The metric when one receiver reads the residual stream with `change` added."""
+def metric_with(
+    model: Model, batch: CounterfactualBatch, receiver: str, change: Tensor, *, alpha: float = 1.0
+) -> Tensor:
+    """The metric when one receiver reads the residual stream plus `change`, `alpha` of the way to the clean input."""
     norm, projection, features = reading_modules(model, receiver)
-    handles = []
+    embed = model.view.module(model.view.declaration.embedding)
+    clean, corrupt = embed(batch.clean_ids), embed(batch.corrupt_ids)
+    handles = [embed.register_forward_hook(lambda *_: corrupt + alpha * (clean - corrupt))]
     if projection is None:
         handles.append(norm.register_forward_pre_hook(lambda module, inputs: (inputs[0] + change,)))
     else:
@@ -137,14 +141,18 @@ def metric_with(model: Model, batch: CounterfactualBatch, receiver: str, change:
     return batch.measure(logits[torch.arange(len(batch)), batch.position])
 
 
-def test_eap_is_the_gradient_that_autograd_takes_at_each_receiver(model: Model, batch: CounterfactualBatch) -> None:
+@pytest.mark.parametrize(("method", "steps", "alphas"), [("eap", 1, [1.0]), ("eap-ig", 3, [0.0, 1 / 3, 2 / 3])])
+def test_scores_are_the_gradients_that_autograd_takes_at_each_receiver(
+    model: Model, batch: CounterfactualBatch, method: str, steps: int, alphas: list[float]
+) -> None:
     graph = Graph.of(model.shape)
-    scores = attribute_edges(model, batch, method="eap")
+    scores = attribute_edges(model, batch, method=method, steps=steps)  # type: ignore[arg-type]
     clean, corrupt = (contributions(model, batch, ids) for ids in (batch.clean_ids, batch.corrupt_ids))
     expected = []
     for receiver in graph.receivers:
         change = torch.zeros(*batch.clean_ids.shape, model.shape.hidden_size, requires_grad=True)
-        (gradient,) = torch.autograd.grad(metric_with(model, batch, receiver.name, change).sum(), change)
+        metrics = [metric_with(model, batch, receiver.name, change, alpha=alpha).sum() for alpha in alphas]
+        (gradient,) = torch.autograd.grad(torch.stack(metrics).mean(), change)
         expected += [
             -((corrupt[source.name] - clean[source.name]) * gradient).sum((1, 2))
             for source in graph.sources[: receiver.sources]
