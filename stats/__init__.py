@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
+    from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
     from stats.hypothesis_tests import TestResult, difference_test, equivalence_test, permutation_test, tost
     from stats.multiplicity import benjamini_hochberg, holm
@@ -40,6 +41,7 @@ __all__ = [
     "difference_test",
     "difference_verdict",
     "early_share",
+    "edge_auroc",
     "equivalence_test",
     "equivalence_verdict",
     "faithfulness_curve",
@@ -52,6 +54,7 @@ __all__ = [
     "mean_replicates",
     "permutation_test",
     "rank_overlap",
+    "recovery_at_size",
     "resampling_weights",
     "retention_index",
     "scaled_depth",
@@ -65,6 +68,7 @@ __all__ = [
 
 _MODULES = {
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
+    "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (
         "FaithfulnessCurve",
         "RatioEstimate",
