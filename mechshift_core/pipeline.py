@@ -41,6 +41,7 @@ class Run:
         computed: Cells computed by this call; `cached` were there already.
         failures: What failed, one line each; the run is partial if there are any.
         analysed: Whether this call computed the statistics (False: nothing had changed).
+        too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Run:
     cached: int
     failures: tuple[str, ...]
     analysed: bool
+    too_few: str = ""
 
 
 def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -154,14 +156,17 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         analysis = analyse(plan, folder, failures)
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
-        folder.write_json(PROVENANCE, {**provenance(plan, folder, failures), "failures": list(lines)})
+        unusable = {"too_few": analysis.samples.too_few} if analysis.samples.too_few else {}
+        facts = {**provenance(plan, folder, failures), **unusable, "failures": list(lines)}
+        folder.write_json(PROVENANCE, facts)
         if progress is not None:
             progress("report", len(plan.cells) - len(failures), len(plan.cells))
         write_report(plan, folder)
         write_text(state, key)
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
-    return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged)
+    too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
+    return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged, too_few)
 
 
 def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:

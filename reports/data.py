@@ -62,7 +62,7 @@ class MethodsFacts:
         replicates: Bootstrap replicates, of kind `bootstrap` (e.g. `studentized`).
         confidence: Level of every interval.
         correction: Correction within the family of hypotheses, e.g. `holm`.
-        select: Rule that selects examples: `both`, `before`, `after` or `all`.
+        select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
         index: Index of specialization.
         circuits: The interventions that ran circuits.
         packages: Version by package name.

@@ -50,8 +50,8 @@ _CORRECTIONS = {"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini–H
 _SELECTIONS = {
     "both": "examples that both models of a pair answer correctly",
     "before": "examples that the model before answers correctly",
-    "after": "examples that the model after answers correctly",
-    "all": "all aligned examples",
+    "any": "examples that at least one model of a pair answers correctly",
+    "none": "all aligned examples, whether they are answered correctly or not",
 }
 
 

@@ -38,7 +38,7 @@ def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention,
     rows: Rows = []
     estimates: list[Estimate] = []
     for side, stored in results.items():
-        reason = _unusable(stored)
+        reason = _unusable(sample, stored)
         if isinstance(stored, str) or reason:
             rows += [_row(sample, side, intervention, "own", size, reason) for size in intervention.sizes]
             values = (_estimate(sample, spec, side, intervention, name, None, reason) for name in ("cmd", "cpr"))
@@ -64,7 +64,7 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
     rows: Rows = []
     estimates: list[Estimate] = []
     for side, stored in results.items():
-        reason = _unusable(stored)
+        reason = _unusable(sample, stored)
         if isinstance(stored, str) or reason:
             rows += [_row(sample, side, intervention, kind, intervention.size, reason) for kind in ("own", "partner")]
             estimates.append(_estimate(sample, spec, side, intervention, "transfer_ratio", None, reason))
@@ -88,12 +88,11 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
     return Measured(rows={"faithfulness": rows}, estimates=tuple(estimates))
 
 
-def _unusable(stored: Stored | str) -> str:
+def _unusable(sample: Sample, stored: Stored | str) -> str:
     """Why a side has no numbers; empty where it has."""
     if isinstance(stored, str):
         return stored
-    n = len(stored.tensors["examples"])
-    return "" if stored.description["circuits"] else f"{n} selected example(s): fewer than {FEWEST}"
+    return "" if stored.description["circuits"] else f"{sample.selection}; circuits need at least {FEWEST}"
 
 
 def _curve(sample: Sample, stored: Stored, origin: str, draw: int | None, confidence: float) -> _Curve:

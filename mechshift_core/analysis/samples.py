@@ -23,9 +23,13 @@ from mechshift_core.execution.scores import (
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
+from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.resampling import resampling_weights
 from stats.seeding import derived_seed
+
+FEWEST = 2
+"""Selected examples below which there is no spread to estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ class Sample:
     Attributes:
         selected: Ids of the kept examples within the task, ascending, [n].
         spec_seed: Seed of the spec.
+        rule: Whose correct answers select an example, as the spec says.
     """
 
     pair: PairSpec
@@ -63,6 +68,7 @@ class Sample:
     after: Side
     selected: npt.NDArray[np.int64]
     spec_seed: int
+    rule: Selection = "both"
 
     @property
     def n(self) -> int:
@@ -100,7 +106,13 @@ class Sample:
     @property
     def too_few(self) -> str:
         """Why nothing can be estimated from the selected examples; empty where it can."""
-        return "" if self.n >= 2 else f"{self.n} example(s) that both models answer correctly"
+        return "" if self.n >= FEWEST else f"{self.selection}; at least {FEWEST} are needed"
+
+    @property
+    def selection(self) -> str:
+        """How many examples are selected, by which rule, and how many each model answers correctly."""
+        right = [f"{side.model!r} answers {int(side.answers.correct.sum())}" for _, side in self.sides]
+        return f"{self.n} of {self.total} examples selected (correct: {self.rule}), {' and '.join(right)} correctly"
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""
@@ -118,6 +130,15 @@ class Samples:
 
     by_pair_and_task: Mapping[tuple[str, str], Sample]
     missing: Mapping[tuple[str, str], str]
+
+    @property
+    def too_few(self) -> str:
+        """Why nothing at all can be estimated, with the numbers of every pair and task; empty where something can."""
+        reasons = {key: sample.too_few for key, sample in self.by_pair_and_task.items()}
+        if not reasons or not all(reasons.values()):
+            return ""
+        listed = "; ".join(f"{pair} on {task}: {reason}" for (pair, task), reason in reasons.items())
+        return f"no pair has enough examples on any task: {listed}"
 
 
 def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Samples:
@@ -150,10 +171,11 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
                 missing[pair.name, task.name] = "; ".join(lacking)
                 continue
             before, after = sides[pair.before, task.name], sides[pair.after, task.name]
-            selected = selected_examples(before.answers, after.answers)
+            rule = plan.spec.select.correct
+            selected = selected_examples(before.answers, after.answers, rule)
             dataset = plan.datasets[task.name]
             found[pair.name, task.name] = Sample(
-                pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed
+                pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed, rule
             )
     return Samples(found, missing)
 

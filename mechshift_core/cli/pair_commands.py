@@ -1,9 +1,9 @@
-"""`mechshift pairs train`, `pairs list`."""
+"""`mechshift pairs train`, `pairs list`, `pairs evaluate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,10 @@ from mechshift_core.cli.console import Console
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.errors import UsageError
 
-pairs = typer.Typer(no_args_is_help=True, help="Bundled model pairs: list them, train them from scratch.")
+if TYPE_CHECKING:
+    from mechshift_core.zoo.storage import Evaluation
+
+pairs = typer.Typer(no_args_is_help=True, help="Bundled model pairs: list and evaluate them, train them from scratch.")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +28,10 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe (YAML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Folder for the models; pairs/NAME unless given.")] = None,
 ) -> None:
-    """Train a pair from scratch: the ARM, from it the MDM, and the ARM trained on. Running it again resumes."""
+    """Train a pair from scratch: the ARM, from it the MDM, and the ARM trained on. Running it again resumes.
+
+    With a section `scratch`, an MDM is trained from random weights too.
+    """
     from mechshift_core.zoo.recipes import load_recipe
 
     console: Console = context.obj
@@ -40,12 +46,7 @@ def train(
             if progress is not None:
                 progress(phase, step, steps)
 
-        try:
-            results = train_pair(recipe, folder, progress=show)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        except OSError as error:
-            raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
+        results = train_pair(recipe, folder, progress=show)
     if console.json:
         console.result_json(results)
         return
@@ -56,18 +57,63 @@ def train(
 
 @pairs.command("list")
 def list_pairs(context: typer.Context) -> None:
-    """List the bundled models with their accuracy on held-out prompts."""
-    import json
-
+    """List the bundled models: seed, steps since random weights, accuracy on held-out prompts and on seen ones."""
     from mechshift_core.zoo import bundled_models
+    from mechshift_core.zoo.storage import read_record
 
     console: Console = context.obj
-    rows = {}
-    for name, folder in bundled_models().items():
-        stored = folder / "evaluation.json"
-        rows[name] = json.loads(stored.read_text(encoding="utf-8"))["held_out"] if stored.is_file() else {}
+    records = {name: read_record(folder) for name, folder in bundled_models().items()}
     if console.json:
+        rows = {}
+        for name, record in records.items():
+            stored = record.evaluation
+            rows[name] = {
+                "seed": record.recipe.seed if record.recipe else None,
+                "steps": record.steps,
+                "held_out": stored.held_out if stored else {},
+                "seen": stored.seen if stored else {},
+            }
         console.result_json(rows)
         return
-    for name, accuracies in rows.items():
-        console.result(f"{name:<24} " + "  ".join(f"{task} {accuracy:.1%}" for task, accuracy in accuracies.items()))
+    for name, record in records.items():
+        console.result(name)
+        if record.recipe is not None:
+            console.result(f"  seed {record.recipe.seed}, {record.steps} steps")
+        if record.evaluation is not None:
+            _show(console, record.evaluation)
+
+
+@pairs.command("evaluate")
+def evaluate(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="NAME/MODEL", help="A bundled model.", show_default=False)],
+    prompts: Annotated[int, typer.Option(min=1, max=100_000, help="Prompts per task, held out and seen.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the prompts; 1 is that of the stored evaluation.")] = 1,
+) -> None:
+    """Evaluate a bundled model anew: the share of prompts that it solves, per task."""
+    from mechshift_core.spec.problems import listing, suggestion
+    from mechshift_core.zoo import bundled_models
+    from mechshift_core.zoo.storage import read_record
+
+    console: Console = context.obj
+    known = bundled_models()
+    if model not in known:
+        raise UsageError(f"unknown model {model!r}{suggestion(model, known)}; expected {listing(known)}")
+    recipe = read_record(known[model]).recipe
+    if recipe is None:
+        raise UsageError(f"{model} was not trained on tasks, so there is nothing to evaluate")
+
+    from mechshift_core.zoo.evaluate import evaluate_checkpoint
+
+    evaluation = evaluate_checkpoint(known[model], sorted(recipe.batch), count=prompts, seed=seed)
+    if console.json:
+        console.result_json({**evaluation.model_dump(), "seed": seed})
+        return
+    console.result(f"{model}, {prompts} prompts per task")
+    _show(console, evaluation)
+
+
+def _show(console: Console, evaluation: Evaluation) -> None:
+    for task, held_out in evaluation.held_out.items():
+        seen = f"  seen {evaluation.seen[task]:6.1%}" if task in evaluation.seen else ""
+        console.result(f"  {task:<14} held out {held_out:6.1%}{seen}")

@@ -106,7 +106,7 @@ def _check_ids(wanted: list[str], known: list[str]) -> None:
 
 
 def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
-    """Print the verdicts; exit with 3 if the run is partial, with 1 if a wanted hypothesis does not hold."""
+    """Print the verdicts; exit with 3 if the run is partial or came to nothing, with 1 if a wanted hypothesis fails."""
     findings = finished.findings.hypotheses
     broken = [finding.id for finding in findings if finding.id in wanted and finding.verdict != "supported"]
     if console.json:
@@ -116,6 +116,7 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "computed": finished.computed,
                 "cached": finished.cached,
                 "failures": list(finished.failures),
+                "too_few": finished.too_few,
                 "verdicts": {finding.id: finding.verdict for finding in findings},
             }
         )
@@ -126,7 +127,9 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
         console.say(f"report: {finished.path / 'report.html'}")
     for line in finished.failures:
         console.complain(f"failed: {line}")
-    if finished.failures:
+    if finished.too_few:
+        console.complain(f"failed: {finished.too_few}")
+    if finished.failures or finished.too_few:
         raise typer.Exit(3)
     if broken:
         console.complain(f"not supported: {', '.join(broken)}")

@@ -146,7 +146,7 @@ def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, t
         read_answers(folder, plan.cells_of(attribution, name, task), plan.datasets[task])
         for name in (pair.before, pair.after)
     )
-    return selected_examples(before, after)
+    return selected_examples(before, after, plan.spec.select.correct)
 
 
 def _store(plan: Plan, folder: RunFolder, attribution: str, model: str, task: str) -> EdgeScoreStore:

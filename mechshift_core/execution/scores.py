@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
+from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
 
 Floats = npt.NDArray[np.float32]
@@ -126,6 +127,13 @@ def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:
     return Stored(folder.describe(cells[0].key), joined)
 
 
-def selected_examples(before: Answers, after: Answers) -> Numbers:
-    """Ids of the examples that both models of a pair answer correctly, ascending."""
-    return np.flatnonzero(before.correct & after.correct)
+def selected_examples(before: Answers, after: Answers, rule: Selection) -> Numbers:
+    """Ids of the examples of a pair that a spec's `select: {correct: RULE}` keeps, ascending."""
+    if rule == "none":
+        return np.arange(len(before.correct))
+    kept = {
+        "both": before.correct & after.correct,
+        "before": before.correct,
+        "any": before.correct | after.correct,
+    }
+    return np.flatnonzero(kept[rule])

@@ -151,7 +151,7 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
         if isinstance(intervention, Ablation):
             yield from _refused("pairwise knock-outs", intervention.pairwise, (*path, "pairwise"))
     if not attributions and "interventions" not in draft.broken:
-        message = "expected an edge_attribution: it also decides which examples both models answer correctly"
+        message = "expected an edge_attribution: it also decides which examples a model answers correctly"
         yield Complaint(("interventions",), message, on_key=True)
 
 

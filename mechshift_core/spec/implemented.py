@@ -21,7 +21,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "specialization index": ("gini",),
     "hypothesis measure": ("retention", "depth_slope", "early_share", "specialization"),
     "test kind": ("difference", "equivalence"),
-    "selection": ("both",),
+    "selection": ("both", "before", "any", "none"),
     "reveal order": ("left_to_right",),
     "denoising steps": ("per_token",),
     "prompt unit": ("random",),

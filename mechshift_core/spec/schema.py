@@ -95,11 +95,15 @@ class TaskSpec(Section):
         return self
 
 
+Selection = Literal["both", "before", "any", "none"]
+
+
 class Select(Section):
     """Which examples enter the analysis."""
 
-    correct: Literal["both", "none"] = "both"
-    """`both`: examples that both models of a pair answer correctly; `none`: all, right or wrong."""
+    correct: Selection = "both"
+    """`both`: examples that both models of a pair answer correctly; `before`: that the model before does; `any`: that
+    one of them or both do; `none`: all, right or wrong."""
 
 
 Steps = Annotated[int, Field(ge=1, le=1000)] | Literal["per_token"]

@@ -14,4 +14,7 @@ TASKS: dict[str, Task] = {
     task.name: task for task in (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
 }
 
-__all__ = ["TASKS", "CounterfactualText", "Exercise", "RoleSpan", "Task", "is_held_out"]
+BUNDLED_TASKS: tuple[str, ...] = tuple(TASKS)
+"""Those that the bundled models were trained on, and that their tokenizer has words for."""
+
+__all__ = ["BUNDLED_TASKS", "TASKS", "CounterfactualText", "Exercise", "RoleSpan", "Task", "is_held_out"]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechshift_core.tasks import TASKS, Exercise
 from mechshift_core.zoo.corpus import exercises
+from mechshift_core.zoo.storage import Evaluation, reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SEED = 1
+"""Seed of the prompts of a stored evaluation."""
 
 
 def complete(
@@ -68,3 +73,27 @@ def accuracies(
         ]
         result[task] = sum(solved) / len(solved)
     return result
+
+
+def evaluate_checkpoint(folder: Path, tasks: Sequence[str], *, count: int, seed: int = SEED) -> Evaluation:
+    """Accuracy of a stored model of a pair, in float32, on held-out prompts and on those of the training corpus.
+
+    Raises:
+        UsageError: if it can't be read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from mechshift_core.models.load import load_tokenizer
+
+    logging.disable_progress_bar()  # a small model is there at once
+    with reading(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = load_tokenizer(folder)
+        if tokenizer is None:
+            raise ValueError("expected a tokenizer in it")
+    held_out, seen = (
+        accuracies(model, tokenizer, tasks, count=count, seed=seed, held_out=held_out) for held_out in (True, False)
+    )
+    return Evaluation(model=folder.name, prompts_per_task=count, held_out=held_out, seen=seen)

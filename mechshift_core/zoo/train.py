@@ -1,10 +1,6 @@
 """Training a bundled-style pair: pre-train the ARM, then from that one checkpoint the MDM and the ARM trained on.
 
-Diffusion post-training follows the DiffuLLaMA/Dream recipe: shifted prediction, bidirectional attention that opens
-during the first steps, the loss of a masked token divided by the masking rate. The rate is drawn as a count: of an
-example's n maskable tokens k ~ U{1..n} are masked and each counts 1/k, which has the same expectation as t ~ U(0, 1)
-with weight 1/t and masking by coin flips (Ou et al. 2024, arXiv 2406.03736, "any-order" form), without examples that
-mask nothing.
+If the recipe asks for it, an MDM is trained from random weights too: those that the ARM was trained from.
 
 Every step draws its batch from a generator keyed by (seed, phase, step): a run that was interrupted and resumed is the
 run that was not.
@@ -12,26 +8,29 @@ run that was not.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from mechshift_core.files import replace_file, save_tensors, write_text
+from mechshift_core.errors import UsageError
+from mechshift_core.zoo.cards import write_card
 from mechshift_core.zoo.corpus import Pool, draw_batch, pool
-from mechshift_core.zoo.evaluate import accuracies
+from mechshift_core.zoo.evaluate import evaluate_checkpoint
+from mechshift_core.zoo.losses import causal_loss, diffusion_loss
 from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase
+from mechshift_core.zoo.states import restore, store
+from mechshift_core.zoo.storage import EVALUATION, TRAINING, read_evaluation, reading, save_text, writing
 from mechshift_core.zoo.vocabulary import build_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-PHASES = {"arm": 0, "mdm": 1, "arm-continued": 2}
+PHASES = {"arm": 0, "mdm": 1, "arm-continued": 2, "mdm-scratch": 3}
+"""Model -> what its draws are keyed by beside seed and step."""
 SAVE_EVERY = 200
 Progress = Callable[[str, int, int, float], None]
 
@@ -46,25 +45,30 @@ def train_pair(recipe: PairRecipe, out: Path, *, progress: Progress | None = Non
         progress: Called with (phase, step, steps, loss).
 
     Raises:
-        ValueError: if `out` holds models of another recipe.
+        UsageError: if `out` holds models of another recipe, or can't be read or written.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # `progress` says how far it is
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     _claim(recipe, out)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(recipe.threads)
     tokenizer = build_tokenizer()
     results = {}
     pools: dict[str, Pool] = {}
-    for phase in PHASES:
+    for phase in recipe.phases():
         folder = out / phase
-        if not (folder / "evaluation.json").exists():
+        if not (folder / EVALUATION).exists():
             pools = pools or {task: pool(task, recipe.pool, tokenizer, seed=recipe.seed) for task in recipe.batch}
             model = _train_phase(recipe, phase, pools, tokenizer, out, progress)
             _save(model, tokenizer, recipe, phase, folder)
-        results[phase] = json.loads((folder / "evaluation.json").read_text())["held_out"]
+        write_card(folder)
+        results[phase] = read_evaluation(folder).held_out
+    for phase in recipe.phases():
+        with writing(_state(out, phase)):
+            _state(out, phase).unlink(missing_ok=True)
     return results
 
 
@@ -92,57 +96,6 @@ def new_model(recipe: PairRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2Fo
     )
 
 
-def causal_loss(model: torch.nn.Module, batch: Pool, *, prompt_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next-token loss as (weighted sum, sum of weights); answer tokens weigh 1, prompt tokens `prompt_weight`."""
-    ids = torch.from_numpy(batch.ids)
-    position = torch.arange(1, ids.shape[1])
-    weights = torch.where(position >= torch.from_numpy(batch.prompt_lengths)[:, None], 1.0, prompt_weight)
-    weights = weights * (position < torch.from_numpy(batch.lengths)[:, None])
-    logits = model(input_ids=ids).logits[:, :-1]
-    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    return (losses * weights.flatten()).sum(), weights.sum()
-
-
-def diffusion_loss(
-    model: torch.nn.Module,
-    batch: Pool,
-    rng: np.random.Generator,
-    *,
-    openness: float,
-    masked_prompts: float,
-    mask_id: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masked-diffusion loss as (sum over examples of n/k x CE over the k masked of n tokens, sum of n).
-
-    Args:
-        openness: Probability that a query sees a key to its right; 1 is bidirectional. Padding is never seen.
-        masked_prompts: Share of the examples in which prompt tokens are masked like answer tokens.
-    """
-    count, width = batch.ids.shape
-    position = np.arange(width)
-    whole = rng.random(count) < masked_prompts
-    start = np.where(whole, 1, batch.prompt_lengths)  # token 0 has no position to its left that could predict it
-    maskable = (position >= start[:, None]) & (position < batch.lengths[:, None])
-    total = maskable.sum(1)
-    chosen = rng.integers(1, total + 1)
-    order = np.where(maskable, rng.random((count, width)), 2.0).argsort(1).argsort(1)
-    masked = order < chosen[:, None]
-
-    ids = torch.from_numpy(batch.ids)
-    hidden = torch.from_numpy(masked)
-    real = torch.from_numpy(position < batch.lengths[:, None])
-    seen = torch.ones(width, width, dtype=torch.bool).tril()
-    if openness < 1:
-        seen = seen | torch.from_numpy(rng.random((count, 1, width, width)) < openness)
-    else:
-        seen = torch.ones_like(seen)
-    attend = (seen & real[:, None, None, :]) | torch.eye(width, dtype=torch.bool)
-    logits = model(input_ids=ids.masked_fill(hidden, mask_id), attention_mask=attend).logits[:, :-1]
-    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    weights = torch.from_numpy(total / chosen)[:, None] * hidden[:, 1:]
-    return (losses * weights.flatten().float()).sum(), torch.tensor(float(total.sum()))
-
-
 def _train_phase(
     recipe: PairRecipe,
     phase: str,
@@ -151,34 +104,29 @@ def _train_phase(
     out: Path,
     progress: Progress | None,
 ) -> Qwen2ForCausalLM:
-    settings: Phase = recipe.pretrain if phase == "arm" else recipe.diffusion
-    if phase == "arm":
-        model = new_model(recipe, tokenizer)
-    else:
-        from transformers import Qwen2ForCausalLM
-
-        model = Qwen2ForCausalLM.from_pretrained(out / "arm", dtype=torch.float32)
-    model.config.is_causal = phase != "mdm"
+    settings = recipe.phases()[phase]
+    model = new_model(recipe, tokenizer) if phase in ("arm", "mdm-scratch") else _load(out / "arm")
+    model.config.is_causal = phase in ("arm", "arm-continued")
     model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
-    state = out / f"{phase}.state"
-    first = _restore(state, model, optimizer)
+    state = _state(out, phase)
+    with reading(state, advice="remove it, and this phase begins anew"):
+        first = restore(state, model, optimizer)
     for step in range(first, settings.steps):
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, PHASES[phase], step]))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
         losses, weight = [], torch.tensor(0.0)
         for batch in draw_batch(pools, recipe.batch, rng):
-            if phase == "mdm":
+            if not model.config.is_causal:
                 assert isinstance(settings, Diffusion)
-                opened = step / max(1.0, settings.annealing * settings.steps)
                 loss, share = diffusion_loss(
                     model,
                     batch,
                     rng,
-                    openness=min(1.0, opened),
+                    openness=_openness(step, settings),
                     masked_prompts=settings.masked_prompts,
                     mask_id=int(tokenizer.mask_token_id),
                 )
@@ -194,7 +142,8 @@ def _train_phase(
         if progress is not None:
             progress(phase, step + 1, settings.steps, mean.item())
         if (step + 1) % SAVE_EVERY == 0:
-            _store(state, model, optimizer, step + 1)
+            with writing(state):
+                store(state, model, optimizer, step + 1)
     return model
 
 
@@ -205,58 +154,45 @@ def _schedule(step: int, settings: Phase) -> float:
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def _openness(step: int, settings: Diffusion) -> float:
+    if settings.annealing == 0:
+        return 1.0
+    return min(1.0, step / max(1.0, settings.annealing * settings.steps))
+
+
+def _state(out: Path, phase: str) -> Path:
+    return out / f"{phase}.state"
+
+
 def _claim(recipe: PairRecipe, out: Path) -> None:
-    """Write the recipe to `out`, or refuse if another one was trained there."""
-    text = recipe.model_dump_json(by_alias=True, indent=2) + "\n"
+    """Write the recipe to `out`, or refuse if another one was trained there.
+
+    A recipe to which `scratch` was added is the same: the other models do not depend on it.
+    """
     path = out / "recipe.json"
-    if path.exists() and path.read_text() != text:
-        raise ValueError(f"{out} holds models of another recipe ({path}); train into another folder or remove that one")
-    write_text(path, text)
+    if path.exists():
+        with reading(path):
+            stored = path.read_text(encoding="utf-8")
+        if stored not in (recipe.to_json(), recipe.model_copy(update={"scratch": None}).to_json()):
+            message = f"{out} holds models of another recipe ({path}); train into another folder or remove that one"
+            raise UsageError(message)
+    save_text(path, recipe.to_json())
 
 
-def _store(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
-    with replace_file(path) as temporary:
-        save_tensors(tensors, temporary, metadata={"step": str(step)})
+def _load(folder: Path) -> Qwen2ForCausalLM:
+    from transformers import Qwen2ForCausalLM
 
-
-def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> int:
-    """Load a stored state; returns the number of steps it has seen, 0 if there is none."""
-    from safetensors import safe_open
-
-    if not path.exists():
-        return 0
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    weights = {}
-    with safe_open(path, framework="pt") as stored:
-        for key in stored.keys():  # noqa: SIM118 (not a mapping)
-            part, rest = key.split(".", 1)
-            if part == "model":
-                weights[rest] = stored.get_tensor(key)
-            else:
-                index, name = rest.split(".", 1)
-                entries.setdefault(int(index), {})[name] = stored.get_tensor(key)
-        step = int(stored.metadata()["step"])
-    model.load_state_dict(weights)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
-    return step
+    with reading(folder, advice="remove the folder, and it is trained again"):
+        return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def _save(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: PairRecipe, phase: str, folder: Path
 ) -> None:
     """Write the checkpoint in float16, then evaluate exactly what was written."""
-    from transformers import Qwen2ForCausalLM
-
-    model.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    write_text(folder / "training.json", recipe.model_dump_json(by_alias=True, indent=2) + "\n")
-    stored = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    evaluation: dict[str, Any] = {"model": phase, "prompts_per_task": recipe.evaluation, "reveal": "left_to_right"}
-    for name, held_out in (("held_out", True), ("seen", False)):
-        evaluation[name] = accuracies(
-            stored, tokenizer, sorted(recipe.batch), count=recipe.evaluation, seed=1, held_out=held_out
-        )
-    write_text(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+    with writing(folder):
+        model.half().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    save_text(folder / TRAINING, recipe.to_json())
+    evaluation = evaluate_checkpoint(folder, sorted(recipe.batch), count=recipe.evaluation)
+    save_text(folder / EVALUATION, evaluation.to_json())

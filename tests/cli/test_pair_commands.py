@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from transformers.utils import logging
 
 from mechshift_core import zoo
 from mechshift_core.cli.main import main
+from mechshift_core.zoo.recipes import load_recipe
 
 RECIPE = """\
 schema: mechshift-pair/v1
@@ -115,10 +117,15 @@ def test_a_folder_of_another_recipe_ends_with_code_2(capsys: pytest.CaptureFixtu
 
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
-    ("out", "reason"), [("file", "File exists"), ("file/below", "Not a directory"), ("sealed", "Permission denied")]
+    ("out", "said"),
+    [
+        ("file", "cannot write to file: File exists"),
+        ("file/below", "cannot write to file/below: Not a directory"),
+        ("sealed", "cannot write to sealed/recipe.json: Permission denied"),
+    ],
 )
 def test_a_folder_that_cannot_be_written_ends_with_code_2(
-    out: str, reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    out: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("file").write_text("mine")
     write = Path.write_text
@@ -130,8 +137,51 @@ def test_a_folder_that_cannot_be_written_ends_with_code_2(
 
     monkeypatch.setattr(Path, "write_text", sealed)
     assert main(["pairs", "train", "toy.yaml", "--out", out]) == 2
-    assert capsys.readouterr() == ("", f"cannot write to {out}: {reason}\n")
+    assert capsys.readouterr() == ("", f"{said}\n")
     assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("recipe.json", "cannot read pairs/toy/recipe.json: Is a directory"),
+        ("arm/evaluation.json", "cannot read pairs/toy/arm/evaluation.json: Is a directory"),
+        ("mdm.state", "cannot read pairs/toy/mdm.state: "),
+        ("arm/model.safetensors", "cannot read pairs/toy/arm: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_with_code_2_and_is_named(
+    file: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pairs", "train", "toy.yaml", "--quiet"]) == 0
+    shutil.rmtree("pairs/toy/mdm")
+    damaged = Path("pairs/toy") / file
+    damaged.unlink(missing_ok=True)
+    if damaged.suffix == ".json":
+        damaged.mkdir()
+    else:
+        damaged.write_bytes(b"no weights")
+    assert main(["pairs", "train", "toy.yaml", "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(said) and captured.err.count("\n") == 1
+
+
+def test_states_are_removed_when_the_pair_is_complete_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechshift_core.zoo import train
+
+    monkeypatch.setattr(train, "SAVE_EVERY", 1)
+    kept: dict[str, set[str]] = {}
+    save = train._save
+
+    def spy(model: Any, tokenizer: Any, recipe: Any, phase: str, folder: Path) -> None:
+        kept[phase] = {path.name for path in folder.parent.glob("*.state")}
+        save(model, tokenizer, recipe, phase, folder)
+
+    monkeypatch.setattr(train, "_save", spy)
+    assert main(["pairs", "train", "toy.yaml", "--quiet"]) == 0
+    assert kept == {model: {f"{name}.state" for name in MODELS[: number + 1]} for number, model in enumerate(MODELS)}
+    assert {path.name for path in Path("pairs/toy").iterdir()} == {*MODELS, "recipe.json"}
+    assert all((Path("pairs/toy") / model / "README.md").is_file() for model in MODELS)
 
 
 def test_an_interrupted_training_ends_with_code_130_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,26 +198,32 @@ def test_an_interrupted_training_ends_with_code_130_and_goes_on(monkeypatch: pyt
 
 @pytest.fixture
 def two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stored pair, of which one model was never evaluated."""
+    """A stored pair, of which one model was never evaluated, nor says what it was trained by."""
     for name in ("pair/arm", "pair/mdm"):
         (tmp_path / "zoo" / name).mkdir(parents=True)
         (tmp_path / "zoo" / name / "config.json").write_text("{}")
     (tmp_path / "zoo" / "pair" / "notes").mkdir()
-    evaluation = {"held_out": {"ioi": 1.0, "sudoku": 0.875}, "seen": {"ioi": 0.5}}
-    (tmp_path / "zoo" / "pair" / "arm" / "evaluation.json").write_text(json.dumps(evaluation))
+    evaluation = {"held_out": {"ioi": 1.0, "sudoku": 0.875}, "seen": {"ioi": 0.5, "sudoku": 1.0}}
+    whole = {"model": "arm", "prompts_per_task": 8, "reveal": "left_to_right", **evaluation}
+    (tmp_path / "zoo" / "pair" / "arm" / "evaluation.json").write_text(json.dumps(whole))
+    recipe = load_recipe(Path("toy.yaml")).to_json().replace('"seed": 0', '"seed": 7')
+    (tmp_path / "zoo" / "pair" / "arm" / "training.json").write_text(recipe)
     monkeypatch.setattr(zoo, "CHECKPOINTS", tmp_path / "zoo")
 
 
 @pytest.mark.usefixtures("two_models")
 @pytest.mark.parametrize("flags", [[], ["--quiet"]])
-def test_list_shows_the_bundled_models_with_their_held_out_accuracy(
+def test_list_shows_seed_and_steps_and_held_out_beside_seen_accuracy(
     flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pairs", "list", *flags]) == 0
     captured = capsys.readouterr()
-    assert [line.split() for line in captured.out.splitlines()] == [
-        ["pair/arm", "ioi", "100.0%", "sudoku", "87.5%"],
-        ["pair/mdm"],
+    assert [" ".join(line.split()) for line in captured.out.splitlines()] == [
+        "pair/arm",
+        "seed 7, 2 steps",
+        "ioi held out 100.0% seen 50.0%",
+        "sudoku held out 87.5% seen 100.0%",
+        "pair/mdm",
     ]
     assert captured.err == ""
 
@@ -175,4 +231,53 @@ def test_list_shows_the_bundled_models_with_their_held_out_accuracy(
 @pytest.mark.usefixtures("two_models")
 def test_list_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pairs", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"pair/arm": {"ioi": 1.0, "sudoku": 0.875}, "pair/mdm": {}}
+    assert json.loads(capsys.readouterr().out) == {
+        "pair/arm": {
+            "seed": 7,
+            "steps": 2,
+            "held_out": {"ioi": 1.0, "sudoku": 0.875},
+            "seen": {"ioi": 0.5, "sudoku": 1.0},
+        },
+        "pair/mdm": {"seed": None, "steps": None, "held_out": {}, "seen": {}},
+    }
+
+
+@pytest.mark.usefixtures("two_models")
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("pair/arn", "unknown model 'pair/arn' (did you mean 'pair/arm'?); expected 'pair/arm' or 'pair/mdm'"),
+        ("pair/mdm", "pair/mdm was not trained on tasks, so there is nothing to evaluate"),
+        ("pair/arm", "cannot read"),
+    ],
+)
+def test_what_cannot_be_evaluated_ends_with_code_2(model: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pairs", "evaluate", model]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(said) and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["tiny-s0/arm", "tiny-s0/mdm"])
+def test_evaluate_gives_what_the_model_solves_of_so_many_prompts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from mechshift_core.tasks import BUNDLED_TASKS
+    from mechshift_core.zoo.evaluate import accuracies
+    from mechshift_core.zoo.vocabulary import build_tokenizer
+
+    assert main(["pairs", "evaluate", name, "--prompts", "12", "--seed", "3", "--json"]) == 0
+    captured = capsys.readouterr()
+    model = AutoModelForCausalLM.from_pretrained(zoo.bundled_models()[name], dtype=torch.float32)
+    expected = {
+        part: accuracies(model, build_tokenizer(), sorted(BUNDLED_TASKS), count=12, seed=3, held_out=part == "held_out")
+        for part in ("held_out", "seen")
+    }
+    found = json.loads(captured.out)
+    assert captured.err == "" and (found["prompts_per_task"], found["seed"]) == (12, 3)
+    assert {part: found[part] for part in expected} == expected
+    assert main(["pairs", "evaluate", name, "--prompts", "12", "--seed", "3"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [f"{name}, 12 prompts per task"] + [
+        f"{task} held out {expected['held_out'][task]:.1%} seen {expected['seen'][task]:.1%}"
+        for task in sorted(BUNDLED_TASKS)
+    ]

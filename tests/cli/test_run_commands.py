@@ -86,7 +86,7 @@ def test_validation_finds_what_the_data_have_wrong(study: Path, capsys: pytest.C
 def test_list_and_doctor_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert set(listed["tasks"]) == {"ioi", "greater_than", "countdown", "infilling", "sudoku"}
+    assert set(listed["tasks"]) == {"ioi", "greater_than", "countdown", "infilling", "sudoku", "sva", "path_star"}
     assert "retention" in listed["measures"]
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["packages"]["torch"]

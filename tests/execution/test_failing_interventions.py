@@ -133,7 +133,8 @@ def test_too_few_selected_examples_are_a_status(tmp_path: Path) -> None:
     assert result.failures == ()
     rows = table(tmp_path / "out", "faithfulness")
     assert rows["metric"].is_null().all()
-    assert all(status.endswith("selected example(s): fewer than 4") for status in rows["status"])
+    assert all("of 3 examples selected (correct: both)" in status for status in rows["status"])
+    assert all(status.endswith("correctly; circuits need at least 4") for status in rows["status"])
 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])

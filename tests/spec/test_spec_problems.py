@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                      "only one edge_attribution a spec is implemented in this version"),
     "no circuit": ("  - {name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
                    "  - {name: heads, kind: activation_patching}", "interventions",
-                   "expected an edge_attribution: it also decides which examples both models answer correctly"),
+                   "expected an edge_attribution: it also decides which examples a model answers correctly"),
     "circuits from nowhere": ("steps: 5}", "steps: 5}\n  - {name: curve, kind: circuit_patching, of: circut}", "circut",
                               "unknown intervention 'circut' (did you mean 'circuit'?)"),
     "circuit sizes that fall": ("steps: 5}",
@@ -165,7 +165,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),
 }  # fmt: skip
 SETTINGS = {
-    "select: {correct: none}": f"selection 'none' {NOT_YET} both)",
     "denoising: {reveal: confidence}": f"reveal order 'confidence' {NOT_YET} left_to_right)",
     "denoising: {steps: 4}": f"denoising steps 4 {NOT_YET} per_token)",
     "denoising: {steps: [1, per_token]}": f"denoising steps [1, per_token] {NOT_YET} per_token)",

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from mechshift_core.models.load import load_tokenizer
-from mechshift_core.tasks import TASKS
+from mechshift_core.tasks import BUNDLED_TASKS
 from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
@@ -40,7 +40,9 @@ def test_a_bundled_model_is_small_and_whole(name: str) -> None:
     files = {path.name: path.stat().st_size for path in bundled_models()[name].iterdir()}
     assert files.keys() >= {"config.json", "model.safetensors", "tokenizer.json", "training.json", "evaluation.json"}
     assert max(files.values()) <= MOST_BYTES
-    assert PairRecipe.model_validate(stored(name, "training.json")).name == "tiny-s0"
+    text = (bundled_models()[name] / "training.json").read_text()
+    recipe = PairRecipe.model_validate_json(text)
+    assert recipe.name == "tiny-s0" and recipe.to_json() == text
 
 
 @every_model
@@ -48,7 +50,7 @@ def test_the_stored_evaluation_names_the_model_and_has_every_task(name: str) -> 
     evaluation = stored(name)
     assert evaluation["model"] == name.partition("/")[2] and evaluation["prompts_per_task"] >= 1000
     for part in ("held_out", "seen"):
-        assert evaluation[part].keys() == TASKS.keys()
+        assert evaluation[part].keys() == set(BUNDLED_TASKS)
         assert all(0 <= accuracy <= 1 for accuracy in evaluation[part].values())
 
 
@@ -66,7 +68,7 @@ def test_the_stored_evaluation_holds_on_other_prompts(name: str, tokenizer: PreT
     not forbid a single failure.
     """
     evaluation = stored(name)
-    found = accuracies(load(bundled_models()[name]), tokenizer, sorted(TASKS), count=100, seed=2)
+    found = accuracies(load(bundled_models()[name]), tokenizer, sorted(BUNDLED_TASKS), count=100, seed=2)
     for task, accuracy in found.items():
         count = evaluation["prompts_per_task"]
         rate = (evaluation["held_out"][task] * count + 1) / (count + 2)

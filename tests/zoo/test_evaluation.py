@@ -8,14 +8,14 @@ import torch
 from toy_recipe import toy_model
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from mechshift_core.tasks import TASKS, Exercise
+from mechshift_core.tasks import BUNDLED_TASKS, Exercise
 from mechshift_core.zoo.corpus import exercises
 from mechshift_core.zoo.evaluate import accuracies, complete
 
 
 def mixed(count: int) -> list[Exercise]:
     """Exercises of all tasks, in turn."""
-    drawn = [exercises(task, count, seed=1, held_out=True) for task in TASKS]
+    drawn = [exercises(task, count, seed=1, held_out=True) for task in BUNDLED_TASKS]
     return [exercise for together in zip(*drawn, strict=True) for exercise in together]
 
 
@@ -86,12 +86,14 @@ class Knowing:
 
 
 def test_accuracy_is_the_share_of_prompts_solved(tokenizer: PreTrainedTokenizerFast) -> None:
-    drawn = [e for task in TASKS for e in exercises(task, 20, seed=7, held_out=True)]
-    wrong = {e.prompt for task in TASKS for e in exercises(task, 20, seed=7, held_out=True)[:5]}
-    wrong -= {e.prompt for task in TASKS for e in exercises(task, 20, seed=7, held_out=True)[5:]}
+    drawn = [e for task in BUNDLED_TASKS for e in exercises(task, 20, seed=7, held_out=True)]
+    wrong = {e.prompt for task in BUNDLED_TASKS for e in exercises(task, 20, seed=7, held_out=True)[:5]}
+    wrong -= {e.prompt for task in BUNDLED_TASKS for e in exercises(task, 20, seed=7, held_out=True)[5:]}
     model: Any = Knowing(tokenizer, drawn, wrong)
-    missed = {task: sum(e.prompt in wrong for e in exercises(task, 20, seed=7, held_out=True)) for task in TASKS}
-    assert accuracies(model, tokenizer, list(TASKS), count=20, seed=7) == {
+    missed = {
+        task: sum(e.prompt in wrong for e in exercises(task, 20, seed=7, held_out=True)) for task in BUNDLED_TASKS
+    }
+    assert accuracies(model, tokenizer, list(BUNDLED_TASKS), count=20, seed=7) == {
         task: (20 - count) / 20 for task, count in missed.items()
     }
     assert sum(missed.values()) > 15

@@ -9,7 +9,7 @@ from toy_recipe import TOY, toy_recipe
 
 from mechshift_core import zoo
 from mechshift_core.spec import SpecError
-from mechshift_core.tasks import TASKS
+from mechshift_core.tasks import BUNDLED_TASKS
 from mechshift_core.zoo.recipes import PairRecipe, load_recipe
 
 BUNDLED = Path(zoo.__file__).parent / "configs" / "tiny-s0.yaml"
@@ -31,8 +31,14 @@ def path(tmp_path: Path) -> Path:
 def test_the_bundled_recipe_trains_all_tasks() -> None:
     recipe = load_recipe(BUNDLED)
     assert (recipe.name, recipe.seed) == ("tiny-s0", 0)
-    assert recipe.batch.keys() == TASKS.keys()
+    assert recipe.batch.keys() == set(BUNDLED_TASKS)
     assert recipe.diffusion.steps == recipe.pretrain.steps, "the control is trained on for as long"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_recipes_of_other_seeds_differ_in_name_and_seed_only(seed: int) -> None:
+    other = load_recipe(BUNDLED.with_name(f"tiny-s{seed}.yaml"))
+    assert other == load_recipe(BUNDLED).model_copy(update={"name": f"tiny-s{seed}", "seed": seed})
 
 
 def test_what_is_not_given_has_a_default(path: Path) -> None:

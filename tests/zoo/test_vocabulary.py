@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from mechshift_core.models.load import load_tokenizer
-from mechshift_core.tasks import TASKS
+from mechshift_core.tasks import BUNDLED_TASKS
 from mechshift_core.zoo.corpus import exercises
 from mechshift_core.zoo.vocabulary import build_tokenizer, words
 
@@ -17,7 +17,7 @@ def test_every_word_has_one_id_after_the_special_tokens(tokenizer: PreTrainedTok
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (0, 1, 2)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", BUNDLED_TASKS)
 @pytest.mark.parametrize("held_out", [True, False])
 def test_every_exercise_consists_of_known_words(task: str, held_out: bool, tokenizer: PreTrainedTokenizerFast) -> None:
     for exercise in exercises(task, 100, seed=0, held_out=held_out):

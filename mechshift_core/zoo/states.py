@@ -1,0 +1,40 @@
+"""Interrupted training: the state of a phase between two steps, from which it goes on bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mechshift_core.files import replace_file, save_tensors
+
+
+def store(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
+    """Write weights, moments of the optimizer and the number of steps seen, whole or not at all."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, entry in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
+    with replace_file(path) as temporary:
+        save_tensors(tensors, temporary, metadata={"step": str(step)})
+
+
+def restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> int:
+    """Load a stored state; returns the number of steps it has seen, 0 if there is none."""
+    from safetensors import safe_open
+
+    if not path.exists():
+        return 0
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    weights = {}
+    with safe_open(path, framework="pt") as stored:
+        for key in stored.keys():  # noqa: SIM118 (not a mapping)
+            part, rest = key.split(".", 1)
+            if part == "model":
+                weights[rest] = stored.get_tensor(key)
+            else:
+                index, name = rest.split(".", 1)
+                entries.setdefault(int(index), {})[name] = stored.get_tensor(key)
+        step = int(stored.metadata()["step"])
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+    return step
