@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-VOCABULARY, POSITIONS = 40, 32
+VOCABULARY, POSITIONS = 40, 64
 LAYOUTS = ("diffugpt", "diffullama", "dream", "a2d", "llada")
 NATIVE = {"diffugpt": "gpt2", "diffullama": "llama", "dream": "qwen2", "a2d": "qwen3", "llada": "llama"}
 SHIFTED = {"diffugpt": True, "diffullama": True, "dream": True, "a2d": False, "llada": False}

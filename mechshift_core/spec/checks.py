@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.estimable import check_hypotheses
-from mechshift_core.spec.implemented import PLANNED_TASKS, refusal
+from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
@@ -106,9 +106,6 @@ def _check_tasks(draft: Draft) -> Iterator[Complaint]:
                 yield from _dataset(draft.folder, task.dataset, (*path, "dataset"))
         elif task.name in TASKS:
             yield from _regime(task, TASKS[task.name].regime, path)
-        elif task.name in PLANNED_TASKS:
-            reason = refusal("task", task.name, implemented=tuple(TASKS))
-            yield Complaint((*path, "name"), reason or "")
         else:
             hint = suggestion(task.name, TASKS) or f" (known: {', '.join(TASKS)}; or give a dataset)"
             yield Complaint((*path, "name"), f"unknown task {task.name!r}{hint}")

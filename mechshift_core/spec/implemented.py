@@ -38,13 +38,10 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
 }
 """Subject -> the values that work."""
 
-PLANNED_TASKS = ("sva", "path_star")
-"""Tasks that are named in the documentation and not generated yet."""
 
-
-def refusal(subject: str, value: object, *, implemented: tuple[object, ...] | None = None) -> str | None:
+def refusal(subject: str, value: object) -> str | None:
     """Why a value of the grammar is refused; None where it works."""
-    works = IMPLEMENTED[subject] if implemented is None else implemented
+    works = IMPLEMENTED[subject]
     if value in works:
         return None
     listed = ", ".join(map(_plain, works))

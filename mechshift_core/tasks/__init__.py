@@ -7,14 +7,17 @@ from mechshift_core.tasks.countdown import Countdown
 from mechshift_core.tasks.greater_than import GreaterThan
 from mechshift_core.tasks.infilling import Infilling
 from mechshift_core.tasks.ioi import IndirectObject
+from mechshift_core.tasks.path_star import PathStar
 from mechshift_core.tasks.roles import RoleSpan
 from mechshift_core.tasks.sudoku import Sudoku
+from mechshift_core.tasks.sva import SubjectVerbAgreement
 
-TASKS: dict[str, Task] = {
-    task.name: task for task in (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
-}
+_BUNDLED = (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
 
-BUNDLED_TASKS: tuple[str, ...] = tuple(TASKS)
-"""Those that the bundled models were trained on, and that their tokenizer has words for."""
+TASKS: dict[str, Task] = {task.name: task for task in (*_BUNDLED, SubjectVerbAgreement(), PathStar())}
+"""Every generated task by its name."""
+
+BUNDLED_TASKS: tuple[str, ...] = tuple(task.name for task in _BUNDLED)
+"""Those that the bundled models were trained on: their tokenizer has no words for the others."""
 
 __all__ = ["BUNDLED_TASKS", "TASKS", "CounterfactualText", "Exercise", "RoleSpan", "Task", "is_held_out"]

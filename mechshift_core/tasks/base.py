@@ -32,6 +32,21 @@ class Exercise:
 
 
 @dataclass(frozen=True, slots=True)
+class TwoDigits:
+    """What an answer of two digits is compared with where a tokenizer takes it apart.
+
+    Args:
+        place: The two digits in `clean` that the answer is held against; in `corrupt` they stand at the same place.
+        greater: Tens digits of which every number is greater than those two digits.
+        smaller: Tens digits of which every number is smaller; the tens digit that they share is neither.
+    """
+
+    place: RoleSpan
+    greater: tuple[str, ...]
+    smaller: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CounterfactualText:
     """A clean prompt, its minimally different corruption, and what tells their answers apart.
 
@@ -45,6 +60,8 @@ class CounterfactualText:
         remainder: The rest of the clean completion after the answer token; a masked diffusion model sees it masked.
         joiner: What stands between prompt and answer; empty where the answer goes on a number or a word.
         roles: What parts of `clean` are (see :mod:`mechshift_core.tasks.roles`); earlier spans go before later ones.
+        number: Given where the answers are numbers of two digits: tokenizers to which every digit is a token are asked
+            for the tens digit (see :mod:`mechshift_core.tasks.options`).
     """
 
     template: str
@@ -56,6 +73,7 @@ class CounterfactualText:
     remainder: str = ""
     joiner: str = " "
     roles: tuple[RoleSpan, ...] = ()
+    number: TwoDigits | None = None
 
 
 class Task(Protocol):

@@ -13,6 +13,7 @@ import numpy as np
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
+from mechshift_core.tasks.options import encode, options_of
 from mechshift_core.tasks.roles import MASK, token_roles
 
 if TYPE_CHECKING:
@@ -113,16 +114,15 @@ def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase, *, example
 
 def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Example | str:
     """Tokenise one pair; a string says why it can't be used."""
-    clean, corrupt = _encode(tokenizer, text.clean), _encode(tokenizer, text.corrupt)
+    clean, corrupt = encode(tokenizer, text.clean), encode(tokenizer, text.corrupt)
     if len(clean) != len(corrupt):
         return "clean and corrupted prompt differ in their number of tokens"
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in (*clean, *corrupt):
         return "a word is not in the vocabulary"
-    answers = _continuations(tokenizer, text.clean, clean, text.joiner, text.answers)
-    foils = _continuations(tokenizer, text.clean, clean, text.joiner, text.foils)
-    if answers is None or foils is None:
-        return "an answer or foil is not a single token"
-    if set(answers) & set(foils):
+    options = options_of(text, clean, corrupt, tokenizer)
+    if isinstance(options, str):
+        return options
+    if set(options.answer_ids) & set(options.foil_ids):
         return "answer and foil are the same token"
     if clean == corrupt:
         return "clean and corrupted prompt are the same"
@@ -130,13 +130,13 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Examp
         template=text.template,
         clean_ids=clean,
         corrupt_ids=corrupt,
-        answer_ids=answers,
-        foil_ids=foils,
-        masks=1 + len(_encode(tokenizer, text.remainder)),
+        answer_ids=options.answer_ids,
+        foil_ids=options.foil_ids,
+        masks=options.masks,
         clean=text.clean,
         corrupt=text.corrupt,
-        answer=_listed(text.answers),
-        foil=_listed(text.foils),
+        answer=_listed(options.answers),
+        foil=_listed(options.foils),
         roles=_roles(tokenizer, text),
     )
 
@@ -169,16 +169,12 @@ def _collect(
             break
     if len(kept) < examples:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common())
+        advice = "ask for fewer examples or use another task" if kept else "this tokenizer needs another task"
         raise ExecutionError(
             f"task {name!r}: only {len(kept)} aligned prompts of {examples} asked for "
-            f"({reasons or 'it has no more distinct prompts'}); ask for fewer examples or use another task"
+            f"({reasons or 'it has no more distinct prompts'}); {advice}"
         )
     return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())))
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-    return tuple(ids)
 
 
 def _roles(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText) -> tuple[str, ...]:
@@ -186,19 +182,6 @@ def _roles(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText) -> tupl
         return ()
     encoded = tokenizer(text.clean, add_special_tokens=False, return_offsets_mapping=True)
     return token_roles(text.clean, text.roles, encoded["offset_mapping"])
-
-
-def _continuations(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, ids: tuple[int, ...], joiner: str, options: tuple[str, ...]
-) -> tuple[int, ...] | None:
-    """The one token by which each option goes on the prompt; None if any takes more, or changes the prompt's tokens."""
-    encoded = tokenizer([f"{prompt}{joiner}{option}" for option in options], add_special_tokens=False)["input_ids"]
-    found = []
-    for tokens in encoded:
-        if tuple(tokens[:-1]) != ids or tokens[-1] == tokenizer.unk_token_id:
-            return None
-        found.append(int(tokens[-1]))
-    return tuple(found)
 
 
 def _listed(options: tuple[str, ...]) -> str:

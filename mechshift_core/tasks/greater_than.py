@@ -1,4 +1,9 @@
-"""Greater-Than (Hanna et al. 2023, arXiv 2305.00586): a later year of the same century."""
+"""Greater-Than (Hanna et al. 2023, arXiv 2305.00586): a later year of the same century.
+
+The prompt ends with the century. Where two digits are a token, all hundred years are compared; where every digit is a
+token, the tens digit is read: greater ones than the start year's are right, smaller ones wrong, and the same one is
+neither, as it depends on the next digit. Prompts whose start year is split in another way are dropped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import re
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, TwoDigits, choose
 from mechshift_core.tasks.roles import filled
 
 NOUNS = tuple("war trip project trial feast journey".split())
@@ -24,7 +29,7 @@ class GreaterThan:
     name = "greater_than"
     regime: Regime = "local"
     metric: Metric = "probability_difference"
-    summary = "a year after the start year; corrupted by the start year 01"
+    summary = "a year after the start year (or its tens digit); corrupted by the start year 01"
     roles: tuple[str, ...] = ("noun", "century", "start_year")
 
     def _draw(self, rng: np.random.Generator) -> tuple[str, dict[str, str], int, str]:
@@ -52,6 +57,11 @@ class GreaterThan:
             key,
             joiner="",
             roles=spans,
+            number=TwoDigits(
+                next(span for span in spans if span.role == "start_year"),
+                greater=tuple(str(digit) for digit in range(start // 10 + 1, 10)),
+                smaller=tuple(str(digit) for digit in range(start // 10)),
+            ),
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:

@@ -9,6 +9,7 @@ import torch
 from published_checkpoints import (
     LAYOUTS,
     NATIVE,
+    POSITIONS,
     SHIFTED,
     VOCABULARY,
     published_config,
@@ -107,7 +108,7 @@ def test_what_is_known_without_loading_is_what_the_loaded_model_has(folder: Path
     config = sources.read_config(folder)
     assert sources.graph_shape(config, source=folder) == model.shape
     assert sources.vocabulary(folder) == model.module.config.vocab_size == VOCABULARY
-    assert sources.context_length(folder) == 32
+    assert sources.context_length(folder) == POSITIONS
 
 
 def test_a_checkpoint_in_shards_is_loaded_whole_or_not_at_all(folder: Path) -> None:
@@ -238,7 +239,7 @@ def test_what_the_layouts_came_from_is_loaded_as_published_too(tmp_path: Path) -
     # gpt2 has no prefix and holds the buffers of its causal mask; Llama-2 holds the frequencies of its rotation.
     gpt2, llama = random_model("diffugpt"), random_model("diffullama")
     gpt2_weights = {n.removeprefix("transformer."): t for n, t in gpt2.transformer.state_dict().items()}
-    buffers = {f"h.{layer}.attn.bias": torch.ones(1, 1, 32, 32).tril() for layer in range(2)}
+    buffers = {f"h.{layer}.attn.bias": torch.ones(1, 1, POSITIONS, POSITIONS).tril() for layer in range(2)}
     frequencies = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": torch.ones(2) for layer in range(2)}
     for name, model, weights in (
         ("gpt2", gpt2, gpt2_weights | buffers),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,5 +78,8 @@ def byte_pairs(pattern: str) -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=3000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator([f"{one.prompt} {one.completion}" for one in exercises], trainer)
+    # Centuries and their years apart: in so few texts every year would become one token, as few are to GPT-2.
+    texts = [re.sub(r"(\d\d)(\d\d)", r"\1 (\2)", f"{one.prompt} {one.completion}") for one in exercises]
+    numbers = [f"({number:02d})" for number in range(100)] * 50
+    tokenizer.train_from_iterator([*texts, *numbers], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)

@@ -74,7 +74,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown model": ("after: mdm", "after: mdn", "mdn", "unknown model 'mdn' (did you mean 'mdm'?)"),
     "unknown task": ("name: ioi,", "name: io,", "io,", "unknown task 'io' (did you mean 'ioi'?)"),
     "task from nowhere": ("name: ioi,", "name: zzz,", "zzz", "unknown task 'zzz' (known: ioi, greater_than, countdown,"
-                          " infilling, sudoku; or give a dataset)"),
+                          " infilling, sudoku, sva, path_star; or give a dataset)"),
     "another regime": ("{name: countdown}", "{name: countdown, regime: local}", "local",
                        "the task 'countdown' is global, not local"),
     "duplicate pair": ("name: control", "name: diffusion", "diffusion", "duplicate name 'diffusion' in pairs"),
@@ -152,8 +152,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       " activation_patching, ablation)"),
     "not yet: knock-outs in pairs": ("steps: 5}", "steps: 5}\n  - {name: pairs, kind: ablation, pairwise: 24}", "24}",
                                      f"pairwise knock-outs 24 {NOT_YET} 0)"),
-    "not yet: task": ("name: ioi,", "name: sva,", "sva",
-                      f"task 'sva' {NOT_YET} ioi, greater_than, countdown, infilling, sudoku)"),
     "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
                          f"measure 'alignment' {NOT_YET} overlap, depth, specialization)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",

@@ -32,6 +32,12 @@ def operands_and_target(prompt: str) -> tuple[tuple[int, ...], int]:
     return tuple(numbers), target
 
 
+def graph(prompt: str) -> frozenset[tuple[str, str]]:
+    """The edges of a star graph, read off its prompt."""
+    *nodes, _, _, _ = re.findall(r"\b[A-Z]\b", prompt)
+    return frozenset(zip(nodes[::2], nodes[1::2], strict=True))
+
+
 @cache
 def grids_by_brute_force() -> np.ndarray:
     """Every 4x4 grid of four permuted rows whose columns and boxes hold each digit once, [grids, 16]."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -161,8 +162,8 @@ def test_prompts_whose_names_take_unequally_many_tokens_are_dropped_and_counted(
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_dataset_survives_json(task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
-    for dataset in (DATASET, generated_dataset(task, tokenizer, examples=5, seed=0)):
+def test_a_dataset_survives_json(task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]) -> None:
+    for dataset in (DATASET, generated_dataset(task, tokenizer_for(task), examples=5, seed=0)):
         again = Dataset.from_json(dataset.to_json())
         assert again == dataset and hash(again.examples) == hash(dataset.examples)
         assert again.digest() == dataset.digest()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks import TASKS, CounterfactualText, RoleSpan, Task
+from mechshift_core.tasks import BUNDLED_TASKS, TASKS, CounterfactualText, RoleSpan, Task
 from mechshift_core.tasks.counterfactual import Dataset, Example, align, generated_dataset
 from mechshift_core.tasks.custom import custom_dataset
 from mechshift_core.tasks.infilling import ACTIONS, PLACES
@@ -26,6 +26,7 @@ TEXT = {"clean": "Mary and John gave", "corrupt": "Mary and Tom gave", "answer":
 TOKENS = {"clean_ids": [4, 5, 6], "corrupt_ids": [4, 7, 6], "answer_ids": 8, "foil_ids": 9}
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+every_bundled_task = pytest.mark.parametrize("task", [TASKS[name] for name in BUNDLED_TASKS], ids=BUNDLED_TASKS)
 
 
 def roles_of_words(example: Example) -> list[tuple[str, str]]:
@@ -84,7 +85,7 @@ EXPECTED: dict[str, Callable[[Example], list[str]]] = {
 }  # fmt: skip
 
 
-@every_task
+@every_bundled_task
 def test_every_token_of_a_generated_prompt_has_the_role_that_is_read_off_its_words(
     task: Task, tokenizer: PreTrainedTokenizerBase
 ) -> None:
@@ -94,14 +95,14 @@ def test_every_token_of_a_generated_prompt_has_the_role_that_is_read_off_its_wor
 
 @every_task
 def test_a_task_declares_the_roles_that_occur_and_only_the_last_token_is_the_end(
-    task: Task, tokenizer: PreTrainedTokenizerBase
+    task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]
 ) -> None:
-    examples = generated_dataset(task, tokenizer, examples=120, seed=1).examples
+    examples = generated_dataset(task, tokenizer_for(task), examples=120, seed=1).examples
     assert {role for example in examples for role in example.roles} - {"other"} == {*task.roles, "end"}
     assert all(example.roles.index("end") == len(example.clean_ids) - 1 for example in examples)
 
 
-@every_task
+@every_bundled_task
 def test_byte_level_tokens_have_the_role_of_the_word_that_they_are_part_of(
     task: Task, tokenizer: PreTrainedTokenizerBase, byte_pairs: PreTrainedTokenizerBase
 ) -> None:
@@ -220,7 +221,7 @@ def test_roles_that_do_not_fit_the_tokens_are_refused() -> None:
         Dataset.from_json(json.dumps(content))
 
 
-@every_task
+@every_bundled_task
 def test_roles_survive_json_and_a_data_set_without_them_can_still_be_read(
     task: Task, tokenizer: PreTrainedTokenizerBase
 ) -> None:

@@ -1,0 +1,139 @@
+"""Which tokens the answer and its foils are, for one tokenizer.
+
+An answer is the one token by which a prompt goes on. Numbers of two digits are the exception: after a century, GPT-2
+reads most years as the token of their two digits, but `1800` as one token, and others read every digit as a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from mechshift_core.tasks.base import CounterfactualText
+    from mechshift_core.tasks.roles import RoleSpan
+
+Ids = tuple[int, ...]
+
+SEVERAL_TOKENS = "an answer or foil is not a single token"
+SPLIT_ELSEWHERE = "a number is not split into tokens before and after its last two digits"
+EXTREME_TENS = "no tens digit is smaller, or none is greater"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The tokens that are compared, and their text.
+
+    Attributes:
+        masks: Tokens of the completion, the answer included.
+    """
+
+    answer_ids: Ids
+    foil_ids: Ids
+    masks: int
+    answers: tuple[str, ...]
+    foils: tuple[str, ...]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
+    """The tokens of a text, without special ones."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+    return tuple(ids)
+
+
+def options_of(text: CounterfactualText, clean: Ids, corrupt: Ids, tokenizer: PreTrainedTokenizerBase) -> Options | str:
+    """The answer and foil tokens of a pair; a string says why it has none.
+
+    Args:
+        clean: Tokens of the clean prompt; `corrupt` has as many.
+    """
+    masks = _masks(tokenizer, text, clean)
+    if text.number is None:
+        return _options(
+            _continuations(tokenizer, text, clean, text.answers),
+            _continuations(tokenizer, text, clean, text.foils),
+            masks,
+            (text.answers, text.foils),
+        )
+    place = text.number.place
+    lengths = {_length(tokenizer, text.clean, clean, place), _length(tokenizer, text.corrupt, corrupt, place)}
+    if lengths == {1}:
+        every = _numbers(tokenizer, text, clean, (*text.answers, *text.foils))
+        answers, foils = (None, None) if every is None else (every[: len(text.answers)], every[len(text.answers) :])
+        return _options(answers, foils, masks, (text.answers, text.foils))
+    if lengths != {2}:
+        return SPLIT_ELSEWHERE
+    greater, smaller = text.number.greater, text.number.smaller
+    if not greater or not smaller:
+        return EXTREME_TENS
+    # The units digit stays to be written, whatever it is.
+    return _options(
+        _continuations(tokenizer, text, clean, greater),
+        _continuations(tokenizer, text, clean, smaller),
+        masks + 1,
+        (greater, smaller),
+    )
+
+
+def _masks(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids) -> int:
+    """Tokens of the answer and of what follows it, a space of its own in front of a digit included."""
+    if not text.remainder:
+        return 1
+    return len(encode(tokenizer, f"{text.clean}{text.joiner}{text.answers[0]} {text.remainder}")) - len(ids)
+
+
+def _options(
+    answer_ids: Ids | None, foil_ids: Ids | None, masks: int, texts: tuple[tuple[str, ...], tuple[str, ...]]
+) -> Options | str:
+    if answer_ids is None or foil_ids is None:
+        return SEVERAL_TOKENS
+    return Options(answer_ids, foil_ids, masks, *texts)
+
+
+def _length(tokenizer: PreTrainedTokenizerBase, text: str, ids: Ids, place: RoleSpan) -> int | None:
+    """Tokens of a part of a text; None if a token reaches over one of its ends."""
+    before, through = encode(tokenizer, text[: place.start]), encode(tokenizer, text[: place.stop])
+    if ids[: len(through)] != through or through[: len(before)] != before:
+        return None
+    return len(through) - len(before)
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, options: tuple[str, ...]) -> list[Ids]:
+    together = [f"{text.clean}{text.joiner}{option}" for option in options]
+    return [tuple(ids) for ids in tokenizer(together, add_special_tokens=False)["input_ids"]]
+
+
+def _continuations(
+    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, options: tuple[str, ...]
+) -> Ids | None:
+    """The one token by which each option goes on the prompt; None if any takes more, or changes the prompt's tokens."""
+    found = []
+    for tokens in _encoded(tokenizer, text, options):
+        if tokens[:-1] != ids or tokens[-1] == tokenizer.unk_token_id:
+            return None
+        found.append(tokens[-1])
+    return tuple(found)
+
+
+def _numbers(
+    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, options: tuple[str, ...]
+) -> Ids | None:
+    """The token of each two-digit option after the prompt's century.
+
+    An option that the tokenizer merges with the century (`1800`, or `1102` as `110` and `2`) can't go on the prompt as
+    it was split: it is the token of its two digits alone, as in Hanna et al. 2023 (arXiv 2305.00586). That token is
+    known to be the right one only if the other options, alone, are the tokens by which they go on.
+    """
+    encoded = _encoded(tokenizer, text, options)
+    merged = [tokens[: len(ids)] != ids for tokens in encoded]
+    if not any(merged):
+        return _continuations(tokenizer, text, ids, options)
+    if all(merged):
+        return None
+    alone = [encode(tokenizer, option) for option in options]
+    for tokens, changed, single in zip(encoded, merged, alone, strict=True):
+        if len(single) != 1 or single[0] == tokenizer.unk_token_id or not (changed or tokens == (*ids, *single)):
+            return None
+    return tuple(single[0] for single in alone)
