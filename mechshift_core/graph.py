@@ -36,6 +36,25 @@ class Shape:
     hidden_size: int
     parallel: bool = False
 
+    @property
+    def sources(self) -> int:
+        """Number of sources: the input, and the heads and the MLP of every layer."""
+        return self.first_head(self.layers)
+
+    @property
+    def layer_receivers(self) -> int:
+        """Number of receivers of a layer: queries, keys and values of its heads, and its MLP."""
+        return self.heads + 2 * self.key_value_heads + 1
+
+    def first_head(self, layer: int) -> int:
+        """Number of the source `a{layer}.h0`; the layer's other heads and its MLP follow."""
+        return 1 + layer * (self.heads + 1)
+
+    @property
+    def residual_streams(self) -> tuple[str, ...]:
+        """Names `x{l}` of the residual streams that the blocks read and, last, of the one that the final norm reads."""
+        return tuple(f"x{layer}" for layer in range(self.layers + 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -40,11 +40,10 @@ def written_differences(model: Model, clean: Activations, corrupt: Activations) 
     """What each source writes on the corrupted minus on the clean run, [sources, examples x positions, hidden]."""
     shape, dtype = model.shape, work_dtype(model)
     tokens = clean.embedding.shape[0] * clean.embedding.shape[1]
-    sources = 1 + shape.layers * (shape.heads + 1)
-    found = torch.empty(sources, tokens, shape.hidden_size, dtype=dtype, device=model.device)
+    found = torch.empty(shape.sources, tokens, shape.hidden_size, dtype=dtype, device=model.device)
     found[0] = (corrupt.embedding.float() - clean.embedding.float()).flatten(0, 1)
     for layer in range(shape.layers):
-        first = 1 + layer * (shape.heads + 1)
+        first = shape.first_head(layer)
         z = (corrupt.heads[layer].float() - clean.heads[layer].float()).flatten(0, 1).transpose(0, 1)
         weight = model.view.output_weight(layer).to(dtype)
         if dtype == torch.float32:
@@ -79,7 +78,6 @@ class Contraction:
         self.roles = roles
         shape = (len(batch), role_count, len(self.graph.sources), len(self.graph.receivers))
         self.scores = torch.zeros(shape, device=model.device)
-        self.width = (len(self.graph.receivers) - 1) // model.shape.layers  # receivers of a layer
 
     def add_layer(self, layer: int, attention: Tensor, mlp: Tensor) -> None:
         """Add a layer's receivers.
@@ -89,14 +87,15 @@ class Contraction:
             attention: Gradients at the residual stream that heads read, [receivers, examples x positions, hidden].
             mlp: Gradient at the one that the MLP reads, [examples x positions, hidden].
         """
-        gradients = torch.cat([attention, mlp[None].to(attention.dtype)])
-        first = layer * self.width
-        sources = max(r.sources for r in self.graph.receivers[first : first + self.width])
+        gradients = torch.cat([attention, mlp[None]])
+        width = self.model.shape.layer_receivers
+        receivers = slice(layer * width, (layer + 1) * width)
+        sources = max(receiver.sources for receiver in self.graph.receivers[receivers])
         by_token = product(
             self.differences[:sources].transpose(0, 1), gradients.to(self.differences.dtype).permute(1, 2, 0)
         )
         by_position = by_token.unflatten(0, (len(self.batch), -1))
-        self._subtract(by_position, slice(0, sources), slice(first, first + self.width))
+        self._subtract(by_position, slice(0, sources), receivers)
 
     def add_logits(self, gradient: Tensor) -> None:
         """Add the receiver `logits`: gradient at the residual stream where the logits are read, [examples, hidden]."""
@@ -146,7 +145,7 @@ def head_gradients(
         steps: Number of steps.
 
     Returns:
-        [receivers, examples x positions, hidden], queries, keys, values, in the work dtype.
+        [receivers, examples x positions, hidden], queries, keys, values, float32.
     """
     view, declared, dtype = model.view, model.view.declaration, work_dtype(model)
     norm = view.norm(declared.attention_norm, layer)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mechshift_core.attribution.ablation import replacement_of
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import sequences_for_patching
 from mechshift_core.attribution.patching import Patch, run_in_batches
-from mechshift_core.attribution.record import Recording, record
+from mechshift_core.attribution.record import Activations, Recording, record
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
 
@@ -38,7 +37,9 @@ def exact_scores(model: Model, batch: CounterfactualBatch) -> tuple[Tensor, Reco
         edges[torch.arange(len(u)), torch.from_numpy(u), [receivers.index(int(r)) for r in v]] = 1
         return Patch(runs=len(u), edges=edges, columns=tuple(receivers))
 
-    replacement = replacement_of(model, batch, "counterfactual")
+    def replacement(examples: Tensor) -> Activations:
+        return corrupt.activations.map(lambda written: written[examples.to(written.device)])
+
     rows = sequences_for_patching(model, batch.clean_ids.shape[1])
     patched = run_in_batches(model, batch, replacement, patch_of, len(source), rows=rows)
     return (clean.metric.cpu() - patched).T, clean, corrupt

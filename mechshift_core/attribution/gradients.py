@@ -27,7 +27,6 @@ class _Layer:
     """What is known of a layer's receivers until all their gradients are there."""
 
     residual: Tensor | None = None
-    mlp_residual: Tensor | None = None
     outputs: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
     mlp_gradient: Tensor | None = None
@@ -55,7 +54,7 @@ class _GradientPass(Visitor):
     def embedding(self, site: Site) -> None:
         site.output = self.embeddings
         for recorder in self.recorders:
-            recorder.embeddings.append(self.embeddings[recorder.rows].detach())
+            recorder.keep_embedding(self.embeddings)
 
     def attention_norm(self, layer: int, site: Site) -> None:
         self.layers[layer].residual = site.input.detach()
@@ -77,12 +76,11 @@ class _GradientPass(Visitor):
                 recorder.keep_heads(heads)
 
     def mlp_norm(self, layer: int, site: Site) -> None:
-        residual, output = site.input, site.output
-        self.layers[layer].mlp_residual = residual.detach()
+        residual, output = site.input.detach(), site.output
 
         def arrived(gradient: Tensor) -> None:
             norm = self.model.view.norm(self.model.view.declaration.mlp_norm, layer)
-            self.layers[layer].mlp_gradient = self._summed(norm.vector_jacobian(residual.detach(), gradient))
+            self.layers[layer].mlp_gradient = self._summed(norm.vector_jacobian(residual, gradient))
             self._contract(layer)
 
         self._watch(layer, output, arrived)

@@ -105,19 +105,19 @@ def sequences_for_gradients(model: Model, positions: int, roles: int = 1) -> int
     """Sequences whose backward pass fits into memory beside what the contraction needs; at least 1."""
     shape, config = model.shape, _config(model)
     parameter = next(model.module.parameters())
-    sources = 1 + shape.layers * (shape.heads + 1)
-    receivers = 1 + shape.layers * (shape.heads + 2 * shape.key_value_heads + 1)
+    receivers = 1 + shape.layers * shape.layer_receivers
     kept = shape.layers * SAVED_PER_TOKEN * shape.hidden_size * parameter.element_size()
-    contracted = sources * shape.hidden_size * 4
-    bytes_each = positions * (kept + contracted) + 4 * sources * receivers * (1 + roles) + 12 * int(config.vocab_size)
+    contracted = shape.sources * shape.hidden_size * 4
+    bytes_each = (
+        positions * (kept + contracted) + 4 * shape.sources * receivers * (1 + roles) + 12 * int(config.vocab_size)
+    )
     return _sequences(model, positions, bytes_each)
 
 
 def sequences_for_patching(model: Model, positions: int) -> int:
     """Sequences that fit into memory where each keeps what all its sources would have to change; at least 1."""
     shape = model.shape
-    sources = 1 + shape.layers * (shape.heads + 1)
-    bytes_each = 4 * positions * shape.hidden_size * (sources + 4 * shape.heads + SAVED_PER_TOKEN)
+    bytes_each = 4 * positions * shape.hidden_size * (shape.sources + 4 * shape.heads + SAVED_PER_TOKEN)
     return _sequences(model, positions, bytes_each + 12 * int(_config(model).vocab_size))
 
 

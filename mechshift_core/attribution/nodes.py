@@ -24,8 +24,7 @@ from mechshift_core.models.load import Model
 
 def node_names(shape: Shape) -> list[str]:
     """Every node that can be replaced: the sources in the order of the graph, then the residual streams."""
-    graph = Graph.of(shape)
-    return [source.name for source in graph.sources] + [f"x{layer}" for layer in range(shape.layers + 1)]
+    return [*(source.name for source in Graph.of(shape).sources), *shape.residual_streams]
 
 
 def patch_nodes(
@@ -83,7 +82,7 @@ def _membership(shape: Shape, nodes: Sequence[Sequence[str]]) -> tuple[Tensor, T
     graph = Graph.of(shape)
     chosen = torch.zeros(len(nodes), len(graph.sources))
     residual = torch.zeros(len(nodes), shape.layers + 1)
-    streams = {f"x{layer}": layer for layer in range(shape.layers + 1)}
+    streams = {name: layer for layer, name in enumerate(shape.residual_streams)}
     for run, names in enumerate(nodes):
         for name in names:
             if name in graph.source_numbers:

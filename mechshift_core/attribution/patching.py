@@ -116,7 +116,7 @@ class _Patcher(Visitor):
         self.patch = patch
         self.dtype = work_dtype(model)
         self.column_of = {receiver: number for number, receiver in enumerate(patch.columns)}
-        self.width = (len(self.graph.receivers) - 1) // model.shape.layers
+        self.width = model.shape.layer_receivers
         read = max((self.graph.receivers[v].sources for v in patch.columns), default=0)
         examples, positions = batch.clean_ids.shape
         hidden = model.shape.hidden_size
@@ -154,7 +154,7 @@ class _Patcher(Visitor):
 
     def attention_written(self, layer: int, site: Site) -> None:
         assert self.heads is not None
-        first = 1 + layer * (self.model.shape.heads + 1)
+        first = self.model.shape.first_head(layer)
         last = first + self.model.shape.heads
         nodes = None if self.patch.nodes is None else self.patch.nodes[:, first:last]
         replaces = nodes is not None and bool(nodes.any())
@@ -184,7 +184,7 @@ class _Patcher(Visitor):
             site.output = norm(patched).to(site.output.dtype)
 
     def mlp_written(self, layer: int, site: Site) -> None:
-        number = (layer + 1) * (self.model.shape.heads + 1)
+        number = self.model.shape.first_head(layer) + self.model.shape.heads
         written = self._wrote(number, site.output, self.replacement.mlps[layer])
         if written is not site.output:
             site.output = written

@@ -62,7 +62,7 @@ def _prove_modules(model: Model) -> None:
     view.norm(declared.final_norm)
     norms = [declared.attention_norm, declared.mlp_norm, declared.attention_post_norm, declared.mlp_post_norm]
     for layer in range(model.shape.layers):
-        for path in (*declared.modules.values(), declared.attention_output, declared.mlp):
+        for path in (*declared.modules, declared.attention_output, declared.mlp):
             view.module(path, layer)
         for norm in norms:
             if norm is not None:

@@ -67,7 +67,7 @@ class Recorder(Visitor):
 
     def embedding(self, site: Site) -> None:
         """Keep the token embeddings."""
-        self.embeddings.append(site.output[self.rows].detach())
+        self.keep_embedding(site.output)
 
     def attention_output(self, layer: int, site: Site) -> None:
         """Keep what the heads write."""
@@ -76,6 +76,10 @@ class Recorder(Visitor):
     def mlp_written(self, layer: int, site: Site) -> None:
         """Keep what the MLP writes."""
         self.keep_mlp(site.output)
+
+    def keep_embedding(self, written: Tensor) -> None:
+        """Keep the token embeddings, [rows, positions, hidden]."""
+        self.embeddings.append(written[self.rows].detach())
 
     def keep_heads(self, heads: Tensor) -> None:
         """Keep a layer's heads, [rows, positions, heads, head_size]."""

@@ -57,7 +57,7 @@ def walk(model: Model, batch: CounterfactualBatch, visitor: Visitor) -> Tensor:
     declared = model.view.declaration
     net: Any = model.net
     visitor.embedding(attrgetter(declared.embedding)(net))
-    modules = declared.modules.values()
+    modules = declared.modules
     for layer, block in enumerate(attrgetter(declared.blocks)(net)):
         visitor.block(layer, block)
         visitor.attention_norm(layer, attrgetter(declared.attention_norm)(block))

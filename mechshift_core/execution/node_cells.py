@@ -26,7 +26,7 @@ def component_names(shape: Shape, components: Sequence[str]) -> list[str]:
     """Names of the components of some kinds (heads, mlps, residual), in the order in which they compute."""
     kinds = {"head": "heads", "mlp": "mlps"}
     names = [source.name for source in Graph.of(shape).sources if kinds.get(source.kind) in components]
-    return names + ([f"x{layer}" for layer in range(shape.layers + 1)] if "residual" in components else [])
+    return [*names, *shape.residual_streams] if "residual" in components else names
 
 
 def execute_nodes(
@@ -38,6 +38,8 @@ def execute_nodes(
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
+    from mechshift_core.attribution import patch_nodes
+
     dataset = plan.datasets[cell.task]
     components = component_names(model.shape, intervention.components)
     by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
@@ -54,10 +56,19 @@ def execute_nodes(
         columns = [group[place] - cell.start for place in places]
         of_group = [dataset.examples[number] for number in group]
         numbers = role_numbers(model, of_group, roles) if roles else None
-        for role in range(len(metric)):
-            chosen = None if numbers is None else numbers == role
-            found = _patched(plan, cell, model, group, places, components, intervention, chosen, halvings)
-            clean[columns], metric[role][:, columns] = found[0], found[1:]
+        batch = to_batch(model, dataset, of_group)
+        found = patch_nodes(
+            model,
+            batch,
+            [[], *([name] for _ in range(len(metric)) for name in components)],
+            ablation=intervention.ablation if isinstance(intervention, Ablation) else "counterfactual",
+            positions=None if numbers is None else _positions(numbers, len(roles), len(components)),
+            seed=derived_seed(plan.spec.seed, "resample", cell.task),
+            only=places,
+            rows=batch_rows(plan.spec),
+            halvings=halvings,
+        ).numpy()
+        clean[columns], metric[:, :, columns] = found[0], found[1:].reshape(*metric.shape[:2], len(places))
     if not np.isfinite(metric).all() or not np.isfinite(clean).all():
         raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
     description = {
@@ -71,32 +82,9 @@ def execute_nodes(
     folder.log_halvings(cell, halvings)
 
 
-def _patched(
-    plan: Plan,
-    cell: Cell,
-    model: Model,
-    group: Sequence[int],
-    places: Sequence[int],
-    components: Sequence[str],
-    intervention: ActivationPatching | Ablation,
-    chosen: Tensor | None,
-    halvings: list[int],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Clean metric, then that with each component replaced, [1 + components, places]."""
-    from mechshift_core.attribution import patch_nodes
+def _positions(numbers: Tensor, roles: int, components: int) -> Tensor:
+    """Where each run replaces, [1 + roles x components, examples, positions]: the clean run, then role by role."""
+    import torch
 
-    dataset = plan.datasets[cell.task]
-    batch = to_batch(model, dataset, [dataset.examples[number] for number in group])
-    nodes: list[list[str]] = [[], *([name] for name in components)]
-    found = patch_nodes(
-        model,
-        batch,
-        nodes,
-        ablation=intervention.ablation if isinstance(intervention, Ablation) else "counterfactual",
-        positions=None if chosen is None else chosen[None].expand(len(nodes), -1, -1),
-        seed=derived_seed(plan.spec.seed, "resample", cell.task),
-        only=places,
-        rows=batch_rows(plan.spec),
-        halvings=halvings,
-    )
-    return found.numpy()
+    by_role = torch.stack([numbers == role for role in range(roles)]).repeat_interleave(components, dim=0)
+    return torch.cat([torch.zeros_like(by_role[:1]), by_role])

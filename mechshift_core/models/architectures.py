@@ -57,10 +57,9 @@ class Architecture:
     attention: Literal["sdpa", "eager"] = "sdpa"
 
     @property
-    def modules(self) -> dict[Role, str]:
-        """Every attention projection once, in the order in which they are read, under the first of its roles."""
-        paths = dict.fromkeys(self.attention_projections[role] for role in ROLES)
-        return {next(r for r in ROLES if self.attention_projections[r] == path): path for path in paths}
+    def modules(self) -> tuple[str, ...]:
+        """Every attention projection module once, in the order in which they run."""
+        return tuple(dict.fromkeys(self.attention_projections[role] for role in ROLES))
 
 
 _LLAMA = Architecture(
