@@ -253,6 +253,7 @@ def test_wrong_input_is_an_error_that_says_what_was_expected() -> None:
         circuit_sizes([1], 0)
 
 
+@pytest.mark.long
 def test_a_model_with_a_million_edges_is_selected_from() -> None:
     graph = Graph.of(Shape(layers=26, heads=32, key_value_heads=32, head_size=2, hidden_size=64))
     edges = len(graph.edge_index[0])

@@ -159,6 +159,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, *, fits: int) -> None:
     monkeypatch.setattr(edge_attribution, "_attribute", limited)
 
 
+@pytest.mark.long
 def test_a_batch_that_does_not_fit_is_halved_and_the_provenance_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

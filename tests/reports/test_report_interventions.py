@@ -63,6 +63,7 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
     assert provenance.notes({"execution": {"dtype": "auto"}, "batching": None, "git": None}) == []
 
 
+@pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
     plain = {name: frame for name, frame in run.tables.items() if name not in ("faithfulness", "edge_roles")}
     plain["components"] = specialization.attributed(run.tables["components"])
@@ -197,6 +198,7 @@ def test_the_methods_paragraph_says_how_circuits_were_run(run: ReportData) -> No
     assert any("2504.13151" in (work.href or "") for work in prose.references(run.methods, equivalence=False))
 
 
+@pytest.mark.long
 def test_the_page_of_a_large_model_stays_below_three_megabytes(run: ReportData) -> None:
     kinds = ["pair", "role", "model", "side", "task", "regime"]
     base = (
