@@ -13,7 +13,7 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
 from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer
 from mechshift_core.tables import read_tables
-from reports import CircuitFacts, MethodsFacts, ReportData, TaskCount, render
+from reports import CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCount, render
 from stats.findings import Findings
 
 
@@ -23,19 +23,39 @@ def write_report(plan: Plan, folder: RunFolder) -> None:
     findings = Findings.from_json((folder.path / "findings.json").read_text(encoding="utf-8"))
     stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
     failures = stored.pop("failures", [])
+    examples = tables.get("examples")
+    shown = {name: _first_budget(plan, table) for name, table in tables.items() if name != "edge_scores"}
     data = ReportData(
         title=plan.spec.title or plan.spec.name,
         name=plan.spec.name,
         version=__version__,
         findings=findings,
-        tables={name: table for name, table in tables.items() if name != "edge_scores"},
+        tables=shown,
         provenance=stored,
         spec_text=plan.spec.text,
         methods=_methods(plan),
-        task_counts=_counts(plan, tables.get("examples")),
+        task_counts=_counts(plan, shown.get("examples")),
+        readings=[] if examples is None or len(plan.budgets) == 1 else _readings(plan, examples),
         failures=failures,
     )
     write_text(folder.path / "report.html", render(data))
+
+
+def _first_budget(plan: Plan, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the budget at which the hypotheses are decided; with one budget the column says nothing."""
+    return table.filter(pl.col("budget") == plan.budgets[0]).drop("budget")
+
+
+def _readings(plan: Plan, examples: pl.DataFrame) -> list[ReadingFacts]:
+    """Accuracy of every model on every task at every budget, in the order of the spec."""
+    means = (
+        examples.unique(["budget", "task", "model", "example"])
+        .group_by("budget", "task", "model")
+        .agg(accuracy=pl.col("correct").mean(), masks=pl.col("masks").mean(), states=pl.col("states").mean())
+    )
+    found = {(row["budget"], row["task"], row["model"]): row for row in means.to_dicts()}
+    order = [(b, task.name, model) for b in plan.budgets for task in plan.spec.tasks for model in plan.models]
+    return [ReadingFacts(**found[key]) for key in order if key in found]
 
 
 def _methods(plan: Plan) -> MethodsFacts:

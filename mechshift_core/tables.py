@@ -27,7 +27,11 @@ _PAIR = {
     "pair": Column(TEXT, "name of the pair in the spec"),
     "role": Column(TEXT, "role of the pair: treatment or control"),
 }
-_TASK = {"task": Column(TEXT, "name of the task in the spec"), "regime": Column(TEXT, "local or global")}
+_BUDGET = {"budget": Column(TEXT, "inference budget: per_token, all_masked or a number of denoising steps")}
+_TASK = {
+    "task": Column(TEXT, "name of the task in the spec"),
+    "regime": Column(TEXT, "local or global"),
+} | _BUDGET
 _MODEL = {
     "model": Column(TEXT, "name of the model in the spec"),
     "side": Column(TEXT, "before or after: which model of the pair"),
@@ -48,7 +52,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "corrupt": Column(TEXT, "corrupted prompt"),
         "answer": Column(TEXT, "answer tokens, joined by spaces"),
         "foil": Column(TEXT, "foil tokens, joined by spaces"),
-        "masks": Column(INTEGER, "number of masked positions (masked diffusion models)"),
+        "masks": Column(INTEGER, "number of masked positions where the example is read first"),
+        "states": Column(INTEGER, "number of states of the completion over which metrics and scores are averaged"),
         "clean_metric": Column(REAL, "metric on the clean prompt"),
         "corrupt_metric": Column(REAL, "metric on the corrupted prompt"),
         "correct": Column(TRUTH, "whether the model answers the clean prompt correctly"),
@@ -160,7 +165,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "excess": Column(REAL, "value minus null"),
     }
     | _INTERVAL,
-    "findings": {
+    "findings": _BUDGET
+    | {
         "id": Column(TEXT, "hypothesis"),
         "measure": Column(TEXT, "measure tested"),
         "test": Column(TEXT, "difference or equivalence"),

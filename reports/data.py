@@ -32,6 +32,25 @@ class TaskCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingFacts:
+    """How a model answers the aligned examples of a task at one inference budget.
+
+    Attributes:
+        budget: The budget, e.g. `per_token`; that of the study comes first.
+        accuracy: Share of the examples answered correctly, in [0, 1].
+        masks: Hidden tokens when an example is read first, mean over examples.
+        states: States of the completion that are averaged over, mean over examples.
+    """
+
+    budget: str
+    task: str
+    model: str
+    accuracy: float
+    masks: float
+    states: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitFacts:
     """How an intervention that runs circuits was set up.
 
@@ -97,6 +116,7 @@ class ReportData:
         spec_text: The spec, verbatim.
         methods: Facts for the methods paragraph.
         task_counts: Examples asked, aligned and kept, per task and pair.
+        readings: How well each model does at each inference budget, where there are several.
         failures: One line per cell that failed.
     """
 
@@ -109,6 +129,7 @@ class ReportData:
     spec_text: str = ""
     methods: MethodsFacts = field(default_factory=MethodsFacts)
     task_counts: Sequence[TaskCount] = ()
+    readings: Sequence[ReadingFacts] = ()
     failures: Sequence[str] = ()
 
     def table(self, name: str) -> pl.DataFrame | None:

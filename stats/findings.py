@@ -110,12 +110,32 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """The same hypotheses and measures under another choice than the study's first.
+
+    Attributes:
+        choice: What was chosen otherwise, e.g. `denoising`, and `value`, how.
+    """
+
+    choice: str
+    value: str
+    hypotheses: tuple[Finding, ...]
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything that a run concludes; serialised as `findings.json`."""
+    """Everything that a run concludes; serialised as `findings.json`.
+
+    Attributes:
+        alternatives: What comes out under the other choices that the spec names, the inference budgets after the first;
+            no part of the family of hypotheses.
+    """
 
     name: str
     hypotheses: tuple[Finding, ...]
     estimates: tuple[Estimate, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version; numbers that are not finite become null."""
@@ -135,14 +155,24 @@ class Findings:
                 raise ValueError(f"findings of schema {content['schema']!r}, expected {FINDINGS_SCHEMA!r}")
             return cls(
                 name=content["name"],
-                hypotheses=tuple(
-                    Finding(**{**row, "terms": tuple(Term(**term) for term in row["terms"])})
-                    for row in content["hypotheses"]
+                **_concluded(content),
+                alternatives=tuple(
+                    Alternative(choice=row["choice"], value=row["value"], **_concluded(row))
+                    for row in content.get("alternatives", [])
                 ),
-                estimates=tuple(Estimate(**row) for row in content["estimates"]),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"not a findings document: {error!r}") from error
+
+
+def _concluded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The hypotheses and estimates of a part of the document."""
+    return {
+        "hypotheses": tuple(
+            Finding(**{**row, "terms": tuple(Term(**term) for term in row["terms"])}) for row in content["hypotheses"]
+        ),
+        "estimates": tuple(Estimate(**row) for row in content["estimates"]),
+    }
 
 
 def _finite(value: Any) -> Any:

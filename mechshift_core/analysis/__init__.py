@@ -18,11 +18,11 @@ from mechshift_core.analysis.overlap import measure_overlap
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
-from mechshift_core.spec import Spec
 from mechshift_core.tables import TABLES, frame
-from stats.findings import Estimate, Findings
+from stats.findings import Alternative, Estimate, Finding, Findings
 from stats.replicates import Replicated
 
 MEASURES: dict[str, Measure] = {
@@ -66,14 +66,43 @@ def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analy
         failures: Key of a failed cell -> why it failed.
     """
     spec = plan.spec
-    samples = collect(plan, folder, failures)
+    parts = [_analyse_budget(plan, folder, failures, reading) for reading in readings(spec.denoising)]
+    primary, *others = parts
+    findings = Findings(
+        name=spec.name,
+        hypotheses=primary.hypotheses,
+        estimates=primary.estimates,
+        alternatives=tuple(
+            Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
+            for part in others
+        ),
+    )
+    scores = frame("edge_scores", _score_rows(plan, folder, failures))
+    tables = {name: pl.concat([frame(name, []), *(part.tables[name] for part in parts)]) for name in TABLES}
+    return Analysis(findings, tables | {"edge_scores": scores}, primary.samples)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What the statistics make of one inference budget."""
+
+    budget: str
+    hypotheses: tuple[Finding, ...]
+    estimates: tuple[Estimate, ...]
+    tables: Mapping[str, pl.DataFrame]
+    samples: Samples
+
+
+def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> _Part:
+    spec = plan.spec
+    samples = collect(plan, folder, failures, reading)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     estimates: list[Estimate] = []
     replicated: dict[tuple[str, str, str], Replicated] = {}
     problems: dict[tuple[str, str, str], str] = {}
     for key, sample in samples.by_pair_and_task.items():
-        rows["examples"] += _example_rows(sample, spec)
+        rows["examples"] += _example_rows(sample)
         for table, parts in edge_tables(sample).items():
             frames[table] += parts
         for measured in _measured(plan, folder, failures, sample):
@@ -85,14 +114,13 @@ def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analy
     for key, reason in samples.missing.items():
         problems |= {(name_, *key): reason for names in TESTABLE.values() for name_ in names}
     hypotheses = test_hypotheses(spec, Evidence(replicated, problems, samples.by_pair_and_task))
-    findings = Findings(name=spec.name, hypotheses=hypotheses, estimates=tuple(estimates))
-    rows["edge_scores"] = _score_rows(plan, folder, failures)
     columns = TABLES["findings"]
     rows["findings"] = [
-        {name: value for name, value in asdict(finding).items() if name in columns} for finding in hypotheses
+        {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": reading.budget}
+        for finding in hypotheses
     ]
     tables = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in TABLES}
-    return Analysis(findings, tables, samples)
+    return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples)
 
 
 def _measured(plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample) -> Iterator[Measured]:
@@ -107,11 +135,10 @@ def _measured(plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample
             yield INTERVENTIONS[intervention.kind](sample, spec, intervention, results)
 
 
-def _example_rows(sample: Sample, spec: Spec) -> Rows:
-    selected = np.isin(np.arange(sample.total), sample.selected)
+def _example_rows(sample: Sample) -> Rows:
     rows: Rows = []
     for name, side in sample.sides:
-        diffusion = spec.models[side.model].paradigm == "masked_diffusion"
+        selected = np.isin(np.arange(sample.total), sample.ids(name))
         for number, example in enumerate(sample.dataset.examples):
             rows.append(
                 {
@@ -124,7 +151,8 @@ def _example_rows(sample: Sample, spec: Spec) -> Rows:
                     "corrupt": example.corrupt,
                     "answer": example.answer,
                     "foil": example.foil,
-                    "masks": example.masks if diffusion else 0,
+                    "masks": int(side.answers.masks[number]),
+                    "states": int(side.answers.states[number]),
                     "clean_metric": float(side.answers.clean_metric[number]),
                     "corrupt_metric": float(side.answers.corrupt_metric[number]),
                     "correct": bool(side.answers.correct[number]),
@@ -142,6 +170,7 @@ def _score_rows(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> R
             "model": cell.model,
             "task": cell.task,
             "regime": regimes[cell.task],
+            "budget": cell.budget,
             "cell": cell.key,
             "path": str(folder.cell_file(cell.key).relative_to(folder.path)),
             "examples": cell.stop - cell.start,

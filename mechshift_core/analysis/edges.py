@@ -30,7 +30,7 @@ def edge_tables(sample: Sample) -> dict[str, list[pl.DataFrame]]:
 def _edges(sample: Sample, side: str) -> pl.DataFrame:
     graph = sample.graph
     source, receiver = graph.edge_index
-    means = sample.side(side).scores.mean(sample.selected)
+    means = sample.side(side).scores.mean(sample.ids(side))
     ranks = np.empty(len(means), dtype=np.int64)
     ranks[np.argsort(-np.abs(means), kind="stable")] = np.arange(1, len(means) + 1)
     names = _names(graph, np.arange(len(source)))
@@ -55,7 +55,7 @@ def _edges(sample: Sample, side: str) -> pl.DataFrame:
 def _roles(sample: Sample, side: str) -> pl.DataFrame:
     of_side = sample.side(side)
     assert of_side.by_role is not None
-    means = of_side.by_role.mean(sample.selected)
+    means = of_side.by_role.mean(sample.ids(side))
     strength = np.abs(means).sum(axis=0)
     strongest = np.argsort(-strength, kind="stable")[:STRONGEST]
     names = _names(sample.graph, strongest)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Component, Measured, Results, Rows, component_rows
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.execution.batches import masks_read
+from mechshift_core.execution.batches import roles_read
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Ablation, ActivationPatching, Intervention
@@ -45,12 +45,12 @@ def _by_role(
     effects = clean - metric
     roles = stored.description["roles"]
     if not roles:
-        yield None, effects[:, sample.selected]
+        yield None, effects[:, sample.ids(side)]
         return
     diffusion = spec.models[sample.side(side).model].paradigm == "masked_diffusion"
-    read = [example.position_roles(masks_read(example, diffusion=diffusion)) for example in sample.dataset.examples]
+    read = [roles_read(example, sample.reading, diffusion=diffusion) for example in sample.dataset.examples]
     for role, of_role in zip(roles, effects, strict=True):
-        having = [number for number in sample.selected if role in read[number]]
+        having = [number for number in sample.ids(side) if role in read[number]]
         if having:
             yield role, of_role[:, having]
 

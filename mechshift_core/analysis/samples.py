@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,14 +11,17 @@ import numpy.typing as npt
 
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.reading import Reading
 from mechshift_core.execution.scores import (
     Answers,
     EdgeScoreStore,
     Floats,
     Stored,
+    halves,
     read_answers,
     read_stored,
     selected_examples,
+    task_seed,
 )
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
@@ -26,7 +29,6 @@ from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.resampling import resampling_weights
-from stats.seeding import derived_seed
 
 FEWEST = 2
 """Selected examples below which there is no spread to estimate."""
@@ -56,6 +58,9 @@ class Sample:
 
     Attributes:
         selected: Ids of the kept examples within the task, ascending, [n].
+        selected_after: Ids of as many other ones on which the model after is read, where the pair compares halves of
+            the prompts; None where both models are read on the same.
+        reading: How answers of several tokens are read.
         spec_seed: Seed of the spec.
         rule: Whose correct answers select an example, as the spec says.
     """
@@ -69,6 +74,8 @@ class Sample:
     selected: npt.NDArray[np.int64]
     spec_seed: int
     rule: Selection = "both"
+    selected_after: npt.NDArray[np.int64] | None = None
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def n(self) -> int:
@@ -92,7 +99,11 @@ class Sample:
 
     def scores(self, side: str) -> Floats:
         """Scores of the selected examples, [n, edges]; read anew each time, so that nothing stays in memory."""
-        return self.side(side).scores.rows(self.selected)
+        return self.side(side).scores.rows(self.ids(side))
+
+    def ids(self, side: str) -> npt.NDArray[np.int64]:
+        """Ids of the examples on which a side is read, [n]."""
+        return self.selected_after if side == "after" and self.selected_after is not None else self.selected
 
     def side(self, name: str) -> Side:
         """The side `before` or `after`."""
@@ -101,7 +112,7 @@ class Sample:
     @property
     def seed(self) -> int:
         """Seed of all draws on the task, the same for every pair, so that pairs are resampled together."""
-        return derived_seed(self.spec_seed, "task", self.task.name)
+        return task_seed(self.spec_seed, self.task.name)
 
     @property
     def too_few(self) -> str:
@@ -116,7 +127,8 @@ class Sample:
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""
-        return {"pair": self.pair.name, "role": self.pair.role, "task": self.task.name, "regime": self.task.regime}
+        pair = {"pair": self.pair.name, "role": self.pair.role}
+        return {**pair, "task": self.task.name, "regime": self.task.regime, "budget": self.reading.budget}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +153,14 @@ class Samples:
         return f"no pair has enough examples on any task: {listed}"
 
 
-def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Samples:
-    """Read the stored cells and select the examples of every pair and task.
+def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> Samples:
+    """Read the stored cells of one inference budget and select the examples of every pair and task.
 
     Args:
         plan: The plan that was executed.
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
+        reading: The inference budget.
     """
     graphs = {name: Graph.of(facts.shape) for name, facts in plan.models.items()}
     sides: dict[tuple[str, str], Side] = {}
@@ -156,7 +169,7 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
     assert attribution is not None  # a spec without one is refused
     for model in plan.models:
         for task in plan.spec.tasks:
-            cells = plan.cells_of(attribution.name, model, task.name)
+            cells = plan.cells_of(attribution.name, model, task.name, budget=reading.budget)
             failed = [failures[cell.key] for cell in cells if cell.key in failures]
             if failed:
                 problems[model, task.name] = f"{model}: {failed[0]}"
@@ -173,9 +186,11 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Sampl
             before, after = sides[pair.before, task.name], sides[pair.after, task.name]
             rule = plan.spec.select.correct
             selected = selected_examples(before.answers, after.answers, rule)
-            dataset = plan.datasets[task.name]
+            dataset, other = plan.datasets[task.name], None
+            if pair.prompts == "halves":
+                selected, other = halves(selected, dataset, task_seed(plan.spec.seed, task.name))
             found[pair.name, task.name] = Sample(
-                pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed, rule
+                pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed, rule, other, reading
             )
     return Samples(found, missing)
 
@@ -194,8 +209,9 @@ def read_results(
     """What an intervention left of each side of a pair, or why it failed."""
     found: dict[str, Stored | str] = {}
     for name, side in sample.sides:
-        cells = plan.cells_of(intervention, side.model, sample.task.name)
-        circuits = plan.cells_of(intervention, side.model, sample.task.name, pair=sample.pair.name)
+        asked = (intervention, side.model, sample.task.name)
+        cells = plan.cells_of(*asked, budget=sample.reading.budget)
+        circuits = plan.cells_of(*asked, budget=sample.reading.budget, pair=sample.pair.name)
         cells += [cell for cell in circuits if cell.side == name]
         failed = [f"failed: {failures[cell.key]}" for cell in cells if cell.key in failures]
         found[name] = failed[0] if failed else read_stored(folder, cells)

@@ -23,7 +23,7 @@ def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
     """Effect of every head and MLP on every selected example, [n, components]."""
     source, _ = sample.graph.edge_index
     nodes = len(sample.graph.sources)
-    scores = sample.side(side).scores.each(sample.selected)
+    scores = sample.side(side).scores.each(sample.ids(side))
     sums = [np.bincount(source, weights=row, minlength=nodes) for row in scores]
     return np.stack(sums).astype(np.float64, copy=False)[:, 1:]
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import role_names
+from mechshift_core.execution.batches import known_states, role_names
+from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.spec.interventions import (
+    SHARED,
     Ablation,
     ActivationPatching,
     CircuitPatching,
@@ -23,14 +25,12 @@ from mechshift_core.spec.interventions import (
     EdgeAttribution,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
-from mechshift_core.tasks.counterfactual import Dataset
+from mechshift_core.tasks.counterfactual import Dataset, Example
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import ModelFacts
 
-CELL_FORMAT = 2
-SHARED = ("mean", "resample")
-"""Ablations that replace values by those of other prompts of the same length."""
+CELL_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Cell:
     Attributes:
         pair: The pair that a circuit is evaluated for, and `side`, before or after; None for what needs no pair.
         needs: Keys of the cells that must be there first.
+        budget: Inference budget, see :mod:`.reading`.
     """
 
     model: str
@@ -51,9 +52,12 @@ class Cell:
     pair: str | None = None
     side: str | None = None
     needs: tuple[str, ...] = ()
+    budget: str = "per_token"
 
     def __str__(self) -> str:
         what = f"{self.intervention} of {self.model} on {self.task}"
+        if self.budget != "per_token":
+            what = f"{what} ({self.budget} steps)" if self.budget.isdigit() else f"{what} ({self.budget})"
         return f"{what}, examples {self.start}-{self.stop}" if self.pair is None else f"{what}, pair {self.pair}"
 
 
@@ -83,20 +87,22 @@ def name_cells(
         cell
         for model in models.values()
         for task in spec.tasks
+        for reading in readings(spec.denoising)
         for intervention in spec.interventions
         if isinstance(intervention, EdgeAttribution | ActivationPatching | Ablation)
-        for cell in _shards(spec, model, datasets[task.name], intervention, shard)
+        for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
     ]
-    attributed: dict[tuple[str, str, str], list[str]] = {}
+    attributed: dict[tuple[str, str, str, str], list[str]] = {}
     for cell in first:
-        attributed.setdefault((cell.intervention, cell.model, cell.task), []).append(cell.key)
+        attributed.setdefault((cell.intervention, cell.model, cell.task, cell.budget), []).append(cell.key)
     second = [
         cell
         for intervention in spec.interventions
         if isinstance(intervention, CircuitPatching | CircuitTransfer)
         for pair in spec.pairs
         for task in spec.tasks
-        for cell in _circuits(spec, models, pair, datasets[task.name], intervention, attributed)
+        for reading in readings(spec.denoising)
+        for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
     return (*first, *second)
 
@@ -118,28 +124,36 @@ def _shards(
     spec: Spec,
     model: ModelFacts,
     dataset: Dataset,
+    reading: Reading,
     intervention: EdgeAttribution | ActivationPatching | Ablation,
     shard: int,
 ) -> Iterator[Cell]:
-    settings = _settings(spec, model, dataset, intervention)
+    settings = _settings(spec, model, dataset, reading, intervention)
     for start in range(0, len(dataset.examples), shard):
         stop = min(start + shard, len(dataset.examples))
-        content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), settings]
+        states = _states(model, dataset.examples[start:stop], reading)
+        content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), states, settings]
         if _by_role(intervention):
             content.append(dataset.role_digest(slice(start, stop)))
         if isinstance(intervention, Ablation) and intervention.ablation in SHARED:
-            content += [start, dataset.digest()]  # replaced by what other examples have
-        yield Cell(model.name, dataset.task, intervention.name, start, stop, content_hash(content)[:32])
+            # replaced by what other examples have
+            content += [start, dataset.digest(), _states(model, dataset.examples, reading)]
+        key = content_hash(content)[:32]
+        yield Cell(model.name, dataset.task, intervention.name, start, stop, key, budget=reading.budget)
 
 
 def _settings(
-    spec: Spec, model: ModelFacts, dataset: Dataset, intervention: EdgeAttribution | ActivationPatching | Ablation
+    spec: Spec,
+    model: ModelFacts,
+    dataset: Dataset,
+    reading: Reading,
+    intervention: EdgeAttribution | ActivationPatching | Ablation,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
     if _by_role(intervention):
-        settings["roles"] = role_names(dataset, diffusion=model.declared.paradigm == "masked_diffusion")
+        settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
     if isinstance(intervention, Ablation) and intervention.ablation == "resample":
         settings["seed"] = spec.seed
     return settings
@@ -156,17 +170,19 @@ def _circuits(
     models: Mapping[str, ModelFacts],
     pair: PairSpec,
     dataset: Dataset,
+    reading: Reading,
     intervention: CircuitPatching | CircuitTransfer,
-    attributed: Mapping[tuple[str, str, str], list[str]],
+    attributed: Mapping[tuple[str, str, str, str], list[str]],
 ) -> Iterator[Cell]:
     """One cell for each side of a pair."""
     settings = intervention.model_dump(mode="json", exclude={"name", "of"})
     templates = [example.template for example in dataset.examples] if intervention.held_out else []
-    keys = {name: attributed[intervention.of, name, dataset.task] for name in (pair.before, pair.after)}
+    keys = {name: attributed[intervention.of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
-            spec.select.correct, spec.seed, dataset.task,
+            spec.select.correct, spec.seed, dataset.task, _states(models[name], dataset.examples, reading),
+            pair.prompts,
         ]  # fmt: skip
         yield Cell(
             model=name,
@@ -178,7 +194,21 @@ def _circuits(
             pair=pair.name,
             side=side,
             needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
+            budget=reading.budget,
         )
+
+
+def _states(model: ModelFacts, examples: Sequence[Example], reading: Reading) -> list[object]:
+    """What decides in which states examples are read; budgets that come to the same states share their cells."""
+    known = [[state for state, _ in known_states(one, reading, diffusion=_diffusion(model))] for one in examples]
+    single = all(one.revealed + one.masks == 1 for one in examples)
+    if reading.order == "confidence" and _diffusion(model) and not single:  # the model decides
+        return [reading.order, reading.steps]
+    return [known]
+
+
+def _diffusion(model: ModelFacts) -> bool:
+    return model.declared.paradigm == "masked_diffusion"
 
 
 def _read(model: ModelFacts) -> list[object]:

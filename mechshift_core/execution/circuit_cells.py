@@ -15,10 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import batch_rows, length_groups, to_batch
+from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
-from mechshift_core.execution.scores import EdgeScoreStore, Numbers, read_answers, selected_examples
+from mechshift_core.execution.scores import (
+    EdgeScoreStore,
+    Numbers,
+    halves,
+    read_answers,
+    selected_examples,
+    task_seed,
+)
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array
 from mechshift_core.graph import Graph
@@ -66,14 +73,14 @@ def execute_circuits(
     """
     pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
     partner = pair.after if cell.side == "before" else pair.before
-    selected = _selected(plan, folder, intervention.of, pair, cell.task)
+    selected = _selected(plan, folder, intervention.of, pair, cell)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
     if len(selected) < FEWEST:
         folder.write_cell(cell.key, {**description, "circuits": []}, {"examples": selected})
         return
-    stores = {"own": _store(plan, folder, intervention.of, cell.model, cell.task)}
+    stores = {"own": _store(plan, folder, intervention.of, cell.model, cell)}
     if isinstance(intervention, CircuitTransfer):
-        stores["partner"] = _store(plan, folder, intervention.of, partner, cell.task)
+        stores["partner"] = _store(plan, folder, intervention.of, partner, cell)
     folds = _folds(plan, cell.task, selected, held_out=intervention.held_out)
     halvings: list[int] = []
     found: Floats | None = None
@@ -82,7 +89,7 @@ def execute_circuits(
         scores = {origin: store.mean(selected[ranked_on]) for origin, store in stores.items()}
         circuits, rows = _circuits(plan, cell.task, Graph.of(model.shape), scores, intervention, fold=number)
         examples = selected[evaluated]
-        metric = evaluate(plan, cell.task, model, circuits, examples, intervention.ablation, halvings=halvings)
+        metric = evaluate(plan, cell, model, circuits, examples, intervention.ablation, halvings=halvings)
         found = np.empty((len(metric), len(selected)), dtype=np.float32) if found is None else found
         found[:, evaluated] = metric
         described.append(rows)
@@ -104,7 +111,7 @@ def execute_circuits(
 
 def evaluate(
     plan: Plan,
-    task: str,
+    cell: Cell,
     model: Model,
     circuits: Sequence[Circuit],
     examples: Numbers,
@@ -112,20 +119,24 @@ def evaluate(
     *,
     halvings: list[int],
 ) -> Floats:
-    """The metric of the clean run, of the empty circuit and of each circuit, [2 + circuits, examples]."""
+    """The metric of the clean run, of the empty circuit and of each circuit, [2 + circuits, examples].
+
+    The mean over the states in which an example is read.
+    """
     from mechshift_core.attribution import evaluate_circuits
 
-    dataset = plan.datasets[task]
+    task, dataset = cell.task, plan.datasets[cell.task]
     edges = len(Graph.of(model.shape).edges)
     every = [np.ones(edges, dtype=bool), np.zeros(edges, dtype=bool), *circuits]
     distinct = {circuit.tobytes(): circuit for circuit in every}  # random circuits of all edges, for example, are one
-    found = np.empty((len(distinct), len(examples)), dtype=np.float32)
+    found = np.zeros((len(distinct), len(examples)), dtype=np.float32)
     column = {int(number): place for place, number in enumerate(examples)}
-    for group in length_groups(model, dataset.examples):
+    for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):
         # All examples of this length: `mean` and `resample` take their values from the whole task.
-        places = [place for place, number in enumerate(group) if number in column]
+        places = [place for place, number in enumerate(group.numbers) if number in column]
         if places:
-            batch = to_batch(model, dataset, [dataset.examples[number] for number in group])
+            batch = to_batch(model, dataset, [dataset.examples[number] for number in group.numbers], group.states)
+            weights = np.array([group.weights[place] for place in places], dtype=np.float32)
             metric = evaluate_circuits(
                 model,
                 batch,
@@ -136,21 +147,26 @@ def evaluate(
                 rows=batch_rows(plan.spec),
                 halvings=halvings,
             )
-            found[:, [column[group[place]] for place in places]] = metric.numpy()
+            found[:, [column[group.numbers[place]] for place in places]] += weights * metric.numpy()
     row = {content: number for number, content in enumerate(distinct)}
     return found[[row[circuit.tobytes()] for circuit in every]]
 
 
-def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, task: str) -> Numbers:
+def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, cell: Cell) -> Numbers:
+    """The examples that are kept for the cell's side of its pair."""
     before, after = (
-        read_answers(folder, plan.cells_of(attribution, name, task), plan.datasets[task])
+        read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), plan.datasets[cell.task])
         for name in (pair.before, pair.after)
     )
-    return selected_examples(before, after, plan.spec.select.correct)
+    kept = selected_examples(before, after, plan.spec.select.correct)
+    if pair.prompts == "halves":
+        return halves(kept, plan.datasets[cell.task], task_seed(plan.spec.seed, cell.task))[cell.side == "after"]
+    return kept
 
 
-def _store(plan: Plan, folder: RunFolder, attribution: str, model: str, task: str) -> EdgeScoreStore:
-    return EdgeScoreStore([folder.cell_file(cell.key) for cell in plan.cells_of(attribution, model, task)])
+def _store(plan: Plan, folder: RunFolder, attribution: str, model: str, cell: Cell) -> EdgeScoreStore:
+    cells = plan.cells_of(attribution, model, cell.task, budget=cell.budget)
+    return EdgeScoreStore([folder.cell_file(other.key) for other in cells])
 
 
 def _folds(plan: Plan, task: str, selected: Numbers, *, held_out: bool) -> list[tuple[Circuit, Circuit]]:
@@ -160,7 +176,7 @@ def _folds(plan: Plan, task: str, selected: Numbers, *, held_out: bool) -> list[
         return [(everything, everything)]
     templates = [plan.datasets[task].examples[number].template for number in selected]
     chosen = prompts(len(selected), examples=None, total=None, templates=templates)
-    first = draw_halves(chosen, 1, generator(derived_seed(plan.spec.seed, "task", task), "cross-fitting"))[0]
+    first = draw_halves(chosen, 1, generator(task_seed(plan.spec.seed, task), "cross-fitting"))[0]
     return [(first, ~first), (~first, first)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mechshift_core.execution.batches import role_names
+from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.node_cells import component_names
 from mechshift_core.execution.plan import Plan
@@ -33,15 +33,21 @@ class Cost:
 
 
 def cost(plan: Plan, cells: Iterable[Cell]) -> Cost:
-    """The passes of some cells of a plan."""
+    """The passes of some cells of a plan.
+
+    Where a model chooses the order of revealing, as many states are counted as from left to right.
+    """
     found = [_of_cell(plan, cell) for cell in cells]
     return Cost(sum(c.forward for c in found), sum(c.backward for c in found), sum(c.patched for c in found))
 
 
 def _of_cell(plan: Plan, cell: Cell) -> Cost:
     intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
-    examples = cell.stop - cell.start
-    shape = plan.models[cell.model].shape
+    facts, dataset = plan.models[cell.model], plan.datasets[cell.task]
+    reading, diffusion = plan.reading(cell.budget), facts.declared.paradigm == "masked_diffusion"
+    read = [known_states(one, reading, diffusion=diffusion) for one in dataset.examples[cell.start : cell.stop]]
+    examples = sum(map(len, read))  # in each of their states
+    shape = facts.shape
     if isinstance(intervention, EdgeAttribution):
         if intervention.method == "exact":
             return Cost(2 * examples, 0, examples * len(Graph.of(shape).edges))
@@ -49,8 +55,7 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
         return Cost(examples * (2 + steps), examples * steps, 0)
     if isinstance(intervention, ActivationPatching | Ablation):
         by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
-        diffusion = plan.models[cell.model].declared.paradigm == "masked_diffusion"
-        times = len(role_names(plan.datasets[cell.task], diffusion=diffusion)) if by_role else 1
+        times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1
         runs = times * (1 + len(component_names(shape, intervention.components)))
         return Cost(times * examples, 0, examples * runs)
     circuits = len(intervention.sizes) * (1 + intervention.random) if isinstance(intervention, CircuitPatching) else 2

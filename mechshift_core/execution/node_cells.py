@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import batch_rows, length_groups, role_names, role_numbers, to_batch
+from mechshift_core.execution.batches import (
+    batch_rows,
+    is_diffusion,
+    role_names,
+    role_numbers,
+    row_groups,
+    to_batch,
+)
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.store import RunFolder
@@ -43,20 +50,22 @@ def execute_nodes(
     dataset = plan.datasets[cell.task]
     components = component_names(model.shape, intervention.components)
     by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
-    roles = role_names(dataset, diffusion=model.paradigm == "masked_diffusion") if by_role else ()
+    reading = plan.reading(cell.budget)
+    roles = role_names(dataset, reading, diffusion=is_diffusion(model)) if by_role else ()
     count = cell.stop - cell.start
     halvings: list[int] = []
     clean = np.zeros(count, dtype=np.float32)
     metric = np.zeros((max(1, len(roles)), len(components), count), dtype=np.float32)
-    for group in length_groups(model, dataset.examples):
+    for group in row_groups(model, dataset.examples, reading, by_state=True):
         # All examples of this length: `mean` and `resample` take their values from the whole task.
-        places = [place for place, number in enumerate(group) if cell.start <= number < cell.stop]
+        places = [place for place, number in enumerate(group.numbers) if cell.start <= number < cell.stop]
         if not places:
             continue
-        columns = [group[place] - cell.start for place in places]
-        of_group = [dataset.examples[number] for number in group]
-        numbers = role_numbers(model, of_group, roles) if roles else None
-        batch = to_batch(model, dataset, of_group)
+        columns = [group.numbers[place] - cell.start for place in places]
+        weights = np.array([group.weights[place] for place in places], dtype=np.float32)
+        of_group = [dataset.examples[number] for number in group.numbers]
+        numbers = role_numbers(of_group, group.states, roles) if roles else None
+        batch = to_batch(model, dataset, of_group, group.states)
         found = patch_nodes(
             model,
             batch,
@@ -68,7 +77,8 @@ def execute_nodes(
             rows=batch_rows(plan.spec),
             halvings=halvings,
         ).numpy()
-        clean[columns], metric[:, :, columns] = found[0], found[1:].reshape(*metric.shape[:2], len(places))
+        clean[columns] += weights * found[0]
+        metric[:, :, columns] += weights * found[1:].reshape(*metric.shape[:2], len(places))
     if not np.isfinite(metric).all() or not np.isfinite(clean).all():
         raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
     description = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell, content_hash, name_cells
+from mechshift_core.execution.reading import Reading, hides_left, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
@@ -74,12 +75,20 @@ class Plan:
     dataset_keys: Mapping[str, str]
     cells: tuple[Cell, ...]
 
-    def cells_of(self, intervention: str, model: str, task: str, *, pair: str | None = None) -> list[Cell]:
-        """The cells of an intervention on one model and task in the order of their examples."""
-        wanted = (intervention, model, task, pair)
-        return sorted(
-            (c for c in self.cells if (c.intervention, c.model, c.task, c.pair) == wanted), key=lambda c: c.start
-        )
+    def cells_of(self, intervention: str, model: str, task: str, *, budget: str, pair: str | None = None) -> list[Cell]:
+        """The cells of an intervention on one model and task, read at one budget, in the order of their examples."""
+        wanted = (intervention, model, task, budget, pair)
+        found = (c for c in self.cells if (c.intervention, c.model, c.task, c.budget, c.pair) == wanted)
+        return sorted(found, key=lambda c: c.start)
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The inference budgets; hypotheses are decided at the first."""
+        return tuple(reading.budget for reading in readings(self.spec.denoising))
+
+    def reading(self, budget: str) -> Reading:
+        """How answers are read at one of the budgets."""
+        return next(reading for reading in readings(self.spec.denoising) if reading.budget == budget)
 
 
 def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
@@ -108,6 +117,8 @@ def _plan(spec: Spec, store: Path | None) -> Plan:
     datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
     for dataset in datasets.values():
         _check_context(dataset, list(models.values()))
+    for facts in models.values():
+        _check_mask(spec, facts, list(datasets.values()))
     cells = name_cells(spec, models, datasets, shard=SHARD)
     return Plan(spec, models, datasets, keys, cells)
 
@@ -221,6 +232,36 @@ def _check_context(dataset: Dataset, models: list[ModelFacts]) -> None:
                 f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "
                 f"reads {model.context}"
             )
+
+
+def _check_mask(spec: Spec, facts: ModelFacts, datasets: list[Dataset]) -> None:
+    """Whether there is a mask token where one is needed: for every masked diffusion model, and wherever a budget hides
+    tokens before the one that is read."""
+    from mechshift_core.models.masks import find_mask_token, names_mask_token
+
+    diffusion, source = facts.declared.paradigm == "masked_diffusion", facts.declared.source
+    hiding = [
+        (dataset.task, reading.budget)
+        for dataset in datasets
+        for reading in readings(spec.denoising)
+        if any(hides_left(example, reading) for example in dataset.examples)
+    ]
+    if not (diffusion or hiding):
+        return
+    layout, declared = layout_of(facts.folder), facts.declared.mask_token
+    if declared is None and names_mask_token(facts.folder, layout, facts.tokenizer_folder):
+        return
+    if find_mask_token(facts.folder, layout, load_facts_tokenizer(facts), declared, source=source) is not None:
+        return
+    if diffusion:
+        raise ExecutionError(
+            f"model {facts.name!r} is a masked diffusion model without a mask token; give `mask_token:`"
+        )
+    task, budget = hiding[0]
+    raise ExecutionError(
+        f"model {facts.name!r} has no mask token, but with denoising steps {budget!r} tokens of an answer of {task!r} "
+        "are hidden from it; use `steps: per_token`, or a tokenizer with a mask token"
+    )
 
 
 def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:

@@ -63,6 +63,7 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
     """
     missing = [cell for cell in plan.cells if not folder.has_cell(cell.key)]
     failures: dict[Cell, str] = {}
+    finished: set[str] = set()  # budgets that come to the same share their cells
     done = len(plan.cells) - len(missing)
 
     def report(what: str) -> None:
@@ -74,7 +75,7 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
         lacking = [f"{other}: {reason}" for other, reason in failures.items() if other.key in cell.needs]
         if lacking:
             failures[cell] = f"what it needs failed, {lacking[0]}"
-        else:
+        elif cell.key not in finished:
             try:
                 if cell.model != loaded.name:
                     report(f"loading {cell.model}")
@@ -83,6 +84,7 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
                 assert loaded.model is not None
                 _execute_cell(plan, cell, loaded.model, folder)
                 facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
+                finished.add(cell.key)
                 folder.log("cell", key=cell.key, intervention=cell.intervention, pair=cell.pair, **facts)
             except (MechshiftError, RuntimeError, ValueError, MemoryError) as error:
                 failures[cell] = str(error) or type(error).__name__

@@ -15,6 +15,8 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
 from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
+from stats.seeding import derived_seed, generator
+from stats.split_half import draw_halves, prompts
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -89,12 +91,15 @@ class Answers:
 
     Attributes:
         clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
-        correct: Whether the most likely token is an answer, [examples].
+        correct: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
+        masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read.
     """
 
     clean_metric: Floats
     corrupt_metric: Floats
     correct: npt.NDArray[np.bool_]
+    masks: Numbers
+    states: Numbers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,11 +118,12 @@ class Stored:
 def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> Answers:
     """The answers in the cells of an edge attribution."""
     parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
-    clean, corrupt, predicted = (
-        np.concatenate([part[name] for part in parts]) for name in ("clean_metric", "corrupt_metric", "predicted")
+    clean, corrupt, predicted, masks, states = (
+        np.concatenate([part[name] for part in parts])
+        for name in ("clean_metric", "corrupt_metric", "predicted", "masks", "states")
     )
     correct = [int(token) in example.answer_ids for token, example in zip(predicted, dataset.examples, strict=True)]
-    return Answers(clean, corrupt, np.array(correct, dtype=bool))
+    return Answers(clean, corrupt, np.array(correct, dtype=bool), masks, states)
 
 
 def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:
@@ -125,6 +131,24 @@ def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:
     parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
     joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
     return Stored(folder.describe(cells[0].key), joined)
+
+
+def task_seed(spec_seed: int, task: str) -> int:
+    """Seed of all draws on a task, the same for every pair, so that pairs are resampled together."""
+    return derived_seed(spec_seed, "task", task)
+
+
+def halves(selected: Numbers, dataset: Dataset, seed: int) -> tuple[Numbers, Numbers]:
+    """Two random halves of the kept examples, balanced over templates and of equal size; ids ascend in both.
+
+    With an odd number, or fewer than two, the last example is left out.
+    """
+    kept = selected[: len(selected) // 2 * 2]
+    if not len(kept):
+        return kept, kept
+    chosen = prompts(len(kept), examples=None, total=None, templates=[dataset.examples[n].template for n in kept])
+    first = draw_halves(chosen, 1, generator(seed, "halves"))[0]
+    return kept[first], kept[~first]
 
 
 def selected_examples(before: Answers, after: Answers, rule: Selection) -> Numbers:

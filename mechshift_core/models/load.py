@@ -15,13 +15,12 @@ from mechshift_core.models.architectures import ArchitectureView
 from mechshift_core.models.checkpoint import weight_files
 from mechshift_core.models.checks import check_attention
 from mechshift_core.models.hub import HUB
+from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import first_line, load_module
-from mechshift_core.models.published import Layout, check_reading, layout_of
+from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.models.sources import (
     TOKENIZER_FILES,
     Dtype,
-    check_mask_token,
-    read_config,
     resolve_dtype,
     resolve_source,
     resolve_tokenizer,
@@ -133,7 +132,7 @@ def load_model(
         net=NNsight(module),
         view=ArchitectureView(module),
         tokenizer=words,
-        mask_token_id=_mask_token_id(folder, layout, words, mask_token, source=str(source)),
+        mask_token_id=find_mask_token(folder, layout, words, mask_token, source=str(source)),
     )
 
 
@@ -166,31 +165,3 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     except Exception as error:
         raise ExecutionError(f"the tokenizer in {folder} cannot be read: {first_line(error)}") from error
     return tokenizer
-
-
-def _mask_token_id(
-    folder: Path,
-    layout: Layout | None,
-    tokenizer: PreTrainedTokenizerBase | None,
-    mask_token: str | int | None,
-    *,
-    source: str,
-) -> int | None:
-    if isinstance(mask_token, str):
-        if tokenizer is None:
-            raise ExecutionError(
-                f"{source}: mask_token {mask_token!r} is given, but the model has no tokenizer; give the token's id"
-            )
-        known = tokenizer.get_vocab()
-        if mask_token not in known:
-            raise ExecutionError(f"{source}: mask_token {mask_token!r} is not in the vocabulary")
-        mask_token = int(known[mask_token])
-    config = read_config(folder)
-    if mask_token is None:
-        mask_token = config.get("mask_token_id")
-    if mask_token is None and layout is not None:
-        mask_token = layout.mask_tokens.get(config["vocab_size"])
-    if mask_token is None and tokenizer is not None:
-        mask_token = tokenizer.mask_token_id
-    check_mask_token(mask_token, config, source=source)
-    return None if mask_token is None else int(mask_token)

@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.estimable import check_hypotheses
 from mechshift_core.spec.implemented import refusal
-from mechshift_core.spec.interventions import Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
+from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.translate import Complaint
@@ -93,6 +93,14 @@ def _check_pairs(draft: Draft) -> Iterator[Complaint]:
             if name not in known and (known or "models" not in draft.broken):
                 hint = suggestion(name, known) or f" (models: {', '.join(known) or 'none'})"
                 yield Complaint(draft.path("pairs", position, key), f"unknown model {name!r}{hint}")
+
+
+def _check_halves(draft: Draft) -> Iterator[Complaint]:
+    """A model is compared with itself on halves of the prompts only."""
+    for position, pair in enumerate(draft.spec.pairs):
+        if pair.before == pair.after and pair.prompts == "same":
+            message = f"{pair.after!r} is compared with itself on the same prompts; `prompts: halves` compares halves"
+            yield Complaint(draft.path("pairs", position, "after"), message)
 
 
 def _check_tasks(draft: Draft) -> Iterator[Complaint]:
@@ -202,8 +210,6 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
     statistics, units = spec.statistics, spec.statistics.units
     settings: list[tuple[str, object, Path]] = [
         ("selection", spec.select.correct, ("select", "correct")),
-        ("reveal order", spec.denoising.reveal, ("denoising", "reveal")),
-        ("denoising steps", spec.denoising.steps, ("denoising", "steps")),
         ("prompt unit", units.prompt, ("statistics", "units", "prompt")),
         ("template unit", units.template, ("statistics", "units", "template")),
         ("seed unit", units.seed, ("statistics", "units", "seed")),
@@ -222,6 +228,33 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
         yield Complaint(("statistics", "mixed_model"), message, on_key=True)
 
 
+def _check_denoising(draft: Draft) -> Iterator[Complaint]:
+    """Budgets are distinct, and no option contradicts the order of revealing."""
+    denoising = draft.spec.denoising
+    if denoising.reveal == "all_masked" and "steps" in denoising.model_fields_set:
+        message = "with reveal: all_masked the answer is read in one step; leave 'steps' out"
+        yield Complaint(("denoising", "steps"), message, on_key=True)
+    steps = denoising.steps if isinstance(denoising.steps, tuple) else ()
+    for position, step in enumerate(steps):
+        if step in steps[:position]:
+            yield Complaint(("denoising", "steps", position), f"duplicate number of steps {step}")
+    if denoising.reveal != "confidence":
+        return
+    for position, intervention in enumerate(draft.spec.interventions):
+        path = draft.path("interventions", position)
+        ablation = getattr(intervention, "ablation", None)
+        if ablation in SHARED:
+            message = (
+                f"{ablation!r} takes values from other prompts in the same state, but with reveal: confidence each has "
+                "states of its own; use counterfactual or zero"
+            )
+            yield Complaint((*path, "ablation"), message)
+        if getattr(intervention, "by_role", False) or getattr(intervention, "positions", "all") == "roles":
+            key = "by_role" if getattr(intervention, "by_role", False) else "positions"
+            message = "token roles need reveal: left_to_right or all_masked, in which all prompts share their states"
+            yield Complaint((*path, key), message)
+
+
 def _refused(subject: str, value: object, path: Path, *, on_key: bool = False) -> Iterator[Complaint]:
     reason = refusal(subject, value)
     if reason is not None:
@@ -232,9 +265,11 @@ CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
     _check_names,
     _check_models,
     _check_pairs,
+    _check_halves,
     _check_tasks,
     _check_interventions,
     _check_measures,
+    _check_denoising,
     check_hypotheses,
     _check_settings,
 )

@@ -22,8 +22,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "hypothesis measure": ("retention", "depth_slope", "early_share", "specialization"),
     "test kind": ("difference", "equivalence"),
     "selection": ("both", "before", "any", "none"),
-    "reveal order": ("left_to_right",),
-    "denoising steps": ("per_token",),
     "prompt unit": ("random",),
     "template unit": ("fixed",),
     "seed unit": ("fixed",),

@@ -11,6 +11,8 @@ from mechshift_core.spec.base import Name, Percent, Section
 Components = Annotated[tuple[Literal["heads", "mlps"], ...], Field(min_length=1)]
 Nodes = Annotated[tuple[Literal["heads", "mlps", "residual"], ...], Field(min_length=1)]
 AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
+SHARED = ("mean", "resample")
+"""Ablations that replace values by those of other prompts of the same length."""
 Selection = Literal["top", "greedy"]
 
 

@@ -64,6 +64,9 @@ class PairSpec(Section):
     """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive."""
     seed: Seed | None = None
     """Training seed; pairs of the same seed share the model before."""
+    prompts: Literal["same", "halves"] = "same"
+    """`same`: both models are read on the same prompts. `halves`: on two random halves of the selected ones, so that
+    even a model compared with itself differs by sampling (A/A data); not to be contrasted with pairs read on all."""
 
 
 def _registered_regime(data: dict[str, Any]) -> Regime:
@@ -113,9 +116,14 @@ class Denoising(Section):
     """How masked diffusion models are read where an answer has several tokens."""
 
     reveal: Literal["left_to_right", "confidence", "all_masked"] = "left_to_right"
-    """Which tokens of the answer are visible when one is read."""
+    """The order in which the tokens of an answer are revealed: from left to right, or the surest one on the clean
+    prompt first (masked diffusion models; autoregressive ones go from left to right). `all_masked`: none is revealed,
+    the answer is read in one pass."""
     steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1)] = "per_token"
-    """Denoising steps: one per answer token, a number, or several of them (inference budgets)."""
+    """`per_token`: one token is revealed a step, and the answer read in the step that decides it. A number: the answer
+    is revealed in so many steps (at most one a token), and all that is measured is averaged over those in which the
+    token that is read is still hidden. Several: inference budgets; hypotheses are decided at the first, and reported at
+    all."""
 
 
 class Units(Section):

@@ -58,6 +58,8 @@ class CounterfactualText:
         foils: Tokens that are right after `corrupt`, or wrong after `clean`.
         key: The clean prompt's combination, as in :class:`Exercise`.
         remainder: The rest of the clean completion after the answer token; a masked diffusion model sees it masked.
+        corrupt_remainder: The rest of the corrupted prompt's completion, after the foil.
+        completion_start: Where in `clean` the completion begins, in characters; None where none of it is revealed.
         joiner: What stands between prompt and answer; empty where the answer goes on a number or a word.
         roles: What parts of `clean` are (see :mod:`mechshift_core.tasks.roles`); earlier spans go before later ones.
         number: Given where the answers are numbers of two digits: tokenizers to which every digit is a token are asked
@@ -71,6 +73,8 @@ class CounterfactualText:
     foils: tuple[str, ...]
     key: str
     remainder: str = ""
+    corrupt_remainder: str = ""
+    completion_start: int | None = None
     joiner: str = " "
     roles: tuple[RoleSpan, ...] = ()
     number: TwoDigits | None = None

@@ -87,6 +87,8 @@ class Countdown:
             (second[at],),
             key,
             remainder=" ".join(first[at + 1 :]),
+            corrupt_remainder=" ".join(second[at + 1 :]),
+            completion_start=len(joined(_prompt(numbers, clean))[0]),
             roles=spans,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
-from mechshift_core.tasks.options import encode, options_of
+from mechshift_core.tasks.options import encode, options_of, rest_of
 from mechshift_core.tasks.roles import MASK, token_roles
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class Example:
     Attributes:
         clean_ids: Tokens of the clean prompt up to the token to predict; `corrupt_ids` has as many.
         answer_ids: Tokens that count as the answer; `foil_ids` those they are held against.
-        masks: Tokens of the completion that are not revealed yet, which masked diffusion models see as masks.
+        masks: Tokens of the completion that are not revealed yet, which masked diffusion models see as masks: the
+            answer, and what follows it.
+        revealed: Tokens at the end of both prompts that are of the completion already.
+        clean_rest_ids: The tokens of the clean completion after the answer, `masks - 1` of them, and `corrupt_rest_ids`
+            those of the corrupted one after the foil; empty where they are not known.
         clean: The clean prompt as text (`corrupt`, `answer` and `foil` alike), for tables and reports.
         roles: What each token of the clean prompt is, e.g. `s1`, `target`, `end`, `other` (see
             :mod:`mechshift_core.tasks.roles`); empty if the tokenizer cannot say where in the text its tokens stand.
@@ -51,6 +55,9 @@ class Example:
     answer: str
     foil: str
     roles: tuple[str, ...] = ()
+    revealed: int = 0
+    clean_rest_ids: tuple[int, ...] = ()
+    corrupt_rest_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.roles and len(self.roles) != len(self.clean_ids):
@@ -58,9 +65,22 @@ class Example:
                 f"roles: expected one for each of {len(self.clean_ids)} tokens of the prompt, got {len(self.roles)}"
             )
 
-    def position_roles(self, masks: int) -> tuple[str, ...]:
-        """The roles of all positions of an input: the prompt's tokens and the masks that follow; empty if unknown."""
-        return (*self.roles, *[MASK] * masks) if self.roles else ()
+    @property
+    def rest_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What completes the clean and the corrupted prompt after the answer."""
+        return self.clean_rest_ids, self.corrupt_rest_ids
+
+    def position_roles(self, state: Sequence[bool]) -> tuple[str, ...]:
+        """The roles of all positions of an input; empty if unknown.
+
+        Args:
+            state: Which tokens of the completion are visible, as far as it is read; the others are masks.
+        """
+        if not self.roles:
+            return ()
+        start = len(self.roles) - self.revealed
+        named = (*self.roles[start:], *[MASK] * self.masks)
+        return (*self.roles[:start], *(named[place] if seen else MASK for place, seen in enumerate(state)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +100,10 @@ class Dataset:
 
     def digest(self, part: slice = slice(None)) -> str:
         """SHA-256 over the tokens, and so over all that a model's run on these examples depends on (no role does)."""
-        content = [[e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks] for e in self.examples[part]]
+        content = [
+            (e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks, e.revealed, *e.rest_ids)
+            for e in self.examples[part]
+        ]
         return hashlib.sha256(json.dumps([self.metric, content]).encode()).hexdigest()
 
     def role_digest(self, part: slice = slice(None)) -> str:
@@ -126,6 +149,9 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Examp
         return "answer and foil are the same token"
     if clean == corrupt:
         return "clean and corrupted prompt are the same"
+    asked = encode(tokenizer, text.clean[: text.completion_start].rstrip())
+    if clean[: len(asked)] != asked:
+        return "prompt and completion share a token"
     return Example(
         template=text.template,
         clean_ids=clean,
@@ -138,6 +164,9 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Examp
         answer=_listed(options.answers),
         foil=_listed(options.foils),
         roles=_roles(tokenizer, text),
+        revealed=len(clean) - len(asked),
+        clean_rest_ids=rest_of(tokenizer, text, clean, options.masks),
+        corrupt_rest_ids=rest_of(tokenizer, text, corrupt, options.masks, corrupted=True),
     )
 
 

@@ -84,6 +84,24 @@ def _masks(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Id
     return len(encode(tokenizer, f"{text.clean}{text.joiner}{text.answers[0]} {text.remainder}")) - len(ids)
 
 
+def rest_of(
+    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, masks: int, *, corrupted: bool = False
+) -> Ids:
+    """The `masks - 1` tokens that complete a prompt after its answer (corrupted: its foil); empty if not known.
+
+    They are not known where the text does not say how it goes on, or goes on by another number of tokens.
+    """
+    prompt, word, remainder = (
+        (text.corrupt, text.foils[0], text.corrupt_remainder)
+        if corrupted
+        else (text.clean, text.answers[0], text.remainder)
+    )
+    if not remainder:
+        return ()
+    whole = encode(tokenizer, f"{prompt}{text.joiner}{word} {remainder}")
+    return whole[len(ids) + 1 :] if whole[: len(ids)] == ids and len(whole) == len(ids) + masks else ()
+
+
 def _options(
     answer_ids: Ids | None, foil_ids: Ids | None, masks: int, texts: tuple[tuple[str, ...], tuple[str, ...]]
 ) -> Options | str:

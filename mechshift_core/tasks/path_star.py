@@ -63,6 +63,7 @@ class PathStar:
             (other[0],),
             _key(centre, arms),
             remainder=" ".join(first[1:]),
+            corrupt_remainder=" ".join(other[1:]),
             roles=spans,
         )
 

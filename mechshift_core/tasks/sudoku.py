@@ -98,6 +98,8 @@ class Sudoku:
             (str(foil),),
             key,
             remainder=" ".join(map(str, solution[cell + 1 :])),
+            corrupt_remainder=" ".join(map(str, swapped[cell + 1 :])),
+            completion_start=len(joined(_prompt(solution, blanks))[0]),
             roles=spans,
         )
 

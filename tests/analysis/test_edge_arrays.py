@@ -29,7 +29,8 @@ def sample(folder: Path, shape: Shape, *, selected: tuple[int, ...] = (0, 2, 3))
     save_file({"scores": by_role.sum(1), "by_role": by_role}, folder / "cell.safetensors")
     files = [folder / "cell.safetensors"]
     metric = np.zeros(5, dtype=np.float32)
-    answers = Answers(metric, metric, np.ones(5, dtype=bool))
+    once = np.ones(5, dtype=np.int64)
+    answers = Answers(metric, metric, np.ones(5, dtype=bool), once, once)
     side = Side("arm", EdgeScoreStore(files), answers, EdgeScoreStore(files, "by_role"), ROLES)
     example = Example("t", (1,), (2,), (3,), (4,), 1, "", "", "", "")
     return Sample(

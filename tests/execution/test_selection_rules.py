@@ -52,7 +52,9 @@ def keeps(rule: str, before: bool, after: bool) -> bool:
 def test_a_rule_keeps_what_it_says(rule: Selection) -> None:
     truth = [(before, after) for before in (True, False) for after in (True, False)]
     nothing = np.zeros(4, dtype=np.float32)
-    before, after = (Answers(nothing, nothing, np.array([pair[side] for pair in truth])) for side in (0, 1))
+    once = np.ones(4, dtype=np.int64)
+    correct = (np.array([pair[side] for pair in truth]) for side in (0, 1))
+    before, after = (Answers(nothing, nothing, right, once, once) for right in correct)
     expected = [number for number, pair in enumerate(truth) if keeps(rule, *pair)]
     assert selected_examples(before, after, rule).tolist() == expected
 

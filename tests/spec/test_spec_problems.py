@@ -163,9 +163,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),
 }  # fmt: skip
 SETTINGS = {
-    "denoising: {reveal: confidence}": f"reveal order 'confidence' {NOT_YET} left_to_right)",
-    "denoising: {steps: 4}": f"denoising steps 4 {NOT_YET} per_token)",
-    "denoising: {steps: [1, per_token]}": f"denoising steps [1, per_token] {NOT_YET} per_token)",
     "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
     "statistics: {units: {template: random}}": f"template unit 'random' {NOT_YET} fixed)",
     "statistics: {units: {seed: random}}": f"seed unit 'random' {NOT_YET} fixed)",

@@ -67,7 +67,7 @@ def test_the_defaults_of_a_spec_are_implemented() -> None:
             "schema": "mechshift/v1",
             "name": "defaults",
             "models": {"a": {"source": "bundled:tiny-s0/arm", "paradigm": "autoregressive"}},
-            "pairs": [{"name": "p", "before": "a", "after": "a", "role": "control"}],
+            "pairs": [{"name": "p", "before": "a", "after": "a", "role": "control", "prompts": "halves"}],
             "tasks": [{"name": name} for name in TASKS],
             "interventions": [{"name": "c", "kind": "edge_attribution"}],
         }

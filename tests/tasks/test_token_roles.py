@@ -204,12 +204,12 @@ def test_a_tokenizer_without_offsets_leaves_the_roles_unknown(tokenizer: PreTrai
     slow, fast = align(text, Slow(tokenizer)), align(text, tokenizer)  # type: ignore[arg-type]
     assert isinstance(slow, Example) and isinstance(fast, Example)
     assert fast.roles == ("io", "other", "other", "end")
-    assert slow == replace(fast, roles=()) and slow.position_roles(2) == ()
+    assert slow == replace(fast, roles=()) and slow.position_roles([False, False]) == ()
 
 
 def test_masked_positions_after_the_prompt_are_masks() -> None:
-    assert EXAMPLE.position_roles(0) == EXAMPLE.roles
-    assert EXAMPLE.position_roles(2) == ("s1", "other", "end", "mask", "mask")
+    assert EXAMPLE.position_roles([]) == EXAMPLE.roles
+    assert EXAMPLE.position_roles([False, False]) == ("s1", "other", "end", "mask", "mask")
 
 
 def test_roles_that_do_not_fit_the_tokens_are_refused() -> None:

@@ -1,0 +1,70 @@
+"""Which token is a model's mask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.models.published import Layout
+from mechshift_core.models.sources import check_mask_token, read_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def find_mask_token(
+    folder: Path,
+    layout: Layout | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    mask_token: str | int | None,
+    *,
+    source: str,
+) -> int | None:
+    """The id of the mask token; None if there is none.
+
+    Args:
+        folder: The checkpoint.
+        layout: Its published layout, if it has one.
+        tokenizer: Its tokenizer, if it has one.
+        mask_token: What is declared: a token's text or id. Else that of the checkpoint's configuration, of its layout,
+            or of the tokenizer.
+        source: What the model is called in messages.
+
+    Raises:
+        ExecutionError: if the token is not one of the model's.
+    """
+    if isinstance(mask_token, str):
+        if tokenizer is None:
+            raise ExecutionError(
+                f"{source}: mask_token {mask_token!r} is given, but the model has no tokenizer; give the token's id"
+            )
+        known = tokenizer.get_vocab()
+        if mask_token not in known:
+            raise ExecutionError(f"{source}: mask_token {mask_token!r} is not in the vocabulary")
+        mask_token = int(known[mask_token])
+    if mask_token is None:
+        mask_token = _recorded(folder, layout)
+    if mask_token is None and tokenizer is not None:
+        mask_token = tokenizer.mask_token_id
+    check_mask_token(mask_token, read_config(folder), source=source)
+    return None if mask_token is None else int(mask_token)
+
+
+def names_mask_token(folder: Path, layout: Layout | None, tokenizer_folder: Path) -> bool:
+    """Whether configuration, layout or the tokenizer's settings name a mask token; no tokenizer is loaded."""
+    if _recorded(folder, layout) is not None:
+        return True
+    try:
+        settings = json.loads((tokenizer_folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.get("mask_token") is not None
+
+
+def _recorded(folder: Path, layout: Layout | None) -> int | None:
+    """The id in the checkpoint's configuration, else that of its published layout."""
+    config = read_config(folder)
+    found: int | None = config.get("mask_token_id")
+    return layout.mask_tokens.get(config["vocab_size"]) if found is None and layout is not None else found
