@@ -15,9 +15,9 @@ from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
 
-NAMES = ("tiny-s0/arm", "tiny-s0/arm-continued", "tiny-s0/mdm")
+NAMES = tuple(f"tiny-s{seed}/{model}" for seed in (0, 1) for model in ("arm", "arm-continued", "mdm"))
 PROMISED = {"ioi": 0.99, "greater_than": 0.99, "infilling": 0.99, "sudoku": 0.95, "countdown": 0.85}
-MOST_BYTES = 5 * 10**6
+MOST_BYTES, MOST_BYTES_TOGETHER = 5 * 10**6, 40 * 10**6
 every_model = pytest.mark.parametrize("name", NAMES)
 
 
@@ -35,6 +35,11 @@ def test_these_models_are_bundled_and_no_others() -> None:
     assert tuple(bundled_models()) == NAMES
 
 
+def test_all_bundled_models_together_are_small() -> None:
+    files = [path for folder in bundled_models().values() for path in folder.iterdir()]
+    assert sum(path.stat().st_size for path in files) <= MOST_BYTES_TOGETHER
+
+
 @every_model
 def test_a_bundled_model_is_small_and_whole(name: str) -> None:
     files = {path.name: path.stat().st_size for path in bundled_models()[name].iterdir()}
@@ -42,7 +47,7 @@ def test_a_bundled_model_is_small_and_whole(name: str) -> None:
     assert max(files.values()) <= MOST_BYTES
     text = (bundled_models()[name] / "training.json").read_text()
     recipe = PairRecipe.model_validate_json(text)
-    assert recipe.name == "tiny-s0" and recipe.to_json() == text
+    assert recipe.name == name.partition("/")[0] and recipe.to_json() == text
 
 
 @every_model
@@ -55,7 +60,7 @@ def test_the_stored_evaluation_names_the_model_and_has_every_task(name: str) -> 
 
 
 @pytest.mark.parametrize("task", PROMISED)
-@pytest.mark.parametrize("name", ["tiny-s0/arm", "tiny-s0/mdm"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(("/arm", "/mdm"))])
 def test_a_compared_model_solves_its_tasks_on_held_out_prompts(name: str, task: str) -> None:
     assert stored(name)["held_out"][task] >= PROMISED[task]
 
@@ -81,7 +86,7 @@ def test_a_bundled_model_loads_plainly_with_every_weight_from_the_checkpoint(nam
     model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(model).__name__ == "Qwen2ForCausalLM" and model.dtype == torch.float16
-    assert model.config.is_causal == (name != "tiny-s0/mdm")
+    assert model.config.is_causal == ("/mdm" not in name)
 
 
 @every_model
@@ -92,7 +97,7 @@ def test_only_the_diffusion_model_sees_what_follows(name: str, tokenizer: PreTra
     with torch.no_grad():
         moved = (lambda logits: (logits[0] - logits[1]).abs().amax(-1))(model(input_ids=ids).logits)
     assert (moved[at:] > 1e-3).all()
-    assert (moved[:at] > 1e-3).all() if name == "tiny-s0/mdm" else (moved[:at] == 0).all()
+    assert (moved[:at] > 1e-3).all() if "/mdm" in name else (moved[:at] == 0).all()
 
 
 @every_model
