@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
     from stats.hypothesis_tests import TestResult, difference_test, equivalence_test, permutation_test, tost
+    from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
+    from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
+    from stats.mixed_effects import fit_mixed_model
+    from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Contrast",
     "FaithfulnessCurve",
+    "FitDiagnostics",
+    "Integration",
     "Interval",
+    "MixedModelFit",
     "RatioEstimate",
     "Replicated",
     "Retention",
@@ -36,6 +43,7 @@ __all__ = [
     "TransferRatio",
     "benjamini_hochberg",
     "bootstrap_interval",
+    "centred_log_ratio",
     "centroid",
     "depth_slope",
     "difference_test",
@@ -45,9 +53,13 @@ __all__ = [
     "equivalence_test",
     "equivalence_verdict",
     "faithfulness_curve",
+    "fit_mixed_model",
     "gini",
     "gini_replicates",
     "holm",
+    "interaction_ratio",
+    "interaction_ratio_replicates",
+    "interactions",
     "jaccard",
     "layer_shares",
     "linear_contrast",
@@ -58,11 +70,13 @@ __all__ = [
     "resampling_weights",
     "retention_index",
     "scaled_depth",
+    "shift_frame",
     "split_half_overlap",
     "stratified_permutation_null",
     "top_k",
     "tost",
     "transfer_ratio",
+    "two_stage_slope",
     "weighted_jaccard",
 ]
 
@@ -77,6 +91,10 @@ _MODULES = {
         "transfer_ratio",
     ),
     "stats.hypothesis_tests": ("TestResult", "difference_test", "equivalence_test", "permutation_test", "tost"),
+    "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
+    "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
+    "stats.mixed_effects": ("fit_mixed_model",),
+    "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
