@@ -155,12 +155,28 @@ TABLES: dict[str, dict[str, Column]] = {
         "status": Column(TEXT, "ok, or why the retention index is not defined"),
     }
     | _INTERVAL,
+    "interactions": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the ablation in the spec"),
+        "ablation": Column(TEXT, "what takes the place of a component's output: mean, zero, resample, counterfactual"),
+        "first": Column(TEXT, "a component"),
+        "second": Column(TEXT, "another one, later in the model"),
+        "interaction": Column(
+            REAL,
+            "metric without both, minus that without each, plus the clean one; mean over the selected examples: zero "
+            "where effects add up, positive where losing both costs less (links of a chain), negative where it costs "
+            "more (one stands in for the other)",
+        ),
+    }
+    | _INTERVAL,
     "indices": _PAIR
     | _TASK
     | {
-        "index": Column(TEXT, "name of the index, e.g. gini"),
+        "index": Column(TEXT, "name of the index: gini (of component effects) or interaction (ratio)"),
         "side": Column(TEXT, "before, after or shift"),
-        "value": Column(REAL, "the index of the component effects"),
+        "value": Column(REAL, "the index"),
         "null": Column(REAL, "mean under sign flips of the examples"),
         "excess": Column(REAL, "value minus null"),
     }

@@ -29,6 +29,7 @@ READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
     "depth_slope": "negative: attribution moves to earlier layers",
     "specialization": "higher: fewer components carry more of the effect",
+    "integration": "higher: the effects of components depend more on each other",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
@@ -45,6 +46,7 @@ _INDICES = {
     "participation_ratio": "participation ratio",
     "hoyer": "Hoyer index",
     "entropy": "normalised entropy",
+    "interaction": "interaction ratio",
 }
 _CORRECTIONS = {"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini–Hochberg", "fdr_bh": "Benjamini–Hochberg"}
 _SELECTIONS = {

@@ -12,6 +12,7 @@ from mechshift_core.analysis.circuits import measure_faithfulness, measure_trans
 from mechshift_core.analysis.depth import measure_depth
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
+from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
@@ -34,7 +35,7 @@ MEASURES: dict[str, Measure] = {
 
 INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
-    "ablation": measure_nodes,
+    "ablation": measure_ablation,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,
 }
@@ -44,6 +45,7 @@ TESTABLE: dict[str, tuple[str, ...]] = {
     "overlap": ("retention",),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
+    "integration": ("integration",),
 }
 """Name in a spec's `measures` -> the measures that hypotheses can name."""
 

@@ -18,6 +18,7 @@ UNITS = {
     "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
     "early_share": "after-minus-before shift of the early layers' attribution share",
     "specialization": "after-minus-before shift of the Gini index of component effects",
+    "integration": "after-minus-before shift of the interaction ratio of the strongest components",
 }
 
 

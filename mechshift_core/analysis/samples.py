@@ -213,9 +213,19 @@ def read_results(
         cells = plan.cells_of(*asked, budget=sample.reading.budget)
         circuits = plan.cells_of(*asked, budget=sample.reading.budget, pair=sample.pair.name)
         cells += [cell for cell in circuits if cell.side == name]
-        failed = [f"failed: {failures[cell.key]}" for cell in cells if cell.key in failures]
-        found[name] = failed[0] if failed else read_stored(folder, cells)
+        paired = plan.cells_of(*asked, budget=sample.reading.budget, part="pairs")
+        failed = [f"failed: {failures[cell.key]}" for cell in (*cells, *paired) if cell.key in failures]
+        found[name] = failed[0] if failed else _with_pairs(read_stored(folder, cells), folder, paired)
     return found
+
+
+def _with_pairs(single: Stored, folder: RunFolder, paired: Sequence[Cell]) -> Stored:
+    """Knock-outs with those in pairs, if there are any: the tensor `pairs`, and what its rows are."""
+    if not paired:
+        return single
+    both = read_stored(folder, paired)
+    added = {name: both.description[name] for name in ("strongest", "members")}
+    return Stored({**single.description, **added}, {**single.tensors, "pairs": both.tensors["metric"]})
 
 
 def task_weights(sample: Sample, replicates: int, *, all_examples: bool = False) -> npt.NDArray[np.int64]:

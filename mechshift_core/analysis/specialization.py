@@ -9,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, component_rows, estimate
+from mechshift_core.analysis.measured import (
+    Measured,
+    Rows,
+    component_rows,
+    index_estimate,
+    index_replicated,
+    index_row,
+)
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
-from stats.findings import Estimate
-from stats.hypothesis_tests import difference_test
-from stats.replicates import Replicated
-from stats.resampling import MINIMUM_CLUSTERS
 from stats.specialization import Specialization, gini_replicates, specialization
 
 
@@ -43,63 +46,32 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
     values = {side: index.value for side, index in indices.items()}
     values["shift"] = values["after"] - values["before"]
     replicates["shift"] = replicates["after"] - replicates["before"]
-    results = {side: _replicated(sample, side, values[side], replicates[side]) for side in ("before", "after", "shift")}
-    estimates = tuple(_estimate(sample, spec, side, result, indices.get(side)) for side, result in results.items())
+    results = {
+        side: index_replicated(sample, "specialization", side, values[side], replicates[side])
+        for side in ("before", "after", "shift")
+    }
+    estimates = tuple(
+        index_estimate(
+            sample, spec, "specialization", side, result, name="Gini index", reference=_reference(indices.get(side))
+        )
+        for side, result in results.items()
+    )
     return Measured(
-        rows={"components": components, "indices": [_index_row(sample, row) for row in estimates]},
+        rows={"components": components, "indices": [index_row(sample, "gini", row) for row in estimates]},
         estimates=estimates,
         replicated={"specialization": results["shift"]},
     )
 
 
-def _replicated(sample: Sample, side: str, value: float, replicates: npt.NDArray[np.float64]) -> Replicated:
-    enough = sample.n >= MINIMUM_CLUSTERS
-    return Replicated(
-        label=f"specialization ({side}) of {sample.pair.name} on {sample.task.name}",
-        estimate=value,
-        replicates=replicates if enough else None,
-        se=float(replicates.std(ddof=1)) if enough else None,
-        df=sample.n - 1,
-        units=sample.n,
-    )
-
-
-def _estimate(sample: Sample, spec: Spec, side: str, result: Replicated, index: Specialization | None) -> Estimate:
-    test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
-    reference: dict[str, float | None] = {}
-    if index is not None:
-        reference = {
-            "null": index.null.mean,
-            "null_low": index.null.low,
-            "null_high": index.null.high,
-            "excess": index.excess,
-            "crossfitted": index.crossfitted,
-        }
-    return estimate(
-        sample,
-        spec,
-        measure="specialization",
-        side=side,
-        value=result.estimate,
-        low=test.low,
-        high=test.high,
-        method="Gini index; t interval with the bootstrap standard error over prompts",
-        status=test.status,
-        message=test.message,
-        reference=reference,
-    )
-
-
-def _index_row(sample: Sample, row: Estimate) -> dict[str, object]:
+def _reference(index: Specialization | None) -> dict[str, float | None]:
+    if index is None:
+        return {}
     return {
-        **sample.labels(),
-        "index": "gini",
-        "side": row.side,
-        "value": row.estimate,
-        "null": row.reference.get("null"),
-        "excess": row.reference.get("excess"),
-        "low": row.low,
-        "high": row.high,
+        "null": index.null.mean,
+        "null_low": index.null.low,
+        "null_high": index.null.high,
+        "excess": index.excess,
+        "crossfitted": index.crossfitted,
     }
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
@@ -23,6 +23,7 @@ from mechshift_core.spec.interventions import (
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
+    Intervention,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -41,6 +42,7 @@ class Cell:
         pair: The pair that a circuit is evaluated for, and `side`, before or after; None for what needs no pair.
         needs: Keys of the cells that must be there first.
         budget: Inference budget, see :mod:`.reading`.
+        part: `pairs` for an ablation's knock-outs in pairs; empty otherwise.
     """
 
     model: str
@@ -53,9 +55,10 @@ class Cell:
     side: str | None = None
     needs: tuple[str, ...] = ()
     budget: str = "per_token"
+    part: str = ""
 
     def __str__(self) -> str:
-        what = f"{self.intervention} of {self.model} on {self.task}"
+        what = f"{self.intervention} {self.part}".strip() + f" of {self.model} on {self.task}"
         if self.budget != "per_token":
             what = f"{what} ({self.budget} steps)" if self.budget.isdigit() else f"{what} ({self.budget})"
         return f"{what}, examples {self.start}-{self.stop}" if self.pair is None else f"{what}, pair {self.pair}"
@@ -104,7 +107,21 @@ def name_cells(
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
-    return (*first, *second)
+    return (*first, *(cell for ablation in spec.interventions for cell in _pairs(ablation, first)), *second)
+
+
+def _pairs(intervention: Intervention, singles: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells of knock-outs in pairs: one for each of the single ones, all of which of a model and task it needs."""
+    if not isinstance(intervention, Ablation) or not intervention.pairwise:
+        return
+    needed: dict[tuple[str, str, str], list[str]] = {}
+    own = [cell for cell in singles if cell.intervention == intervention.name]
+    for cell in own:
+        needed.setdefault((cell.model, cell.task, cell.budget), []).append(cell.key)
+    for cell in own:
+        needs = tuple(dict.fromkeys(needed[cell.model, cell.task, cell.budget]))
+        key = content_hash([CELL_FORMAT, cell.key, needs, "pairs", intervention.pairwise])[:32]
+        yield replace(cell, key=key, needs=needs, part="pairs")
 
 
 def _check_lengths(spec: Spec, dataset: Dataset) -> None:
@@ -149,7 +166,7 @@ def _settings(
     reading: Reading,
     intervention: EdgeAttribution | ActivationPatching | Ablation,
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name"})
+    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
     if _by_role(intervention):

@@ -53,6 +53,9 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
             return Cost(2 * examples, 0, examples * len(Graph.of(shape).edges))
         steps = {"eap": 1, "clean-corrupted": 2}.get(intervention.method, intervention.steps)
         return Cost(examples * (2 + steps), examples * steps, 0)
+    if isinstance(intervention, Ablation) and cell.part == "pairs":
+        strongest = min(intervention.pairwise, len(component_names(shape, intervention.components)))
+        return Cost(0, 0, examples * strongest * (strongest - 1) // 2)
     if isinstance(intervention, ActivationPatching | Ablation):
         by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
         times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1

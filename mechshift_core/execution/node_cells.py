@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import (
@@ -20,13 +21,15 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph, Shape
-from mechshift_core.spec.interventions import Ablation, ActivationPatching
+from mechshift_core.spec.interventions import Ablation, AblationMethod, ActivationPatching
 from stats.seeding import derived_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mechshift_core.models import Model
+
+Floats = npt.NDArray[np.float32]
 
 
 def component_names(shape: Shape, components: Sequence[str]) -> list[str]:
@@ -45,18 +48,52 @@ def execute_nodes(
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    from mechshift_core.attribution import patch_nodes
-
     dataset = plan.datasets[cell.task]
     components = component_names(model.shape, intervention.components)
     by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
-    reading = plan.reading(cell.budget)
-    roles = role_names(dataset, reading, diffusion=is_diffusion(model)) if by_role else ()
-    count = cell.stop - cell.start
+    roles = role_names(dataset, plan.reading(cell.budget), diffusion=is_diffusion(model)) if by_role else ()
+    runs = [[], *([name] for _ in range(max(1, len(roles))) for name in components)]
+    ablation = intervention.ablation if isinstance(intervention, Ablation) else "counterfactual"
     halvings: list[int] = []
-    clean = np.zeros(count, dtype=np.float32)
-    metric = np.zeros((max(1, len(roles)), len(components), count), dtype=np.float32)
-    for group in row_groups(model, dataset.examples, reading, by_state=True):
+    found = patched_metric(plan, cell, model, runs, ablation, roles=roles, halvings=halvings)
+    by_run = found[1:].reshape(max(1, len(roles)), len(components), -1)
+    description = {
+        **describe_cell(plan, cell, model),
+        "components": components,
+        "roles": list(roles),
+        "halvings": halvings,
+    }
+    folder.write_cell(cell.key, description, {"metric": by_run if roles else by_run[0], "clean_metric": found[0]})
+    folder.log_halvings(cell, halvings)
+
+
+def patched_metric(
+    plan: Plan,
+    cell: Cell,
+    model: Model,
+    runs: Sequence[Sequence[str]],
+    ablation: AblationMethod,
+    *,
+    roles: Sequence[str] = (),
+    halvings: list[int],
+) -> Floats:
+    """The metric of a cell's examples with nodes replaced, [runs, examples]; the mean over the states they are read in.
+
+    Args:
+        runs: The nodes that each run replaces.
+        ablation: What they are replaced by.
+        roles: Token roles; the runs after the first then replace at the positions of one role each, as many for each.
+        halvings: Receives the numbers of rows that did not fit into memory.
+
+    Raises:
+        ExecutionError: if a number is not finite.
+        MemoryError: if a single example does not fit into memory.
+    """
+    from mechshift_core.attribution import patch_nodes
+
+    dataset = plan.datasets[cell.task]
+    metric = np.zeros((len(runs), cell.stop - cell.start), dtype=np.float32)
+    for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):
         # All examples of this length: `mean` and `resample` take their values from the whole task.
         places = [place for place, number in enumerate(group.numbers) if cell.start <= number < cell.stop]
         if not places:
@@ -65,31 +102,21 @@ def execute_nodes(
         weights = np.array([group.weights[place] for place in places], dtype=np.float32)
         of_group = [dataset.examples[number] for number in group.numbers]
         numbers = role_numbers(of_group, group.states, roles) if roles else None
-        batch = to_batch(model, dataset, of_group, group.states)
         found = patch_nodes(
             model,
-            batch,
-            [[], *([name] for _ in range(len(metric)) for name in components)],
-            ablation=intervention.ablation if isinstance(intervention, Ablation) else "counterfactual",
-            positions=None if numbers is None else _positions(numbers, len(roles), len(components)),
+            to_batch(model, dataset, of_group, group.states),
+            runs,
+            ablation=ablation,
+            positions=None if numbers is None else _positions(numbers, len(roles), (len(runs) - 1) // len(roles)),
             seed=derived_seed(plan.spec.seed, "resample", cell.task),
             only=places,
             rows=batch_rows(plan.spec),
             halvings=halvings,
-        ).numpy()
-        clean[columns] += weights * found[0]
-        metric[:, :, columns] += weights * found[1:].reshape(*metric.shape[:2], len(places))
-    if not np.isfinite(metric).all() or not np.isfinite(clean).all():
+        )
+        metric[:, columns] += weights * found.numpy()
+    if not np.isfinite(metric).all():
         raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
-    description = {
-        **describe_cell(plan, cell, model),
-        "components": components,
-        "roles": list(roles),
-        "halvings": halvings,
-    }
-    tensors = {"metric": metric if roles else metric[0], "clean_metric": clean}
-    folder.write_cell(cell.key, description, tensors)
-    folder.log_halvings(cell, halvings)
+    return metric
 
 
 def _positions(numbers: Tensor, roles: int, components: int) -> Tensor:

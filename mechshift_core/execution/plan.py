@@ -75,10 +75,12 @@ class Plan:
     dataset_keys: Mapping[str, str]
     cells: tuple[Cell, ...]
 
-    def cells_of(self, intervention: str, model: str, task: str, *, budget: str, pair: str | None = None) -> list[Cell]:
+    def cells_of(
+        self, intervention: str, model: str, task: str, *, budget: str, pair: str | None = None, part: str = ""
+    ) -> list[Cell]:
         """The cells of an intervention on one model and task, read at one budget, in the order of their examples."""
-        wanted = (intervention, model, task, budget, pair)
-        found = (c for c in self.cells if (c.intervention, c.model, c.task, c.budget, c.pair) == wanted)
+        wanted = (intervention, model, task, budget, pair, part)
+        found = (c for c in self.cells if (c.intervention, c.model, c.task, c.budget, c.pair, c.part) == wanted)
         return sorted(found, key=lambda c: c.start)
 
     @property

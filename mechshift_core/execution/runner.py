@@ -14,6 +14,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
 from mechshift_core.execution.node_cells import execute_nodes
+from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.spec.interventions import (
@@ -80,7 +81,7 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
                 if cell.model != loaded.name:
                     report(f"loading {cell.model}")
                 _hold(plan, cell.model, loaded, folder)
-                report(f"{cell.intervention} of {cell.model} on {cell.task}")
+                report(f"{cell.intervention} {cell.part}".strip() + f" of {cell.model} on {cell.task}")
                 assert loaded.model is not None
                 _execute_cell(plan, cell, loaded.model, folder)
                 facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
@@ -147,6 +148,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
     intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
     if isinstance(intervention, EdgeAttribution):
         execute_edges(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Ablation) and cell.part == "pairs":
+        execute_pairs(plan, cell, model, folder, intervention)
     elif isinstance(intervention, ActivationPatching | Ablation):
         execute_nodes(plan, cell, model, folder, intervention)
     else:

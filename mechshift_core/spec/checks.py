@@ -153,8 +153,6 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             yield from _of(draft, intervention.of, (*path, "of"))
         if isinstance(intervention, CircuitPatching):
             yield from _ascending(intervention.sizes, (*path, "sizes"))
-        if isinstance(intervention, Ablation):
-            yield from _refused("pairwise knock-outs", intervention.pairwise, (*path, "pairwise"))
     if not attributions and "interventions" not in draft.broken:
         message = "expected an edge_attribution: it also decides which examples a model answers correctly"
         yield Complaint(("interventions",), message, on_key=True)
@@ -193,8 +191,22 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
     if measures.specialization is not None:
         index = measures.specialization.index
         yield from _refused("specialization index", index, ("measures", "specialization", "index"))
+    if measures.integration is not None and "interventions" not in draft.broken:
+        yield from _integration(draft)
     sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
     yield from _ascending(sizes, ("measures", "overlap", "top_k"))
+
+
+def _integration(draft: Draft) -> Iterator[Complaint]:
+    """One ablation knocks out components in pairs, two of them at least."""
+    pairwise = [i for i in draft.spec.interventions if isinstance(i, Ablation) and i.pairwise]
+    if not pairwise:
+        message = "measure 'integration' needs an intervention of kind ablation with `pairwise: 2` or more"
+        yield Complaint(("measures", "integration"), message, on_key=True)
+    elif len(pairwise) > 1:
+        names = " and ".join(repr(one.name) for one in pairwise)
+        message = f"measure 'integration' is of one intervention, but {names} knock out components in pairs"
+        yield Complaint(("measures", "integration"), message, on_key=True)
 
 
 def _ascending(sizes: Sequence[float], path: Path) -> Iterator[Complaint]:

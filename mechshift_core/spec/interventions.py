@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from mechshift_core.spec.base import Name, Percent, Section
 
@@ -99,7 +100,15 @@ class Ablation(_Intervention):
     ablation: AblationMethod = "mean"
     """What takes the place of a component's output."""
     pairwise: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How many of the strongest components are also knocked out in pairs."""
+    """How many of the strongest components are also knocked out in pairs; 0: none. The strongest are found for each
+    model and task, by their single knock-outs."""
+
+    @field_validator("pairwise")
+    @classmethod
+    def _a_pair_or_none(cls, value: int) -> int:
+        if value == 1:
+            raise PydanticCustomError("pairwise", "expected 0, or at least 2 components to make a pair of")
+        return value
 
 
 class LogitLens(_Intervention):

@@ -39,7 +39,8 @@ class Integration(Section):
     """How much components act together rather than alone."""
 
     index: Literal["interaction"] = "interaction"
-    """`interaction`: sum of pairwise interactions relative to single effects."""
+    """`interaction`: sum of the magnitudes of pairwise interactions over that of single effects, of the components that
+    an ablation with `pairwise` knocks out in pairs."""
 
 
 class Alignment(Section):

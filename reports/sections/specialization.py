@@ -13,6 +13,8 @@ from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
+INTERACTION = "interaction"
+"""The index in the same table that the section on integration shows."""
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
 EFFECTS = {
@@ -39,12 +41,18 @@ INDICES = {
 
 def section(data: ReportData) -> Section:
     """Lorenz curves of the component effects, and the index observed beside its null."""
-    components, indices = attributed(data.table("components")), data.table("indices")
+    components, indices = attributed(data.table("components")), _unequal(data.table("indices"))
     figures = []
     if components is not None or indices is not None:
         figures.append(figure(components, indices, preferred=data.methods.index))
     body = render_template("figures", figures=figures, missing="components and indices")
     return Section(id="specialization", title="Specialization", body=body)
+
+
+def _unequal(indices: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The indices of inequality; None where there are none."""
+    found = None if indices is None else indices.filter(pl.col("index") != INTERACTION)
+    return None if found is None or found.is_empty() else found
 
 
 def attributed(components: pl.DataFrame | None) -> pl.DataFrame | None:
@@ -103,16 +111,17 @@ def _panel(
         drawn.append(drawings.lorenz(effects, label=label))
     if chosen is not None and not values.is_empty():
         domain = sides.domain_of(chosen)
-        label = f"{index_name(index)}, {task}, {pair}: {_words(values)}."
+        label = f"{index_name(index)}, {task}, {pair}: {observed_words(values)}."
         drawn.append(sides.observed(values, title=index_name(index), domain=domain, label=label))
-    return Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=_shift(values))
+    return Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=shift_note(values))
 
 
 def _rows(frame: pl.DataFrame | None, task: str, pair: str) -> pl.DataFrame:
     return pl.DataFrame() if frame is None else frame.filter((pl.col("task") == task) & (pl.col("pair") == pair))
 
 
-def _words(values: pl.DataFrame) -> str:
+def observed_words(values: pl.DataFrame) -> str:
+    """The index of each side beside its null, in words."""
     parts = [
         f"{row['side']} {formats.number(row['value'])} (null {formats.number(row['null'])})"
         for row in values.rows(named=True)
@@ -121,7 +130,8 @@ def _words(values: pl.DataFrame) -> str:
     return formats.listed(parts) or "no values"
 
 
-def _shift(values: pl.DataFrame) -> str:
+def shift_note(values: pl.DataFrame) -> str:
+    """The shift of an index with its interval, in words."""
     shifts = [] if values.is_empty() else values.filter(pl.col("side") == "shift").rows(named=True)
     return "; ".join(
         f"shift {formats.number(row['value'])} {formats.interval(row['low'], row['high'])}" for row in shifts

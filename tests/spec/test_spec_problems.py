@@ -150,15 +150,13 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
                       f"intervention kind 'logit_lens' {NOT_YET} edge_attribution, circuit_patching, circuit_transfer,"
                       " activation_patching, ablation)"),
-    "not yet: knock-outs in pairs": ("steps: 5}", "steps: 5}\n  - {name: pairs, kind: ablation, pairwise: 24}", "24}",
-                                     f"pairwise knock-outs 24 {NOT_YET} 0)"),
     "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
-                         f"measure 'alignment' {NOT_YET} overlap, depth, specialization)"),
+                         f"measure 'alignment' {NOT_YET} overlap, depth, specialization, integration)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
                        f"specialization index 'hoyer' {NOT_YET} gini)"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             f"hypothesis measure 'transfer' {NOT_YET} retention, depth_slope, early_share,"
-                            " specialization)"),
+                            " specialization, integration)"),
     "not yet: test": ("kind: equivalence", "kind: non_inferiority", "non_inf",
                       f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),
 }  # fmt: skip

@@ -1,0 +1,120 @@
+"""How much components act together: interactions of a model's strongest components, knocked out singly and in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import (
+    Measured,
+    Results,
+    Rows,
+    index_estimate,
+    index_replicated,
+    index_row,
+    mean_interval,
+)
+from mechshift_core.analysis.nodes import measure_nodes
+from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.execution.scores import Stored
+from mechshift_core.spec import Spec
+from mechshift_core.spec.interventions import Ablation, Intervention
+from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Knocked:
+    """One model's strongest components: single effects [n, C], interactions [n, P], and their names."""
+
+    effects: Floats
+    interaction: Floats
+    pairs: list[tuple[str, str]]
+
+
+def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
+    """Rows of `components`; with knock-outs in pairs, rows of `interactions` and, if declared, `integration`."""
+    assert isinstance(intervention, Ablation)
+    single = measure_nodes(sample, spec, intervention, results)
+    if not intervention.pairwise:
+        return single
+    problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
+    if problem:
+        return Measured(rows=single.rows, problems={"integration": problem})
+    knocked = {side: _knocked(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
+    listed = [row for side, one in knocked.items() for row in _rows(sample, spec, side, one, intervention)]
+    rows = {**single.rows, "interactions": listed}
+    if spec.measures.integration is None:
+        return Measured(rows=rows)
+    try:
+        found = {
+            side: interaction_ratio(one.effects, one.interaction, seed=sample.seed) for side, one in knocked.items()
+        }
+        weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+        replicates = {
+            side: interaction_ratio_replicates(one.effects, one.interaction, weights) for side, one in knocked.items()
+        }
+    except ValueError as error:
+        return Measured(rows=rows, problems={"integration": str(error)})
+    values = {side: one.value for side, one in found.items()}
+    values["shift"] = values["after"] - values["before"]
+    replicates["shift"] = replicates["after"] - replicates["before"]
+    resampled = {
+        side: index_replicated(sample, "integration", side, values[side], replicates[side])
+        for side in ("before", "after", "shift")
+    }
+    estimates = tuple(
+        index_estimate(
+            sample, spec, "integration", side, one, name="interaction ratio", reference=_reference(found.get(side))
+        )
+        for side, one in resampled.items()
+    )
+    return Measured(
+        rows=rows | {"indices": [index_row(sample, "interaction", one) for one in estimates]},
+        estimates=estimates,
+        replicated={"integration": resampled["shift"]},
+    )
+
+
+def _knocked(sample: Sample, side: str, stored: Stored) -> _Knocked:
+    described = stored.description
+    members = np.array(described["members"], dtype=np.int64).reshape(-1, 2)
+    clean, single, both = (
+        stored.tensors[name].astype(np.float64)[..., sample.ids(side)] for name in ("clean_metric", "metric", "pairs")
+    )
+    chosen = [described["components"].index(name) for name in described["strongest"]]
+    return _Knocked(
+        effects=(clean - single[chosen]).T,
+        interaction=interactions(clean, single.T, both.T, members),
+        pairs=[(described["components"][first], described["components"][second]) for first, second in members],
+    )
+
+
+def _rows(sample: Sample, spec: Spec, side: str, knocked: _Knocked, intervention: Ablation) -> Rows:
+    rows: Rows = []
+    for (first, second), values in zip(knocked.pairs, knocked.interaction.T, strict=True):
+        interval = mean_interval(sample, spec, values)
+        rows.append(
+            {
+                **sample.labels(),
+                "model": sample.side(side).model,
+                "side": side,
+                "intervention": intervention.name,
+                "ablation": intervention.ablation,
+                "first": first,
+                "second": second,
+                "interaction": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return rows
+
+
+def _reference(found: Integration | None) -> dict[str, float | None]:
+    if found is None:
+        return {}
+    return {"null": found.null, "null_low": found.null_low, "null_high": found.null_high, "excess": found.excess}

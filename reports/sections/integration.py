@@ -1,0 +1,118 @@
+"""Section 6, second part: whether components act together, from knocking them out singly and in pairs."""
+
+from __future__ import annotations
+
+import polars as pl
+from markupsafe import Markup
+
+from reports import formats, tables
+from reports.data import ReportData, in_order, panels_of
+from reports.figures import matrix, sides
+from reports.figures.base import Figure, Panel
+from reports.figures.matrix import Axis, Cell
+from reports.prose import index_name
+from reports.sections.base import Part, Section
+from reports.sections.specialization import INDICES, INTERACTION, observed_words, shift_note
+from reports.templating import render_template
+
+LISTED = 10
+"""Interactions of each model and task that are listed: the largest ones."""
+_WIDTH, _LARGEST, _SMALLEST = 230, 22, 9
+_LISTED = {
+    "task": tables.text("task"),
+    "pair": tables.text("pair"),
+    "side": tables.text("side"),
+    "first": tables.text("first"),
+    "second": tables.text("second"),
+    "interaction": tables.real("interaction"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+}
+_EXPLAINED = (
+    "The strongest components of each model are knocked out one by one and two by two. The interaction of two is the "
+    "metric without both, minus that without each, plus that of the whole model: zero where their effects add up, "
+    "positive where losing both costs less than the sum, as with two links of a chain, negative where it costs more, "
+    "as where one stands in for the other. The interaction ratio is the sum of the magnitudes of mean interactions "
+    "over that of mean single effects. Noise alone gives a ratio above zero: read it against the null."
+)
+
+
+def section(data: ReportData) -> Section | None:
+    """Interaction matrices and the ratio beside its null; None where no components were knocked out in pairs."""
+    rows, indices = data.table("interactions"), data.table("indices")
+    if rows is None:
+        return None
+    ratios = (pl.DataFrame() if indices is None else indices).filter(pl.col("index") == INTERACTION)
+    part = Part(paragraphs=(_EXPLAINED,), figure=figure(rows, ratios))
+    return Section(id="integration", title="Integration", body=render_template("parts", parts=[part]))
+
+
+def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
+    """For each task and pair a matrix before and one after, and the ratio where there is one."""
+    panels = []
+    for task, pair, one in panels_of(rows):
+        top = max((abs(value) for value in one["interaction"].drop_nulls().to_list()), default=0.0)
+        drawn = [
+            _matrix(one.filter(pl.col("side") == side), side=side, top=top, where=f"{task}, {pair}")
+            for side in in_order(one, "side")
+        ]
+        values = ratios.filter((pl.col("task") == task) & (pl.col("pair") == pair))
+        if not values.is_empty():
+            name = index_name(INTERACTION)
+            label = f"{name}, {task}, {pair}: {observed_words(values)}."
+            drawn.append(sides.observed(values, title=name, domain=sides.domain_of(ratios), label=label))
+        panels.append(Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=shift_note(values)))
+    listed = [_strongest(rows)]
+    if not ratios.is_empty():
+        listed.append(tables.from_frame("Interaction ratios", ratios, INDICES))
+    return Figure(
+        id="figure-integration",
+        caption=(
+            "Squares: mean interaction of two components, before and after; the area is the magnitude, on one scale "
+            "for both models of a panel; filled squares are positive, hollow ones negative. Each model has its own "
+            "strongest components. Last: the interaction ratio with its interval, beside its value under random signs."
+        ),
+        panels=tuple(panels),
+        columns=len(in_order(rows, "pair")),
+        legend=sides.keys(line=False),
+        tables=tuple(listed),
+    )
+
+
+def _matrix(rows: pl.DataFrame, *, side: str, top: float, where: str) -> Markup:
+    names = _components(rows)
+    place = {name: at for at, name in enumerate(names)}
+    cells = [
+        Cell(column=place[row["second"]], row=place[row["first"]], value=row["interaction"], name=_name(row))
+        for row in rows.filter(pl.col("interaction").is_not_null()).rows(named=True)
+    ]
+    size = min(_LARGEST, max(_SMALLEST, _WIDTH / len(names)))
+    largest = sorted(cells, key=lambda cell: -abs(cell.value))[:3]
+    words = formats.listed([f"{cell.name} {formats.number(cell.value)}" for cell in largest])
+    return matrix.draw(
+        cells,
+        columns=Axis(names=tuple(name if at % 2 == 0 else "" for at, name in enumerate(names)) if size < 40 else names),
+        rows=Axis(names=names),
+        size=size,
+        pitch=max(size, 12),
+        top=top,
+        side=side,
+        label=f"Interactions {side}, {where}; largest: {words or 'none'}.",
+    )
+
+
+def _components(rows: pl.DataFrame) -> tuple[str, ...]:
+    """The components in the order in which they compute: every one but the last is the first of some pair."""
+    first = in_order(rows, "first")
+    return (*first, *(name for name in in_order(rows, "second") if name not in first))
+
+
+def _name(row: dict[str, object]) -> str:
+    return f"{row['first']} and {row['second']}"
+
+
+def _strongest(rows: pl.DataFrame) -> tables.Table:
+    keys = ["task", "pair", "side"]
+    place = pl.col("interaction").abs().fill_null(-1.0).rank("ordinal", descending=True)
+    kept = rows.filter(place.over(keys) <= LISTED)
+    return tables.from_frame(f"The {LISTED} largest interactions of each model and task", kept, _LISTED)
