@@ -181,6 +181,23 @@ TABLES: dict[str, dict[str, Column]] = {
         "excess": Column(REAL, "value minus null"),
     }
     | _INTERVAL,
+    "mixed_models": _BUDGET
+    | {
+        "scale": Column(TEXT, "share: difference of the layers' shares; log-ratio: of their centred log-ratios"),
+        "formula": Column(TEXT, "fixed effects"),
+        "part": Column(TEXT, "fixed (an effect) or variance (of a random effect, or the residual)"),
+        "group": Column(TEXT, "grouping of the random effect; null for fixed effects"),
+        "term": Column(TEXT, "the effect, e.g. depth:regime[T.local]"),
+        "estimate": Column(REAL, "the effect or the variance"),
+        "se": Column(REAL, "standard error"),
+        "df": Column(REAL, "Satterthwaite degrees of freedom"),
+        "statistic": Column(REAL, "estimate / standard error"),
+        "p": Column(REAL, "two-sided p-value, not corrected"),
+        "n": Column(INTEGER, "number of rows: prompts x layers over all pairs"),
+        "status": Column(TEXT, "ok, singular (a variance is zero; tests are valid) or failed"),
+        "message": Column(TEXT, "what the status says in words"),
+    }
+    | _INTERVAL,
     "findings": _BUDGET
     | {
         "id": Column(TEXT, "hypothesis"),

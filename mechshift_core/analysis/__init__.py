@@ -14,6 +14,7 @@ from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
+from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
@@ -115,6 +116,7 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
             problems |= {(name_, *key): reason for name_, reason in measured.problems.items()}
     for key, reason in samples.missing.items():
         problems |= {(name_, *key): reason for names in TESTABLE.values() for name_ in names}
+    rows["mixed_models"] = [{"budget": reading.budget, **row} for row in fit_shift_models(samples, spec)]
     hypotheses = test_hypotheses(spec, Evidence(replicated, problems, samples.by_pair_and_task))
     columns = TABLES["findings"]
     rows["findings"] = [

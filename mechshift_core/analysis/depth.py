@@ -21,11 +21,8 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
     assert settings is not None
     if sample.too_few:
         return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), sample.too_few))
-    layers = sample.graph.receivers[-1].layer
-    source, _ = sample.graph.edge_index
-    source_layer = np.array([node.layer for node in sample.graph.sources])[source]
     try:
-        shares = {side: layer_shares(sample.scores(side), source_layer, layers) for side, _ in sample.sides}
+        shares = shares_by_layer(sample)
     except ValueError as error:
         return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), str(error)))
     shift = shares["after"] - shares["before"]
@@ -50,6 +47,18 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
         estimates=tuple(estimates),
         replicated=replicated,
     )
+
+
+def shares_by_layer(sample: Sample) -> dict[str, Values]:
+    """Share of the attribution of each layer's sources on each selected example, [n, layers], before and after.
+
+    Raises:
+        ValueError: if an example has no attribution at all.
+    """
+    layers = sample.graph.receivers[-1].layer
+    source, _ = sample.graph.edge_index
+    source_layer = np.array([node.layer for node in sample.graph.sources])[source]
+    return {side: layer_shares(sample.scores(side), source_layer, layers) for side, _ in sample.sides}
 
 
 def _estimate(sample: Sample, spec: Spec, measure: str, side: str, values: Values) -> Estimate:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell, content_hash, name_cells
 from mechshift_core.execution.reading import Reading, hides_left, readings
+from mechshift_core.execution.shift_model import check_mixed_model
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
@@ -112,6 +113,7 @@ def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
 def _plan(spec: Spec, store: Path | None) -> Plan:
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
     models = {name: model_facts(spec, name) for name in used}
+    check_mixed_model(spec)
     _check_tokenizers(list(models.values()))
     _check_shapes(spec, models)
     first = next(iter(models.values()))

@@ -235,9 +235,6 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
     ]
     for subject, value, path in settings:
         yield from _refused(subject, value, path)
-    if statistics.mixed_model is not None:
-        message = "statistics.mixed_model is not implemented in this version"
-        yield Complaint(("statistics", "mixed_model"), message, on_key=True)
 
 
 def _check_denoising(draft: Draft) -> Iterator[Complaint]:

@@ -147,12 +147,13 @@ class Bootstrap(Section):
 
 
 class MixedModel(Section):
-    """A mixed-effects model of the layer-wise shift."""
+    """A mixed-effects model of the layer-wise shift: one row for each prompt and layer on every pair."""
 
     formula: NonEmpty = "shift ~ depth * regime * role"
-    """Response and fixed effects."""
+    """Response and fixed effects, of the columns depth (-1/2 to 1/2), layer, prompt, template, task, regime, pair, role
+    and seed. The first level of a factor in alphabetical order is its reference."""
     random: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] = ("0 + depth | prompt",)
-    """Random effects; no intercepts, since the shifts of a prompt sum to zero."""
+    """Random effects, `effects | group`; no intercepts, since the shifts of a prompt sum to zero."""
 
 
 class Statistics(Section):
@@ -163,7 +164,7 @@ class Statistics(Section):
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None
-    """A mixed-effects model beside the two-stage analysis."""
+    """A mixed-effects model beside the two-stage analysis, on shares and on their centred log-ratios."""
     confidence: Share = 0.95
     """Coverage of the intervals; hypotheses are tested at one minus it."""
     correction: Literal["holm", "none", "benjamini-hochberg"] = "holm"

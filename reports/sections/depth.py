@@ -6,8 +6,10 @@ import polars as pl
 
 from reports import formats, tables
 from reports.data import ReportData, in_order, panels_of
+from reports.figures import coefficients
 from reports.figures import depth as drawings
 from reports.figures.base import Figure, Panel
+from reports.figures.coefficients import Coefficient
 from reports.sections.base import Section
 from reports.templating import render_template
 
@@ -23,10 +25,29 @@ FIELDS = {
 }
 
 
+MODEL_FIELDS = {
+    "scale": tables.text("scale"),
+    "part": tables.text("part"),
+    "group": tables.text("group"),
+    "term": tables.text("term"),
+    "estimate": tables.real("estimate"),
+    "se": tables.real("se"),
+    "df": tables.real("df"),
+    "statistic": tables.real("statistic"),
+    "p": tables.p_values("p"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+    "status": tables.text("status"),
+}
+
+
 def section(data: ReportData) -> Section:
     """Share of attribution per layer before and after, and the paired shift."""
-    found = data.table("layers")
-    body = render_template("figures", figures=[] if found is None else [figure(found)], missing="layers")
+    found, fitted = data.table("layers"), data.table("mixed_models")
+    figures = [] if found is None else [figure(found)]
+    if fitted is not None:
+        figures.append(model_figure(fitted))
+    body = render_template("figures", figures=figures, missing="layers")
     return Section(id="depth", title="Depth", body=body)
 
 
@@ -49,6 +70,37 @@ def figure(layers: pl.DataFrame) -> Figure:
         columns=len(in_order(layers, "pair")),
         legend=drawings.legend(),
         tables=(tables.from_frame("Shares and shifts per layer", layers, FIELDS),),
+    )
+
+
+def model_figure(fitted: pl.DataFrame) -> Figure:
+    """The fixed effects of the mixed models, one panel a scale, and all their numbers."""
+    panels = []
+    for scale in in_order(fitted, "scale"):
+        rows = fitted.filter((pl.col("scale") == scale) & (pl.col("part") == "fixed"))
+        shown = [
+            Coefficient(term=row["term"], estimate=row["estimate"], low=row["low"], high=row["high"])
+            for row in rows.rows(named=True)
+            if row["estimate"] is not None
+        ]
+        words = [f"{one.term} {formats.number(one.estimate)} {formats.interval(one.low, one.high)}" for one in shown]
+        label = f"Fixed effects of the mixed model of the shift, scale {scale}: {formats.listed(words) or 'none'}."
+        first = rows.row(0, named=True)
+        note = first["message"] if first["status"] == "ok" else f"{first['status']}: {first['message']}"
+        drawings = (coefficients.draw(shown, label=label),) if shown else ()
+        panels.append(Panel(title=scale, subtitle=first["formula"], drawings=drawings, note=note))
+    return Figure(
+        id="figure-mixed-model",
+        caption=(
+            "The mixed-effects model of the shift: one row for each prompt and layer on every pair, depth from -1/2 "
+            "(first layer) to 1/2 (last). A negative effect of depth is a shift to earlier layers; its interactions "
+            "say how it differs between groups. The model on centred log-ratios is the sensitivity analysis: there a "
+            "layer's gain does not show as a loss of all others."
+        ),
+        panels=tuple(panels),
+        columns=1,
+        legend=(),
+        tables=(tables.from_frame("Every number of the mixed models", fitted, MODEL_FIELDS),),
     )
 
 

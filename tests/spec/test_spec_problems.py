@@ -164,7 +164,6 @@ SETTINGS = {
     "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
     "statistics: {units: {template: random}}": f"template unit 'random' {NOT_YET} fixed)",
     "statistics: {units: {seed: random}}": f"seed unit 'random' {NOT_YET} fixed)",
-    "statistics: {mixed_model: {}}": "statistics.mixed_model is not implemented in this version",
     "statistics: {correction: benjamini-hochberg}": f"correction 'benjamini-hochberg' {NOT_YET} holm, none)",
     "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
     "report: {interactive: true}": f"interactive report true {NOT_YET} false)",

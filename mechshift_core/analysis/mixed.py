@@ -1,0 +1,86 @@
+"""The mixed-effects model of the layer-wise shift that a spec declares, on both scales of the shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from mechshift_core.analysis.depth import shares_by_layer
+from mechshift_core.analysis.measured import Rows
+from mechshift_core.analysis.samples import Samples
+from mechshift_core.execution.shift_model import shift_rows
+from mechshift_core.spec import Spec
+from stats.mixed_effects import fit_mixed_model
+
+if TYPE_CHECKING:
+    from stats.layer_shift import ShiftScale
+    from stats.mixed_results import MixedModelFit
+
+SCALES: tuple[ShiftScale, ...] = ("share", "log-ratio")
+"""The model proper, and its sensitivity analysis."""
+
+
+def fit_shift_models(samples: Samples, spec: Spec) -> Rows:
+    """Rows of `mixed_models`: fixed effects and variances on each scale, or why there are none."""
+    declared = spec.statistics.mixed_model
+    if declared is None:
+        return []
+    rows: Rows = []
+    for scale in SCALES:
+        frames = list(_frames(samples, scale))
+        try:
+            if not frames:
+                raise ValueError("no pair and task has two selected examples")
+            fit = fit_mixed_model(
+                pl.concat(frames),
+                formula=declared.formula,
+                random=declared.random,
+                confidence=spec.statistics.confidence,
+            )
+        except ValueError as error:
+            rows.append({**_empty(scale, declared.formula), "status": "failed", "message": str(error)})
+        else:
+            rows += _rows(scale, fit)
+    return rows
+
+
+def _frames(samples: Samples, scale: ShiftScale) -> Iterator[pl.DataFrame]:
+    for sample in samples.by_pair_and_task.values():
+        if sample.too_few:
+            continue
+        try:
+            shares = shares_by_layer(sample)
+        except ValueError:  # a prompt without any attribution; the measure depth reports it
+            continue
+        yield shift_rows(
+            shares["before"],
+            shares["after"],
+            pair=sample.pair,
+            task=sample.task,
+            examples=sample.selected.tolist(),
+            templates=sample.templates[sample.selected].tolist(),
+            scale=scale,
+        )
+
+
+def _empty(scale: ShiftScale, formula: str) -> dict[str, object]:
+    """A row in which only the model is named."""
+    numbers = dict.fromkeys(("estimate", "se", "df", "statistic", "p", "low", "high"))
+    return {"scale": scale, "formula": formula, "part": "fixed", "group": None, "term": None, **numbers, "n": 0}
+
+
+def _rows(scale: ShiftScale, fit: MixedModelFit) -> Rows:
+    common = _empty(scale, fit.formula) | {"n": fit.n, "status": fit.status, "message": "; ".join(fit.messages)}
+    fixed: Rows = [
+        common
+        | {key: row[key] for key in ("term", "estimate", "se", "df", "statistic", "p")}
+        | {"low": row["ci_low"], "high": row["ci_high"]}
+        for row in fit.fixed.iter_rows(named=True)
+    ]
+    variances: Rows = [
+        common | {"part": "variance", "group": row["group"], "term": row["term"], "estimate": row["variance"]}
+        for row in fit.variances.iter_rows(named=True)
+    ]
+    return [*fixed, *variances]
