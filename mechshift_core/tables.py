@@ -202,13 +202,13 @@ TABLES: dict[str, dict[str, Column]] = {
     | {
         "id": Column(TEXT, "hypothesis"),
         "measure": Column(TEXT, "measure tested"),
-        "test": Column(TEXT, "difference or equivalence"),
+        "test": Column(TEXT, "difference, equivalence, non_inferiority or bound"),
         "estimate": Column(REAL, "point estimate"),
         "se": Column(REAL, "standard error"),
         "df": Column(REAL, "degrees of freedom"),
         "p": Column(REAL, "p-value"),
         "p_corrected": Column(REAL, "p-value, corrected within the family"),
-        "margin": Column(REAL, "equivalence margin"),
+        "margin": Column(REAL, "margin of an equivalence or non-inferiority test"),
         "verdict": Column(TEXT, "supported, refuted, inconclusive or not estimable"),
         "status": Column(TEXT, "whether the numbers can be used"),
     }

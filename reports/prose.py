@@ -48,7 +48,13 @@ _INDICES = {
     "entropy": "normalised entropy",
     "interaction": "interaction ratio",
 }
-_CORRECTIONS = {"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini–Hochberg", "fdr_bh": "Benjamini–Hochberg"}
+_CORRECTIONS = {
+    "holm": "Holm",
+    "bonferroni": "Bonferroni",
+    "benjamini-hochberg": "Benjamini–Hochberg",
+    "bh": "Benjamini–Hochberg",
+    "fdr_bh": "Benjamini–Hochberg",
+}
 _SELECTIONS = {
     "both": "examples that both models of a pair answer correctly",
     "before": "examples that the model before answers correctly",
@@ -152,7 +158,10 @@ def _meaning(finding: Finding) -> str:
 
 
 def _difference(finding: Finding) -> str:
-    side = {"less": "below zero", "greater": "above zero"}.get(finding.alternative, "away from zero")
+    zero = formats.compact(finding.null) if finding.null else "zero"
+    if finding.test == "non_inferiority":
+        return _non_inferiority(finding)
+    side = {"less": f"below {zero}", "greater": f"above {zero}"}.get(finding.alternative, f"away from {zero}")
     if finding.verdict == "supported":
         way = "in the direction claimed" if finding.alternative != "two-sided" else "as claimed"
         return f"It lies {side}, {way}, by more than chance would explain."
@@ -162,6 +171,15 @@ def _difference(finding: Finding) -> str:
         f"The data do not settle whether it lies {side}; "
         "this is absence of evidence, and does not show that nothing changed."
     )
+
+
+def _non_inferiority(finding: Finding) -> str:
+    margin = f"the margin of {formats.compact(finding.margin)}"
+    if finding.verdict == "supported":
+        return f"It is not lower by more than {margin} that was declared as no loss that matters."
+    if finding.verdict == "refuted":
+        return f"It is lower by more than {margin}."
+    return f"The data do not settle whether it is lower by more than {margin}."
 
 
 def _equivalence(finding: Finding) -> str:
@@ -217,7 +235,8 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
     kind = f"{facts.bootstrap} " if facts.bootstrap else ""
     text.append(
         f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over prompts{replicates} "
-        "where not said otherwise; prompts and training seeds are the random units, never edges or layers."
+        "where not said otherwise; prompts are the random unit, never edges or layers, and training seeds are "
+        "averaged over as they are."
     )
     if methods_used:
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")

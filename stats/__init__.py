@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
-    from stats.hypothesis_tests import TestResult, difference_test, equivalence_test, permutation_test, tost
+    from stats.hypothesis_tests import (
+        TestResult,
+        difference_test,
+        equivalence_test,
+        non_inferiority,
+        permutation_test,
+        tost,
+    )
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
     from stats.mixed_effects import fit_mixed_model
@@ -64,6 +71,7 @@ __all__ = [
     "layer_shares",
     "linear_contrast",
     "mean_replicates",
+    "non_inferiority",
     "permutation_test",
     "rank_overlap",
     "recovery_at_size",
@@ -90,7 +98,14 @@ _MODULES = {
         "faithfulness_curve",
         "transfer_ratio",
     ),
-    "stats.hypothesis_tests": ("TestResult", "difference_test", "equivalence_test", "permutation_test", "tost"),
+    "stats.hypothesis_tests": (
+        "TestResult",
+        "difference_test",
+        "equivalence_test",
+        "non_inferiority",
+        "permutation_test",
+        "tost",
+    ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
     "stats.mixed_effects": ("fit_mixed_model",),

@@ -40,8 +40,10 @@ class Finding:
         id: The hypothesis' id in the spec, and `claim` its claim in words.
         measure: The measure tested, e.g. `retention`.
         estimand: What `estimate` estimates, in one sentence.
-        test: `difference` or `equivalence`; `alternative` is `two-sided`, `less` or `greater` for a difference.
-        margin: Equivalence margin, in the measure's own units.
+        test: `difference`, `equivalence`, `non_inferiority` or `bound`; `alternative` is `two-sided`, `less` or
+            `greater` for a difference or a bound, `equivalent` or `not inferior` for the others.
+        margin: Margin of an equivalence or non-inferiority test, in the measure's own units.
+        null: The value that the estimate is tested against: 0, the bound, or minus the margin of non-inferiority.
         estimate: Point estimate; None where the status says why.
         se: Standard error, `df` the degrees of freedom of the reference t distribution, `statistic` estimate / se
             (for an equivalence test: of the one-sided test that decides).
@@ -80,6 +82,7 @@ class Finding:
     status: Status
     message: str = ""
     terms: tuple[Term, ...] = ()
+    null: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,6 +144,27 @@ def tost(estimate: float, se: float | None, df: float | None, *, margin: float, 
     )
 
 
+def non_inferiority(
+    estimate: float, se: float | None, df: float | None, *, margin: float, confidence: float = 0.95
+) -> TestResult:
+    """One-sided t-test that the quantity is not lower than -margin.
+
+    Args:
+        estimate: The estimate.
+        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        df: Degrees of freedom.
+        margin: The largest loss that counts as none, > 0, in the units of the estimate.
+        confidence: Of the two-sided interval.
+
+    Raises:
+        ValueError: if the margin is not positive, the estimate not finite, or `confidence` not valid.
+    """
+    if not (margin > 0 and np.isfinite(margin)):
+        raise ValueError(f"margin: expected a number > 0, got {margin}")
+    result = difference_test(estimate, se, df, alternative="greater", null=-margin, confidence=confidence)
+    return replace(result, margin=margin, method="one-sided t-test against the margin")
+
+
 def equivalence_test(
     values: ArrayLike, *, margin: float, cluster: ArrayLike | None = None, confidence: float = 0.95
 ) -> TestResult:

@@ -14,7 +14,13 @@ Equivalence:
     `refuted`         the whole interval lies outside the margin, on one side.
     `inconclusive`    anything else.
 
-Either:
+Non-inferiority:
+    As a difference: the claim is that the quantity is greater than minus the margin.
+
+Bound:
+    As a difference, from the bound instead of zero.
+
+Any:
     `not estimable`   there is no p-value or no usable estimate; the finding's status says why.
 """
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
 from stats.findings import Finding, Status, Term
-from stats.hypothesis_tests import TestResult, difference_test, tost
-from stats.multiplicity import holm
+from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
+from stats.multiplicity import benjamini_hochberg, holm
 from stats.replicates import Replicated, linear_contrast
 from stats.verdicts import difference_verdict, equivalence_verdict
 
@@ -20,6 +20,18 @@ UNITS = {
     "specialization": "after-minus-before shift of the Gini index of component effects",
     "integration": "after-minus-before shift of the interaction ratio of the strongest components",
 }
+
+
+CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
+    "holm": holm,
+    "benjamini-hochberg": benjamini_hochberg,
+    "none": list,
+}
+"""Correction within the family -> what adjusts its p-values."""
+MARGINS = {"equivalence": tost, "non_inferiority": non_inferiority}
+"""Kind of a test with a margin -> the test."""
+CLAIMS = {"equivalence": "equivalent", "non_inferiority": "not inferior"}
+"""Kind of a test that claims no difference -> its alternative in a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
     """One finding per hypothesis; p-values are corrected within the family of all that could be tested."""
     drafts = [_draft(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
     raw = [draft.p for draft in drafts]
-    corrected = holm(raw) if spec.statistics.correction == "holm" else raw
+    corrected = CORRECTIONS[spec.statistics.correction](raw)
     family = sum(p is not None for p in raw)
     return tuple(
         _judge(spec, hypothesis, replace(draft, p_corrected=p, family_size=family))
@@ -90,10 +102,12 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
 
 
 def _test(hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float) -> TestResult:
-    if hypothesis.test.kind == "equivalence":
-        assert hypothesis.test.margin is not None
-        return tost(estimate, se, df, margin=hypothesis.test.margin, confidence=confidence)
-    return difference_test(estimate, se, df, alternative=hypothesis.test.alternative, confidence=confidence)
+    test = hypothesis.test
+    if test.kind in MARGINS:
+        assert test.margin is not None
+        return MARGINS[test.kind](estimate, se, df, margin=test.margin, confidence=confidence)
+    null = 0.0 if test.bound is None else test.bound
+    return difference_test(estimate, se, df, alternative=test.alternative, null=null, confidence=confidence)
 
 
 def _finding(
@@ -113,7 +127,7 @@ def _finding(
         measure=hypothesis.measure,
         estimand=estimand(hypothesis),
         test=hypothesis.test.kind,
-        alternative=hypothesis.test.alternative if hypothesis.test.kind == "difference" else "equivalent",
+        alternative=CLAIMS.get(hypothesis.test.kind, hypothesis.test.alternative),
         margin=hypothesis.test.margin,
         estimate=None if result is None else result.estimate,
         se=None if result is None else result.se,
@@ -133,7 +147,16 @@ def _finding(
         status=status,
         message=message,
         terms=terms,
+        null=_null(hypothesis),
     )
+
+
+def _null(hypothesis: Hypothesis) -> float:
+    """The value that the estimate is tested against."""
+    test = hypothesis.test
+    if test.kind == "non_inferiority" and test.margin is not None:
+        return -test.margin
+    return test.bound if test.kind == "bound" and test.bound is not None else 0.0
 
 
 def _judge(spec: Spec, hypothesis: Hypothesis, finding: Finding) -> Finding:
@@ -153,8 +176,9 @@ def _judge(spec: Spec, hypothesis: Hypothesis, finding: Finding) -> Finding:
             p=finding.p_corrected,
             low=finding.low,
             high=finding.high,
-            alternative=hypothesis.test.alternative,
+            alternative="greater" if hypothesis.test.kind == "non_inferiority" else hypothesis.test.alternative,
             alpha=alpha,
+            null=finding.null,
             status=finding.status,
         )
     return replace(finding, verdict=verdict)

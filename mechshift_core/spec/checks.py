@@ -226,7 +226,6 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
         ("template unit", units.template, ("statistics", "units", "template")),
         ("seed unit", units.seed, ("statistics", "units", "seed")),
         ("bootstrap method", statistics.bootstrap.method, ("statistics", "bootstrap", "method")),
-        ("correction", statistics.correction, ("statistics", "correction")),
         ("device", spec.execution.device, ("execution", "device")),
         ("dtype", spec.execution.dtype, ("execution", "dtype")),
         ("number of workers", spec.execution.workers, ("execution", "workers")),

@@ -23,6 +23,15 @@ MEASURE_NEEDS = {
 """Measure of a hypothesis -> the entry of `measures` that computes it."""
 
 
+UNUSED = {
+    "difference": ("margin", "bound", "to"),
+    "equivalence": ("alternative", "bound"),
+    "non_inferiority": ("alternative", "bound"),
+    "bound": ("margin", "to"),
+}
+"""Kind of a test -> the options that are another kind's."""
+
+
 def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
     """Measures are computed, groups are not empty, tests have the options that they need and no others."""
     for position, hypothesis in enumerate(draft.spec.hypotheses):
@@ -46,23 +55,22 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
 
 def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     test = hypothesis.test
-    reason = refusal("test kind", test.kind)
-    if reason is not None:
-        yield Complaint((*path, "kind"), reason)
-        return
-    needs_margin = test.kind == "equivalence"
+    name = f"{'an' if test.kind == 'equivalence' else 'a'} {test.kind} test"
+    needs_margin = test.kind in ("equivalence", "non_inferiority")
     if needs_margin and test.margin is None:
-        message = "an equivalence test needs a margin: the largest difference that counts as none"
-        yield Complaint((*path, "margin"), message)
+        lost = "difference" if test.kind == "equivalence" else "loss"
+        yield Complaint((*path, "margin"), f"{name} needs a margin: the largest {lost} that counts as none")
     if needs_margin and test.margin is not None and test.margin <= 0:
         yield Complaint((*path, "margin"), f"expected a margin greater than 0, got {test.margin:g}")
-    unused = ("alternative", "bound") if needs_margin else ("margin", "bound", "to")
+    if test.kind == "bound" and test.bound is None:
+        yield Complaint((*path, "bound"), f"{name} needs a bound: the value that the estimate is claimed to be beyond")
+    if test.kind == "bound" and test.alternative == "two-sided":
+        message = f"{name} needs the side that is claimed: alternative: less or greater"
+        yield Complaint((*path, "alternative"), message)
     remedy = {"to": "; subtract groups with `contrast`", "margin": "; `equivalence` has one"}
-    for key in unused:
+    for key in UNUSED[test.kind]:
         if key in test.model_fields_set and getattr(test, key) is not None:
-            article = "an" if needs_margin else "a"
-            message = f"{article} {test.kind} test has no {key!r}{remedy.get(key, '')}"
-            yield Complaint((*path, key), message, on_key=True)
+            yield Complaint((*path, key), f"{name} has no {key!r}{remedy.get(key, '')}", on_key=True)
 
 
 def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:

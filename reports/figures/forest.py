@@ -21,7 +21,7 @@ def scales(hypotheses: Iterable[Finding]) -> dict[str, Scale]:
     """The range drawn for each measure: all its estimates, intervals and margins, and zero, with some air."""
     reach: dict[str, list[float]] = {}
     for finding in hypotheses:
-        values = [finding.estimate, finding.low, finding.high]
+        values = [finding.estimate, finding.low, finding.high, finding.null]
         values += [] if finding.margin is None else [-finding.margin, finding.margin]
         finite = [value for value in values if value is not None and math.isfinite(value)]
         reach.setdefault(finding.measure, [0.0]).extend(finite)
@@ -49,7 +49,9 @@ def forest(finding: Finding, *, scale: Scale) -> Markup:
         parts.insert(0, element("rect", x=low, y=4, width=high - low, height=_AXIS - 4, class_="margin"))
     parts += [element("text", formats.compact(tick), x=x(tick), y=52, class_="tick") for tick in ticks(scale)]
     parts += [element("line", x1=x(tick), x2=x(tick), y1=_AXIS, y2=_AXIS + 4, class_="axis") for tick in ticks(scale)]
-    parts += _claim(finding, x(0.0))
+    if finding.null and finding.margin is None:
+        parts.append(element("line", x1=x(finding.null), x2=x(finding.null), y1=4, y2=_AXIS, class_="bound"))
+    parts += _claim(finding, x(finding.null if finding.margin is None else 0.0))
     if finding.low is not None and finding.high is not None:
         low, high = x(finding.low), x(finding.high)
         parts.append(element("line", x1=low, x2=high, y1=_MIDDLE, y2=_MIDDLE, class_="interval"))
@@ -93,7 +95,7 @@ def _axis(scale: Scale, zero: float) -> list[Markup]:
 
 def _claim(finding: Finding, zero: float) -> list[Markup]:
     """A small arrow from zero towards the side that the claim names."""
-    if finding.test != "difference" or finding.alternative not in ("less", "greater"):
+    if finding.test not in ("difference", "bound") or finding.alternative not in ("less", "greater"):
         return []
     way = -1 if finding.alternative == "less" else 1
     tip, y = zero + 13 * way, 7

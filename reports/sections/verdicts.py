@@ -57,6 +57,10 @@ def question(finding: Finding) -> str:
     if finding.test == "equivalence":
         margin = "" if finding.margin is None else f" within ±{formats.compact(finding.margin)}"
         return f"equivalent{margin}?"
+    if finding.test == "non_inferiority":
+        return f"not lower by more than {formats.compact(finding.margin)}?"
+    if finding.test == "bound":
+        return f"{'below' if finding.alternative == 'less' else 'above'} {formats.compact(finding.null)}?"
     return {"less": "below zero?", "greater": "above zero?"}.get(finding.alternative, "different from zero?")
 
 

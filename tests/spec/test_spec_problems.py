@@ -145,6 +145,15 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                            "a difference test has no 'to'; subtract groups with `contrast`"),
     "direction of an equivalence": ("margin: 0.2", "margin: 0.2, alternative: less", "alternative",
                                     "an equivalence test has no 'alternative'"),
+    "no bound side": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                      "kind: bound, bound: 0.5", "{kind: bound",
+                      "a bound test needs the side that is claimed: alternative: less or greater"),
+    "margin of a bound": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                          "kind: bound, bound: 0.5, alternative: less, margin: 1", "margin",
+                          "a bound test has no 'margin'; `equivalence` has one"),
+    "no margin of non-inferiority": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                                     "kind: non_inferiority", "{kind: non",
+                                     "a non_inferiority test needs a margin: the largest loss that counts as none"),
     # what the grammar has and the tool has not
     "not yet: kind": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
                       "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
@@ -157,14 +166,14 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             f"hypothesis measure 'transfer' {NOT_YET} retention, depth_slope, early_share,"
                             " specialization, integration)"),
-    "not yet: test": ("kind: equivalence", "kind: non_inferiority", "non_inf",
-                      f"test kind 'non_inferiority' {NOT_YET} difference, equivalence)"),
+    "bound of nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                         "kind: bound, alternative: less", "{kind: bound",
+                         "a bound test needs a bound: the value that the estimate is claimed to be beyond"),
 }  # fmt: skip
 SETTINGS = {
     "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
     "statistics: {units: {template: random}}": f"template unit 'random' {NOT_YET} fixed)",
     "statistics: {units: {seed: random}}": f"seed unit 'random' {NOT_YET} fixed)",
-    "statistics: {correction: benjamini-hochberg}": f"correction 'benjamini-hochberg' {NOT_YET} holm, none)",
     "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
     "report: {interactive: true}": f"interactive report true {NOT_YET} false)",
 }

@@ -17,6 +17,7 @@ from stats import (
     equivalence_test,
     equivalence_verdict,
     holm,
+    non_inferiority,
     permutation_test,
     tost,
 )
@@ -33,6 +34,17 @@ def test_difference_test_is_the_t_test(alternative: Alternative, null: float) ->
     interval = scipy_stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
     assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.2])
+def test_non_inferiority_is_one_half_of_two_one_sided_tests(margin: float) -> None:
+    expected = scipy_stats.ttest_1samp(VALUES, -margin, alternative="greater")
+    found = non_inferiority(VALUES.mean(), scipy_stats.sem(VALUES), 14, margin=margin)
+    assert (found.statistic, found.p, found.margin) == pytest.approx((expected.statistic, expected.pvalue, margin))
+    both = tost(VALUES.mean(), scipy_stats.sem(VALUES), 14, margin=margin)
+    assert both.p is not None and found.p is not None and both.p >= found.p
+    with pytest.raises(ValueError, match="margin: expected a number > 0, got 0"):
+        non_inferiority(0.1, 0.1, 14, margin=0)
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.2, 0.5])
