@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from studies import write_study
 
 import mechshift_core
+from mechshift_core.spec import SpecError
 
 
 def write_pair_study(folder: Path, layout: str, **after: Any) -> Path:
@@ -46,7 +47,7 @@ def test_a_published_pair_runs_in_bfloat16(tmp_path: Path) -> None:
     assert {model["weights_dtype"] for model in models.values()} == {"bfloat16"}
 
 
-def test_a_diffusion_model_without_a_mask_token_is_a_failed_part_that_says_so(tmp_path: Path) -> None:
-    run = mechshift_core.run(write_pair_study(tmp_path, "a2d"), out=tmp_path / "run")
-    assert len(run.failures) == 1
-    assert "without a mask token; give `mask_token:`" in run.failures[0]
+def test_a_diffusion_model_without_a_mask_token_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="without a mask token; give `mask_token:`"):
+        mechshift_core.run(write_pair_study(tmp_path, "a2d"), out=tmp_path / "run")
+    assert not (tmp_path / "run" / "cells").exists() or not [*(tmp_path / "run" / "cells").iterdir()]
