@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import (
-    Measured,
-    Results,
-    Rows,
-    index_estimate,
-    index_replicated,
-    index_row,
-    mean_interval,
-)
+from mechshift_core.analysis.indices import SideIndex, measure_index
+from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Ablation, Intervention
-from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
+from stats.integration import interaction_ratio, interaction_ratio_replicates, interactions
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,34 +42,27 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
     rows = {**single.rows, "interactions": listed}
     if spec.measures.integration is None:
         return Measured(rows=rows)
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     try:
-        found = {
-            side: interaction_ratio(one.effects, one.interaction, seed=sample.seed) for side, one in knocked.items()
-        }
-        weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-        replicates = {
-            side: interaction_ratio_replicates(one.effects, one.interaction, weights) for side, one in knocked.items()
-        }
+        before, after = (_index(knocked[side], weights, sample.seed) for side, _ in sample.sides)
     except ValueError as error:
         return Measured(rows=rows, problems={"integration": str(error)})
-    values = {side: one.value for side, one in found.items()}
-    values["shift"] = values["after"] - values["before"]
-    replicates["shift"] = replicates["after"] - replicates["before"]
-    resampled = {
-        side: index_replicated(sample, "integration", side, values[side], replicates[side])
-        for side in ("before", "after", "shift")
+    found = measure_index(
+        sample, spec, "integration", index="interaction", name="interaction ratio", before=before, after=after
+    )
+    return replace(found, rows={**rows, **found.rows})
+
+
+def _index(knocked: _Knocked, weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
+    found = interaction_ratio(knocked.effects, knocked.interaction, seed=seed)
+    reference = {
+        "null": found.null,
+        "null_low": found.null_low,
+        "null_high": found.null_high,
+        "excess": found.excess,
     }
-    estimates = tuple(
-        index_estimate(
-            sample, spec, "integration", side, one, name="interaction ratio", reference=_reference(found.get(side))
-        )
-        for side, one in resampled.items()
-    )
-    return Measured(
-        rows=rows | {"indices": [index_row(sample, "interaction", one) for one in estimates]},
-        estimates=estimates,
-        replicated={"integration": resampled["shift"]},
-    )
+    replicates = interaction_ratio_replicates(knocked.effects, knocked.interaction, weights)
+    return SideIndex(found.value, replicates, reference)
 
 
 def _knocked(sample: Sample, side: str, stored: Stored) -> _Knocked:
@@ -112,9 +98,3 @@ def _rows(sample: Sample, spec: Spec, side: str, knocked: _Knocked, intervention
             }
         )
     return rows
-
-
-def _reference(found: Integration | None) -> dict[str, float | None]:
-    if found is None:
-        return {}
-    return {"null": found.null, "null_low": found.null_low, "null_high": found.null_high, "excess": found.excess}

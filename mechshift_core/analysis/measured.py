@@ -13,9 +13,8 @@ from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Intervention
 from stats.findings import Estimate, Status
-from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
-from stats.resampling import MINIMUM_CLUSTERS, Interval, bootstrap_interval
+from stats.resampling import Interval, bootstrap_interval
 
 Rows = list[dict[str, object]]
 
@@ -88,62 +87,6 @@ def component_rows(
             }
         )
     return rows
-
-
-def index_replicated(
-    sample: Sample, measure: str, side: str, value: float, replicates: npt.NDArray[np.float64]
-) -> Replicated:
-    """An index of a side, or its shift, with its value in every bootstrap replicate, [R]."""
-    enough = sample.n >= MINIMUM_CLUSTERS
-    return Replicated(
-        label=f"{measure} ({side}) of {sample.pair.name} on {sample.task.name}",
-        estimate=value,
-        replicates=replicates if enough else None,
-        se=float(replicates.std(ddof=1)) if enough else None,
-        df=sample.n - 1,
-        units=sample.n,
-    )
-
-
-def index_estimate(
-    sample: Sample,
-    spec: Spec,
-    measure: str,
-    side: str,
-    result: Replicated,
-    *,
-    name: str,
-    reference: Mapping[str, float | None],
-) -> Estimate:
-    """An index as an estimate with its interval; `name` is that of the index in words."""
-    test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side=side,
-        value=result.estimate,
-        low=test.low,
-        high=test.high,
-        method=f"{name}; t interval with the bootstrap standard error over prompts",
-        status=test.status,
-        message=test.message,
-        reference=reference,
-    )
-
-
-def index_row(sample: Sample, index: str, row: Estimate) -> dict[str, object]:
-    """A row of `indices`."""
-    return {
-        **sample.labels(),
-        "index": index,
-        "side": row.side,
-        "value": row.estimate,
-        "null": row.reference.get("null"),
-        "excess": row.reference.get("excess"),
-        "low": row.low,
-        "high": row.high,
-    }
 
 
 def estimate(

@@ -6,20 +6,16 @@ what corrupting its output does to the metric.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import (
-    Measured,
-    Rows,
-    component_rows,
-    index_estimate,
-    index_replicated,
-    index_row,
-)
+from mechshift_core.analysis.indices import SideIndex, measure_index
+from mechshift_core.analysis.measured import Measured, Rows, component_rows
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
-from stats.specialization import Specialization, gini_replicates, specialization
+from stats.specialization import gini_replicates, specialization
 
 
 def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
@@ -37,42 +33,25 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
         return Measured(problems={"specialization": sample.too_few})
     effects = {side: component_effects(sample, side) for side, _ in sample.sides}
     components = [row for side, values in effects.items() for row in _component_rows(sample, spec, side, values)]
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     try:
-        indices = {side: specialization(values, seed=sample.seed) for side, values in effects.items()}
-        weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-        replicates = {side: gini_replicates(values, weights) for side, values in effects.items()}
+        before, after = (_index(values, weights, sample.seed) for values in effects.values())
     except ValueError as error:
         return Measured(rows={"components": components}, problems={"specialization": str(error)})
-    values = {side: index.value for side, index in indices.items()}
-    values["shift"] = values["after"] - values["before"]
-    replicates["shift"] = replicates["after"] - replicates["before"]
-    results = {
-        side: index_replicated(sample, "specialization", side, values[side], replicates[side])
-        for side in ("before", "after", "shift")
-    }
-    estimates = tuple(
-        index_estimate(
-            sample, spec, "specialization", side, result, name="Gini index", reference=_reference(indices.get(side))
-        )
-        for side, result in results.items()
-    )
-    return Measured(
-        rows={"components": components, "indices": [index_row(sample, "gini", row) for row in estimates]},
-        estimates=estimates,
-        replicated={"specialization": results["shift"]},
-    )
+    found = measure_index(sample, spec, "specialization", index="gini", name="Gini index", before=before, after=after)
+    return replace(found, rows={**found.rows, "components": components})
 
 
-def _reference(index: Specialization | None) -> dict[str, float | None]:
-    if index is None:
-        return {}
-    return {
-        "null": index.null.mean,
-        "null_low": index.null.low,
-        "null_high": index.null.high,
-        "excess": index.excess,
-        "crossfitted": index.crossfitted,
+def _index(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
+    found = specialization(effects, seed=seed)
+    reference = {
+        "null": found.null.mean,
+        "null_low": found.null.low,
+        "null_high": found.null.high,
+        "excess": found.excess,
+        "crossfitted": found.crossfitted,
     }
+    return SideIndex(found.value, gini_replicates(effects, weights), reference)
 
 
 def _component_rows(sample: Sample, spec: Spec, side: str, effects: npt.NDArray[np.float64]) -> Rows:

@@ -29,7 +29,7 @@ from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
 if TYPE_CHECKING:
-    from mechshift_core.execution.plan import ModelFacts
+    from mechshift_core.execution.facts import ModelFacts
 
 CELL_FORMAT = 3
 

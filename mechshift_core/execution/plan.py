@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell, content_hash, name_cells
-from mechshift_core.execution.reading import Reading, hides_left, readings
-from mechshift_core.execution.shift_model import check_mixed_model
+from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer, model_facts
+from mechshift_core.execution.plan_checks import check_models, check_prompts
+from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
-from mechshift_core.models import sources
-from mechshift_core.models.hub import HUB, commit_of
-from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.spec.problems import Problem, SpecError
 from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
 from mechshift_core.tasks import TASKS
@@ -29,37 +27,9 @@ from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
 from mechshift_core.tasks.custom import custom_dataset
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from mechshift_core.models import Model
 
 SHARD = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """A declared model and the checkpoint behind it.
-
-    Attributes:
-        weights: Hash of the checkpoint's configuration and weights.
-        tokenizer: Hash of the tokenizer's files; empty where there is none.
-        tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
-        vocabulary: Number of token ids.
-        dtype: Number format that the weights are loaded in.
-        revision: Commit of a model of the Hub.
-    """
-
-    name: str
-    declared: ModelSpec
-    folder: Path
-    weights: str
-    tokenizer: str
-    tokenizer_folder: Path
-    vocabulary: int
-    context: int | None
-    shape: Shape
-    dtype: sources.Dtype
-    revision: str | None
 
 
 @dataclass(frozen=True)
@@ -113,16 +83,11 @@ def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
 def _plan(spec: Spec, store: Path | None) -> Plan:
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
     models = {name: model_facts(spec, name) for name in used}
-    check_mixed_model(spec)
-    _check_tokenizers(list(models.values()))
-    _check_shapes(spec, models)
+    check_models(spec, models)
     first = next(iter(models.values()))
     keys = {task.name: _dataset_key(spec, task, first) for task in spec.tasks}
     datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
-    for dataset in datasets.values():
-        _check_context(dataset, list(models.values()))
-    for facts in models.values():
-        _check_mask(spec, facts, list(datasets.values()))
+    check_prompts(spec, models, datasets)
     cells = name_cells(spec, models, datasets, shard=SHARD)
     return Plan(spec, models, datasets, keys, cells)
 
@@ -169,103 +134,6 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         return Plan(spec, models, datasets, keys, cells)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
-
-
-def model_facts(spec: Spec, name: str) -> ModelFacts:
-    """Find a declared model's checkpoint, check that it is declared as what it is, and hash it."""
-    declared = spec.models[name]
-    folder = sources.resolve_source(_resolved(spec, declared.source), revision=declared.revision)
-    config = sources.read_config(folder)
-    check_reading(layout_of(folder), paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
-    sources.check_mask_token(declared.mask_token, config, source=declared.source)
-    given = declared.tokenizer
-    tokenizer = folder if given is None else sources.resolve_tokenizer(_resolved(spec, given))
-    dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
-    return ModelFacts(
-        name=name,
-        declared=declared,
-        folder=folder,
-        weights=sources.weights_hash(folder),
-        tokenizer=sources.tokenizer_hash(tokenizer),
-        tokenizer_folder=tokenizer,
-        vocabulary=sources.vocabulary(folder),
-        context=sources.context_length(folder),
-        shape=sources.graph_shape(config, source=folder),
-        dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
-        revision=commit_of(folder) if declared.origin == "hf" else None,
-    )
-
-
-def _resolved(spec: Spec, source: str) -> str:
-    """A source with its folder, if it is one, as seen from the spec's."""
-    return source if source.startswith((sources.BUNDLED, HUB)) else str(spec.resolve(source))
-
-
-def load_facts_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a declared model, None if it has none."""
-    from mechshift_core.models.load import load_tokenizer
-
-    return load_tokenizer(facts.tokenizer_folder)
-
-
-def _check_tokenizers(models: list[ModelFacts]) -> None:
-    first = models[0]
-    for other in models[1:]:
-        if other.tokenizer != first.tokenizer:
-            raise ExecutionError(
-                f"models {first.name!r} ({first.folder}) and {other.name!r} ({other.folder}) have different "
-                "tokenizers; circuits can be compared only on the same tokens (`tokenizer:` gives a model another one)"
-            )
-
-
-def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
-    for pair in spec.pairs:
-        before, after = models[pair.before], models[pair.after]
-        if before.shape != after.shape:
-            raise ExecutionError(
-                f"pair {pair.name!r}: {before.name!r} and {after.name!r} have different graphs ({before.shape} and "
-                f"{after.shape}); their circuits can't be compared edge by edge"
-            )
-
-
-def _check_context(dataset: Dataset, models: list[ModelFacts]) -> None:
-    longest = max(len(example.clean_ids) + example.masks for example in dataset.examples)
-    for model in models:
-        if model.context is not None and longest > model.context:
-            raise ExecutionError(
-                f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "
-                f"reads {model.context}"
-            )
-
-
-def _check_mask(spec: Spec, facts: ModelFacts, datasets: list[Dataset]) -> None:
-    """Whether there is a mask token where one is needed: for every masked diffusion model, and wherever a budget hides
-    tokens before the one that is read."""
-    from mechshift_core.models.masks import find_mask_token, names_mask_token
-
-    diffusion, source = facts.declared.paradigm == "masked_diffusion", facts.declared.source
-    hiding = [
-        (dataset.task, reading.budget)
-        for dataset in datasets
-        for reading in readings(spec.denoising)
-        if any(hides_left(example, reading) for example in dataset.examples)
-    ]
-    if not (diffusion or hiding):
-        return
-    layout, declared = layout_of(facts.folder), facts.declared.mask_token
-    if declared is None and names_mask_token(facts.folder, layout, facts.tokenizer_folder):
-        return
-    if find_mask_token(facts.folder, layout, load_facts_tokenizer(facts), declared, source=source) is not None:
-        return
-    if diffusion:
-        raise ExecutionError(
-            f"model {facts.name!r} is a masked diffusion model without a mask token; give `mask_token:`"
-        )
-    task, budget = hiding[0]
-    raise ExecutionError(
-        f"model {facts.name!r} has no mask token, but with denoising steps {budget!r} tokens of an answer of {task!r} "
-        "are hidden from it; use `steps: per_token`, or a tokenizer with a mask token"
-    )
 
 
 def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:

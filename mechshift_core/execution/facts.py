@@ -1,0 +1,79 @@
+"""The models of a spec and the checkpoints behind them; no weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechshift_core.graph import Shape
+from mechshift_core.models import sources
+from mechshift_core.models.hub import HUB, commit_of
+from mechshift_core.models.published import check_reading, layout_of
+from mechshift_core.spec.schema import ModelSpec, Spec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A declared model and the checkpoint behind it.
+
+    Attributes:
+        weights: Hash of the checkpoint's configuration and weights.
+        tokenizer: Hash of the tokenizer's files; empty where there is none.
+        tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
+        vocabulary: Number of token ids.
+        dtype: Number format that the weights are loaded in.
+        revision: Commit of a model of the Hub.
+    """
+
+    name: str
+    declared: ModelSpec
+    folder: Path
+    weights: str
+    tokenizer: str
+    tokenizer_folder: Path
+    vocabulary: int
+    context: int | None
+    shape: Shape
+    dtype: sources.Dtype
+    revision: str | None
+
+
+def model_facts(spec: Spec, name: str) -> ModelFacts:
+    """Find a declared model's checkpoint, check that it is declared as what it is, and hash it."""
+    declared = spec.models[name]
+    folder = sources.resolve_source(_resolved(spec, declared.source), revision=declared.revision)
+    config = sources.read_config(folder)
+    check_reading(layout_of(folder), paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
+    sources.check_mask_token(declared.mask_token, config, source=declared.source)
+    given = declared.tokenizer
+    tokenizer = folder if given is None else sources.resolve_tokenizer(_resolved(spec, given))
+    dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
+    return ModelFacts(
+        name=name,
+        declared=declared,
+        folder=folder,
+        weights=sources.weights_hash(folder),
+        tokenizer=sources.tokenizer_hash(tokenizer),
+        tokenizer_folder=tokenizer,
+        vocabulary=sources.vocabulary(folder),
+        context=sources.context_length(folder),
+        shape=sources.graph_shape(config, source=folder),
+        dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
+        revision=commit_of(folder) if declared.origin == "hf" else None,
+    )
+
+
+def _resolved(spec: Spec, source: str) -> str:
+    """A source with its folder, if it is one, as seen from the spec's."""
+    return source if source.startswith((sources.BUNDLED, HUB)) else str(spec.resolve(source))
+
+
+def load_facts_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a declared model, None if it has none."""
+    from mechshift_core.models.load import load_tokenizer
+
+    return load_tokenizer(facts.tokenizer_folder)

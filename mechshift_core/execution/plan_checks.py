@@ -1,0 +1,95 @@
+"""Whether models, data sets and the declared statistics of a spec go together; no weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer
+from mechshift_core.execution.reading import hides_left, readings
+from mechshift_core.execution.shift_model import check_mixed_model
+from mechshift_core.models.masks import find_mask_token, names_mask_token
+from mechshift_core.models.published import layout_of
+from mechshift_core.spec.schema import Spec
+from mechshift_core.tasks.counterfactual import Dataset
+
+
+def check_models(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
+    """Check what needs no prompts: the mixed model, tokenizers, and the graphs of each pair.
+
+    Raises:
+        ExecutionError: saying what does not go together.
+    """
+    check_mixed_model(spec)
+    _check_tokenizers([*models.values()])
+    _check_shapes(spec, models)
+
+
+def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mapping[str, Dataset]) -> None:
+    """Check that every model can read every prompt in every state that the spec's inference budgets ask for.
+
+    Raises:
+        ExecutionError: for a prompt that is too long, or a mask token that is missing.
+    """
+    for dataset in datasets.values():
+        _check_context(dataset, [*models.values()])
+    for facts in models.values():
+        _check_mask(spec, facts, [*datasets.values()])
+
+
+def _check_tokenizers(models: Sequence[ModelFacts]) -> None:
+    first = models[0]
+    for other in models[1:]:
+        if other.tokenizer != first.tokenizer:
+            raise ExecutionError(
+                f"models {first.name!r} ({first.folder}) and {other.name!r} ({other.folder}) have different "
+                "tokenizers; circuits can be compared only on the same tokens (`tokenizer:` gives a model another one)"
+            )
+
+
+def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
+    for pair in spec.pairs:
+        before, after = models[pair.before], models[pair.after]
+        if before.shape != after.shape:
+            raise ExecutionError(
+                f"pair {pair.name!r}: {before.name!r} and {after.name!r} have different graphs ({before.shape} and "
+                f"{after.shape}); their circuits can't be compared edge by edge"
+            )
+
+
+def _check_context(dataset: Dataset, models: Sequence[ModelFacts]) -> None:
+    longest = max(len(example.clean_ids) + example.masks for example in dataset.examples)
+    for model in models:
+        if model.context is not None and longest > model.context:
+            raise ExecutionError(
+                f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "
+                f"reads {model.context}"
+            )
+
+
+def _check_mask(spec: Spec, facts: ModelFacts, datasets: Sequence[Dataset]) -> None:
+    """Whether there is a mask token where one is needed: for every masked diffusion model, and wherever a budget hides
+    tokens before the one that is read."""
+    diffusion, source = facts.declared.paradigm == "masked_diffusion", facts.declared.source
+    hiding = [
+        (dataset.task, reading.budget)
+        for dataset in datasets
+        for reading in readings(spec.denoising)
+        if any(hides_left(example, reading) for example in dataset.examples)
+    ]
+    if not (diffusion or hiding):
+        return
+    layout, declared = layout_of(facts.folder), facts.declared.mask_token
+    if declared is None and names_mask_token(facts.folder, layout, facts.tokenizer_folder):
+        return
+    if find_mask_token(facts.folder, layout, load_facts_tokenizer(facts), declared, source=source) is not None:
+        return
+    if diffusion:
+        raise ExecutionError(
+            f"model {facts.name!r} is a masked diffusion model without a mask token; give `mask_token:`"
+        )
+    task, budget = hiding[0]
+    raise ExecutionError(
+        f"model {facts.name!r} has no mask token, but with denoising steps {budget!r} tokens of an answer of {task!r} "
+        "are hidden from it; use `steps: per_token`, or a tokenizer with a mask token"
+    )
