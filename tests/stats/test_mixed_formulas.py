@@ -1,0 +1,125 @@
+"""Formulas and data of mixed models: columns as elsewhere, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from mixed_tables import SLOPES, crossed
+
+from stats import fit_mixed_model
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ x",
+        "y ~ x * a",
+        "y ~ 0 + a",
+        "y ~ a + b - 1",
+        "y ~ x:a",
+        "y ~ a * b - 1",
+        "y ~ x * a * b",
+        "y ~ (x + b):a",
+        "y ~ (a + b) * x - b:x",
+        "y ~ C(k) * x",
+        "y ~ a:b",
+        "y ~ 1 + x + a - x",
+    ],
+)
+def test_columns_are_those_of_formulaic(formula: str) -> None:
+    import formulaic
+    import pandas as pd
+
+    from stats.mixed_design import fixed_design
+
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"y": rng.standard_normal(48), "x": rng.standard_normal(48), "a": list("uvw") * 16, "k": [3, 1, 2, 5] * 12}
+    ).with_columns(b=pl.Series(["s", "t"] * 24).gather(rng.permutation(48)))
+    _, y, design = fixed_design(frame, formula)
+    expected = formulaic.model_matrix(formula, pd.DataFrame(frame.to_dict(as_series=False)))
+    theirs = pd.DataFrame(expected.rhs)
+    assert sorted(design.names) == sorted(theirs.columns)
+    np.testing.assert_allclose(design.matrix, theirs[design.names].to_numpy(dtype=float))
+    np.testing.assert_allclose(y, frame["y"])
+
+
+def test_an_enum_keeps_its_own_order_and_other_factors_are_sorted() -> None:
+    frame = crossed(1).with_columns(
+        pl.col("regime").cast(pl.Enum(["local", "unused", "global"])), odd=pl.col("seed") > 1
+    )
+    fit = fit_mixed_model(frame, formula="shift ~ regime + odd", random=SLOPES)
+    assert fit.fixed["term"].to_list() == ["Intercept", "regime[T.global]", "odd[T.True]"]
+    categorical = frame.with_columns(pl.col("regime").cast(pl.String).cast(pl.Categorical))
+    fit = fit_mixed_model(categorical, formula="shift ~ `regime`", random=SLOPES)
+    assert fit.fixed["term"].to_list() == ["Intercept", "regime[T.local]"]
+
+
+GAPS = crossed(1).with_columns(
+    gap=pl.when(pl.col("seed") == 2).then(None).otherwise(pl.col("depth")),
+    hole=pl.when(pl.col("prompt") == "p3").then(float("nan")).otherwise(pl.col("shift")),
+    nobody=pl.when(pl.col("prompt") == "p3").then(None).otherwise(pl.col("prompt")),
+    one=pl.lit("a"),
+    own=pl.int_range(pl.len()),
+    twin=pl.col("seed") * 2,
+    double=2 * pl.col("depth"),
+    flat=pl.lit(1.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("formula", "random", "message"),
+    [
+        ("shift", "1 | seed", "formula: expected 'response ~ terms', got 'shift'"),
+        ("shift ~ deep", "1 | seed", "formula: no column 'deep' in the data; it has shift, depth, regime"),
+        ("drift ~ depth", "1 | seed", "formula: no column 'drift' in the data"),
+        ("shift ~ depth", "1 | sead", r"random '1 \| sead': no column 'sead' in the data"),
+        ("shift ~ gap", "1 | seed", "no gaps in column 'gap', got 50 missing or infinite in 200 rows"),
+        ("hole ~ depth", "1 | seed", "no gaps in column 'hole', got 20 missing or infinite in 200 rows"),
+        ("shift ~ depth", "1 | nobody", "no gaps in column 'nobody', got 20 missing or infinite in 200 rows"),
+        ("regime ~ depth", "1 | seed", "formula: expected numbers in column 'regime', got String"),
+        ("shift ~ one", "1 | seed", "formula: expected at least 2 levels of 'one', got 1"),
+        ("shift ~ depth", "1 | one", r"random '1 \| one': expected at least 2 levels of 'one', got 1"),
+        ("shift ~ depth", "1 | own", "expected fewer effects than rows, got 200 effects of 'own' for 200 rows"),
+        ("shift ~ depth + double", "1 | seed", "got double as a combination of the columns before"),
+        ("shift ~ depth + flat", "1 | seed", "got flat as a combination of the columns before"),
+        (
+            "shift ~ C(own)",
+            "1 | seed",
+            "formula: expected more rows than the 200 columns of the fixed effects, got 200",
+        ),
+        ("shift ~ depth", ["1 | seed", "1 | twin"], "Intercept of 'twin' can't be told from that of 'seed'"),
+        ("shift ~ depth", ["1 | seed", "1 | seed"], "Intercept of 'seed' can't be told from that of 'seed'"),
+        ("shift ~ C(seed)", "1 | seed", r"\(Intercept \| seed\) can't be told from the fixed effects of 'shift ~ C"),
+        ("shift ~ depth", [], "random: expected at least one entry such as"),
+        ("shift ~ depth", "seed", r"random 'seed': expected 'terms \| group'"),
+        ("shift ~ depth", "1 | ", "expected a group such as a, a:b or a/b"),
+        ("shift ~ depth", "0 | seed", "expected at least one term, in '0'"),
+        ("shift ~ log(depth)", "1 | seed", r"functions such as log\(\) are not read: add a column"),
+        ("shift ~ depth | seed", "1 | seed", "formula: can't read '|' here"),
+        ("shift ~ depth ** 2", "1 | seed", r"expected the name of a column, got '\*', in 'depth \*\* 2'"),
+        ("shift ~ depth +", "1 | seed", r"formula: expected a column, in 'depth \+'"),
+        ("shift ~ (depth", "1 | seed", r"formula: expected '\)'"),
+        ("shift ~ 2 + depth", "1 | seed", "formula: can't read the number 2 here"),
+        ("shift ~ shift", "1 | seed", "formula: the response 'shift' can't be one of the terms"),
+        ("C(seed) ~ depth", "1 | prompt", r"formula: expected numbers as the response, got C\(seed\)"),
+        ("shift ~ __import__('os')", "1 | seed", "functions such as __import__"),
+    ],
+)
+def test_what_can_not_be_fitted_is_refused_with_what_was_expected(formula: str, random: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_mixed_model(GAPS, formula=formula, random=random)
+
+
+def test_a_combination_of_levels_without_rows_is_named() -> None:
+    frame = crossed(1).filter((pl.col("regime") == "global") | (pl.col("role") == "control"))
+    with pytest.raises(ValueError, match=r"got regime\[T.local\]:role\[T.diffusion\] as a combination of"):
+        fit_mixed_model(frame, formula="shift ~ regime * role", random=SLOPES)
+
+
+def test_gaps_in_columns_that_are_not_used_do_not_matter() -> None:
+    fit = fit_mixed_model(GAPS, formula="shift ~ depth", random=SLOPES)
+    assert fit.status == "ok" and fit.n == GAPS.height
