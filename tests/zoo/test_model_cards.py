@@ -29,7 +29,7 @@ def test_a_bundled_model_has_a_card_whose_numbers_are_those_of_the_files(name: s
     recipe = json.loads((folder / "training.json").read_text())
     mix = re.findall(r"^\| (\w+) \| (\d+) \|$", text, flags=re.MULTILINE)
     assert {task: int(count) for task, count in mix} == recipe["batch"]
-    phases = ["pretrain"] if name.endswith("/arm") else ["pretrain", "diffusion"]
+    phases = {"arm": ["pretrain"], "mdm-scratch": ["scratch"]}.get(name.partition("/")[2], ["pretrain", "diffusion"])
     steps = [recipe[phase]["steps"] for phase in phases]
     assert [int(count) for count in re.findall(r"(\d+) steps of AdamW", text)] == steps
     assert f"Steps since random weights: {sum(steps)}\n" in text
