@@ -15,7 +15,8 @@ from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
 
-NAMES = tuple(f"tiny-s{seed}/{model}" for seed in (0, 1) for model in ("arm", "arm-continued", "mdm"))
+MODELS = ("arm", "arm-continued", "mdm", "mdm-scratch")
+NAMES = tuple(f"tiny-s{seed}/{model}" for seed in (0, 1, 2) for model in MODELS)
 PROMISED = {"ioi": 0.99, "greater_than": 0.99, "infilling": 0.99, "sudoku": 0.95, "countdown": 0.85}
 MOST_BYTES, MOST_BYTES_TOGETHER = 5 * 10**6, 40 * 10**6
 every_model = pytest.mark.parametrize("name", NAMES)

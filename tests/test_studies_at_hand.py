@@ -1,0 +1,64 @@
+"""The specs that need nothing but the bundled models: as they stand, and run with fewer prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from mechshift_core import load_spec, run
+from mechshift_core.execution.plan import make_plan
+
+SPECS = Path(__file__).parents[1] / "specs"
+STUDIES = ("tiny-mechanism-shift", "inference-budgets", "calibration")
+
+
+def small(name: str, folder: Path) -> Path:
+    """The spec with a few prompts, and little resampling."""
+    yaml = YAML()
+    content: Any = yaml.load((SPECS / f"{name}.yaml").read_text())
+    for task in content["tasks"]:
+        task["examples"] = 24
+    content["measures"]["overlap"] = {"top_k": [50], "splits": 8, "permutations": 50}
+    content["statistics"]["bootstrap"]["replicates"] = 100
+    content["interventions"][0]["steps"] = 1
+    if len(content["interventions"]) > 1:
+        content["interventions"][1] |= {"sizes": [10], "random": 1}
+    with (folder / f"{name}.yaml").open("w") as handle:
+        yaml.dump(content, handle)
+    return folder / f"{name}.yaml"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_at_hand_has_all_its_models_and_prompts(name: str) -> None:
+    plan = make_plan(load_spec(SPECS / f"{name}.yaml"))
+    assert all(len(plan.datasets[task.name].examples) == task.examples for task in plan.spec.tasks)
+
+
+def test_the_study_has_three_seeds_with_a_control_each_and_four_tasks() -> None:
+    spec = load_spec(SPECS / "tiny-mechanism-shift.yaml")
+    designed = {(pair.role, pair.seed) for pair in spec.pairs}
+    assert designed == {(role, seed) for role in ("treatment", "control") for seed in (0, 1, 2)}
+    assert {task.name: task.regime for task in spec.tasks} == {
+        "ioi": "local", "greater_than": "local", "countdown": "global", "infilling": "global",
+    }  # fmt: skip
+    for pair in spec.pairs:
+        after = "mdm" if pair.role == "treatment" else "arm-continued"
+        sources = (spec.models[pair.before].source, spec.models[pair.after].source)
+        assert sources == (f"bundled:tiny-s{pair.seed}/arm", f"bundled:tiny-s{pair.seed}/{after}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_at_hand_runs_through(name: str, tmp_path: Path) -> None:
+    spec = load_spec(small(name, tmp_path))
+    made = run(spec, out=tmp_path / "out")
+    assert made.failures == ()
+    assert [finding.status for finding in made.findings.hypotheses] == ["ok"] * len(spec.hypotheses)
+    budgets = pl.read_parquet(made.path / "tables" / "findings.parquet")["budget"].unique(maintain_order=True).to_list()
+    assert budgets == [*make_plan(spec).budgets]
+    again = run(spec, out=tmp_path / "out")
+    assert (again.computed, again.analysed) == (0, False)
