@@ -46,10 +46,11 @@ def write_study(
     hypotheses: list[dict[str, object]] | None = None,
     interventions: list[dict[str, object]] | None = None,
     diffusion: bool = False,
+    statistics: dict[str, object] | None = None,
 ) -> Path:
     """Three random models, two pairs, one data set of token ids, and the spec over them.
 
-    The model `after` is a masked diffusion model if asked for.
+    The model `after` is a masked diffusion model if asked for; `statistics` are added to those of the spec.
     """
     after: dict[str, object] = {"source": "after", "paradigm": "autoregressive"}
     if diffusion:
@@ -74,7 +75,7 @@ def write_study(
         "interventions": [ATTRIBUTION] if interventions is None else interventions,
         "measures": {"overlap": {"top_k": [5, 10], "splits": 6, "permutations": 50}, "depth": {}, "specialization": {}},
         "hypotheses": HYPOTHESES if hypotheses is None else hypotheses,
-        "statistics": {"bootstrap": {"replicates": 100}},
+        "statistics": {"bootstrap": {"replicates": 100}, **(statistics or {})},
         "execution": {"device": "cpu"},
     }
     path = folder / "study.yaml"

@@ -46,7 +46,9 @@ def outputs(result: Run) -> dict[str, bytes]:
 
 
 def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> None:
-    write_study(study.parent, interventions=EVERY_KIND, diffusion=True)
+    paired: dict[str, object] = {"name": "paired", "kind": "ablation", "ablation": "zero", "pairwise": 2}
+    model = {"mixed_model": {"formula": "shift ~ depth * role"}}
+    write_study(study.parent, interventions=[*EVERY_KIND, paired], diffusion=True, statistics=model)
     result = run(study, out=out)
     assert result.failures == ()
     assert (out / "spec.yaml").read_bytes() == study.read_bytes()
