@@ -174,6 +174,7 @@ def test_the_report_shows_the_verdicts_at_every_budget(finished: tuple[Run, Plan
     assert "How well the models answer at each budget" in page
 
 
+@pytest.mark.long
 def test_a_spec_with_one_budget_has_no_section_on_robustness(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -238,6 +239,7 @@ def test_an_autoregressive_model_reveals_from_left_to_right(
         assert states_of(models["arm"], examples, confident) == states_of(models["arm"], examples, ordered)
 
 
+@pytest.mark.long
 def test_a_run_by_confidence_averages_over_the_model_s_own_states(tmp_path: Path, models: dict[str, Model]) -> None:
     spec = load_spec(
         write(

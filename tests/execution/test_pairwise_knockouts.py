@@ -109,6 +109,7 @@ def test_the_report_draws_the_interactions(finished: tuple[Path, Run]) -> None:
     assert page.count("Interactions after, mine, ") == 2
 
 
+@pytest.mark.long
 def test_more_pairs_repeat_no_single_knock_out(finished: tuple[Path, Run], tmp_path: Path) -> None:
     import shutil
 
@@ -119,6 +120,7 @@ def test_more_pairs_repeat_no_single_knock_out(finished: tuple[Path, Run], tmp_p
     assert {len(description["strongest"]) for description, _ in cells(again.path, part="pairs")} == {4, 5}
 
 
+@pytest.mark.long
 def test_fewer_components_than_asked_for_are_all_taken(tmp_path: Path) -> None:
     made = run(write(tmp_path, {**KNOCKOUTS, "components": ["mlps"], "pairwise": 24}), out=tmp_path / "out")
     assert [description["strongest"] for description, _ in cells(made.path, part="pairs")] == [["m0", "m1"]] * 3
