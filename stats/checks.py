@@ -12,6 +12,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Booleans: TypeAlias = NDArray[np.bool_]
 Scores: TypeAlias = NDArray[np.floating[Any]]
+BLOCK_NUMBERS = 4_000_000
+"""Most numbers of a block of draws that are made at once."""
 
 
 def as_scores(values: ArrayLike, name: str, *, dimensions: int | None = None) -> Scores:
@@ -71,3 +73,9 @@ def fraction(value: float, name: str) -> float:
     if not 0 < value < 1:
         raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
     return float(value)
+
+
+def block_sizes(draws: int, numbers: int) -> list[int]:
+    """Sizes of the blocks in which `draws` of so many `numbers` each are made: at most `BLOCK_NUMBERS` in a block."""
+    step = max(1, BLOCK_NUMBERS // numbers)
+    return [min(step, draws - start) for start in range(0, draws, step)]

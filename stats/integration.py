@@ -17,10 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, positive
+from stats.checks import Floats, as_floats, block_sizes, positive
 from stats.seeding import generator
-
-BLOCK_NUMBERS = 4_000_000
 
 
 def interactions(none: ArrayLike, single: ArrayLike, pairs: ArrayLike, members: ArrayLike) -> Floats:
@@ -98,7 +96,7 @@ def interaction_ratio(effects: ArrayLike, interaction: ArrayLike, *, draws: int 
         raise ValueError("effects: expected a component whose mean effect is not zero")
     rng = generator(seed, "signs of interactions")
     found = []
-    for size in _block_sizes(positive(draws, "draws"), sum(together.shape)):
+    for size in block_sizes(positive(draws, "draws"), sum(together.shape)):
         signs = rng.integers(0, 2, size=(size, len(together))) * 2.0 - 1
         found.append(np.abs(signs @ together).sum(axis=1) / len(together))
     null = np.concatenate(found) / total
@@ -139,7 +137,7 @@ def interaction_ratio_replicates(effects: ArrayLike, interaction: ArrayLike, wei
         raise ValueError(f"weights: expected a column for each of {len(alone)} examples, got shape {drawn.shape}")
     found = []
     start = 0
-    for size in _block_sizes(len(drawn), together.shape[1] + alone.shape[1]):
+    for size in block_sizes(len(drawn), together.shape[1] + alone.shape[1]):
         part = drawn[start : start + size]
         total = np.abs(part @ alone).sum(axis=1)
         if (total == 0).any():
@@ -155,8 +153,3 @@ def _both(effects: ArrayLike, interaction: ArrayLike) -> tuple[Floats, Floats]:
     if len(alone) != len(together) or not together.shape[1]:
         raise ValueError(f"interaction: expected [{len(alone)}, pairs] with a pair, got {list(together.shape)}")
     return alone, together
-
-
-def _block_sizes(draws: int, numbers: int) -> list[int]:
-    step = max(1, BLOCK_NUMBERS // numbers)
-    return [min(step, draws - start) for start in range(0, draws, step)]

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, positive
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, block_sizes, positive
 from stats.findings import Status
 from stats.seeding import generator
-
-BLOCK_NUMBERS = 4_000_000
 
 
 def gini(x: ArrayLike) -> float:
@@ -74,7 +72,7 @@ def sign_flip_null(effects: ArrayLike, *, draws: int = 1000, seed: int = 0) -> S
     array = _effects(effects)
     rng = generator(seed, "sign flips")
     values = []
-    for size in _block_sizes(positive(draws, "draws"), sum(array.shape)):
+    for size in block_sizes(positive(draws, "draws"), sum(array.shape)):
         signs = rng.integers(0, 2, size=(size, len(array))) * 2.0 - 1
         values.append(gini_rows(np.abs(signs @ array)))
     null = np.concatenate(values)
@@ -150,7 +148,7 @@ def _crossfit(array: Floats, flips: str | None, splits: int, seed: int) -> tuple
     rng = generator(seed, "cross-fitting", flips or "observed")
     weights = _rank_weights(array.shape[1])
     tops, totals = [], []
-    for size in _block_sizes(splits, 4 * sum(array.shape)):
+    for size in block_sizes(splits, 4 * sum(array.shape)):
         first = np.argsort(np.argsort(rng.random((size, len(array))), axis=1), axis=1) < len(array) // 2
         signs = rng.integers(0, 2, size=first.shape) * 2.0 - 1 if flips else np.ones(first.shape)
         one = (first * signs) @ array / (len(array) // 2)
@@ -192,8 +190,3 @@ def _effects(effects: ArrayLike) -> Floats:
     if array.shape[1] < 2:
         raise ValueError("effects: expected at least 2 components, got 1")
     return array
-
-
-def _block_sizes(draws: int, numbers: int) -> list[int]:
-    step = max(1, BLOCK_NUMBERS // numbers)
-    return [min(step, draws - start) for start in range(0, draws, step)]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mechshift_core.analysis.depth import shares_by_layer
+from mechshift_core.analysis.depth import Values, shares_by_layer
 from mechshift_core.analysis.measured import Rows
-from mechshift_core.analysis.samples import Samples
+from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.execution.shift_model import shift_rows
 from mechshift_core.spec import Spec
 from stats.mixed_effects import fit_mixed_model
@@ -28,8 +28,9 @@ def fit_shift_models(samples: Samples, spec: Spec) -> Rows:
     if declared is None:
         return []
     rows: Rows = []
+    shares = list(_shares(samples))
     for scale in SCALES:
-        frames = list(_frames(samples, scale))
+        frames = [_frame(sample, found, scale) for sample, found in shares]
         try:
             if not frames:
                 raise ValueError("no pair and task has two selected examples")
@@ -46,23 +47,27 @@ def fit_shift_models(samples: Samples, spec: Spec) -> Rows:
     return rows
 
 
-def _frames(samples: Samples, scale: ShiftScale) -> Iterator[pl.DataFrame]:
+def _shares(samples: Samples) -> Iterator[tuple[Sample, dict[str, Values]]]:
+    """Samples with enough examples, and their shares by layer: the scores are read once for all scales."""
     for sample in samples.by_pair_and_task.values():
         if sample.too_few:
             continue
         try:
-            shares = shares_by_layer(sample)
+            yield sample, shares_by_layer(sample)
         except ValueError:  # a prompt without any attribution; the measure depth reports it
             continue
-        yield shift_rows(
-            shares["before"],
-            shares["after"],
-            pair=sample.pair,
-            task=sample.task,
-            examples=sample.selected.tolist(),
-            templates=sample.templates[sample.selected].tolist(),
-            scale=scale,
-        )
+
+
+def _frame(sample: Sample, shares: dict[str, Values], scale: ShiftScale) -> pl.DataFrame:
+    return shift_rows(
+        shares["before"],
+        shares["after"],
+        pair=sample.pair,
+        task=sample.task,
+        examples=sample.selected.tolist(),
+        templates=sample.templates[sample.selected].tolist(),
+        scale=scale,
+    )
 
 
 def _empty(scale: ShiftScale, formula: str) -> dict[str, object]:
