@@ -84,8 +84,9 @@ def analyze(path: Path, *, progress: Progress | None = None) -> Run:
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
         folder.log("analyze")
-        failures = {cell: "not computed" for cell in plan.cells if not folder.has_cell(cell.key)}
-        execution = Execution(0, len(plan.cells) - len(failures), failures)
+        every = [cell for _, cell in plan.every_cell]
+        failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
+        execution = Execution(0, len(every) - len(failures), failures)
         return _conclude(plan, folder, execution, progress, force=True)
 
 
@@ -139,6 +140,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
     from stats.findings import Findings
 
     failures = {cell.key: reason for cell, reason in execution.failures.items()}
+    total = len(plan.every_cell)
     lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
     key = _analysis_key(plan, failures)
     state = folder.path / "analysis.json"
@@ -151,7 +153,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         from mechshift_core.tables import write_tables
 
         if progress is not None:
-            progress("statistics", len(plan.cells) - len(failures), len(plan.cells))
+            progress("statistics", total - len(failures), total)
         state.unlink(missing_ok=True)
         analysis = analyse(plan, folder, failures)
         write_tables(dict(analysis.tables), folder.tables)
@@ -160,7 +162,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         facts = {**provenance(plan, folder, failures), **unusable, "failures": list(lines)}
         folder.write_json(PROVENANCE, facts)
         if progress is not None:
-            progress("report", len(plan.cells) - len(failures), len(plan.cells))
+            progress("report", total - len(failures), total)
         write_report(plan, folder)
         write_text(state, key)
         folder.log("analysed", failures=len(failures))
@@ -178,7 +180,7 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".j2", ".css")
     ]
-    content = [plan.spec.text, dict(plan.dataset_keys), [cell.key for cell in plan.cells], dict(failures)]
+    content = [plan.spec.text, dict(plan.dataset_keys), [cell.key for _, cell in plan.every_cell], dict(failures)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for text in code:
         digest.update(text)

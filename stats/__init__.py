@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
+    from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval, resampling_weights
     from stats.retention import Retention, retention_index
@@ -72,6 +73,9 @@ __all__ = [
     "linear_contrast",
     "mean_replicates",
     "non_inferiority",
+    "percentile_difference",
+    "percentile_non_inferiority",
+    "percentile_tost",
     "permutation_test",
     "rank_overlap",
     "recovery_at_size",
@@ -112,6 +116,7 @@ _MODULES = {
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
+    "stats.percentile_tests": ("percentile_difference", "percentile_non_inferiority", "percentile_tost"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
     "stats.retention": ("Retention", "retention_index"),

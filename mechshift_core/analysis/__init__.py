@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -23,9 +23,9 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
+from mechshift_core.spec.sensitivity import SERVES, Choice
 from mechshift_core.tables import TABLES, frame
 from stats.findings import Alternative, Estimate, Finding, Findings
-from stats.replicates import Replicated
 
 MEASURES: dict[str, Measure] = {
     "overlap": measure_overlap,
@@ -71,14 +71,16 @@ def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analy
     spec = plan.spec
     parts = [_analyse_budget(plan, folder, failures, reading) for reading in readings(spec.denoising)]
     primary, *others = parts
+    budgets = [
+        Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
+        for part in others
+    ]
+    chosen = [_reconsidered(under, folder, failures, choice, primary) for choice, under in plan.alternatives]
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
         estimates=primary.estimates,
-        alternatives=tuple(
-            Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
-            for part in others
-        ),
+        alternatives=(*budgets, *chosen),
     )
     scores = frame("edge_scores", _score_rows(plan, folder, failures))
     tables = {name: pl.concat([frame(name, []), *(part.tables[name] for part in parts)]) for name in TABLES}
@@ -94,6 +96,7 @@ class _Part:
     estimates: tuple[Estimate, ...]
     tables: Mapping[str, pl.DataFrame]
     samples: Samples
+    evidence: Evidence
 
 
 def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> _Part:
@@ -102,8 +105,7 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     estimates: list[Estimate] = []
-    replicated: dict[tuple[str, str, str], Replicated] = {}
-    problems: dict[tuple[str, str, str], str] = {}
+    evidence = Evidence({}, {}, samples.by_pair_and_task)
     for key, sample in samples.by_pair_and_task.items():
         rows["examples"] += _example_rows(sample)
         for table, parts in edge_tables(sample).items():
@@ -112,29 +114,60 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
             for table, more in measured.rows.items():
                 rows[table] += more
             estimates += measured.estimates
-            replicated |= {(name_, *key): value for name_, value in measured.replicated.items()}
-            problems |= {(name_, *key): reason for name_, reason in measured.problems.items()}
-    for key, reason in samples.missing.items():
-        problems |= {(name_, *key): reason for names in TESTABLE.values() for name_ in names}
+            evidence = evidence.with_measured(key, measured)
+    evidence = _with_missing(evidence, samples)
     rows["mixed_models"] = [{"budget": reading.budget, **row} for row in fit_shift_models(samples, spec)]
-    hypotheses = test_hypotheses(spec, Evidence(replicated, problems, samples.by_pair_and_task))
+    hypotheses = test_hypotheses(spec, evidence)
     columns = TABLES["findings"]
     rows["findings"] = [
         {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": reading.budget}
         for finding in hypotheses
     ]
     tables = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in TABLES}
-    return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples)
+    return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples, evidence)
 
 
-def _measured(plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample) -> Iterator[Measured]:
-    """What every declared measure and intervention comes to for one pair and task."""
+def _with_missing(evidence: Evidence, samples: Samples) -> Evidence:
+    """Why the pairs and tasks without a sample have no measure."""
+    names = [name for names in TESTABLE.values() for name in names]
+    lacking = {(name, *key): reason for key, reason in samples.missing.items() for name in names}
+    return replace(evidence, problems={**evidence.problems, **lacking})
+
+
+def _reconsidered(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], choice: Choice, primary: _Part
+) -> Alternative:
+    """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
+    tested = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    changed = frozenset() if choice.name == "interval" else tested if choice.measures is None else choice.measures
+    samples, evidence = primary.samples, primary.evidence
+    if choice.name == "steps":
+        samples = collect(plan, folder, failures, readings(plan.spec.denoising)[0])
+        evidence = _with_missing(Evidence({}, {}, samples.by_pair_and_task), samples)
+    estimates: list[Estimate] = []
+    for key, sample in samples.by_pair_and_task.items() if tested & changed else ():
+        for measured in _measured(plan, folder, failures, sample, only=tested & changed):
+            estimates += measured.estimates
+            evidence = evidence.with_measured(key, measured)
+    hypotheses = test_hypotheses(plan.spec, evidence)
+    return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
+
+
+def _measured(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, *, only: Set[str] | None = None
+) -> Iterator[Measured]:
+    """What every declared measure and intervention comes to for one pair and task.
+
+    Args:
+        only: Measures of hypotheses; what gives none of them is left out.
+    """
     spec = plan.spec
     for name, measure in MEASURES.items():
-        if getattr(spec.measures, name) is not None:
+        if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
             yield measure(sample, spec)
+    kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
-        if intervention.kind in INTERVENTIONS:
+        if intervention.kind in kinds:
             results = read_results(plan, folder, failures, sample, intervention.name)
             yield INTERVENTIONS[intervention.kind](sample, spec, intervention, results)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
 from stats.multiplicity import benjamini_hochberg, holm
-from stats.replicates import Replicated, linear_contrast
+from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
+from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import difference_verdict, equivalence_verdict
 
 UNITS = {
@@ -28,7 +31,20 @@ CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
     "none": list,
 }
 """Correction within the family -> what adjusts its p-values."""
-MARGINS = {"equivalence": tost, "non_inferiority": non_inferiority}
+
+
+@dataclass(frozen=True, slots=True)
+class _MarginTest:
+    """A test with a margin: by standard error and t quantiles, and by the quantiles of replicates."""
+
+    t: Callable[..., TestResult]
+    percentile: Callable[..., TestResult]
+
+
+MARGINS = {
+    "equivalence": _MarginTest(tost, percentile_tost),
+    "non_inferiority": _MarginTest(non_inferiority, percentile_non_inferiority),
+}
 """Kind of a test with a margin -> the test."""
 CLAIMS = {"equivalence": "equivalent", "non_inferiority": "not inferior"}
 """Kind of a test that claims no difference -> its alternative in a finding."""
@@ -41,6 +57,13 @@ class Evidence:
     replicated: Mapping[tuple[str, str, str], Replicated]
     problems: Mapping[tuple[str, str, str], str]
     samples: Mapping[tuple[str, str], Sample]
+
+    def with_measured(self, key: tuple[str, str], measured: Measured) -> Evidence:
+        """This evidence and what was measured of a pair and task, which takes the place of what there is of it."""
+        found = {(name, *key): value for name, value in measured.replicated.items()}
+        lacking = {(name, *key): reason for name, reason in measured.problems.items()}
+        kept = {name: value for name, value in self.replicated.items() if name not in lacking}
+        return replace(self, replicated={**kept, **found}, problems={**self.problems, **lacking})
 
 
 def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
@@ -96,18 +119,25 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
     contrast = linear_contrast(present, list(weights.values()), [task.name for _, task in weights])
-    result = _test(hypothesis, contrast.estimate, contrast.se, contrast.df, spec.statistics.confidence)
+    result = _test(hypothesis, contrast, spec.statistics)
     message = "; ".join(text for text in (contrast.message, result.message) if text)
     return _finding(spec, hypothesis, terms, result, status=result.status, message=message)
 
 
-def _test(hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float) -> TestResult:
-    test = hypothesis.test
+def _test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
+    test, confidence = hypothesis.test, statistics.confidence
+    null = 0.0 if test.bound is None else test.bound
+    if statistics.bootstrap.method == "percentile" and contrast.replicates is not None:
+        estimate, drawn = contrast.estimate, contrast.replicates
+        if test.kind in MARGINS:
+            assert test.margin is not None
+            return MARGINS[test.kind].percentile(estimate, drawn, margin=test.margin, confidence=confidence)
+        return percentile_difference(estimate, drawn, alternative=test.alternative, null=null, confidence=confidence)
+    by_t = (contrast.estimate, contrast.se, contrast.df)
     if test.kind in MARGINS:
         assert test.margin is not None
-        return MARGINS[test.kind](estimate, se, df, margin=test.margin, confidence=confidence)
-    null = 0.0 if test.bound is None else test.bound
-    return difference_test(estimate, se, df, alternative=test.alternative, null=null, confidence=confidence)
+        return MARGINS[test.kind].t(*by_t, margin=test.margin, confidence=confidence)
+    return difference_test(*by_t, alternative=test.alternative, null=null, confidence=confidence)
 
 
 def _finding(

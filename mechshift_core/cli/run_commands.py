@@ -58,19 +58,19 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     loaded = load_spec(spec)
     planned = make_plan(loaded)
     store = Store(RUNS / loaded.name)
-    cells = [(cell, store.has_cell(cell.key)) for cell in planned.cells]
+    cells = [(own, cell, store.has_cell(cell.key)) for own, cell in planned.every_cell]
     if console.json:
         shown = ("intervention", "model", "task", "pair", "start", "stop", "key")
-        rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for cell, cached in cells]
+        rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for _, cell, cached in cells]
         console.result_json({"cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]})
         return
-    for cell, cached in cells:
+    for _, cell, cached in cells:
         state = "cached " if cached else "to do  "
         examples = f"{cell.stop - cell.start} examples"
         of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
         console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}{of_pair}")
-    missing = [cell for cell, cached in cells if not cached]
-    console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(planned, missing)}")
+    missing = [(own, cell) for own, cell, cached in cells if not cached]
+    console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(missing)}")
     for hypothesis in loaded.hypotheses:
         console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
 

@@ -32,12 +32,12 @@ class Cost:
         return f"{self.forward} forward and {self.backward} backward passes of one prompt{patched}"
 
 
-def cost(plan: Plan, cells: Iterable[Cell]) -> Cost:
-    """The passes of some cells of a plan.
+def cost(cells: Iterable[tuple[Plan, Cell]]) -> Cost:
+    """The passes of some cells, each with its plan.
 
     Where a model chooses the order of revealing, as many states are counted as from left to right.
     """
-    found = [_of_cell(plan, cell) for cell in cells]
+    found = [_of_cell(plan, cell) for plan, cell in cells]
     return Cost(sum(c.forward for c in found), sum(c.backward for c in found), sum(c.patched for c in found))
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.spec.problems import Problem, SpecError
 from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
+from mechshift_core.spec.sensitivity import Choice, choices
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
 from mechshift_core.tasks.custom import custom_dataset
@@ -38,6 +39,8 @@ class Plan:
 
     Attributes:
         dataset_keys: Task -> hash of all that its data set is made from, text and templates included.
+        alternatives: The other choices that the spec names, each with the plan under it; they share cells with the
+            study's own.
     """
 
     spec: Spec
@@ -45,6 +48,22 @@ class Plan:
     datasets: Mapping[str, Dataset]
     dataset_keys: Mapping[str, str]
     cells: tuple[Cell, ...]
+    alternatives: tuple[tuple[Choice, Plan], ...] = ()
+
+    @property
+    def every_plan(self) -> tuple[Plan, ...]:
+        """This plan and those of the alternatives that have cells of their own."""
+        return (self, *(plan for choice, plan in self.alternatives if choice.new_runs))
+
+    @property
+    def every_cell(self) -> tuple[tuple[Plan, Cell], ...]:
+        """The cells of all of them with the plan that they belong to; what the study has anyway is not repeated."""
+        found = [(self, cell) for cell in self.cells]
+        keys = {cell.key for cell in self.cells}
+        for plan in self.every_plan[1:]:
+            found += [(plan, cell) for cell in plan.cells if cell.key not in keys]
+            keys |= {cell.key for cell in plan.cells}
+        return tuple(found)
 
     def cells_of(
         self, intervention: str, model: str, task: str, *, budget: str, pair: str | None = None, part: str = ""
@@ -88,8 +107,21 @@ def _plan(spec: Spec, store: Path | None) -> Plan:
     keys = {task.name: _dataset_key(spec, task, first) for task in spec.tasks}
     datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
     check_prompts(spec, models, datasets)
-    cells = name_cells(spec, models, datasets, shard=SHARD)
-    return Plan(spec, models, datasets, keys, cells)
+    plan = Plan(spec, models, datasets, keys, name_cells(spec, models, datasets, shard=SHARD))
+    named = [
+        name_cells(choice.spec, models, datasets, shard=SHARD) if choice.new_runs else plan.cells
+        for choice in choices(spec)
+    ]
+    return _with_alternatives(plan, named)
+
+
+def _with_alternatives(plan: Plan, cells: Iterable[tuple[Cell, ...]]) -> Plan:
+    """A plan with those of the spec's other choices, given the cells of each."""
+    under = tuple(
+        (choice, replace(plan, spec=choice.spec, cells=own))
+        for choice, own in zip(choices(plan.spec), cells, strict=True)
+    )
+    return replace(plan, alternatives=under)
 
 
 def save_plan(plan: Plan) -> str:
@@ -103,7 +135,14 @@ def save_plan(plan: Plan) -> str:
         }
         for name, facts in plan.models.items()
     }
-    content = {"models": models, "dataset_keys": plan.dataset_keys, "cells": [asdict(cell) for cell in plan.cells]}
+    content = {
+        "models": models,
+        "dataset_keys": plan.dataset_keys,
+        "cells": [asdict(cell) for cell in plan.cells],
+        "alternatives": [
+            [asdict(cell) for cell in other.cells] if choice.new_runs else None for choice, other in plan.alternatives
+        ],
+    }
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -130,10 +169,15 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         keys = content["dataset_keys"]
         files = {name: _dataset_file(store, name, keys) for name in keys}
         datasets = {name: Dataset.from_json(path.read_text(encoding="utf-8")) for name, path in files.items() if path}
-        cells = tuple(Cell(**{**cell, "needs": tuple(cell["needs"])}) for cell in content["cells"])
-        return Plan(spec, models, datasets, keys, cells)
+        plan = Plan(spec, models, datasets, keys, _read_cells(content["cells"]))
+        others = [plan.cells if cells is None else _read_cells(cells) for cells in content["alternatives"]]
+        return _with_alternatives(plan, others)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
+
+
+def _read_cells(rows: Iterable[dict[str, Any]]) -> tuple[Cell, ...]:
+    return tuple(Cell(**{**row, "needs": tuple(row["needs"])}) for row in rows)
 
 
 def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:

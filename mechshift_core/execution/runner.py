@@ -55,24 +55,25 @@ class _Loaded:
 
 
 def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) -> Execution:
-    """Compute every missing cell; a cell that fails is noted and the others go on.
+    """Compute every missing cell, of alternatives too; a cell that fails is noted and the others go on.
 
     Args:
         plan: The cells.
         folder: A claimed run directory.
         progress: Called with (what is being done, cells done, cells in all).
     """
-    missing = [cell for cell in plan.cells if not folder.has_cell(cell.key)]
+    every = plan.every_cell
+    missing = [(own, cell) for own, cell in every if not folder.has_cell(cell.key)]
     failures: dict[Cell, str] = {}
     finished: set[str] = set()  # budgets that come to the same share their cells
-    done = len(plan.cells) - len(missing)
+    done = len(every) - len(missing)
 
     def report(what: str) -> None:
         if progress is not None:
-            progress(what, done, len(plan.cells))
+            progress(what, done, len(every))
 
     loaded = _Loaded()
-    for cell in _in_order(plan, missing):
+    for own, cell in _in_order(plan, missing):
         lacking = [f"{other}: {reason}" for other, reason in failures.items() if other.key in cell.needs]
         if lacking:
             failures[cell] = f"what it needs failed, {lacking[0]}"
@@ -83,7 +84,7 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
                 _hold(plan, cell.model, loaded, folder)
                 report(f"{cell.intervention} {cell.part}".strip() + f" of {cell.model} on {cell.task}")
                 assert loaded.model is not None
-                _execute_cell(plan, cell, loaded.model, folder)
+                _execute_cell(own, cell, loaded.model, folder)
                 facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
                 finished.add(cell.key)
                 folder.log("cell", key=cell.key, intervention=cell.intervention, pair=cell.pair, **facts)
@@ -93,15 +94,15 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
             folder.log("cell failed", key=cell.key, model=cell.model, task=cell.task, reason=failures[cell])
         done += 1
     if progress is not None:
-        progress("cells", len(plan.cells) - len(failures), len(plan.cells))
-    return Execution(len(missing) - len(failures), len(plan.cells) - len(missing), failures)
+        progress("cells", len(every) - len(failures), len(every))
+    return Execution(len(missing) - len(failures), len(every) - len(missing), failures)
 
 
-def _in_order(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:
+def _in_order(plan: Plan, cells: Sequence[tuple[Plan, Cell]]) -> list[tuple[Plan, Cell]]:
     """Cells that need others after these, model by model; the model loaded last goes first in the second stage."""
     models = list(plan.models)
-    first = sorted((cell for cell in cells if not cell.needs), key=lambda cell: models.index(cell.model))
-    second = sorted((cell for cell in cells if cell.needs), key=lambda cell: -models.index(cell.model))
+    first = sorted((own for own in cells if not own[1].needs), key=lambda own: models.index(own[1].model))
+    second = sorted((own for own in cells if own[1].needs), key=lambda own: -models.index(own[1].model))
     return first + second
 
 

@@ -16,6 +16,7 @@ from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
+from mechshift_core.spec.sensible import check_sensitivity
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 
@@ -280,5 +281,6 @@ CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
     _check_denoising,
     check_hypotheses,
     _check_settings,
+    check_sensitivity,
 )
 """Every check of a spec."""

@@ -18,6 +18,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization", "integration"),
     "specialization index": ("gini",),
+    "integration index": ("interaction",),
     "hypothesis measure": ("retention", "depth_slope", "early_share", "specialization", "integration"),
     "selection": ("both", "before", "any", "none"),
     "prompt unit": ("random",),

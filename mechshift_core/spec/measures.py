@@ -8,11 +8,15 @@ from pydantic import Field
 
 from mechshift_core.spec.base import Section, Share
 
+TopK = Annotated[int, Field(ge=1, le=100_000_000)]
+SpecializationIndex = Literal["gini", "participation_ratio", "hoyer", "entropy"]
+IntegrationIndex = Literal["interaction"]
+
 
 class Overlap(Section):
     """Jaccard overlap of the models' top-K edges, with its chance level and its noise ceiling."""
 
-    top_k: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000_000)], ...], Field(min_length=1)] = (50, 100, 200, 400)
+    top_k: Annotated[tuple[TopK, ...], Field(min_length=1)] = (50, 100, 200, 400)
     """Sizes K of the edge sets, ascending. Overlap and retention are shown at each K; hypotheses about them test the
     mean over all declared K."""
     splits: Annotated[int, Field(ge=1, le=10_000)] = 50
@@ -31,14 +35,14 @@ class Depth(Section):
 class Specialization(Section):
     """How unevenly the effect is spread over single components."""
 
-    index: Literal["gini", "participation_ratio", "hoyer", "entropy"] = "gini"
+    index: SpecializationIndex = "gini"
     """The index of inequality; every one is taken beside its value under sign flips."""
 
 
 class Integration(Section):
     """How much components act together rather than alone."""
 
-    index: Literal["interaction"] = "interaction"
+    index: IntegrationIndex = "interaction"
     """`interaction`: sum of the magnitudes of pairwise interactions over that of single effects, of the components that
     an ablation with `pairwise` knocks out in pairs."""
 

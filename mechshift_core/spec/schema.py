@@ -12,6 +12,7 @@ from mechshift_core.spec.base import Dtype, Name, Regime, Role, Section, Seed, S
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
 from mechshift_core.spec.interventions import EdgeAttribution, Intervention
 from mechshift_core.spec.measures import Measures, default_measures
+from mechshift_core.spec.sensitivity import Sensitivity
 
 MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
@@ -141,7 +142,9 @@ class Bootstrap(Section):
     """Intervals by resampling prompts."""
 
     method: Literal["studentized", "percentile", "bca"] = "studentized"
-    """`studentized` holds its level with few prompts; `percentile` and `bca` need more."""
+    """`studentized` holds its level with few prompts; `percentile` and `bca` need more. Hypotheses are decided by
+    estimate and standard error of the replicates, with t quantiles; `percentile` takes the replicates' own quantiles,
+    moved so that their mean is the estimate."""
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = 5000
     """Resamples."""
 
@@ -223,6 +226,8 @@ class Spec(Section):
     """What is claimed; one family."""
     statistics: Statistics = Statistics()
     """Units, intervals, and correction of the tests."""
+    sensitivity: Sensitivity = Sensitivity()
+    """Other choices under which the hypotheses are decided again, to show how much the verdicts depend on them."""
     execution: Execution = Execution()
     """Where and how it runs."""
     report: Report = Report()

@@ -36,13 +36,15 @@ _EXPLAINED = (
     "over that of mean single effects. Noise alone gives a ratio above zero: read it against the null."
 )
 
+_NO_INDICES = pl.DataFrame(schema=dict.fromkeys(("pair", "task", "index", "side", "value", "low", "high"), pl.String))
+
 
 def section(data: ReportData) -> Section | None:
     """Interaction matrices and the ratio beside its null; None where no components were knocked out in pairs."""
     rows, indices = data.table("interactions"), data.table("indices")
     if rows is None:
         return None
-    ratios = (pl.DataFrame() if indices is None else indices).filter(pl.col("index") == INTERACTION)
+    ratios = (_NO_INDICES if indices is None else indices).filter(pl.col("index") == INTERACTION)
     part = Part(paragraphs=(_EXPLAINED,), figure=figure(rows, ratios))
     return Section(id="integration", title="Integration", body=render_template("parts", parts=[part]))
 

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from reports import formats, tables
 from reports.data import ReportData
-from reports.sections.base import Section
+from reports.figures.base import Figure, Panel
+from reports.figures.coefficients import Coefficient, draw
+from reports.sections.base import Part, Section
 from reports.templating import render_template
 from stats.findings import Alternative, Finding
 
-CHOICES = {"denoising": "inference budget"}
+CHOICES = {
+    "denoising": "inference budget",
+    "top_k": "number of edges",
+    "specialization": "specialization index",
+    "integration": "integration index",
+    "interval": "interval",
+    "ablation": "ablation",
+    "steps": "attribution steps",
+}
 """A choice as `findings.json` names it -> what the page calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The hypotheses under one choice; the study's own comes first."""
+
+    choice: str
+    value: str
+    findings: tuple[Finding, ...]
 
 
 def section(data: ReportData) -> Section | None:
     """A grid of verdicts, the numbers behind it and how well the models answer; None where there is one choice."""
     if not data.findings.alternatives:
         return None
-    body = render_template(
-        "robustness",
-        paragraphs=[_EXPLAINED, _agreement(data)],
-        tables=[_grid(data), _numbers(data), *_accuracies(data)],
+    rows = _rows(data)
+    parts = [Part(paragraphs=(_explained(data), _agreement(data)), figure=_figure(rows))]
+    body = render_template("parts", parts=parts) + render_template(
+        "robustness", tables=[_grid(rows), _numbers(rows), *_accuracies(data)]
     )
     return Section(id="robustness", title="Robustness", body=body)
 
 
 _EXPLAINED = (
-    "The verdicts above are those of the first choice. Here every hypothesis is decided again under each of the "
-    "others, from its own runs of the models and with its own correction. These are no further tests of the study; "
-    "they show how much a verdict depends on the choice. An inference budget is the number of steps in which an answer "
-    "of several tokens is revealed: per_token reads the step that decides the token, a number averages over the steps "
-    "in which the token is still hidden."
+    "The verdicts above are those of the study's own choices. Here every hypothesis is decided again under each of the "
+    "other choices that the spec names, one change at a time and each with its own correction. These are no further "
+    "tests of the study; they show how much a verdict depends on the choice."
 )
+_BUDGETS = (
+    " An inference budget is the number of steps in which an answer of several tokens is revealed: per_token reads the "
+    "step that decides the token, a number averages over the steps in which the token is still hidden."
+)
+
+
+def _explained(data: ReportData) -> str:
+    budgets = any(other.choice == "denoising" for other in data.findings.alternatives)
+    return _EXPLAINED + (_BUDGETS if budgets else "")
 
 
 def _agreement(data: ReportData) -> str:
@@ -51,38 +80,92 @@ def _of(alternative: Alternative, finding: Finding) -> Finding:
     return next(other for other in alternative.hypotheses if other.id == finding.id)
 
 
-def _columns(data: ReportData) -> list[tuple[str, tuple[Finding, ...]]]:
-    """(choice, its findings), the study's own first."""
-    own = next((row.budget for row in data.readings), "first")
+def _rows(data: ReportData) -> list[_Row]:
+    own = next((f" ({row.budget})" for row in data.readings), "")
     return [
-        (own, data.findings.hypotheses),
-        *((other.value, other.hypotheses) for other in data.findings.alternatives),
+        _Row("", f"the study's own{own}", data.findings.hypotheses),
+        *(
+            _Row(CHOICES.get(other.choice, other.choice), other.value, other.hypotheses)
+            for other in data.findings.alternatives
+        ),
     ]
 
 
-def _grid(data: ReportData) -> tables.Table:
-    columns = _columns(data)
-    rows = [
-        (of_hypothesis[0].id, *(_cell(finding) for finding in of_hypothesis))
-        for of_hypothesis in zip(*(findings for _, findings in columns), strict=True)
+def _changes(own: Finding, other: Finding) -> bool:
+    """Whether a choice makes a difference to a hypothesis."""
+    return any(getattr(own, name) != getattr(other, name) for name in ("estimate", "low", "high", "verdict"))
+
+
+def _figure(rows: Sequence[_Row]) -> Figure | None:
+    """Each hypothesis under the choices that make a difference to it; None where none does."""
+    own = rows[0].findings
+    panels = []
+    for place, finding in enumerate(own):
+        shown = [row for row in rows if row is rows[0] or _changes(finding, row.findings[place])]
+        drawn = [
+            Coefficient(
+                term=f"{row.choice}: {row.value}".removeprefix(": "),
+                estimate=found.estimate,
+                low=found.low,
+                high=found.high,
+            )
+            for row in shown
+            if (found := row.findings[place]).estimate is not None
+        ]
+        if len(shown) < 2 or not drawn:
+            continue
+        lacking = [row.value for row in shown if row.findings[place].estimate is None]
+        note = f"No estimate: {formats.listed(lacking)}." if lacking else ""
+        label = f"{finding.id} under {formats.plural(len(drawn), 'choice')}: " + "; ".join(
+            f"{one.term} {formats.number(one.estimate)} {formats.interval(one.low, one.high)}" for one in drawn
+        )
+        subtitle = ", ".join(dict.fromkeys(row.findings[place].verdict for row in shown))
+        panels.append(Panel(title=finding.id, subtitle=subtitle, drawings=(draw(drawn, label=label),), note=note))
+    if not panels:
+        return None
+    return Figure(
+        id="figure-robustness",
+        caption=(
+            "Estimate and interval of each hypothesis under the choices that make a difference to it, the study's own "
+            "on top; beside its name the verdicts that come of them."
+        ),
+        panels=tuple(panels),
+        columns=2,
+        legend=(),
+        tables=(),
+    )
+
+
+def _grid(rows: Sequence[_Row]) -> tables.Table:
+    own = rows[0].findings
+    fields = [tables.text("choice"), tables.text("value"), *(tables.text(finding.id) for finding in own)]
+    cells = [
+        (
+            row.choice or "–",
+            row.value,
+            *(
+                _cell(found) if row is rows[0] or _changes(first, found) else "same"
+                for first, found in zip(own, row.findings, strict=True)
+            ),
+        )
+        for row in rows
     ]
-    choice = CHOICES.get(data.findings.alternatives[0].choice, data.findings.alternatives[0].choice)
-    fields = [tables.text("hypothesis"), *(tables.text(value) for value, _ in columns)]
-    return tables.build(f"Verdict and estimate by {choice}", fields, rows)
+    return tables.build("Verdict and estimate under each choice", fields, cells)
 
 
 def _cell(finding: Finding) -> str:
     return f"{finding.verdict}, {formats.number(finding.estimate)} {formats.interval(finding.low, finding.high)}"
 
 
-def _numbers(data: ReportData) -> tables.Table:
-    fields = [tables.text("hypothesis"), tables.text("choice"), tables.real("estimate"), tables.real("se")]
-    fields += [tables.real("low"), tables.real("high"), tables.p_values("p"), tables.p_values("p corrected")]
-    fields += [tables.whole("prompts"), tables.text("verdict"), tables.text("status")]
-    rows = [
+def _numbers(rows: Sequence[_Row]) -> tables.Table:
+    fields = [tables.text("hypothesis"), tables.text("choice"), tables.text("value"), tables.real("estimate")]
+    fields += [tables.real("se"), tables.real("low"), tables.real("high"), tables.p_values("p")]
+    fields += [tables.p_values("p corrected"), tables.whole("prompts"), tables.text("verdict"), tables.text("status")]
+    listed = [
         (
             found.id,
-            value,
+            row.choice or "–",
+            row.value,
             found.estimate,
             found.se,
             found.low,
@@ -93,10 +176,11 @@ def _numbers(data: ReportData) -> tables.Table:
             found.verdict,
             found.status,
         )
-        for value, findings in _columns(data)
-        for found in findings
+        for row in rows
+        for first, found in zip(rows[0].findings, row.findings, strict=True)
+        if row is rows[0] or _changes(first, found)
     ]
-    return tables.build("Every number of the grid", fields, rows)
+    return tables.build("Every number of the grid", fields, listed)
 
 
 def _accuracies(data: ReportData) -> list[tables.Table]:

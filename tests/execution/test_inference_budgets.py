@@ -170,7 +170,7 @@ def test_hypotheses_are_decided_at_the_first_budget_and_reported_at_the_others(f
 def test_the_report_shows_the_verdicts_at_every_budget(finished: tuple[Run, Plan]) -> None:
     page = (finished[0].path / "report.html").read_text()
     assert 'id="robustness"' in page
-    assert "Verdict and estimate by inference budget" in page
+    assert "Verdict and estimate under each choice" in page
     assert "How well the models answer at each budget" in page
 
 

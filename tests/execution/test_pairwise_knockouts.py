@@ -131,7 +131,7 @@ def test_a_plan_counts_the_pairs(tmp_path: Path) -> None:
     plan = make_plan(load_spec(write(tmp_path, KNOCKOUTS)))
     paired = [cell for cell in plan.cells if cell.part == "pairs"]
     assert len(paired) == 3 and all(cell.needs for cell in paired)
-    assert cost(plan, paired).patched == 3 * 16 * 6
+    assert cost([(plan, cell) for cell in paired]).patched == 3 * 16 * 6
     assert str(paired[0]).startswith("knockouts pairs of before on mine")
 
 

@@ -1,0 +1,55 @@
+"""Whether the alternatives that a spec names differ from the study and are valid themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mechshift_core.spec.draft import Draft
+from mechshift_core.spec.implemented import refusal
+from mechshift_core.spec.interventions import SHARED
+from mechshift_core.spec.problems import listing
+from mechshift_core.spec.sensitivity import MEASURES, SERVES, Sensitivity, own_values
+from mechshift_core.spec.translate import Complaint
+from mechshift_core.spec.tree import Path
+
+SECTIONS = {"top_k": "overlap", "specialization": "specialization", "integration": "integration"}
+"""Choice -> the entry of `measures` that it is a choice of."""
+SUBJECTS = {"specialization": "specialization index", "integration": "integration index"}
+"""Choice -> what :mod:`.implemented` calls it."""
+
+
+def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
+    """Each alternative differs from the study and the others, is implemented, and some hypothesis depends on it."""
+    if {"hypotheses", "measures", "interventions", "statistics", "sensitivity"} & draft.broken:
+        return
+    own = own_values(draft.spec)
+    for name in Sensitivity.model_fields:
+        values = getattr(draft.spec.sensitivity, name)
+        path: Path = ("sensitivity", name)
+        if not values:
+            continue
+        yield from _idle(draft, name, path)
+        for position, value in enumerate(values):
+            if value in values[:position]:
+                yield Complaint((*path, position), f"duplicate value {value!r}")
+            elif value in own[name]:
+                yield Complaint((*path, position), f"{value!r} is the study's own choice")
+            if name in SUBJECTS and (reason := refusal(SUBJECTS[name], value)) is not None:
+                yield Complaint((*path, position), reason)
+            if name == "ablation" and value in SHARED and draft.spec.denoising.reveal == "confidence":
+                message = f"{value!r} takes values from other prompts in the same state, which reveal: confidence lacks"
+                yield Complaint((*path, position), message)
+
+
+def _idle(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
+    """Why no hypothesis can depend on a choice."""
+    spec = draft.spec
+    tested = {hypothesis.measure for hypothesis in spec.hypotheses}
+    section = SECTIONS.get(name)
+    if section is not None and getattr(spec.measures, section) is None:
+        yield Complaint(path, f"`measures` has no {section!r} to choose otherwise in", on_key=True)
+    elif name == "steps" and all(getattr(i, "method", "") != "eap-ig" for i in spec.interventions):
+        yield Complaint(path, "only the method 'eap-ig' has steps", on_key=True)
+    elif not tested.intersection(MEASURES.get(name, tested)):
+        measures = listing(MEASURES.get(name, SERVES))
+        yield Complaint(path, f"no hypothesis depends on it (those on {measures} do)", on_key=True)
