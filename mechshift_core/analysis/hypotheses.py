@@ -10,7 +10,7 @@ from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
 from stats.multiplicity import benjamini_hochberg, holm
-from stats.replicates import Replicated, linear_contrast
+from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import difference_verdict, equivalence_verdict
 
 UNITS = {
@@ -96,18 +96,21 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
     contrast = linear_contrast(present, list(weights.values()), [task.name for _, task in weights])
-    result = _test(hypothesis, contrast.estimate, contrast.se, contrast.df, spec.statistics.confidence)
+    result = _test(hypothesis, contrast, spec.statistics.confidence)
     message = "; ".join(text for text in (contrast.message, result.message) if text)
     return _finding(spec, hypothesis, terms, result, status=result.status, message=message)
 
 
-def _test(hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float) -> TestResult:
+def _test(hypothesis: Hypothesis, contrast: Contrast, confidence: float) -> TestResult:
     test = hypothesis.test
+    estimate, se, df, skewness = contrast.estimate, contrast.se, contrast.df, contrast.skewness
     if test.kind in MARGINS:
         assert test.margin is not None
-        return MARGINS[test.kind](estimate, se, df, margin=test.margin, confidence=confidence)
+        return MARGINS[test.kind](estimate, se, df, margin=test.margin, confidence=confidence, skewness=skewness)
     null = 0.0 if test.bound is None else test.bound
-    return difference_test(estimate, se, df, alternative=test.alternative, null=null, confidence=confidence)
+    return difference_test(
+        estimate, se, df, alternative=test.alternative, null=null, confidence=confidence, skewness=skewness
+    )
 
 
 def _finding(
