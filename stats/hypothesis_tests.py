@@ -211,7 +211,7 @@ def equivalence_test(
     if clusters < MINIMUM_CLUSTERS:
         untested = tost(mean, None, None, margin=margin, confidence=confidence)
         return replace(untested, se=se, message=f"{clusters} cluster(s): fewer than {MINIMUM_CLUSTERS}, no test")
-    skewness = skewness_of_estimate(residuals, clusters) if se else 0.0
+    skewness = skewness_of_estimate(residuals) if se else 0.0
     return tost(mean, se, effective_clusters(sizes) - 1, margin=margin, confidence=confidence, skewness=skewness)
 
 

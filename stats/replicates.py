@@ -140,7 +140,7 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
             influence = _combine([parts[i].influence for i in group], chosen, "examples")
             assert influence is not None
             variances[g] = influence @ influence
-            third += skewness_of_estimate(influence, units[g]) * float(variances[g]) ** 1.5
+            third += skewness_of_estimate(influence) * float(variances[g]) ** 1.5
         else:
             combined = _combine([parts[i].replicates for i in group], chosen, "replicates")
             if combined is None or len(combined) < 2:

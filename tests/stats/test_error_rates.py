@@ -2,6 +2,9 @@
 
 Rates are of 6,000 data sets at the level .05: their Monte Carlo standard error is sqrt(.05 x .95 / 6,000) = .0028, so that
 the band of .03 to .07 reaches seven of them to either side. Every test of a cell sees the same data sets.
+
+One-sided tests of exponential effects on 12 prompts are known to be beyond the band (`KNOWN`, documented in
+`stats.skewness`); those of gamma effects, of skewness 1.4, are at its edge.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from stats import (
 )
 from stats.hypothesis_tests import TestResult
 
-DATA_SETS = 6000
+DATA_SETS = 4000
 MARGIN = 20.0  # in standard deviations of a prompt: whichever bound is not tested is far away
 TWO_SIDED = ("difference",)
 LOWER = ("less", "bound less", "equivalence at the upper end")
@@ -93,13 +96,7 @@ def rejections(make: Callable[..., Contrast], effects: str, prompts: int) -> dic
 
 @pytest.mark.long
 @pytest.mark.parametrize("make", [one_mean, paired_difference, difference_in_differences, two_tasks])
-@pytest.mark.parametrize("effects", ["normal", "exponential"])
+@pytest.mark.parametrize("effects", ["normal", "gamma", "exponential"])
 @pytest.mark.parametrize("prompts", [12, 40])
 def test_x(prompts, effects, make):
-    print(prompts, effects, make.__name__, rejections(make, effects, prompts))
-
-
-@pytest.mark.long
-def test_y():
-    print("gamma", rejections(one_mean, "gamma", 12))
-    print("gamma", rejections(two_tasks, "gamma", 12))
+    print(prompts, effects, make.__name__, {k:round(v,4) for k,v in rejections(make, effects, prompts).items()})
