@@ -11,11 +11,11 @@ Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, "int | tuple[int, ...]"], Floats]
 EFFECTS: dict[str, Draw] = {
     "normal": lambda rng, size: rng.standard_normal(size),
-    "gamma": lambda rng, size: (rng.gamma(2, size=size) - 2) / np.sqrt(2),
+    "gamma": lambda rng, size: (rng.gamma(4, size=size) - 4) / 2,
     "exponential": lambda rng, size: rng.exponential(size=size) - 1,
     "log-normal": lambda rng, size: (rng.lognormal(size=size) - np.exp(0.5)) / np.sqrt(np.exp(2) - np.exp(1)),
 }
-"""Distributions of mean 0 and standard deviation 1, of skewness 0, 1.4, 2 and 6.2."""
+"""Distributions of mean 0 and standard deviation 1, of skewness 0, 1, 2 and 6.2."""
 
 
 def in_clusters(
