@@ -1,7 +1,8 @@
 """Tests of a difference and of equivalence, on data or on an estimate with its standard error.
 
 Every result carries the two-sided interval at `confidence`, whatever the alternative, since that is what a figure
-draws and what a refutation needs.
+draws and what a refutation needs. A test that is told the skewness of its estimate corrects for it
+(:mod:`stats.skewness`), its interval too; told nothing it is the usual t-test.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from scipy import stats as scipy_stats
 
 from stats.checks import as_floats, codes, fraction, positive
 from stats.findings import Status
-from stats.resampling import BLOCK_NUMBERS, MINIMUM_CLUSTERS, clustered_mean
+from stats.resampling import BLOCK_NUMBERS, MINIMUM_CLUSTERS, clustered_mean, effective_clusters
 from stats.seeding import generator
+from stats.skewness import corrected, skewness_of_estimate, uncorrected
 
 Alternative: TypeAlias = Literal["two-sided", "less", "greater"]
 
@@ -28,7 +30,8 @@ class TestResult:
     Attributes:
         estimate: What is tested.
         se: Its standard error, with `df` degrees of freedom.
-        statistic: t of the test; for equivalence, of the one-sided test with the larger p.
+        statistic: t of the test, corrected for skewness where `method` says so; for equivalence, of the one-sided test
+            with the larger p.
         p: p-value.
         low: Lower end of the two-sided interval at `confidence` (`high`: upper end).
         null: Value of the estimate under the null of a difference test.
@@ -62,6 +65,7 @@ def difference_test(
     alternative: Alternative = "two-sided",
     null: float = 0.0,
     confidence: float = 0.95,
+    skewness: float = 0.0,
 ) -> TestResult:
     """t-test of an estimate against a null value.
 
@@ -72,15 +76,16 @@ def difference_test(
         alternative: `two-sided`, `less` (estimate below the null) or `greater`.
         null: Value under the null hypothesis.
         confidence: Of the two-sided interval.
+        skewness: Of the estimate; 0 for the usual t-test.
 
     Raises:
         ValueError: if the estimate is not finite, or `alternative` or `confidence` is not valid.
     """
     _alternative(alternative)
-    result = _Frame.of(estimate, se, df, confidence)
+    result = _Frame.of(estimate, se, df, confidence, skewness)
     statistic = p = None
     if result.se:
-        statistic = (estimate - null) / result.se
+        statistic = corrected((estimate - null) / result.se, skewness)
         below = float(scipy_stats.t.cdf(statistic, result.df))
         above = float(scipy_stats.t.sf(statistic, result.df))
         p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
@@ -96,13 +101,21 @@ def difference_test(
         alternative=alternative,
         null=null,
         margin=None,
-        method="t-test",
+        method=_named("t-test", skewness),
         status=result.status,
         message=result.message,
     )
 
 
-def tost(estimate: float, se: float | None, df: float | None, *, margin: float, confidence: float = 0.95) -> TestResult:
+def tost(
+    estimate: float,
+    se: float | None,
+    df: float | None,
+    *,
+    margin: float,
+    confidence: float = 0.95,
+    skewness: float = 0.0,
+) -> TestResult:
     """Two one-sided t-tests: that the quantity lies within -margin..margin (Schuirmann 1987).
 
     p is the larger of the two one-sided p-values. It is below .05 where the 90 % interval lies within the margin; the
@@ -114,16 +127,18 @@ def tost(estimate: float, se: float | None, df: float | None, *, margin: float, 
         df: Degrees of freedom.
         margin: Half-width of the equivalence region, > 0, in the units of the estimate.
         confidence: Of the two-sided interval.
+        skewness: Of the estimate; 0 for the usual t-tests.
 
     Raises:
         ValueError: if the margin is not positive, the estimate not finite, or `confidence` not valid.
     """
     if not (margin > 0 and np.isfinite(margin)):
         raise ValueError(f"margin: expected a number > 0, got {margin}")
-    result = _Frame.of(estimate, se, df, confidence)
+    result = _Frame.of(estimate, se, df, confidence, skewness)
     statistic = p = None
     if result.se:
-        lower, upper = (estimate + margin) / result.se, (estimate - margin) / result.se
+        lower = corrected((estimate + margin) / result.se, skewness)
+        upper = corrected((estimate - margin) / result.se, skewness)
         p_lower, p_upper = float(scipy_stats.t.sf(lower, result.df)), float(scipy_stats.t.cdf(upper, result.df))
         statistic, p = max((lower, p_lower), (upper, p_upper), key=lambda pair: pair[1])
     return TestResult(
@@ -138,14 +153,20 @@ def tost(estimate: float, se: float | None, df: float | None, *, margin: float, 
         alternative="equivalent",
         null=0.0,
         margin=margin,
-        method="two one-sided t-tests",
+        method=_named("two one-sided t-tests", skewness),
         status=result.status,
         message=result.message,
     )
 
 
 def non_inferiority(
-    estimate: float, se: float | None, df: float | None, *, margin: float, confidence: float = 0.95
+    estimate: float,
+    se: float | None,
+    df: float | None,
+    *,
+    margin: float,
+    confidence: float = 0.95,
+    skewness: float = 0.0,
 ) -> TestResult:
     """One-sided t-test that the quantity is not lower than -margin.
 
@@ -155,27 +176,30 @@ def non_inferiority(
         df: Degrees of freedom.
         margin: The largest loss that counts as none, > 0, in the units of the estimate.
         confidence: Of the two-sided interval.
+        skewness: Of the estimate; 0 for the usual t-test.
 
     Raises:
         ValueError: if the margin is not positive, the estimate not finite, or `confidence` not valid.
     """
     if not (margin > 0 and np.isfinite(margin)):
         raise ValueError(f"margin: expected a number > 0, got {margin}")
-    result = difference_test(estimate, se, df, alternative="greater", null=-margin, confidence=confidence)
-    return replace(result, margin=margin, method="one-sided t-test against the margin")
+    result = difference_test(
+        estimate, se, df, alternative="greater", null=-margin, confidence=confidence, skewness=skewness
+    )
+    return replace(result, margin=margin, method=_named("one-sided t-test against the margin", skewness))
 
 
 def equivalence_test(
     values: ArrayLike, *, margin: float, cluster: ArrayLike | None = None, confidence: float = 0.95
 ) -> TestResult:
-    """Whether the mean of paired differences lies within -margin..margin: :func:`tost` on data.
+    """Whether the mean of paired differences lies within -margin..margin: :func:`tost` on data, corrected for skewness.
 
     Args:
         values: Differences [n], finite.
         margin: Half-width of the equivalence region, > 0.
         cluster: Label of each value's independent unit [n], e.g. its prompt; None if every value is one. The standard
-            error is cluster-robust, with clusters - 1 degrees of freedom. Fewer than 5 clusters: no test, and the
-            status is `points only`.
+            error is cluster-robust, with the effective number of clusters - 1 degrees of freedom. Fewer than 5
+            clusters: no test, and the status is `points only`.
         confidence: Of the two-sided interval.
 
     Raises:
@@ -183,11 +207,12 @@ def equivalence_test(
     """
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
-    mean, se, _, _ = clustered_mean(x, code, clusters)
+    mean, se, residuals, sizes = clustered_mean(x, code, clusters)
     if clusters < MINIMUM_CLUSTERS:
         untested = tost(mean, None, None, margin=margin, confidence=confidence)
         return replace(untested, se=se, message=f"{clusters} cluster(s): fewer than {MINIMUM_CLUSTERS}, no test")
-    return tost(mean, se, clusters - 1, margin=margin, confidence=confidence)
+    skewness = skewness_of_estimate(residuals) if se else 0.0
+    return tost(mean, se, effective_clusters(sizes) - 1, margin=margin, confidence=confidence, skewness=skewness)
 
 
 def permutation_test(
@@ -256,7 +281,7 @@ class _Frame:
     message: str
 
     @classmethod
-    def of(cls, estimate: float, se: float | None, df: float | None, confidence: float) -> _Frame:
+    def of(cls, estimate: float, se: float | None, df: float | None, confidence: float, skewness: float) -> _Frame:
         fraction(confidence, "confidence")
         if not np.isfinite(estimate):
             raise ValueError(f"estimate: expected a finite number, got {estimate}")
@@ -266,8 +291,13 @@ class _Frame:
             return cls(
                 None, df, None, None, "points only", "the standard error is zero: every unit gives the same value"
             )
-        half = float(scipy_stats.t.ppf((1 + confidence) / 2, df)) * se
-        return cls(se, df, estimate - half, estimate + half, "ok", "")
+        quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, df))
+        lower, upper = uncorrected([-quantile, quantile], skewness)
+        return cls(se, df, estimate - float(upper) * se, estimate - float(lower) * se, "ok", "")
+
+
+def _named(method: str, skewness: float) -> str:
+    return f"{method} corrected for skewness" if skewness else method
 
 
 def _alternative(alternative: str) -> None:

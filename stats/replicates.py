@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, as_floats
+from stats.skewness import skewness_of_estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Contrast:
         df: Degrees of freedom (Satterthwaite).
         replicates: [R], the weighted sums replicate by replicate; None if a part has none.
         units: Number of independent units in each group, by its smallest part.
+        skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values.
     """
 
     estimate: float
@@ -57,6 +59,7 @@ class Contrast:
     replicates: Floats | None
     units: tuple[int, ...]
     message: str = ""
+    skewness: float = 0.0
 
 
 def mean_replicates(
@@ -107,8 +110,8 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
 
     Within a group (a task) the variance is that of the combined replicates, or, if all parts of the contrast are means
     of per-prompt values, the sum of squares of the combined influence: for a difference of two means over the same
-    prompts exactly the variance of the paired t-test. Variances add over groups; degrees of freedom are
-    Satterthwaite's, (sum_g v_g)^2 / sum_g (v_g^2 / df_g) with df_g the smallest df in the group.
+    prompts exactly the variance of the paired t-test. Variances (and third cumulants) add over groups; degrees of
+    freedom are Satterthwaite's, (sum_g v_g)^2 / sum_g (v_g^2 / df_g) with df_g the smallest df in the group.
 
     Args:
         parts: The estimates. In a group they have the same number of replicates, of the same draws.
@@ -130,12 +133,14 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
     units = tuple(min(parts[i].units for i in group) for group in members)
     replicates = _combine([part.replicates for part in parts], weights, "replicates")
     analytic = all(part.influence is not None for part in parts)
-    variances = np.zeros(len(members))
+    variances, third = np.zeros(len(members)), 0.0
     for g, group in enumerate(members):
         chosen = [weights[i] for i in group]
         if analytic:
             influence = _combine([parts[i].influence for i in group], chosen, "examples")
-            variances[g] = 0.0 if influence is None else influence @ influence
+            assert influence is not None
+            variances[g] = influence @ influence
+            third += skewness_of_estimate(influence) * float(variances[g]) ** 1.5
         else:
             combined = _combine([parts[i].replicates for i in group], chosen, "replicates")
             if combined is None or len(combined) < 2:
@@ -153,7 +158,14 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
     total = float(variances.sum())
     # Never above the sum over groups, but for rounding.
     df = min(float(dfs.sum()), total**2 / float((variances**2 / dfs).sum())) if total > 0 else float(dfs.min())
-    return Contrast(estimate=estimate, se=float(np.sqrt(total)), df=df, replicates=replicates, units=units)
+    return Contrast(
+        estimate=estimate,
+        se=float(np.sqrt(total)),
+        df=df,
+        replicates=replicates,
+        units=units,
+        skewness=third / total**1.5 if total > 0 else 0.0,
+    )
 
 
 def _combine(arrays: Sequence[Floats | None], weights: Sequence[float], what: str) -> Floats | None:

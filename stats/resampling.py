@@ -194,6 +194,22 @@ def clustered_mean(values: Floats, cluster: Integers, clusters: int) -> tuple[fl
     return mean, se, residuals, sizes
 
 
+def effective_clusters(sizes: Floats) -> float:
+    """(sum n)^2 / sum n^2: how many clusters of one size are worth as much as clusters of these [C]; at least 2.
+
+    Exactly their number where all are of one size. Kish (1965), Survey Sampling; Carter, Schnepel & Steigerwald (2017).
+    """
+    return max(2.0, float(sizes.sum() ** 2 / (sizes @ sizes)))
+
+
+def _widening(sizes: Floats, confidence: float) -> float:
+    """Quantile of t with the effective number of clusters, over that with the number of clusters."""
+    effective, tail = effective_clusters(sizes), (1 + confidence) / 2
+    if effective == len(sizes):
+        return 1.0
+    return float(scipy_stats.t.ppf(tail, effective - 1) / scipy_stats.t.ppf(tail, len(sizes) - 1))
+
+
 def _interval_of_mean(sample: _Sample, method: Method, confidence: float, blocks: Iterator[Integers]) -> _Result:
     mean, se, residuals, sizes = clustered_mean(sample.values, sample.cluster, sample.clusters)
     if sample.clusters < MINIMUM_CLUSTERS or se is None:
@@ -209,8 +225,9 @@ def _interval_of_mean(sample: _Sample, method: Method, confidence: float, blocks
         spreads = np.sqrt(sample.clusters / (sample.clusters - 1) * squares) / sums[:, 1]
         usable = spreads > 1e-9 * se
         if np.mean(~usable) > (1 - confidence) / 10:
-            return _t_interval(mean, se, sample.clusters, confidence, "t with cluster-robust standard error")
-        low, high = np.quantile(shift[usable] / spreads[usable], _tails(confidence))
+            effective = effective_clusters(sizes)
+            return _t_interval(mean, se, effective, confidence, "t with cluster-robust standard error")
+        low, high = np.quantile(shift[usable] / spreads[usable], _tails(confidence)) * _widening(sizes, confidence)
         return _Result(mean, method, se, mean - float(high) * se, mean - float(low) * se, "ok")
     total = float(sizes.sum())
     left_out = -residuals / (total - sizes)
@@ -266,7 +283,7 @@ def _tails(confidence: float) -> Floats:
     return np.array([(1 - confidence) / 2, (1 + confidence) / 2])
 
 
-def _t_interval(estimate: float, se: float, clusters: int, confidence: float, method: str) -> _Result:
+def _t_interval(estimate: float, se: float, clusters: float, confidence: float, method: str) -> _Result:
     half = float(scipy_stats.t.ppf((1 + confidence) / 2, clusters - 1)) * se
     return _Result(estimate, method, se, estimate - half, estimate + half, "ok")
 

@@ -136,8 +136,10 @@ def _test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) ->
     by_t = (contrast.estimate, contrast.se, contrast.df)
     if test.kind in MARGINS:
         assert test.margin is not None
-        return MARGINS[test.kind].t(*by_t, margin=test.margin, confidence=confidence)
-    return difference_test(*by_t, alternative=test.alternative, null=null, confidence=confidence)
+        return MARGINS[test.kind].t(*by_t, margin=test.margin, confidence=confidence, skewness=contrast.skewness)
+    return difference_test(
+        *by_t, alternative=test.alternative, null=null, confidence=confidence, skewness=contrast.skewness
+    )
 
 
 def _finding(

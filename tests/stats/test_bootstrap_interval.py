@@ -39,7 +39,10 @@ def studentized_by_loop(
     for row in weights:
         m, s = mean_and_se([groups[c] for c in np.repeat(np.arange(len(groups)), row)])
         ts.append((m - mean) / s)
-    low, high = np.quantile(ts, [0.025, 0.975])
+    sizes = np.array([len(group) for group in groups])
+    effective = sizes.sum() ** 2 / (sizes**2).sum()
+    wider = scipy_stats.t.ppf(0.975, effective - 1) / scipy_stats.t.ppf(0.975, len(groups) - 1)
+    low, high = np.quantile(ts, [0.025, 0.975]) * wider
     return mean - high * se, mean - low * se
 
 

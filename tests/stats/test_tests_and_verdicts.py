@@ -48,11 +48,15 @@ def test_non_inferiority_is_one_half_of_two_one_sided_tests(margin: float) -> No
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.2, 0.5])
-def test_equivalence_test_is_tost_of_statsmodels(margin: float) -> None:
+def test_equivalence_test_is_tost_of_statsmodels_but_for_the_skewness_of_the_data(margin: float) -> None:
     p, lower, upper = ttost_paired(VALUES, np.zeros(15), -margin, margin)
-    found = equivalence_test(VALUES, margin=margin)
+    found = tost(VALUES.mean(), scipy_stats.sem(VALUES), 14, margin=margin)
     assert found.p == pytest.approx(p)
     assert found.statistic == pytest.approx(max((lower, upper), key=lambda test: test[1])[0])
+    mirrored = np.concatenate([VALUES, -VALUES])  # symmetric: nothing to correct
+    assert equivalence_test(mirrored, margin=margin).p == pytest.approx(
+        ttost_paired(mirrored, np.zeros(30), -margin, margin)[0]
+    )
 
 
 @given(estimate=st.floats(-2, 2), se=st.floats(0.01, 1), df=st.integers(1, 200), margin=st.floats(0.05, 2))
