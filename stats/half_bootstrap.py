@@ -2,8 +2,15 @@
 
 The design is that of the retention index (`stats.retention`, which gives the reasons), for any measure of agreement
 between two models: at half of the prompts each, `between` is taken across the models, the ceilings within each. A
-replicate weights the prompts by multinomial counts and splits the distinct prompts a few times; the noise of these few
-splits is estimated and removed from the variance of the replicates, and that of the observed splits added.
+replicate weights the prompts at random and splits them a few times; the noise of these few splits is estimated and
+removed from the variance of the replicates, and that of the observed splits added.
+
+Weights. Multinomial counts w halve the number of prompts that a mean is worth, and an overlap of noisier scores reacts
+less to each prompt: for `between` on its own, which no ceiling on the same replicates sets right, the standard error
+came out up to 30 % too small. The weights are therefore 1 + (w - 1) / 2, with a quarter of the variance, which is
+multiplied back (an exchangeably weighted bootstrap; Praestgaard & Wellner 1993). In simulations with 24 and 60 prompts,
+400 edges and K = 30 and 60, nominal .95 intervals of the top-K overlap covered .94 to .96 (multinomial weights: .90 to
+.96); with 60 edges, where a handful of edges decides, .87.
 """
 
 from __future__ import annotations
@@ -12,11 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stats.checks import Booleans, Floats, Integers, positive
+from stats.checks import Booleans, Floats, positive
 from stats.resampling import resampling_weights
 from stats.retention import INNER_SPLITS, VARIANCE_FLOOR
 from stats.seeding import generator
 from stats.split_half import Prompts, draw_halves
+
+DAMPING = 0.5
+"""Share of the deviation of multinomial weights from one that a replicate's weights have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +57,17 @@ def observed_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     return halves
 
 
-def resampled_halves(chosen: Prompts, replicates: int, seed: int) -> tuple[Integers, Integers]:
-    """Weights of the rows in both halves, [R * INNER_SPLITS, n] each, the splits of a replicate adjacent."""
-    weights = resampling_weights(chosen.total, replicates, seed=seed)[:, chosen.rows]
+def resampled_halves(chosen: Prompts, replicates: int, seed: int) -> tuple[Floats, Floats]:
+    """Weights of the rows in both halves, [R * INNER_SPLITS, n] each, the splits of a replicate adjacent.
+
+    A half without any of a handful of prompts has all of them.
+    """
+    drawn = resampling_weights(chosen.total, replicates, seed=seed)[:, chosen.rows]
+    weights = 1 + DAMPING * (drawn - 1.0)
     halves = draw_halves(chosen, replicates * INNER_SPLITS, generator(seed, "split halves of replicates"))
     repeated = np.repeat(weights, INNER_SPLITS, axis=0)
-    return _nonempty(repeated * halves, halves), _nonempty(repeated * ~halves, ~halves)
-
-
-def _nonempty(weights: Integers, half: Booleans) -> Integers:
-    # With a handful of prompts a half may have none that was drawn: it then keeps each of its prompts once.
-    empty = weights.sum(axis=1) == 0
-    weights[empty] = np.where(half[empty].any(axis=1, keepdims=True), half[empty], 1)
-    return weights
+    first, second = (np.where(half.any(axis=1, keepdims=True), repeated * half, repeated) for half in (halves, ~halves))
+    return first, second
 
 
 def standard_errors(resampled: Floats, observed: Floats, n: int) -> Floats:
@@ -74,8 +82,8 @@ def standard_errors(resampled: Floats, observed: Floats, n: int) -> Floats:
     total = inner.mean(axis=1).var(axis=0, ddof=1)
     noise = inner.var(axis=1, ddof=1).mean(axis=0) / INNER_SPLITS
     own = observed.var(axis=0, ddof=1) / len(observed) if len(observed) > 1 else noise * INNER_SPLITS
-    # Multinomial weights give (n - 1) / n of the variance over prompts.
-    se = np.sqrt(np.maximum(total - noise, VARIANCE_FLOOR * total) * n / (n - 1) + own)
+    # Multinomial deviations give (n - 1) / n of the variance over prompts.
+    se = np.sqrt(np.maximum(total - noise, VARIANCE_FLOOR * total) / DAMPING**2 * n / (n - 1) + own)
     # Models with the same scores have replicates that differ by rounding only.
     return np.where(se > 1e-12, se, 0.0)
 

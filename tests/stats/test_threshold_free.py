@@ -18,14 +18,16 @@ STRATA = np.arange(EDGES) % 4
 Matrix = NDArray[np.float64]
 
 
-def observe(correlation: float, n: int, seed: int, noise: float = 1.0, circuit: int = 0) -> tuple[Matrix, Matrix]:
+def observe(
+    correlation: float, n: int, seed: int, *, noise: float = 1.0, circuit: int = 0, edges: int = EDGES
+) -> tuple[Matrix, Matrix]:
     """Scores of n prompts for two models whose true scores correlate over edges."""
     true = np.random.default_rng(circuit)
-    one, other = np.exp(true.standard_normal((2, EDGES))) * true.standard_normal((2, EDGES))
+    one, other = np.exp(true.standard_normal((2, edges))) * true.standard_normal((2, edges))
     rng = np.random.default_rng([seed, 1])
-    shared = rng.standard_normal((n, EDGES))
+    shared = rng.standard_normal((n, edges))
     models = one, correlation * one + np.sqrt(1 - correlation**2) * other
-    before, after = (mu + noise * (0.7 * shared + 0.7 * rng.standard_normal((n, EDGES))) for mu in models)
+    before, after = (mu + noise * (0.7 * shared + 0.7 * rng.standard_normal((n, edges))) for mu in models)
     return before, after
 
 
@@ -137,8 +139,8 @@ def test_standard_errors_are_the_spread_over_samples_of_prompts() -> None:
         ones = [row[place] for row in found]
         quantile = 2.0687  # t, 23 degrees of freedom
         widths = [(one.between_high - one.between) / quantile for one in ones]  # type: ignore[operator]
-        assert np.mean(widths) == pytest.approx(np.std([one.between for one in ones], ddof=1), rel=0.4)
-        assert np.mean([one.se for one in ones]) == pytest.approx(np.std([o.estimate for o in ones], ddof=1), rel=0.4)  # type: ignore[misc]
+        assert np.mean(widths) == pytest.approx(np.std([one.between for one in ones], ddof=1), rel=0.3)
+        assert np.mean([one.se for one in ones]) == pytest.approx(np.std([o.estimate for o in ones], ddof=1), rel=0.3)  # type: ignore[misc]
 
 
 def test_what_can_not_be_had_has_a_reason_and_no_number() -> None:
@@ -149,13 +151,20 @@ def test_what_can_not_be_had_has_a_reason_and_no_number() -> None:
     for one in threshold_free_overlap(before[:6], after[:6], splits=4, replicates=10):
         assert one.status == "points only" and one.low is None and one.between_low is None
         assert "6 prompts: fewer than" in one.message and one.between is not None
-    noise = np.random.default_rng(0).standard_normal((2, 20, EDGES))
-    _, *correlations = threshold_free_overlap(*noise, splits=4, replicates=20)
-    for one in correlations:
-        assert (one.status, one.estimate, one.se, one.low) == ("undefined", None, None, None)
-        assert "agreement of each model with itself does not clear chance" in one.message
     with pytest.raises(ValueError, match="strata: expected one for each of 60 edges"):
         threshold_free_overlap(before, after, strata=STRATA[1:])
+
+
+def test_models_without_a_circuit_have_no_ceiling() -> None:
+    found = []
+    for seed in range(30):
+        noise = np.random.default_rng(seed).standard_normal((2, 20, EDGES))
+        found += threshold_free_overlap(*noise, splits=10, replicates=30, permutations=1)
+    undefined = [one for one in found if one.status == "undefined"]
+    assert len(undefined) >= 0.9 * len(found)  # nominally .975
+    for one in undefined:
+        assert (one.estimate, one.se, one.low) == (None, None, None) and one.between is not None
+        assert "agreement of each model with itself does not clear chance" in one.message
 
 
 def test_the_plain_overlap_is_that_of_the_retention_index_with_paired_replicates() -> None:
@@ -179,6 +188,7 @@ def test_the_plain_overlap_is_that_of_the_retention_index_with_paired_replicates
 
 
 def test_the_plain_overlap_s_standard_error_is_the_spread_over_samples_of_prompts() -> None:
-    runs = [observe(0.7, 24, seed, circuit=4) for seed in range(60)]
-    found = [between_overlap(*run, top_k=[10, 20], splits=20, replicates=60) for run in runs]
-    assert np.mean([one.se for one in found]) == pytest.approx(np.std([one.estimate for one in found], ddof=1), rel=0.3)  # type: ignore[misc]
+    runs = [observe(0.7, 24, seed, circuit=4, edges=400) for seed in range(60)]
+    found = [between_overlap(*run, top_k=[30, 60], splits=20, replicates=60) for run in runs]
+    spread = np.std([one.estimate for one in found], ddof=1)  # known to within 9 %
+    assert np.mean([one.se for one in found]) == pytest.approx(spread, rel=0.25)  # type: ignore[misc]
