@@ -43,12 +43,14 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
-    "overlap": ("retention",),
+    "overlap": ("retention", "overlap"),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
     "integration": ("integration",),
+    "circuit_transfer": ("transfer",),
+    "circuit_patching": ("faithfulness",),
 }
-"""Name in a spec's `measures` -> the measures that hypotheses can name."""
+"""Name in a spec's `measures`, or kind of an intervention -> the measures that hypotheses can name."""
 
 
 @dataclass(frozen=True, eq=False)

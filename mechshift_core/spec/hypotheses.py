@@ -74,7 +74,10 @@ class Hypothesis(Section):
     claim: Annotated[str, Field(max_length=1000)] = ""
     """The claim in words, as it stands in the report."""
     measure: MeasureName
-    """What is compared, one number per pair and task."""
+    """What is compared, one number per pair and task. `overlap` is the Jaccard overlap itself, which no noise ceiling
+    sets in proportion: prefer `retention`. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
+    under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
+    after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR)."""
     where: Filter = Filter()
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None
