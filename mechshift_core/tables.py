@@ -208,6 +208,20 @@ TABLES: dict[str, dict[str, Column]] = {
         "message": Column(TEXT, "what the status says in words"),
     }
     | _INTERVAL,
+    "marginal_contrasts": _BUDGET
+    | {
+        "scale": Column(TEXT, "share or log-ratio, as in `mixed_models`"),
+        "kind": Column(TEXT, "slope (of the shift over depth), difference (of slopes) or difference in differences"),
+        "role": Column(TEXT, "level of role, or treatment - control; null where the slope does not depend on it"),
+        "regime": Column(TEXT, "level of regime, or global - local; null where the slope does not depend on it"),
+        "estimate": Column(REAL, "the slope or the difference, other factors averaged with equal weights"),
+        "se": Column(REAL, "standard error"),
+        "df": Column(REAL, "Satterthwaite degrees of freedom"),
+        "statistic": Column(REAL, "estimate / standard error"),
+        "p": Column(REAL, "two-sided p-value, not corrected"),
+        "p_corrected": Column(REAL, "p-value, Holm-corrected over the rows of the scale; no part of the hypotheses"),
+    }
+    | _INTERVAL,
     "findings": _BUDGET
     | {
         "id": Column(TEXT, "hypothesis"),

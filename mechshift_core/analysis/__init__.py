@@ -118,7 +118,8 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
             problems |= {(name_, *key): reason for name_, reason in measured.problems.items()}
     for key, reason in samples.missing.items():
         problems |= {(name_, *key): reason for names in TESTABLE.values() for name_ in names}
-    rows["mixed_models"] = [{"budget": reading.budget, **row} for row in fit_shift_models(samples, spec)]
+    for table, more in fit_shift_models(samples, spec).items():
+        rows[table] = [{"budget": reading.budget, **row} for row in more]
     hypotheses = test_hypotheses(spec, Evidence(replicated, problems, samples.by_pair_and_task))
     columns = TABLES["findings"]
     rows["findings"] = [
