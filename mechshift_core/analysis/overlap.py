@@ -11,8 +11,8 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Floats
 from mechshift_core.graph import Graph
 from mechshift_core.spec import Spec
-from stats.between_overlap import BetweenOverlap, between_overlap
 from stats.overlap import OverlapNull, stratified_permutation_null
+from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
 from stats.threshold_free import REPLICATES

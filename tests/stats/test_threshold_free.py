@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stats import rank_overlap, retention_index, split_half_overlap, weighted_jaccard
-from stats.between_overlap import between_overlap
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
+from stats.plain_overlap import between_overlap
 from stats.threshold_free import threshold_free_overlap
 
 EDGES = 60
