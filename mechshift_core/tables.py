@@ -141,20 +141,30 @@ TABLES: dict[str, dict[str, Column]] = {
     "overlap": _PAIR
     | _TASK
     | {
-        "k": Column(INTEGER, "size of the top-K edge sets"),
-        "between": Column(REAL, "Jaccard between the models, at half of the prompts each, mean over splits"),
-        "full": Column(REAL, "Jaccard between the models, scores averaged over all prompts"),
-        "null": Column(REAL, "mean Jaccard after permuting edges within strata"),
+        "measure": Column(
+            TEXT, "jaccard (of the top-K edges), or without a threshold weighted_jaccard, spearman, cosine"
+        ),
+        "k": Column(INTEGER, "size of the top-K edge sets; null without a threshold"),
+        "between": Column(REAL, "the measure between the models, at half of the prompts each, mean over splits"),
+        "between_low": Column(REAL, "lower end of the interval of `between`"),
+        "between_high": Column(REAL, "upper end of the interval of `between`"),
+        "full": Column(REAL, "the measure between the models, scores averaged over all prompts"),
+        "null": Column(REAL, "mean of `full` after permuting edges within strata"),
         "null_low": Column(REAL, "2.5 % quantile of the permutation null"),
         "null_high": Column(REAL, "97.5 % quantile of the permutation null"),
-        "null_p": Column(REAL, "permutation p of the full-data overlap"),
-        "ceiling_before": Column(REAL, "split-half Jaccard within the model before"),
-        "ceiling_after": Column(REAL, "split-half Jaccard within the model after"),
-        "ceiling": Column(REAL, "geometric mean of the two ceilings"),
-        "retention": Column(REAL, "retention index (between - null) / (ceiling - null); null where undefined"),
-        "status": Column(TEXT, "ok, or why the retention index is not defined"),
-    }
-    | _INTERVAL,
+        "null_p": Column(REAL, "permutation p of `full`"),
+        "ceiling_before": Column(REAL, "split-half value of the measure within the model before"),
+        "ceiling_after": Column(REAL, "split-half value of the measure within the model after"),
+        "ceiling": Column(REAL, "geometric mean of the two ceilings; null where one is not above zero"),
+        "retention": Column(
+            REAL,
+            "(between - chance) / (ceiling - chance), all on halves; for jaccard the retention index, for correlations "
+            "the correction for attenuation; null where undefined",
+        ),
+        "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
+        "low": Column(REAL, "lower end of the interval of `retention`"),
+        "high": Column(REAL, "upper end of the interval of `retention`"),
+    },
     "interactions": _PAIR
     | _MODEL
     | _TASK
@@ -196,6 +206,20 @@ TABLES: dict[str, dict[str, Column]] = {
         "n": Column(INTEGER, "number of rows: prompts x layers over all pairs"),
         "status": Column(TEXT, "ok, singular (a variance is zero; tests are valid) or failed"),
         "message": Column(TEXT, "what the status says in words"),
+    }
+    | _INTERVAL,
+    "marginal_contrasts": _BUDGET
+    | {
+        "scale": Column(TEXT, "share or log-ratio, as in `mixed_models`"),
+        "kind": Column(TEXT, "slope (of the shift over depth), difference (of slopes) or difference in differences"),
+        "role": Column(TEXT, "level of role, or treatment - control; null where the slope does not depend on it"),
+        "regime": Column(TEXT, "level of regime, or global - local; null where the slope does not depend on it"),
+        "estimate": Column(REAL, "the slope or the difference, other factors averaged with equal weights"),
+        "se": Column(REAL, "standard error"),
+        "df": Column(REAL, "Satterthwaite degrees of freedom"),
+        "statistic": Column(REAL, "estimate / standard error"),
+        "p": Column(REAL, "two-sided p-value, not corrected"),
+        "p_corrected": Column(REAL, "p-value, Holm-corrected over the rows of the scale; no part of the hypotheses"),
     }
     | _INTERVAL,
     "findings": _BUDGET

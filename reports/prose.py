@@ -19,17 +19,25 @@ MEASURES = {
     "alignment": "output alignment",
     "early_share": "early share",
     "centroid": "depth centroid",
-    "faithfulness": "faithfulness",
-    "transfer": "functional transfer",
+    "faithfulness": "shift of the circuit performance ratio (CPR)",
+    "transfer": "functional transfer ratio",
     "cmd": "circuit-model distance (CMD)",
     "cpr": "circuit performance ratio (CPR)",
     "transfer_ratio": "transfer ratio",
+    "weighted_jaccard": "weighted Jaccard",
+    "spearman": "Spearman correlation",
+    "cosine": "cosine",
 }
 READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
+    "overlap": "0: no edge in common, 1: the same edges; noise in the scores lowers it (the retention index allows for "
+    "that)",
     "depth_slope": "negative: attribution moves to earlier layers",
     "specialization": "higher: fewer components carry more of the effect",
     "integration": "higher: the effects of components depend more on each other",
+    "transfer": "1: the model after is as faithful under the circuit of the model before as under its own, 0: it "
+    "restores nothing",
+    "faithfulness": "negative: after post-training, circuits of the same sizes carry less of what the model does",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
@@ -228,7 +236,8 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         text.append(
             f"The noise ceiling is the overlap of two disjoint halves of the prompts within one model, over "
             f"{formats.count(facts.splits)} random splits; the retention index is "
-            "(J_between − J_null) / (J_ceiling − J_null), with the geometric mean of both models' ceilings."
+            "(J_between − J_null) / (J_ceiling − J_null), with the geometric mean of both models' ceilings. The same "
+            "halves give the ceilings of weighted Jaccard, Spearman correlation and cosine of all edge scores."
         )
     text += [_circuit_runs(run) for run in facts.circuits]
     replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"

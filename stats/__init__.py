@@ -23,24 +23,29 @@ if TYPE_CHECKING:
     )
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
+    from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
     from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
+    from stats.plain_overlap import BetweenOverlap, between_overlap
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval, resampling_weights
     from stats.retention import Retention, retention_index
     from stats.specialization import Specialization, gini, gini_replicates
     from stats.split_half import SplitHalfOverlap, split_half_overlap
+    from stats.threshold_free import ThresholdFree, threshold_free_overlap
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
+    "BetweenOverlap",
     "Contrast",
     "FaithfulnessCurve",
     "FitDiagnostics",
     "Integration",
     "Interval",
+    "MarginalContrast",
     "MixedModelFit",
     "RatioEstimate",
     "Replicated",
@@ -48,8 +53,10 @@ __all__ = [
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
+    "ThresholdFree",
     "TransferRatio",
     "benjamini_hochberg",
+    "between_overlap",
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
@@ -71,6 +78,7 @@ __all__ = [
     "jaccard",
     "layer_shares",
     "linear_contrast",
+    "marginal_contrasts",
     "mean_replicates",
     "non_inferiority",
     "percentile_difference",
@@ -85,6 +93,7 @@ __all__ = [
     "shift_frame",
     "split_half_overlap",
     "stratified_permutation_null",
+    "threshold_free_overlap",
     "top_k",
     "tost",
     "transfer_ratio",
@@ -112,16 +121,19 @@ _MODULES = {
     ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
+    "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
     "stats.percentile_tests": ("percentile_difference", "percentile_non_inferiority", "percentile_tost"),
+    "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.specialization": ("Specialization", "gini", "gini_replicates"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
+    "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
     "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

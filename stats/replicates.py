@@ -144,7 +144,8 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
         else:
             combined = _combine([parts[i].replicates for i in group], chosen, "replicates")
             if combined is None or len(combined) < 2:
-                lacking = ", ".join(parts[i].label for i in group if parts[i].replicates is None)
+                bare = [parts[i].label for i in group if parts[i].replicates is None and parts[i].influence is None]
+                lacking = ", ".join(bare or [parts[i].label for i in group])
                 return Contrast(
                     estimate=estimate,
                     se=None,

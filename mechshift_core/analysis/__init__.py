@@ -43,12 +43,14 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
-    "overlap": ("retention",),
+    "overlap": ("retention", "overlap"),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
     "integration": ("integration",),
+    "circuit_transfer": ("transfer",),
+    "circuit_patching": ("faithfulness",),
 }
-"""Name in a spec's `measures` -> the measures that hypotheses can name."""
+"""Name in a spec's `measures`, or kind of an intervention -> the measures that hypotheses can name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,8 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
-    rows["mixed_models"] = [{"budget": reading.budget, **row} for row in fit_shift_models(samples, spec)]
+    for table, more in fit_shift_models(samples, spec).items():
+        rows[table] = [{"budget": reading.budget, **row} for row in more]
     hypotheses = test_hypotheses(spec, evidence)
     columns = TABLES["findings"]
     rows["findings"] = [

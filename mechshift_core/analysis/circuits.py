@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.analysis.circuit_measures import Value, performance_shift, shift_estimate, transfer
 from mechshift_core.analysis.measured import Measured, Results, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.circuit_cells import FEWEST
@@ -33,13 +34,15 @@ class _Curve:
 
 
 def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `faithfulness`; CMD and CPR of each model, beside those of random circuits."""
+    """Rows of `faithfulness`; CMD and CPR of each model beside those of random circuits, the shift of the CPR."""
     assert isinstance(intervention, CircuitPatching)
     rows: Rows = []
     estimates: list[Estimate] = []
+    performance: dict[str, Value] = {}
     for side, stored in results.items():
         reason = _unusable(sample, stored)
         if isinstance(stored, str) or reason:
+            performance[side] = reason
             rows += [_row(sample, side, intervention, "own", size, reason) for size in intervention.sizes]
             values = (_estimate(sample, spec, side, intervention, name, None, reason) for name in ("cmd", "cpr"))
             estimates += [*values]
@@ -47,6 +50,7 @@ def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention,
         confidence = spec.statistics.confidence
         own = _curve(sample, stored, "own", None, confidence)
         drawn = [_curve(sample, stored, "random", draw, confidence) for draw in range(intervention.random)]
+        performance[side] = own.whole.cpr
         for place in range(len(own.circuits)):
             rows.append(_own_row(sample, side, intervention, own, place))
             rows += [_random_row(sample, side, intervention, drawn, place)] if drawn else []
@@ -55,7 +59,14 @@ def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention,
             reference = _spread([value for value in found if value is not None])
             value = getattr(own.whole, name)
             estimates.append(_estimate(sample, spec, side, intervention, name, value, "", reference))
-    return Measured(rows={"faithfulness": rows}, estimates=tuple(estimates))
+    shift = performance_shift(sample, performance)
+    estimates.append(shift_estimate(sample, spec, intervention, shift))
+    return Measured(
+        rows={"faithfulness": rows},
+        estimates=tuple(estimates),
+        replicated={} if isinstance(shift, str) else {"faithfulness": shift},
+        problems={"faithfulness": shift} if isinstance(shift, str) else {},
+    )
 
 
 def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
@@ -63,9 +74,11 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
     assert isinstance(intervention, CircuitTransfer)
     rows: Rows = []
     estimates: list[Estimate] = []
+    after: Value = ""
     for side, stored in results.items():
         reason = _unusable(sample, stored)
         if isinstance(stored, str) or reason:
+            after = reason if side == "after" else after
             rows += [_row(sample, side, intervention, kind, intervention.size, reason) for kind in ("own", "partner")]
             estimates.append(_estimate(sample, spec, side, intervention, "transfer_ratio", None, reason))
             continue
@@ -83,9 +96,16 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
             kind = circuit["origin"]
             row = _row(sample, side, intervention, kind, intervention.size, _status(of_circuit[kind]))
             rows.append({**row, **_measured(circuit, float(metric[kind].mean()), of_circuit[kind])})
+        after = ratio.ratio if side == "after" else after
         reference = {kind: value.estimate for kind, value in of_circuit.items()}
         estimates.append(_estimate(sample, spec, side, intervention, "transfer_ratio", ratio.ratio, "", reference))
-    return Measured(rows={"faithfulness": rows}, estimates=tuple(estimates))
+    carried = transfer(sample, after)
+    return Measured(
+        rows={"faithfulness": rows},
+        estimates=tuple(estimates),
+        replicated={} if isinstance(carried, str) else {"transfer": carried},
+        problems={"transfer": carried} if isinstance(carried, str) else {},
+    )
 
 
 def _unusable(sample: Sample, stored: Stored | str) -> str:

@@ -17,11 +17,14 @@ from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import difference_verdict, equivalence_verdict
 
 UNITS = {
+    "overlap": "Jaccard overlap of the top-K edges at half of the prompts each (mean over K)",
     "retention": "retention index (mean over K)",
     "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
     "early_share": "after-minus-before shift of the early layers' attribution share",
     "specialization": "after-minus-before shift of the Gini index of component effects",
     "integration": "after-minus-before shift of the interaction ratio of the strongest components",
+    "transfer": "faithfulness of the model after under the circuit of the model before, relative to its own circuit",
+    "faithfulness": "after-minus-before shift of the circuit performance ratio (CPR)",
 }
 
 

@@ -1,4 +1,7 @@
-"""The mixed-effects model of the layer-wise shift that a spec declares, on both scales of the shares."""
+"""The mixed-effects model of the layer-wise shift that a spec declares, on both scales of the shares.
+
+Beside its coefficients stand the contrasts of the slope over depth that they come to for roles and regimes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from mechshift_core.analysis.measured import Rows
 from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.execution.shift_model import shift_rows
 from mechshift_core.spec import Spec
+from stats.mixed_contrasts import marginal_contrasts
 from stats.mixed_effects import fit_mixed_model
 
 if TYPE_CHECKING:
@@ -22,12 +26,17 @@ SCALES: tuple[ShiftScale, ...] = ("share", "log-ratio")
 """The model proper, and its sensitivity analysis."""
 
 
-def fit_shift_models(samples: Samples, spec: Spec) -> Rows:
-    """Rows of `mixed_models`: fixed effects and variances on each scale, or why there are none."""
+COMPARED = {"role": ("treatment", "control"), "regime": ("global", "local")}
+"""Factors between whose levels the slope over depth is compared, first minus second."""
+
+
+def fit_shift_models(samples: Samples, spec: Spec) -> dict[str, Rows]:
+    """Rows of `mixed_models` (effects and variances on each scale, or why there are none) and `marginal_contrasts`."""
     declared = spec.statistics.mixed_model
     if declared is None:
-        return []
+        return {}
     rows: Rows = []
+    contrasts: Rows = []
     shares = list(_shares(samples))
     for scale in SCALES:
         frames = [_frame(sample, found, scale) for sample, found in shares]
@@ -43,8 +52,9 @@ def fit_shift_models(samples: Samples, spec: Spec) -> Rows:
         except ValueError as error:
             rows.append({**_empty(scale, declared.formula), "status": "failed", "message": str(error)})
         else:
-            rows += _rows(scale, fit)
-    return rows
+            rows += _rows(scale, fit, *filter(None, [_seeds_as_they_are(spec, fit)]))
+            contrasts += _contrasts(scale, fit)
+    return {"mixed_models": rows, "marginal_contrasts": contrasts}
 
 
 def _shares(samples: Samples) -> Iterator[tuple[Sample, dict[str, Values]]]:
@@ -76,8 +86,40 @@ def _empty(scale: ShiftScale, formula: str) -> dict[str, object]:
     return {"scale": scale, "formula": formula, "part": "fixed", "group": None, "term": None, **numbers, "n": 0}
 
 
-def _rows(scale: ShiftScale, fit: MixedModelFit) -> Rows:
-    common = _empty(scale, fit.formula) | {"n": fit.n, "status": fit.status, "message": "; ".join(fit.messages)}
+def _seeds_as_they_are(spec: Spec, fit: MixedModelFit) -> str:
+    """What to keep in mind where roles are compared over seeds that the model does not let vary; empty elsewhere."""
+    seeds = {pair.seed for pair in spec.pairs if pair.seed is not None}
+    if len(seeds) < 2 or "role" not in fit.design.factors or {"pair", "seed"} & set(fit.groups):
+        return ""
+    return (
+        f"role differs only between pairs, which come from {len(seeds)} seeds, and neither pair nor seed has a random "
+        "effect: standard errors and degrees of freedom of role are over prompts, for these seeds and not for others "
+        "(`0 + depth | seed` lets seeds vary)"
+    )
+
+
+def _contrasts(scale: ShiftScale, fit: MixedModelFit) -> Rows:
+    return [
+        {
+            "scale": scale,
+            "kind": one.kind,
+            **{factor: one.levels.get(factor) for factor in COMPARED},
+            "estimate": one.test.estimate,
+            "se": one.test.se,
+            "df": one.test.df,
+            "statistic": one.test.statistic,
+            "p": one.test.p,
+            "p_corrected": one.p_corrected,
+            "low": one.test.low,
+            "high": one.test.high,
+        }
+        for one in marginal_contrasts(fit, "depth", factors=COMPARED)
+    ]
+
+
+def _rows(scale: ShiftScale, fit: MixedModelFit, *more: str) -> Rows:
+    messages = "; ".join((*fit.messages, *more))
+    common = _empty(scale, fit.formula) | {"n": fit.n, "status": fit.status, "message": messages}
     fixed: Rows = [
         common
         | {key: row[key] for key in ("term", "estimate", "se", "df", "statistic", "p")}

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.analysis.agreement import draws, measure_agreement
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.execution.scores import Floats
 from mechshift_core.graph import Graph
 from mechshift_core.spec import Spec
 from stats.overlap import OverlapNull, stratified_permutation_null
+from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
+from stats.threshold_free import REPLICATES
 
 
 def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
@@ -30,16 +34,31 @@ def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
 
 
 def measure_overlap(sample: Sample, spec: Spec) -> Measured:
-    """Rows of `overlap`, and retention averaged over all K."""
+    """Rows of `overlap` with and without a threshold; retention and overlap averaged over all K."""
     settings = spec.measures.overlap
     assert settings is not None
+    if sample.too_few:
+        return _without_sets(sample, spec, sample.too_few)
+    before, after = sample.scores("before"), sample.scores("after")
+    agreement = measure_agreement(sample, spec, before, after, strata := edge_strata(sample.graph))
     too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
     if too_large:
-        return _undefined(sample, spec, f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges")
-    if sample.too_few:
-        return _undefined(sample, spec, sample.too_few)
-    before, after = sample.scores("before"), sample.scores("after")
-    strata = edge_strata(sample.graph)
+        message = f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
+        sets = _without_sets(sample, spec, message)
+    else:
+        sets = _measure_sets(sample, spec, before, after, strata)
+    return Measured(
+        rows={"overlap": [*sets.rows.get("overlap", []), *agreement.rows["overlap"]]},
+        estimates=(*sets.estimates, *agreement.estimates),
+        replicated=sets.replicated,
+        problems=sets.problems,
+    )
+
+
+def _measure_sets(sample: Sample, spec: Spec, before: Floats, after: Floats, strata: npt.NDArray[np.int64]) -> Measured:
+    """What the sets of the K strongest edges come to."""
+    settings = spec.measures.overlap
+    assert settings is not None
     null = stratified_permutation_null(
         before.mean(0),
         after.mean(0),
@@ -48,21 +67,24 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
         permutations=settings.permutations,
         seed=sample.seed,
     )
+    replicates = spec.statistics.bootstrap.replicates
     retention = retention_index(
+        before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
+    )
+    tested = any(hypothesis.measure == "overlap" for hypothesis in spec.hypotheses)
+    overlap = between_overlap(
         before,
         after,
-        strata=strata,
         top_k=settings.top_k,
-        templates=sample.templates,
-        splits=settings.splits,
-        replicates=spec.statistics.bootstrap.replicates,
-        confidence=spec.statistics.confidence,
-        seed=sample.seed,
-        examples=sample.selected,
-        total=sample.total,
+        # For intervals alone few will do; a contrast of pairs needs them one by one.
+        replicates=replicates if tested else min(REPLICATES, replicates),
+        **draws(sample, spec),
     )
+    found = {"overlap": _overlap_replicated(sample, overlap)}
+    if retention.estimate is not None:
+        found["retention"] = _retention_replicated(sample, retention)
     return Measured(
-        rows={"overlap": _rows(sample, null, retention)},
+        rows={"overlap": _rows(sample, null, retention, overlap)},
         estimates=(
             estimate(
                 sample,
@@ -77,34 +99,57 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
                 message=retention.message,
                 reference={"chance": 0.0, "ceiling": 1.0},
             ),
+            estimate(
+                sample,
+                spec,
+                measure="overlap",
+                side="between",
+                value=overlap.estimate,
+                low=overlap.low,
+                high=overlap.high,
+                method="Jaccard on halves of the prompts, mean over K; bootstrap over prompts, t interval",
+                status="points only" if overlap.se is None else "ok",
+                message=overlap.message,
+                reference={
+                    "chance": float(np.mean([row.null for row in retention.by_k])),
+                    "ceiling": float(np.mean([row.ceiling for row in retention.by_k])),
+                },
+            ),
         ),
-        replicated=_replicated(sample, retention),
+        replicated=found,
         problems={} if retention.estimate is not None else {"retention": retention.message},
     )
 
 
-def _undefined(sample: Sample, spec: Spec, message: str) -> Measured:
-    nothing = estimate(
-        sample,
-        spec,
-        measure="retention",
-        side="between",
-        value=None,
-        low=None,
-        high=None,
-        method="none",
-        status="undefined",
-        message=message,
+def _without_sets(sample: Sample, spec: Spec, message: str) -> Measured:
+    """Neither overlap nor retention, and why."""
+    nothing = tuple(
+        estimate(
+            sample,
+            spec,
+            measure=measure,
+            side="between",
+            value=None,
+            low=None,
+            high=None,
+            method="none",
+            status="undefined",
+            message=message,
+        )
+        for measure in ("retention", "overlap")
     )
-    return Measured(estimates=(nothing,), problems={"retention": message})
+    return Measured(estimates=nothing, problems=dict.fromkeys(("retention", "overlap"), message))
 
 
-def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention) -> Rows:
+def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, overlap: BetweenOverlap) -> Rows:
     return [
         {
             **sample.labels(),
+            "measure": "jaccard",
             "k": row.k,
             "between": row.between,
+            "between_low": low,
+            "between_high": high,
             "full": chance.observed,
             "null": chance.mean,
             "null_low": chance.low,
@@ -118,20 +163,28 @@ def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention) -
             "low": row.low,
             "high": row.high,
         }
-        for chance, row in zip(null, retention.by_k, strict=True)
+        for chance, row, (_, low, high) in zip(null, retention.by_k, overlap.by_k, strict=True)
     ]
 
 
-def _replicated(sample: Sample, retention: Retention) -> dict[str, Replicated]:
-    if retention.estimate is None:
-        return {}
-    return {
-        "retention": Replicated(
-            label=f"retention of {sample.pair.name} on {sample.task.name}",
-            estimate=retention.estimate,
-            replicates=retention.replicates,
-            se=retention.se,
-            df=retention.df,
-            units=retention.n,
-        )
-    }
+def _retention_replicated(sample: Sample, retention: Retention) -> Replicated:
+    assert retention.estimate is not None
+    return Replicated(
+        label=f"retention of {sample.pair.name} on {sample.task.name}",
+        estimate=retention.estimate,
+        replicates=retention.replicates,
+        se=retention.se,
+        df=retention.df,
+        units=retention.n,
+    )
+
+
+def _overlap_replicated(sample: Sample, overlap: BetweenOverlap) -> Replicated:
+    return Replicated(
+        label=f"overlap of {sample.pair.name} on {sample.task.name}",
+        estimate=overlap.estimate,
+        replicates=overlap.replicates,
+        se=overlap.se,
+        df=overlap.df,
+        units=overlap.n,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mechshift_core.spec.draft import Draft
-from mechshift_core.spec.hypotheses import Filter, Hypothesis
+from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS, Filter, Hypothesis
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
@@ -21,7 +21,6 @@ MEASURE_NEEDS = {
     "alignment": "alignment",
 }
 """Measure of a hypothesis -> the entry of `measures` that computes it."""
-
 
 UNUSED = {
     "difference": ("margin", "bound", "to"),
@@ -48,9 +47,25 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
     if reason is not None:
         yield Complaint(place, reason)
         return
+    if hypothesis.measure in INTERVENTION_NEEDS:
+        yield from _intervention(draft, hypothesis.measure, place)
+        return
     needed = MEASURE_NEEDS[hypothesis.measure]
     if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
         yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")
+
+
+def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint]:
+    """The one intervention that a measure is a result of."""
+    kind = INTERVENTION_NEEDS[measure]
+    names = [one.name for one in draft.spec.interventions if one.kind == kind]
+    if "interventions" in draft.broken or len(names) == 1:
+        return
+    if not names:
+        yield Complaint(place, f"measure {measure!r} needs an intervention of kind {kind}, which is not declared")
+        return
+    listed = " and ".join(map(repr, names))
+    yield Complaint(place, f"measure {measure!r} is of one intervention, but {listed} are of kind {kind}: leave one")
 
 
 def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:

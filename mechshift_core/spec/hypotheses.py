@@ -22,6 +22,9 @@ MeasureName = Literal[
     "selectivity",
 ]
 
+INTERVENTION_NEEDS = {"transfer": "circuit_transfer", "faithfulness": "circuit_patching"}
+"""Measure of a hypothesis -> the kind of intervention that it is a result of."""
+
 
 class Filter(Section):
     """Which pairs and tasks: those that agree with every key given."""
@@ -74,7 +77,10 @@ class Hypothesis(Section):
     claim: Annotated[str, Field(max_length=1000)] = ""
     """The claim in words, as it stands in the report."""
     measure: MeasureName
-    """What is compared, one number per pair and task."""
+    """What is compared, one number per pair and task. `overlap` is the Jaccard overlap itself, which no noise ceiling
+    sets in proportion: prefer `retention`. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
+    under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
+    after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR)."""
     where: Filter = Filter()
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None

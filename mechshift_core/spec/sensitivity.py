@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mechshift_core.spec.base import Section
+from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS
 from mechshift_core.spec.interventions import (
     Ablation,
     AblationMethod,
@@ -45,11 +46,7 @@ class Sensitivity(Section):
     models, as many as those of the study."""
 
 
-SERVES: dict[str, str] = {
-    "integration": "ablation",
-    "transfer": "circuit_transfer",
-    "faithfulness": "circuit_patching",
-}
+SERVES: dict[str, str] = {"integration": "ablation", **INTERVENTION_NEEDS}
 """Measure of a hypothesis -> the kind of intervention that it is computed from, beside the edge attribution."""
 MEASURES: dict[str, tuple[str, ...]] = {
     "top_k": ("overlap", "retention"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from reports import formats, tables
@@ -40,6 +42,21 @@ MODEL_FIELDS = {
     "status": tables.text("status"),
 }
 
+CONTRAST_FIELDS = {
+    "scale": tables.text("scale"),
+    "kind": tables.text("kind"),
+    "role": tables.text("role"),
+    "regime": tables.text("regime"),
+    "estimate": tables.real("estimate"),
+    "se": tables.real("se"),
+    "df": tables.real("df"),
+    "statistic": tables.real("statistic"),
+    "p": tables.p_values("p"),
+    "p_corrected": tables.p_values("p corrected (Holm)"),
+    "low": tables.real("low"),
+    "high": tables.real("high"),
+}
+
 
 def section(data: ReportData) -> Section:
     """Share of attribution per layer before and after, and the paired shift."""
@@ -47,6 +64,9 @@ def section(data: ReportData) -> Section:
     figures = [] if found is None else [figure(found)]
     if fitted is not None:
         figures.append(model_figure(fitted))
+    contrasts = data.table("marginal_contrasts")
+    if contrasts is not None:
+        figures.append(contrast_figure(contrasts))
     body = render_template("figures", figures=figures, missing="layers")
     return Section(id="depth", title="Depth", body=body)
 
@@ -102,6 +122,43 @@ def model_figure(fitted: pl.DataFrame) -> Figure:
         legend=(),
         tables=(tables.from_frame("Every number of the mixed models", fitted, MODEL_FIELDS),),
     )
+
+
+def contrast_figure(contrasts: pl.DataFrame) -> Figure:
+    """The slopes over depth that the mixed models come to, and their differences, one panel a scale."""
+    panels = []
+    for scale in in_order(contrasts, "scale"):
+        shown = [
+            Coefficient(term=_group(row), estimate=row["estimate"], low=row["low"], high=row["high"])
+            for row in contrasts.filter(pl.col("scale") == scale).rows(named=True)
+            if row["estimate"] is not None
+        ]
+        words = [f"{one.term} {formats.number(one.estimate)} {formats.interval(one.low, one.high)}" for one in shown]
+        label = (
+            f"Slopes of the shift over depth and their differences, scale {scale}: {formats.listed(words) or 'none'}."
+        )
+        drawn = (coefficients.draw(shown, label=label),) if shown else ()
+        panels.append(Panel(title=scale, subtitle="slope of the shift over depth", drawings=drawn))
+    return Figure(
+        id="figure-marginal-contrasts",
+        caption=(
+            "What the mixed model says about the slope of the shift over depth: in each group, and as differences "
+            "between groups, whatever the coding of its coefficients. Negative slopes are shifts to earlier layers; a "
+            "negative difference says that the first group moved to earlier layers than the second. Intervals are not "
+            "corrected; p-values in the table are Holm-corrected over the rows of a scale, and are no part of the "
+            "family of hypotheses."
+        ),
+        panels=tuple(panels),
+        columns=1,
+        legend=(),
+        tables=(tables.from_frame("Slopes over depth and their differences", contrasts, CONTRAST_FIELDS),),
+    )
+
+
+def _group(row: Mapping[str, str | None]) -> str:
+    """The levels of a contrast, e.g. `treatment − control, global`."""
+    levels = [level for level in (row["role"], row["regime"]) if level is not None]
+    return ", ".join(levels).replace(" - ", " − ") or "all"
 
 
 def _note(rows: pl.DataFrame) -> str:

@@ -50,7 +50,21 @@ def _notes(data: ReportData) -> tables.Table | None:
         for found in data.findings.estimates
         if found.status != "ok" or found.message
     ]
+    rows += _models(data)
     if not rows:
         return None
     fields = [tables.text(name) for name in ("what", "where", "measure", "status", "message")]
     return tables.build("Findings and estimates that come with a warning", fields, rows)
+
+
+def _models(data: ReportData) -> list[tuple[object, ...]]:
+    """Mixed models whose fit or units come with a warning."""
+    fitted = data.table("mixed_models")
+    if fitted is None:
+        return []
+    found = fitted.select("scale", "status", "message").unique(maintain_order=True).rows()
+    return [
+        ("mixed model", f"scale {scale}", measure_name("depth_slope"), status, message)
+        for scale, status, message in found
+        if status != "ok" or message
+    ]

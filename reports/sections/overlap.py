@@ -6,8 +6,11 @@ import polars as pl
 
 from reports import formats, tables
 from reports.data import ReportData, in_order, panels_of
+from reports.figures import agreement
 from reports.figures import overlap as drawings
+from reports.figures.agreement import Agreement
 from reports.figures.base import Figure, Panel
+from reports.prose import measure_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
@@ -16,6 +19,8 @@ FIELDS = {
     "pair": tables.text("pair"),
     "k": tables.whole("K"),
     "between": tables.real("between"),
+    "between_low": tables.real("between low"),
+    "between_high": tables.real("between high"),
     "full": tables.real("between, all prompts"),
     "null": tables.real("chance"),
     "null_low": tables.real("chance low"),
@@ -31,10 +36,20 @@ FIELDS = {
 }
 
 
+MEASURED = {"task": FIELDS["task"], "pair": FIELDS["pair"], "measure": tables.text("measure")} | {
+    name: field for name, field in FIELDS.items() if name not in ("task", "pair", "k")
+}
+
+
 def section(data: ReportData) -> Section:
-    """Jaccard index against chance and ceiling, and the retention index, for each task and pair."""
+    """Overlap at sizes K, and agreement without a threshold, against chance and ceiling for each task and pair."""
     found = data.table("overlap")
-    body = render_template("figures", figures=[] if found is None else [figure(found)], missing="overlap")
+    figures = []
+    if found is not None:
+        sets, free = (found.filter(pl.col("measure") == "jaccard"), found.filter(pl.col("measure") != "jaccard"))
+        figures += [] if sets.is_empty() else [figure(sets)]
+        figures += [] if free.is_empty() else [agreement_figure(free)]
+    body = render_template("figures", figures=figures, missing="overlap")
     return Section(id="overlap", title="Overlap over circuit size", body=body)
 
 
@@ -60,6 +75,57 @@ def figure(overlap: pl.DataFrame) -> Figure:
         columns=len(in_order(overlap, "pair")),
         legend=drawings.legend(),
         tables=(tables.from_frame("Overlap and retention", overlap, FIELDS),),
+    )
+
+
+def agreement_figure(free: pl.DataFrame) -> Figure:
+    """Weighted Jaccard, Spearman correlation and cosine of each task and pair."""
+    columns = ("between", "between_low", "between_high", "null_low", "null_high", "ceiling")
+    scale = agreement.scale_of([value for name in columns for value in free[name].drop_nulls().to_list()])
+    panels = []
+    for task, pair, rows in panels_of(free):
+        found = [
+            Agreement(
+                name=measure_name(row["measure"]),
+                between=row["between"],
+                low=row["between_low"],
+                high=row["between_high"],
+                null_low=row["null_low"],
+                null_high=row["null_high"],
+                ceiling=row["ceiling"],
+            )
+            for row in rows.rows(named=True)
+            if row["between"] is not None
+        ]
+        words = [
+            f"{one.name} {formats.number(one.between)} {formats.interval(one.low, one.high)} "
+            f"(ceiling {formats.number(one.ceiling)})"
+            for one in found
+        ]
+        label = f"Agreement without a threshold, {task}, {pair}: {formats.listed(words) or 'not defined'}."
+        drawn = (agreement.draw(found, scale=scale, label=label),) if found else ()
+        bad = rows.filter(pl.col("status") != "ok").rows(named=True)
+        note = "; ".join(f"{measure_name(row['measure'])}: {row['status']}" for row in bad)
+        panels.append(Panel(title=task, subtitle=pair, drawings=drawn, note=note))
+    return Figure(
+        id="figure-agreement",
+        caption=(
+            "Agreement of all edge scores, which needs no circuit size, between the models at half of the prompts "
+            "each: the weighted Jaccard index of the magnitudes (it also falls where one model's scores are larger "
+            "throughout), and the Spearman correlation and the cosine of the signed scores. Noise alone keeps them "
+            "below 1: a circuit is kept where the point reaches the dashed line. The retention in the table runs from "
+            "0 (chance) to 1 (the ceiling); for the correlations it is the correction for attenuation."
+        ),
+        panels=tuple(panels),
+        columns=len(in_order(free, "pair")),
+        legend=agreement.legend(),
+        tables=(
+            tables.from_frame(
+                "Agreement without a threshold",
+                free.with_columns(pl.col("measure").map_elements(measure_name, return_dtype=pl.String)),
+                MEASURED,
+            ),
+        ),
     )
 
 

@@ -68,13 +68,24 @@ def overlap_table() -> pl.DataFrame:
                 retention += 0.03 * place
                 between = null + retention * (ceiling - null)
                 width = 0.22 / (1 + place)
-                row = {"pair": pair, "role": role, "task": task, "regime": regime, "k": k, "between": between}
+                row = {"pair": pair, "role": role, "task": task, "regime": regime, "measure": "jaccard", "k": k}
+                row |= {"between": between, "between_low": between - 0.04, "between_high": between + 0.04}
                 row |= {"full": between + 0.02, "null": null, "null_low": null * 0.6, "null_high": null * 1.5}
                 row |= {"null_p": 0.001, "ceiling_before": ceilings[0], "ceiling_after": ceilings[1]}
                 row |= {"ceiling": ceiling, "retention": retention, "status": "ok"}
                 row |= {"low": retention - width, "high": retention + width}
                 if (role, regime, k) == ("treatment", "global", 50):
                     row |= {"retention": None, "low": None, "high": None, "status": "ceiling does not clear the null"}
+                rows.append(row)
+            for measure, ceiling in (("weighted_jaccard", 0.71), ("spearman", 0.83), ("cosine", 0.95)):
+                moved = (role, regime) == ("treatment", "global")
+                null, retention = (0.3, 0.4) if measure == "weighted_jaccard" else (0.02, 0.15 if moved else 0.9)
+                between = null + retention * (ceiling - null)
+                row = {"pair": pair, "role": role, "task": task, "regime": regime, "measure": measure, "k": None}
+                row |= {"between": between, "between_low": between - 0.05, "between_high": between + 0.05}
+                row |= {"full": between + 0.02, "null": null, "null_low": null - 0.05, "null_high": null + 0.05}
+                row |= {"null_p": 0.001, "ceiling_before": ceiling, "ceiling_after": ceiling, "ceiling": ceiling}
+                row |= {"retention": retention, "status": "ok", "low": retention - 0.1, "high": retention + 0.1}
                 rows.append(row)
     return pl.DataFrame(rows, infer_schema_length=None)
 

@@ -110,4 +110,4 @@ def test_a_table_can_be_downloaded_from_the_page(browser: Browser, folder: Path,
     assert begun["suggestedFilename"] == "overlap.csv"
     while browser.wait_for("Page.downloadProgress")["state"] == "inProgress":
         browser.events[:] = [event for event in browser.events if event.get("method") != "Page.downloadProgress"]
-    assert (tmp_path / "overlap.csv").read_text().startswith("pair,role,task,regime,k,between")
+    assert (tmp_path / "overlap.csv").read_text().startswith("pair,role,task,regime,measure,k,between")

@@ -36,10 +36,31 @@ def test_charts_are_drawn_within_a_fixed_frame_and_without_ids(run: ReportData) 
 def test_an_interval_that_leaves_the_scale_is_cut_there_and_the_caption_says_so(run: ReportData) -> None:
     from reports.sections.overlap import figure
 
-    wide = run.tables["overlap"].with_columns(low=pl.lit(-30.0), high=pl.lit(30.0))
+    sets = run.tables["overlap"].filter(pl.col("measure") == "jaccard")
+    wide = sets.with_columns(low=pl.lit(-30.0), high=pl.lit(30.0))
     assert overlap.retention_domain(wide) == (-1.0, 2.0)
     assert "Intervals are cut" in figure(wide).caption
-    assert "Intervals are cut" not in figure(run.tables["overlap"]).caption
+    assert "Intervals are cut" not in figure(sets).caption
+
+
+def test_agreement_is_drawn_within_its_frame_and_what_is_undefined_is_said(run: ReportData) -> None:
+    from reports.sections.overlap import agreement_figure
+
+    free = run.tables["overlap"].filter(pl.col("measure") != "jaccard")
+    lost = free.with_columns(
+        pl.when(pl.col("measure") == "cosine").then(None).otherwise(pl.col(name)).alias(name)
+        for name in ("between", "between_low", "between_high", "null_low", "null_high", "ceiling", "retention")
+    ).with_columns(status=pl.when(pl.col("measure") == "cosine").then(pl.lit("no spread")).otherwise(pl.lit("ok")))
+    for frame, rows, note in ((free, 3, ""), (lost, 2, "cosine: no spread")):
+        figure = agreement_figure(frame)
+        assert [panel.note for panel in figure.panels] == [note] * 4
+        drawing = read(str(figure.panels[0].drawings[0])).children[0]
+        assert len(drawing.all("circle")) == rows
+        width = float((drawing.attributes.get("viewbox") or drawing.attributes["viewBox"]).split()[2])
+        ends = [float(line.attributes[name]) for line in drawing.all("line") for name in ("x1", "x2")]
+        assert min(ends) >= 0 and max(ends) <= width
+        assert "weighted Jaccard 0.464 [0.414, 0.514] (ceiling 0.710)" in (drawing.get("aria-label") or "")
+    assert len(figure.tables[0].rows) == free.height
 
 
 @pytest.mark.parametrize(

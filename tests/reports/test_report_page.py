@@ -152,6 +152,7 @@ def test_columns_without_any_value_do_not_break_the_page(run: ReportData) -> Non
         "k",
         "index",
         "component",
+        "measure",
         "status",
         "n",
         "depth",

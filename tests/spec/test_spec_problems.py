@@ -163,9 +163,11 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                          f"measure 'alignment' {NOT_YET} overlap, depth, specialization, integration)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
                        f"specialization index 'hoyer' {NOT_YET} gini)"),
-    "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
-                            f"hypothesis measure 'transfer' {NOT_YET} retention, depth_slope, early_share,"
-                            " specialization, integration)"),
+    "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
+                            f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
+                            " specialization, integration, transfer, faithfulness)"),
+    "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
+                            "measure 'transfer' needs an intervention of kind circuit_transfer, which is not declared"),
     "bound of nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
                          "kind: bound, alternative: less", "{kind: bound",
                          "a bound test needs a bound: the value that the estimate is claimed to be beyond"),
@@ -197,6 +199,18 @@ def test_a_wrong_spec_is_refused_with_its_place_and_a_message(name: str, problem
     found = [p for p in problems(STUDY.replace(old, new, 1)) if p.message == message]
     assert len(found) == 1, [p.message for p in problems(STUDY.replace(old, new, 1))]
     assert found[0].source_line[found[0].column - 1 :].startswith(at)
+
+
+def test_a_measure_of_circuits_is_of_one_intervention(problems: Problems) -> None:
+    study = STUDY.replace("measure: retention", "measure: faithfulness", 1)
+    one = "  - {name: one, kind: circuit_patching, of: circuit}\nmeasures:"
+    assert problems(study.replace("measures:", one)) == ()
+    two = "  - {name: two, kind: circuit_patching, of: circuit}\n" + one
+    (found,) = problems(study.replace("measures:", two))
+    assert found.message == (
+        "measure 'faithfulness' is of one intervention, but 'two' and 'one' are of kind circuit_patching: leave one"
+    )
+    assert "measure: faithfulness" in found.source_line
 
 
 def test_most_mistakes_are_one_problem_and_not_a_cascade(problems: Problems) -> None:

@@ -1,0 +1,105 @@
+"""Agreement of circuits without a threshold, in rows of the same table as their overlap at sizes K."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, estimate
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.execution.scores import Floats
+from mechshift_core.spec import Spec
+from stats.findings import Estimate, Status
+from stats.threshold_free import REPLICATES, ThresholdFree, threshold_free_overlap
+
+
+class Draws(TypedDict):
+    """What halves and replicates are drawn from."""
+
+    templates: npt.NDArray[np.str_]
+    splits: int
+    confidence: float
+    seed: int
+    examples: npt.NDArray[np.int64]
+    total: int
+
+
+def draws(sample: Sample, spec: Spec) -> Draws:
+    """The options that all measures on halves of the prompts share, and with them the halves."""
+    assert spec.measures.overlap is not None
+    return Draws(
+        templates=sample.templates,
+        splits=spec.measures.overlap.splits,
+        confidence=spec.statistics.confidence,
+        seed=sample.seed,
+        examples=sample.selected,
+        total=sample.total,
+    )
+
+
+def measure_agreement(
+    sample: Sample, spec: Spec, before: Floats, after: Floats, strata: npt.NDArray[np.int64]
+) -> Measured:
+    """Rows of `overlap` and estimates of weighted Jaccard, Spearman correlation and cosine.
+
+    Args:
+        before: Scores of the model before [n, edges], `after` likewise.
+        strata: Stratum of each edge [edges].
+    """
+    assert spec.measures.overlap is not None
+    found = threshold_free_overlap(
+        before,
+        after,
+        strata=strata,
+        permutations=spec.measures.overlap.permutations,
+        replicates=min(REPLICATES, spec.statistics.bootstrap.replicates),
+        **draws(sample, spec),
+    )
+    return Measured(
+        rows={"overlap": [_row(sample, one) for one in found]},
+        estimates=tuple(_estimate(sample, spec, one) for one in found),
+    )
+
+
+def _row(sample: Sample, one: ThresholdFree) -> dict[str, object]:
+    return {
+        **sample.labels(),
+        "measure": one.measure,
+        "k": None,
+        "between": one.between,
+        "between_low": one.between_low,
+        "between_high": one.between_high,
+        "full": one.full,
+        "null": one.null,
+        "null_low": one.null_low,
+        "null_high": one.null_high,
+        "null_p": one.p,
+        "ceiling_before": one.ceiling_before,
+        "ceiling_after": one.ceiling_after,
+        "ceiling": one.ceiling,
+        "retention": one.estimate,
+        "status": one.message if one.status != "ok" else "ok",
+        "low": one.low,
+        "high": one.high,
+    }
+
+
+def _estimate(sample: Sample, spec: Spec, one: ThresholdFree) -> Estimate:
+    """The measure itself between the models; without a ceiling it still has a value."""
+    interval = one.between_low is not None
+    status: Status = "ok" if interval else "undefined" if one.between is None else "points only"
+    return estimate(
+        sample,
+        spec,
+        measure=one.measure,
+        side="between",
+        value=one.between,
+        low=one.between_low,
+        high=one.between_high,
+        method="mean scores on halves of the prompts; bootstrap over prompts, t interval",
+        status=status,
+        message="" if interval else one.message,
+        reference={"chance": one.null, "ceiling": one.ceiling},
+    )

@@ -1,0 +1,127 @@
+"""The overlap itself: the Jaccard of two models' top-K edges on halves of the prompts, with its interval.
+
+It depends on how noisy the scores are: with fewer prompts two models that share a circuit overlap less, and so does
+each with itself. The retention index (`stats.retention`) sets it against that ceiling, and is the one to prefer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from stats.checks import Floats, fraction
+from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
+from stats.retention import MINIMUM_PROMPTS
+from stats.split_half import half_overlaps, paired_scores, prompts
+
+Ends: TypeAlias = tuple[tuple[float, float | None, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetweenOverlap:
+    """Overlap of two models at half of the prompts each, averaged over the sizes K, and at each of them.
+
+    Attributes:
+        estimate: Mean over splits and K.
+        se: Standard error over prompts, with `df` = n - 1; None with too few prompts.
+        low: Lower end of the interval at `confidence` (`high`: upper end), None with too few prompts.
+        by_k: Estimate, low and high at each K.
+        replicates: [R], centred at the estimate and scaled to `se`, paired between calls with the same seed and total.
+        message: Why there is no interval, or that the replicates do not vary.
+    """
+
+    estimate: float
+    se: float | None
+    df: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+    by_k: Ends
+    replicates: Floats | None
+    message: str
+
+
+def between_overlap(
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    top_k: Sequence[int],
+    templates: ArrayLike | None = None,
+    splits: int = 50,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    examples: ArrayLike | None = None,
+    total: int | None = None,
+) -> BetweenOverlap:
+    """Top-K Jaccard between two models on the halves of the retention index: estimate +- t_{n-1} x SE.
+
+    Args:
+        before: Scores of the model before [n, E], one row per prompt.
+        after: Scores of the model after [n, E], of the same prompts in the same order.
+        top_k: Sizes of the sets; the overlap is averaged over them.
+        templates: Template of every example [total]; halves are balanced within templates.
+        splits: Random splits for the estimate.
+        replicates: Bootstrap replicates.
+        confidence: Of the two-sided interval.
+        seed: Seed of the draws. Calls with the same seed and `total` share splits and resampled examples.
+        examples: Example id of each row [n]; 0..n-1 by default.
+        total: Number of examples of which the rows are a selection.
+
+    Raises:
+        ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
+            to split.
+    """
+    a, b = paired_scores(before, after)
+    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
+    n = len(a)
+    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, n - 1))
+    first = observed_halves(chosen, splits, seed)
+    observed = half_overlaps(a, b, first.astype(a.dtype), (~first).astype(a.dtype), top_k=top_k).between
+    by_k = observed.mean(axis=0)
+    estimate = float(by_k.mean())
+    if n < MINIMUM_PROMPTS:
+        message = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval"
+        rows: Ends = tuple((float(value), None, None) for value in by_k)
+        return _result(estimate, None, None, rows, n, confidence, quantile, message)
+    drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed))
+    resampled = half_overlaps(a, b, *drawn, top_k=top_k).between
+    each = standard_errors(resampled, observed, n)
+    mean = resampled.mean(axis=1, keepdims=True)
+    se = float(standard_errors(mean, observed.mean(axis=1, keepdims=True), n)[0])
+    rows = tuple((float(v), float(v - quantile * s), float(v + quantile * s)) for v, s in zip(by_k, each, strict=True))
+    raw = by_replicate(mean).mean(axis=(1, 2))
+    spread = float(raw.std(ddof=1))
+    deviations = (raw - raw.mean()) * (se / spread) if se > 0 and spread > 0 else np.zeros_like(raw)
+    message = "" if se > 0 else "the replicates do not vary"
+    return _result(estimate, se, estimate + deviations, rows, n, confidence, quantile, message)
+
+
+def _result(
+    estimate: float,
+    se: float | None,
+    replicates: Floats | None,
+    by_k: Ends,
+    n: int,
+    confidence: float,
+    quantile: float,
+    message: str,
+) -> BetweenOverlap:
+    return BetweenOverlap(
+        estimate=estimate,
+        se=se,
+        df=n - 1,
+        low=None if se is None else estimate - quantile * se,
+        high=None if se is None else estimate + quantile * se,
+        confidence=confidence,
+        n=n,
+        by_k=by_k,
+        replicates=replicates,
+        message=message,
+    )
