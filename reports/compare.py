@@ -49,8 +49,9 @@ class Compared:
     """A finding or an estimate in two runs; None on the side that does not have it.
 
     Attributes:
-        difference: Second minus first estimate, with an interval that takes the two to be independent; None where one
-            has no estimate, or they are not of the same quantity.
+        difference: Second minus first estimate; None where one has none, or they are not of the same quantity.
+        low: Lower end of its interval, which takes the two to be independent (`high`: upper end); None where one has
+            none, or they are of different confidence.
         redefined: How the second is defined otherwise.
     """
 
@@ -93,8 +94,8 @@ CHANGES = ("what", "first run", "second run")
 COMPARED = ("what", "first run", "second run", "difference", "beyond the intervals")
 """Headings of the tables, in every format."""
 NOTE = (
-    "The interval of a difference takes the runs to be independent. Runs on the same prompts vary together, so that for "
-    "them it is too wide."
+    "The interval of a difference takes the runs to be independent. Runs on the same prompts vary together, so that "
+    "for them it is too wide."
 )
 
 
@@ -117,11 +118,9 @@ def numbers(side: Numbers | None) -> str:
     """Estimate, interval and verdict."""
     if side is None:
         return "not there"
-    shown = formats.number(side.estimate)
-    shown += "" if side.low is None else f" {formats.interval(side.low, side.high)}"
-    return ", ".join(
-        [shown, *([side.verdict] if side.verdict else []), *([side.status] if side.status != "ok" else [])]
-    )
+    interval = "" if side.low is None else f" {formats.interval(side.low, side.high)}"
+    parts = [formats.number(side.estimate) + interval, side.verdict, "" if side.status == "ok" else side.status]
+    return ", ".join(part for part in parts if part)
 
 
 def written(value: Any) -> str:

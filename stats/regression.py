@@ -72,12 +72,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalOfDifference:
-    """A difference of two independent estimates with its interval, and whether that excludes zero (`beyond`)."""
+    """A difference of two independent estimates with its interval."""
 
     difference: float
     low: float
     high: float
-    beyond: bool
 
 
 def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | None = None) -> tuple[Comparison, ...]:
@@ -115,21 +114,21 @@ def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | No
     )
 
 
-def difference_interval(
-    first: float, first_low: float, first_high: float, second: float, second_low: float, second_high: float
-) -> IntervalOfDifference:
+def difference_interval(first: tuple[float, float, float], second: tuple[float, float, float]) -> IntervalOfDifference:
     """Interval of second - first from the intervals of two independent estimates, which need not be symmetric.
 
-    MOVER (Zou & Donner 2008, Statistics in Medicine 27:1693): with d = second - first, the limits are
-    d - sqrt((second - second_low)^2 + (first_high - first)^2) and d + sqrt((second_high - second)^2 +
-    (first - first_low)^2), at the confidence of the two. Estimates of the same prompts vary together, so that for them
-    it is too wide. An estimate outside of its own interval is taken to be at the end of it.
+    MOVER (Zou & Donner 2008, Statistics in Medicine 27:1693): d - sqrt((e2 - l2)^2 + (u1 - e1)^2) and
+    d + sqrt((u2 - e2)^2 + (e1 - l1)^2), with d = e2 - e1, at the confidence of the two. Estimates of the same prompts
+    vary together, so that for them it is too wide. An estimate outside of its own interval is taken to be at its end.
+
+    Args:
+        first: Estimate e1, lower end l1 and upper end u1 of its interval.
+        second: The same of the other.
     """
-    difference = second - first
-    down = math.hypot(max(0.0, second - second_low), max(0.0, first_high - first))
-    up = math.hypot(max(0.0, second_high - second), max(0.0, first - first_low))
-    low, high = difference - down, difference + up
-    return IntervalOfDifference(difference=difference, low=low, high=high, beyond=low > 0 or high < 0)
+    (e1, l1, u1), (e2, l2, u2) = first, second
+    low = e2 - e1 - math.hypot(max(0.0, e2 - l2), max(0.0, u1 - e1))
+    high = e2 - e1 + math.hypot(max(0.0, u2 - e2), max(0.0, e1 - l1))
+    return IntervalOfDifference(difference=e2 - e1, low=low, high=high)
 
 
 def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded) -> bool:

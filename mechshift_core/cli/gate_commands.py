@@ -49,8 +49,8 @@ def check(
     stored = read_run(run)
     new = update and not baseline.exists()
     recorded = stored.baseline if new else read_baseline(baseline)
-    known = [*stored.findings.hypotheses, *recorded.findings]
-    check_ids(fail_on or [], [*dict.fromkeys(finding.id for finding in known)])
+    known = dict.fromkeys(finding.id for finding in (*stored.baseline.findings, *recorded.findings))
+    check_ids(fail_on or [], [*known])
     if update:
         if stored.failures:
             raise ExecutionError(f"{run} is partial, which makes no baseline: {'; '.join(stored.failures)}")

@@ -37,8 +37,12 @@ def _differences(path: str, first: Any, second: Any, ignore: frozenset[str]) -> 
         if step in before and step in after:
             yield from _differences(step, before[step], after[step], ignore)
         elif step not in ignore:
-            kind = "removed" if step in before else "added"
-            yield Change(path=step, kind=kind, first=before.get(step), second=after.get(step))
+            yield Change(
+                path=step,
+                kind="removed" if step in before else "added",
+                first=before.get(step),
+                second=after.get(step),
+            )
 
 
 def _same(first: Any, second: Any) -> bool:

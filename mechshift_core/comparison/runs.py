@@ -10,7 +10,6 @@ from mechshift_core.comparison.differences import differences
 from mechshift_core.gate.stored import SPEC, StoredRun, read_run
 from mechshift_core.spec import load_spec
 from reports.compare import Compared, ComparedRuns, Numbers
-from stats.baseline import Recorded
 from stats.findings import Estimate, Finding, Findings
 from stats.regression import DEFINITION, difference_interval
 
@@ -33,16 +32,17 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
     )
     findings = [_findings(run.findings) for run in runs]
     estimates = [_estimates(run.findings) for run in runs]
+    compared_findings, compared_estimates = _compared(*findings), _compared(*estimates)
     return ComparedRuns(
         first=str(first),
         second=str(second),
         version=__version__,
         spec=differences(before, after),
         provenance=differences(_facts(runs[0]), _facts(runs[1]), ignore=FOLLOWS),
-        findings=_compared(*findings),
-        estimates=_compared(*estimates),
-        same_findings=_same(*findings),
-        same_estimates=_same(*estimates),
+        findings=compared_findings,
+        estimates=compared_estimates,
+        same_findings=len({*findings[0], *findings[1]}) - len(compared_findings),
+        same_estimates=len({*estimates[0], *estimates[1]}) - len(compared_estimates),
     )
 
 
@@ -50,7 +50,7 @@ def _facts(run: StoredRun) -> dict[str, object]:
     return {**run.provenance, "failures": list(run.failures)}
 
 
-_Kept = Mapping[str, tuple[Numbers, Finding | None]]
+_Kept = Mapping[str, Finding | Estimate]
 
 
 def _parts(findings: Findings) -> Iterator[tuple[str, tuple[Finding, ...], tuple[Estimate, ...]]]:
@@ -61,27 +61,25 @@ def _parts(findings: Findings) -> Iterator[tuple[str, tuple[Finding, ...], tuple
 
 
 def _findings(findings: Findings) -> _Kept:
-    return {
-        f"{prefix}{found.id}": (_numbers(found, found.verdict), found)
-        for prefix, hypotheses, _ in _parts(findings)
-        for found in hypotheses
-    }
+    return {f"{prefix}{found.id}": found for prefix, hypotheses, _ in _parts(findings) for found in hypotheses}
 
 
 def _estimates(findings: Findings) -> _Kept:
     return {
-        f"{prefix}{found.measure} of {found.pair} on {found.task} ({found.side})": (_numbers(found, ""), None)
+        f"{prefix}{found.measure} of {found.pair} on {found.task} ({found.side})": found
         for prefix, _, estimates in _parts(findings)
         for found in estimates
     }
 
 
-def _numbers(found: Finding | Estimate, verdict: str) -> Numbers:
+def _numbers(found: Finding | Estimate | None) -> Numbers | None:
+    if found is None:
+        return None
     return Numbers(
         estimate=_rounded(found.estimate),
         low=_rounded(found.low),
         high=_rounded(found.high),
-        verdict=verdict,
+        verdict=found.verdict if isinstance(found, Finding) else "",
         status=found.status,
     )
 
@@ -95,30 +93,24 @@ def _compared(first: _Kept, second: _Kept) -> tuple[Compared, ...]:
     return tuple(found for name in names if (found := _compare(name, first.get(name), second.get(name))) is not None)
 
 
-def _same(first: _Kept, second: _Kept) -> int:
-    return len({*first, *second}) - len(_compared(first, second))
-
-
-def _compare(
-    name: str, first: tuple[Numbers, Finding | None] | None, second: tuple[Numbers, Finding | None] | None
-) -> Compared | None:
-    if first is None or second is None:
-        return Compared(name=name, first=first and first[0], second=second and second[0])
-    redefined: tuple[str, ...] = ()
-    if first[1] is not None and second[1] is not None:
-        before, after = Recorded.of(first[1]), Recorded.of(second[1])
-        redefined = tuple(
-            f"{part} was {getattr(before, part)!r} and is {getattr(after, part)!r}"
-            for part in DEFINITION
-            if getattr(before, part) != getattr(after, part)
-        )
-    if first[0] == second[0] and not redefined:
+def _compare(name: str, first: Finding | Estimate | None, second: Finding | Estimate | None) -> Compared | None:
+    """The two beside each other; None where they do not differ."""
+    one, other = _numbers(first), _numbers(second)
+    if one is None or other is None or first is None or second is None:
+        return Compared(name=name, first=one, second=other)
+    redefined = [part for part in DEFINITION if getattr(first, part, None) != getattr(second, part, None)]
+    if one == other and not redefined:
         return None
-    one, other = first[0], second[0]
     difference = low = high = None
-    if one.estimate is not None and other.estimate is not None and not redefined:
+    if one.estimate is not None and other.estimate is not None and not {"measure", "estimand"} & {*redefined}:
         difference = other.estimate - one.estimate
-        if one.low is not None and one.high is not None and other.low is not None and other.high is not None:
-            interval = difference_interval(one.estimate, one.low, one.high, other.estimate, other.low, other.high)
+        if None not in (one.low, one.high, other.low, other.high) and "confidence" not in redefined:
+            interval = difference_interval(
+                (one.estimate, one.low, one.high),  # type: ignore[arg-type]
+                (other.estimate, other.low, other.high),  # type: ignore[arg-type]
+            )
             low, high = interval.low, interval.high
-    return Compared(name=name, first=one, second=other, difference=difference, low=low, high=high, redefined=redefined)
+    words = [f"{part} was {getattr(first, part)!r} and is {getattr(second, part)!r}" for part in redefined]
+    return Compared(
+        name=name, first=one, second=other, difference=difference, low=low, high=high, redefined=tuple(words)
+    )
