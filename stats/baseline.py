@@ -17,6 +17,7 @@ from stats.findings import Finding, Findings, Status, Verdict
 BASELINE_SCHEMA = "mechshift-baseline/v1"
 DIGITS = 6
 """Significant digits of a recorded number."""
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ def _whole(value: Any, where: str) -> int:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         raise ValueError(f"{where}: expected a finite number, got {_shown(value)}")
     return float(value)
 
