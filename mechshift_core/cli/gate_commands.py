@@ -60,11 +60,11 @@ def check(
         gate = check_run(stored, recorded, tolerance=tolerance, must_hold=fail_on or [])
     except UsageError as error:
         raise UsageError(f"{baseline}: {error}") from error
+    code = gate.exit_code if not update or gate.exit_code == 1 else 0
+    _show(console, stored, baseline, gate, update=update, code=code)
     for path, write in ((junit, formats.junit), (markdown, formats.markdown)):
         if path is not None:
             _write(path, write(gate))
-    code = gate.exit_code if not update or gate.exit_code == 1 else 0
-    _show(console, stored, baseline, gate, update=update, code=code)
     if code:
         raise typer.Exit(code)
 
