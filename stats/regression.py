@@ -165,11 +165,11 @@ def _compare(recorded: Recorded, found: Recorded, same_prompts: bool, given: flo
     if recorded.estimate is None or found.estimate is None:
         return outcome("regressed" if flips else "unchanged", *flips)
     difference = found.estimate - recorded.estimate
-    if not flips and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
-        return outcome("unchanged", difference=difference)
     judged: Outcome
     judge = _of_same_prompts if same_prompts else _of_other_prompts
     judged, reason, facts = judge(recorded, found, difference, given)
+    if not flips and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+        return outcome("unchanged", difference=difference, **facts)
     reasons = [*flips, *([reason] if reason else [])]
     return outcome("regressed" if flips else judged, *reasons, difference=difference, **facts)
 

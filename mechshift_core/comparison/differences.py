@@ -26,11 +26,12 @@ def differences(first: Any, second: Any, *, ignore: Collection[str] = ()) -> tup
 
 
 def _differences(path: str, first: Any, second: Any, ignore: frozenset[str]) -> Iterator[Change]:
-    if path in ignore or _same(first, second):
+    if path in ignore:
         return
     parts = _parts(path, first, second)
     if parts is None:
-        yield Change(path=path, kind="changed", first=first, second=second)
+        if not _same(first, second):
+            yield Change(path=path, kind="changed", first=first, second=second)
         return
     before, after = parts
     for step in [*before, *(step for step in after if step not in before)]:
@@ -47,6 +48,8 @@ def _differences(path: str, first: Any, second: Any, ignore: frozenset[str]) -> 
 
 def _same(first: Any, second: Any) -> bool:
     """Equal, and `1` is not `true`."""
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_same, first, second))
     return bool(first == second) and isinstance(first, bool) == isinstance(second, bool)
 
 

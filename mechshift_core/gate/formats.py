@@ -48,14 +48,16 @@ def lines(comparison: Comparison) -> list[str]:
     """A finding in plain text: one line where nothing has changed, otherwise both sides under one another."""
     name = printable(comparison.id)
     if comparison.outcome == "unchanged":
-        return [f"{comparison.outcome:<12} {name:<24} {numbers(comparison.found)}"]
+        margin = "" if comparison.tolerance is None else f"  ({held_against(comparison)})"
+        return [f"{comparison.outcome:<12} {name:<24} {numbers(comparison.found)}{margin}"]
     shown = [
         f"{comparison.outcome:<12} {name}",
         f"  baseline   {numbers(comparison.recorded)}",
         f"  run        {numbers(comparison.found)}",
     ]
     if comparison.difference is not None:
-        shown.append(f"  difference {difference(comparison)}, held against {held_against(comparison)}")
+        against = "" if comparison.tolerance is None else f", held against {held_against(comparison)}"
+        shown.append(f"  difference {difference(comparison)}{against}")
     return [*shown, *(f"  {printable(reason)}" for reason in comparison.reasons)]
 
 
