@@ -18,15 +18,17 @@ import mechshift_core.cli.spec_commands
 import mechshift_core.gate.formats
 import mechshift_core.pipeline
 import mechshift_core.testing.spec_items
-import mechshift_core.testing.studies  # noqa: F401
+import mechshift_core.testing.studies
 from mechshift_core.spec.starters import starter
 from stats.baseline import Baseline
 from stats.findings import Finding, Findings
 
 pytest_plugins = ["pytester"]
 
-# `no:mechshift` is for where the package is installed, so that its entry point names the same plugin.
-PLUGIN = ("-p", "no:mechshift", "-p", "mechshift_core.testing.plugin", "-p", "no:cacheprovider")
+# `no:mechshift` is for where the package is installed, so that its entry point names the same plugin; the plugin of
+# hypothesis imports all of it in every session.
+PLUGIN = ("-p", "no:mechshift", "-p", "mechshift_core.testing.plugin")
+PLUGIN += ("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:cacheprovider")
 SPEC = starter("quickstart").spec
 IDS = ["local-retained", "global-rewired", "early-shift", "less-specialized"]
 DOUBT = {"verdict": "inconclusive", "estimate": -0.1, "low": -0.24, "high": 0.04}
