@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mechshift_core import __version__
-from mechshift_core.cli import info_commands, pair_commands, run_commands, spec_commands
+from mechshift_core.cli import gate_commands, info_commands, pair_commands, run_commands, spec_commands
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
 
@@ -48,14 +48,15 @@ def _options(
     console.debug, console.quiet, console.json = debug, quiet, json
 
 
-for commands in (run_commands, spec_commands, info_commands, pair_commands):
+for commands in (run_commands, gate_commands, spec_commands, info_commands, pair_commands):
     commands.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done; 1 a gate failed; 2 the spec or the command line is wrong; 3 execution failed; 130 interrupted.
+    0 done; 1 a gate failed; 2 the spec or the command line is wrong; 3 execution failed; 4 a gate is undecided;
+    130 interrupted.
     """
     console = Console()
     given = hoist_flags(sys.argv[1:] if arguments is None else arguments)

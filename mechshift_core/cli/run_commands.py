@@ -40,7 +40,7 @@ def run(
     console: Console = context.obj
     loaded = load_spec(spec)
     wanted = fail_on or []
-    _check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
+    check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
         finished = run_study(loaded, out=out, progress=progress)
     _summarise(console, finished, wanted)
@@ -96,7 +96,8 @@ def report(context: typer.Context, run: RunFolder) -> None:
     console.say(f"wrote {path}")
 
 
-def _check_ids(wanted: list[str], known: list[str]) -> None:
+def check_ids(wanted: list[str], known: list[str]) -> None:
+    """Refuse a hypothesis of `--fail-on` that nobody knows."""
     from mechshift_core.spec.problems import listing, suggestion
 
     for name in wanted:

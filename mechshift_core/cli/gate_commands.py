@@ -1,0 +1,124 @@
+"""`mechshift check`, `mechshift compare`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mechshift_core.cli.console import Console
+from mechshift_core.cli.run_commands import RunFolder, check_ids
+from mechshift_core.errors import ExecutionError, UsageError
+
+if TYPE_CHECKING:
+    from mechshift_core.gate import Gate, StoredRun
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (check, compare):
+        app.command()(command)
+
+
+def check(
+    context: typer.Context,
+    run: RunFolder,
+    baseline: Annotated[Path, typer.Option(metavar="FILE", help="Baseline file (JSON).", show_default=False)],
+    update: Annotated[bool, typer.Option("--update", help="Make the baseline what the run found.")] = False,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Hypothesis that must be supported. Repeatable.")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Largest difference that counts as none, in each measure's units; see the README."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+) -> None:
+    """Compare the findings of a run with a stored baseline; exit code 1 if one regressed.
+
+    4 if nothing is decided, 3 if the run is partial.
+    """
+    from mechshift_core.gate import check_run, formats, read_baseline, read_run
+
+    console: Console = context.obj
+    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
+        raise UsageError(f"--tolerance: expected a number > 0, got {tolerance}")
+    stored = read_run(run)
+    new = update and not baseline.exists()
+    recorded = stored.baseline if new else read_baseline(baseline)
+    known = dict.fromkeys(finding.id for finding in (*stored.baseline.findings, *recorded.findings))
+    check_ids(fail_on or [], [*known])
+    if update:
+        if stored.failures:
+            raise ExecutionError(f"{run} is partial, which makes no baseline: {'; '.join(stored.failures)}")
+        _write(baseline, stored.baseline.to_json())
+        recorded = stored.baseline
+    try:
+        gate = check_run(stored, recorded, tolerance=tolerance, must_hold=fail_on or [])
+    except UsageError as error:
+        raise UsageError(f"{baseline}: {error}") from error
+    code = gate.exit_code if not update or gate.exit_code == 1 else 0
+    _show(console, stored, baseline, gate, update=update, code=code)
+    for path, write in ((junit, formats.junit), (markdown, formats.markdown)):
+        if path is not None:
+            _write(path, write(gate))
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, update: bool, code: int) -> None:
+    from mechshift_core.gate import formats
+    from mechshift_core.markdown import printable
+
+    if console.json:
+        content = formats.as_json(gate) | {"exit_code": code, "updated": update}
+        console.result_json({"run": str(run.path), "baseline": str(baseline), **content})
+    else:
+        console.say(f"wrote {baseline}" if update else formats.text(gate))
+    for line in gate.failures:
+        console.complain(f"failed: {printable(line)}")
+    for found in gate.regressed:
+        console.complain(f"{found.outcome}: {printable(found.id)}: {printable('; '.join(found.reasons))}")
+    if gate.not_held:
+        console.complain(f"not supported: {', '.join(gate.not_held)}")
+
+
+def compare(
+    context: typer.Context,
+    first: RunFolder,
+    second: RunFolder,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
+) -> None:
+    """Show two runs side by side: only what differs, in spec, provenance, findings and estimates."""
+    from mechshift_core.comparison import compare_runs, formats
+    from reports.compare import render_comparison
+
+    console: Console = context.obj
+    if console.json and markdown:
+        raise UsageError("--json and --markdown: give one of them")
+    compared = compare_runs(first, second)
+    if html is not None:
+        _write(html, render_comparison(compared))
+    if console.json:
+        console.result_json(formats.as_json(compared))
+    else:
+        console.result(formats.markdown(compared) if markdown else formats.text(compared))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a device or pipe, such as /dev/stdout, is written to as it is."""
+    from mechshift_core.files import write_text
+
+    try:
+        if Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(text)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path.resolve(), text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,116 @@
+"""What differs between two runs: their specs, where their numbers come from, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mechshift_core import __version__
+from mechshift_core.comparison.differences import differences
+from mechshift_core.gate.stored import SPEC, StoredRun, read_run
+from mechshift_core.spec import load_spec
+from reports.compare import Compared, ComparedRuns, Numbers
+from stats.findings import Estimate, Finding, Findings
+from stats.regression import DEFINITION, difference_interval
+
+FOLLOWS = ("spec.sha256", "spec.name", "spec.seed")
+"""Parts of the provenance that only repeat what the specs say."""
+DIGITS = 6
+"""Significant digits in which two numbers must differ to be shown."""
+
+
+def compare_runs(first: Path, second: Path) -> ComparedRuns:
+    """Read two run directories and find what differs.
+
+    Raises:
+        UsageError: if one of them holds no run, or a spec that this version can't read.
+        ExecutionError: if one has not come to an end.
+    """
+    runs = read_run(first), read_run(second)
+    before, after = (
+        load_spec(run.path / SPEC, check_files=False).model_dump(mode="json", by_alias=True) for run in runs
+    )
+    findings = [_findings(run.findings) for run in runs]
+    estimates = [_estimates(run.findings) for run in runs]
+    compared_findings, compared_estimates = _compared(*findings), _compared(*estimates)
+    return ComparedRuns(
+        first=str(first),
+        second=str(second),
+        version=__version__,
+        spec=differences(before, after),
+        provenance=differences(_facts(runs[0]), _facts(runs[1]), ignore=FOLLOWS),
+        findings=compared_findings,
+        estimates=compared_estimates,
+        same_findings=len({*findings[0], *findings[1]}) - len(compared_findings),
+        same_estimates=len({*estimates[0], *estimates[1]}) - len(compared_estimates),
+    )
+
+
+def _facts(run: StoredRun) -> dict[str, object]:
+    return {**run.provenance, "failures": list(run.failures)}
+
+
+_Kept = Mapping[str, Finding | Estimate]
+
+
+def _parts(findings: Findings) -> Iterator[tuple[str, tuple[Finding, ...], tuple[Estimate, ...]]]:
+    """Hypotheses and estimates of the study's first choice, then of its other ones, each with a prefix for names."""
+    yield "", findings.hypotheses, findings.estimates
+    for other in findings.alternatives:
+        yield f"{other.choice} {other.value}: ", other.hypotheses, other.estimates
+
+
+def _findings(findings: Findings) -> _Kept:
+    return {f"{prefix}{found.id}": found for prefix, hypotheses, _ in _parts(findings) for found in hypotheses}
+
+
+def _estimates(findings: Findings) -> _Kept:
+    return {
+        f"{prefix}{found.measure} of {found.pair} on {found.task} ({found.side})": found
+        for prefix, _, estimates in _parts(findings)
+        for found in estimates
+    }
+
+
+def _numbers(found: Finding | Estimate | None) -> Numbers | None:
+    if found is None:
+        return None
+    return Numbers(
+        estimate=_rounded(found.estimate),
+        low=_rounded(found.low),
+        high=_rounded(found.high),
+        verdict=found.verdict if isinstance(found, Finding) else "",
+        status=found.status,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _compared(first: _Kept, second: _Kept) -> tuple[Compared, ...]:
+    names = dict.fromkeys([*first, *second])
+    return tuple(found for name in names if (found := _compare(name, first.get(name), second.get(name))) is not None)
+
+
+def _compare(name: str, first: Finding | Estimate | None, second: Finding | Estimate | None) -> Compared | None:
+    """The two beside each other; None where they do not differ."""
+    one, other = _numbers(first), _numbers(second)
+    if one is None or other is None or first is None or second is None:
+        return Compared(name=name, first=one, second=other)
+    redefined = [part for part in DEFINITION if getattr(first, part, None) != getattr(second, part, None)]
+    if one == other and not redefined:
+        return None
+    difference = low = high = None
+    if one.estimate is not None and other.estimate is not None and not {"measure", "estimand"} & {*redefined}:
+        difference = other.estimate - one.estimate
+        if None not in (one.low, one.high, other.low, other.high) and "confidence" not in redefined:
+            interval = difference_interval(
+                (one.estimate, one.low, one.high),  # type: ignore[arg-type]
+                (other.estimate, other.low, other.high),  # type: ignore[arg-type]
+            )
+            low, high = interval.low, interval.high
+    words = [f"{part} was {getattr(first, part)!r} and is {getattr(second, part)!r}" for part in redefined]
+    return Compared(
+        name=name, first=one, second=other, difference=difference, low=low, high=high, redefined=tuple(words)
+    )

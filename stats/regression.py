@@ -1,0 +1,223 @@
+"""Whether a run still finds what a baseline recorded.
+
+A finding has regressed when its verdict or its status is another one, when it is no longer there or defined otherwise,
+or when its estimate is not equivalent to the recorded one. What equivalent means depends on the prompts:
+
+Same prompts (the digests of the finding's tasks agree; without digests, the seeds do):
+    Both estimates share their sampling error, so their difference has none, and it is held against the tolerance
+    itself. The tolerance is, in this order: the one given; the test's declared margin; half the width of the recorded
+    interval. Equal numbers pass whatever the tolerance.
+
+Other prompts:
+    The estimates are independent, the difference d has se = sqrt(se_1^2 + se_2^2) and Welch-Satterthwaite degrees of
+    freedom. With a given tolerance or a declared margin, two one-sided tests decide: `equivalent` where they show it,
+    `regressed` where the whole interval of d lies outside, `undecided` between. Without one, only a difference beyond
+    sampling error (two-sided t-test at the finding's level) is a regression; otherwise the findings are `consistent`,
+    which is less than equivalent. About 1 - confidence of unchanged findings fail by chance then.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from stats.baseline import Baseline, Recorded
+from stats.hypothesis_tests import difference_test, tost
+from stats.verdicts import equivalence_verdict
+
+Outcome = Literal[
+    "unchanged", "equivalent", "consistent", "undecided", "new", "regressed", "missing", "redefined",
+]  # fmt: skip
+BAD: tuple[Outcome, ...] = ("regressed", "missing", "redefined")
+"""The outcomes that a gate does not let through."""
+DEFINITION = ("measure", "estimand", "test", "alternative", "margin", "null", "confidence")
+"""Fields without which two estimates can't be compared."""
+NUMBERS = ("estimate", "se", "df", "low", "high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A finding of a run beside its record.
+
+    Attributes:
+        recorded: What the baseline has; None if the finding is new.
+        found: What the run has; None if it is missing.
+        outcome: What came of it.
+        difference: Found minus recorded estimate; None where one of them has none, or they can't be compared.
+        low: Lower end of the interval of the difference (`high`: upper end); None where the prompts are the same.
+        tolerance: What the difference is held against, in the measure's units; `basis` says where it comes from.
+        same_prompts: Whether both estimates are of the same prompts.
+        reasons: Why it has regressed or is undecided, in words.
+    """
+
+    id: str
+    recorded: Recorded | None
+    found: Recorded | None
+    outcome: Outcome
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    tolerance: float | None = None
+    basis: str = ""
+    same_prompts: bool = True
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def decided(self) -> bool:
+        """Whether a conclusion was recorded and still stands."""
+        concluded = self.found is not None and self.found.verdict in ("supported", "refuted")
+        return concluded and self.outcome in ("unchanged", "equivalent", "consistent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalOfDifference:
+    """A difference of two independent estimates with its interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | None = None) -> tuple[Comparison, ...]:
+    """Every finding of a run beside its record, in the order of the run; then what the run has no more.
+
+    Args:
+        baseline: What was recorded.
+        run: The record of the new run.
+        tolerance: Largest difference that counts as none, > 0, in place of declared margins; in each measure's units.
+
+    Raises:
+        ValueError: if the tolerance is not a number > 0.
+    """
+    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
+        raise ValueError(f"tolerance: expected a number > 0, got {tolerance}")
+    before = {finding.id: finding for finding in baseline.findings}
+    after = {finding.id: finding for finding in run.findings}
+    compared = [
+        _compare(before[name], found, _same_prompts(baseline, run, before[name], found), tolerance)
+        if name in before
+        else Comparison(
+            id=name, recorded=None, found=found, outcome="new", reasons=("the baseline has no such finding",)
+        )
+        for name, found in after.items()
+    ]
+    return (
+        *compared,
+        *(
+            Comparison(
+                id=name, recorded=recorded, found=None, outcome="missing", reasons=("the run has no such finding",)
+            )
+            for name, recorded in before.items()
+            if name not in after
+        ),
+    )
+
+
+def difference_interval(first: tuple[float, float, float], second: tuple[float, float, float]) -> IntervalOfDifference:
+    """Interval of second - first from the intervals of two independent estimates, which need not be symmetric.
+
+    MOVER (Zou & Donner 2008, Statistics in Medicine 27:1693): d - sqrt((e2 - l2)^2 + (u1 - e1)^2) and
+    d + sqrt((u2 - e2)^2 + (e1 - l1)^2), with d = e2 - e1, at the confidence of the two. Estimates of the same prompts
+    vary together, so that for them it is too wide. An estimate outside of its own interval is taken to be at its end.
+
+    Args:
+        first: Estimate e1, lower end l1 and upper end u1 of its interval.
+        second: The same of the other.
+    """
+    (e1, l1, u1), (e2, l2, u2) = first, second
+    low = e2 - e1 - math.hypot(max(0.0, e2 - l2), max(0.0, u1 - e1))
+    high = e2 - e1 + math.hypot(max(0.0, u2 - e2), max(0.0, e1 - l1))
+    return IntervalOfDifference(difference=e2 - e1, low=low, high=high)
+
+
+def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded) -> bool:
+    digests = [(baseline.prompts.get(task), run.prompts.get(task)) for task in found.tasks]
+    if not digests or any(None in pair for pair in digests):
+        return recorded.seed == found.seed
+    return recorded.tasks == found.tasks and all(before == after for before, after in digests)
+
+
+def _compare(recorded: Recorded, found: Recorded, same_prompts: bool, given: float | None) -> Comparison:
+    def outcome(which: Outcome, *reasons: str, **facts: float | str | None) -> Comparison:
+        return Comparison(
+            id=found.id,
+            recorded=recorded,
+            found=found,
+            outcome=which,
+            same_prompts=same_prompts,
+            reasons=reasons,
+            **facts,  # type: ignore[arg-type]
+        )
+
+    redefined = [
+        f"{name.replace('_', ' ')} was {getattr(recorded, name)!r} and is {getattr(found, name)!r}"
+        for name in DEFINITION
+        if getattr(recorded, name) != getattr(found, name)
+    ]
+    if redefined:
+        return outcome("redefined", *redefined)
+    flips = [
+        f"the {name} was {getattr(recorded, name)} and is {getattr(found, name)}"
+        for name in ("verdict", "status")
+        if getattr(recorded, name) != getattr(found, name)
+    ]
+    if recorded.estimate is None or found.estimate is None:
+        return outcome("regressed" if flips else "unchanged", *flips)
+    difference = found.estimate - recorded.estimate
+    judged: Outcome
+    judge = _of_same_prompts if same_prompts else _of_other_prompts
+    judged, reason, facts = judge(recorded, found, difference, given)
+    if not flips and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+        return outcome("unchanged", difference=difference, **facts)
+    reasons = [*flips, *([reason] if reason else [])]
+    return outcome("regressed" if flips else judged, *reasons, difference=difference, **facts)
+
+
+_Judged = tuple[Outcome, str, dict[str, float | str | None]]
+
+
+def _of_same_prompts(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
+    tolerance, basis = _tolerance(recorded, given)
+    if tolerance is None and recorded.low is not None and recorded.high is not None:
+        tolerance, basis = (recorded.high - recorded.low) / 2, "half of the recorded interval"
+    facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
+    if tolerance is None:
+        return "undecided", "there is neither a margin nor an interval to hold the difference against", facts
+    if abs(difference) <= tolerance * (1 + 1e-9):
+        return "equivalent", "", facts
+    return "regressed", f"it differs by {difference:+.3g}, more than {tolerance:.3g} ({basis})", facts
+
+
+def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
+    tolerance, basis = _tolerance(recorded, given)
+    if not recorded.se or not found.se:
+        facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
+        return "undecided", "other prompts, and a standard error is lacking", facts
+    variances = recorded.se**2, found.se**2
+    parts = [v**2 / (math.inf if df is None else df) for v, df in zip(variances, (recorded.df, found.df), strict=True)]
+    df = sum(variances) ** 2 / sum(parts) if sum(parts) else math.inf
+    se, alpha = math.sqrt(sum(variances)), 1 - found.confidence
+    if tolerance is None:
+        test = difference_test(difference, se, df, confidence=found.confidence)
+        assert test.p is not None and test.high is not None
+        basis = "sampling error of the difference"
+        facts = {"low": test.low, "high": test.high, "tolerance": test.high - difference, "basis": basis}
+        if test.p < alpha:
+            return "regressed", f"it differs by {difference:+.3g} on other prompts, p = {test.p:.3g}", facts
+        return "consistent", "", facts
+    test = tost(difference, se, df, margin=tolerance, confidence=found.confidence)
+    facts = {"low": test.low, "high": test.high, "tolerance": tolerance, "basis": basis}
+    verdict = equivalence_verdict(p=test.p, low=test.low, high=test.high, margin=tolerance, alpha=alpha)
+    if verdict == "supported":
+        return "equivalent", "", facts
+    within = f"within ±{tolerance:.3g} ({basis}) on other prompts"
+    if verdict == "refuted":
+        return "regressed", f"it differs by {difference:+.3g}, not {within}", facts
+    return "undecided", f"whether it is the same {within} can't be told", facts
+
+
+def _tolerance(recorded: Recorded, given: float | None) -> tuple[float | None, str]:
+    if given is not None:
+        return given, "given tolerance"
+    return (None, "") if recorded.margin is None else (recorded.margin, "declared margin")
