@@ -16,19 +16,11 @@ from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.runner import Execution, Progress, execute
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
+from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
     from stats.findings import Findings
-
-RUNS = Path("runs")
-FINDINGS, REPORT, PLAN, SPEC, PROVENANCE = (
-    "findings.json",
-    "report.html",
-    "plan.json",
-    "spec.yaml",
-    "provenance.json",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +110,7 @@ def stored_plan(path: Path) -> Plan:
     Raises:
         UsageError: if the folder holds no run.
     """
-    if not (path / PLAN).is_file() or not (path / SPEC).is_file():
-        raise UsageError(f"{path} holds no run (no {PLAN}); give a run directory, such as {RUNS}/NAME")
+    require_run(path)
     spec = load_spec(path / SPEC, check_files=False)
     return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=RunFolder(path).data)
 
@@ -143,7 +134,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
     total = len(plan.every_cell)
     lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
     key = _analysis_key(plan, failures)
-    state = folder.path / "analysis.json"
+    state = folder.path / STATE
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
     unchanged = state.is_file() and state.read_text(encoding="utf-8") == key and all(p.is_file() for p in outputs)
     if force or not unchanged:

@@ -50,6 +50,14 @@ MUST_NOT_IMPORT = {
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
         "mechshift_core.attribution", "mechshift_core.models", "torch", "stats", "reports",
     ],
+    "mechshift_core.gate": [
+        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
+        "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.models", "torch",
+    ],
+    "mechshift_core.comparison": [
+        "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
+        "mechshift_core.attribution", "mechshift_core.models", "torch",
+    ],
     "mechshift_core.tables": ["mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "torch"],
     "mechshift_core.zoo": [
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def list_everything(context: typer.Context) -> None:
     """List tasks, measures, bundled models and the runs in the working directory."""
-    from mechshift_core.pipeline import PLAN, RUNS
+    from mechshift_core.run_files import PLAN, RUNS
     from mechshift_core.spec.implemented import IMPLEMENTED
     from mechshift_core.tasks import TASKS
     from mechshift_core.zoo import bundled_models

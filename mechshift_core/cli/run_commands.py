@@ -51,7 +51,7 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
-    from mechshift_core.pipeline import RUNS
+    from mechshift_core.run_files import RUNS
     from mechshift_core.spec import load_spec
 
     console: Console = context.obj

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mechshift_core import __version__
 from mechshift_core.comparison.differences import differences
-from mechshift_core.gate.stored import SPEC, StoredRun, read_run
+from mechshift_core.gate.stored import StoredRun, read_run
+from mechshift_core.run_files import SPEC
 from mechshift_core.spec import load_spec
 from reports.compare import Compared, ComparedRuns, Numbers
 from stats.findings import Estimate, Finding, Findings

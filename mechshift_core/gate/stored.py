@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.run_files import FINDINGS, PROVENANCE, SPEC, STATE, require_run
 from stats.baseline import Baseline
 from stats.findings import Findings
 
-PLAN, SPEC, FINDINGS, PROVENANCE, STATE = "plan.json", "spec.yaml", "findings.json", "provenance.json", "analysis.json"
 MAX_BYTES = 2**20
 """Largest baseline file that is read."""
 
@@ -50,8 +50,7 @@ def read_run(path: Path) -> StoredRun:
         UsageError: if the folder holds no run.
         ExecutionError: if the run has not come to an end since its spec was last changed, or its files are damaged.
     """
-    if not (path / PLAN).is_file() or not (path / SPEC).is_file():
-        raise UsageError(f"{path} holds no run (no {PLAN}); give a run directory, such as runs/NAME")
+    require_run(path)
     missing = [name for name in (FINDINGS, PROVENANCE, STATE) if not (path / name).is_file()]
     if missing:
         raise ExecutionError(f"{path}: the run has not come to an end (no {missing[0]}); run it again, it resumes")
