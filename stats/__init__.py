@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
-    from stats.resampling import Interval, bootstrap_interval, resampling_weights
+    from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
     from stats.specialization import Specialization, gini, gini_replicates
     from stats.split_half import SplitHalfOverlap, split_half_overlap
+    from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
+    "cluster_weights",
+    "crossed_weights",
     "depth_slope",
     "difference_test",
     "difference_verdict",
@@ -71,6 +74,7 @@ __all__ = [
     "layer_shares",
     "linear_contrast",
     "mean_replicates",
+    "nested_weights",
     "non_inferiority",
     "permutation_test",
     "rank_overlap",
@@ -113,10 +117,11 @@ _MODULES = {
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
-    "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
+    "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.specialization": ("Specialization", "gini", "gini_replicates"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
+    "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
     "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
