@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
-    from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
+    from stats.overlap import (
+        jaccard,
+        overlap_replicates,
+        rank_overlap,
+        stratified_permutation_null,
+        top_k,
+        weighted_jaccard,
+    )
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
@@ -76,6 +83,7 @@ __all__ = [
     "mean_replicates",
     "nested_weights",
     "non_inferiority",
+    "overlap_replicates",
     "permutation_test",
     "rank_overlap",
     "recovery_at_size",
@@ -115,7 +123,14 @@ _MODULES = {
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
-    "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
+    "stats.overlap": (
+        "jaccard",
+        "overlap_replicates",
+        "rank_overlap",
+        "stratified_permutation_null",
+        "top_k",
+        "weighted_jaccard",
+    ),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),

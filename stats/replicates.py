@@ -4,11 +4,11 @@ Two estimates from the same prompts (two pairs on one task) are dependent, two f
 keyed by task and example carry the dependence: a contrast is combined replicate by replicate within a task, and
 variances add over tasks.
 
-Where the estimates are of models of several training seeds, and seeds are random as well, prompts and seeds are crossed.
+Where the estimates are of models of several training seeds, and seeds are random too, prompts and seeds are crossed.
 The contrast sum_i w_i x_i then varies over seeds by u_s, the sum over the parts i of seed s of w_i (x_i - m_i) with m_i
 the mean over seeds of what x_i is a replication of, and has the variance S / (S - 1) sum_s u_s^2. The same sums of the
-replicates' deviations vary over replicates by what is particular to prompts and seeds together; `stats.two_way` combines
-the three variances.
+replicates' deviations vary over replicates by what is particular to prompts and seeds together; `stats.two_way` puts
+the three variances together.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
         return _undefined(sample, spec, f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges")
     if sample.too_few:
         return _undefined(sample, spec, sample.too_few)
-    before, after = sample.scores("before"), sample.scores("after")
+    before, after = sample.score_blocks("before"), sample.score_blocks("after")
     strata = edge_strata(sample.graph)
     null = stratified_permutation_null(
-        before.mean(0),
-        after.mean(0),
+        before.mean(),
+        after.mean(),
         strata,
         settings.top_k,
         permutations=settings.permutations,
@@ -60,6 +60,7 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
         seed=sample.seed,
         examples=sample.selected,
         total=sample.total,
+        units="templates" if sample.by_template else "prompts",
     )
     return Measured(
         rows={"overlap": _rows(sample, null, retention)},
@@ -132,6 +133,7 @@ def _replicated(sample: Sample, retention: Retention) -> dict[str, Replicated]:
             replicates=retention.replicates,
             se=retention.se,
             df=retention.df,
-            units=retention.n,
+            units=retention.units,
+            message=retention.message,
         )
     }

@@ -16,6 +16,7 @@ from mechshift_core.execution.scores import (
     Answers,
     EdgeScoreStore,
     Floats,
+    SelectedScores,
     Stored,
     halves,
     read_answers,
@@ -119,6 +120,10 @@ class Sample:
     def scores(self, side: str) -> Floats:
         """Scores of the selected examples, [n, edges]; read anew each time, so that nothing stays in memory."""
         return self.side(side).scores.rows(self.ids(side))
+
+    def score_blocks(self, side: str) -> SelectedScores:
+        """Scores of the selected examples, [n, edges], that are read a block of edges at a time."""
+        return SelectedScores(self.side(side).scores, self.ids(side))
 
     def ids(self, side: str) -> npt.NDArray[np.int64]:
         """Ids of the examples on which a side is read, [n]."""

@@ -135,7 +135,7 @@ class Units(Section):
     """Sentence frames, which prompts are nested in: `random` draws templates, each with all of its prompts. Below 5
     templates there are points only."""
     seed: Literal["random", "fixed"] = "fixed"
-    """Training seeds, which pairs are nested in: `random` tests hypotheses over prompts and seeds, both drawn; every pair
+    """Training seeds, which pairs are nested in: `random` tests hypotheses over prompts and seeds, crossed; every pair
     needs its `seed`. Below 5 seeds there are points only."""
 
 
