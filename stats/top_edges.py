@@ -24,7 +24,8 @@ from stats.seeding import generator
 
 ROWS = 256
 COLUMNS = 16384
-SAMPLED = 8192
+SAMPLED = 2048
+SAMPLED_SHARE = 32
 BLOCK_BYTES = 64 * 1024 * 1024
 
 
@@ -162,15 +163,16 @@ def checked_sizes(top_k: Sequence[int], edges: int) -> Integers:
 
 def rows_at_once(sizes: Integers, edges: int, block_bytes: int) -> int:
     """Rows whose top edges, and what they are selected from, fill about `block_bytes`."""
-    return max(1, block_bytes // min(24 * int(sizes[-1]), 16 * edges))
+    return max(1, block_bytes // min(32 * int(sizes[-1]) + 8192, 16 * edges))
 
 
 def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOCK_BYTES) -> Scores | None:
     """The scores of a random sample of the edges [n, sample], to guess thresholds by; None where that does not pay."""
     edges = scores.shape[1]
-    if edges < 4 * SAMPLED or sizes[-1] > edges // 3:
+    number = max(SAMPLED, edges // SAMPLED_SHARE)
+    if edges < 2 * number or sizes[-1] > edges // 3:
         return None
-    chosen = np.sort(generator(0, "sample of edges").choice(edges, SAMPLED, replace=False))
+    chosen = np.sort(generator(0, "sample of edges").choice(edges, number, replace=False))
     parts = []
     for part, block in scores.blocks(_edges_per_block(scores, block_bytes)):
         first, last = np.searchsorted(chosen, (part.start, part.stop))
@@ -222,8 +224,8 @@ def _scaled(weights: ArrayLike, dtype: np.dtype[Any]) -> Scores:
 
 def _guessed(sample: Scores, weights: Scores, count: int, edges: int) -> Scores:
     """For every row a threshold that a little more than `count` edges should reach."""
-    expected = count * SAMPLED / edges
-    place = SAMPLED - int(expected + 4 * np.sqrt(expected) + 4)
+    expected = count * sample.shape[1] / edges
+    place = max(0, sample.shape[1] - int(expected + 4 * np.sqrt(expected) + 4))
     floors = np.empty(len(weights), dtype=sample.dtype)
     for start in range(0, len(weights), ROWS):
         rows = slice(start, start + ROWS)
