@@ -128,9 +128,7 @@ def _finding(
 ) -> Finding:
     units = spec.statistics.units
     by_template, over_seeds = units.template == "random", units.seed == "random"
-    drawn = (
-        "templates, each with all of its prompts," if by_template else "prompts"
-    ) + " and training seeds" * over_seeds
+    drawn = ("templates with all of their prompts" if by_template else "prompts") + " and training seeds" * over_seeds
     prompts = {term.task: min(other.n for other in terms if other.task == term.task) for term in terms}
     seeds = {term.seed for term in terms}
     return Finding(

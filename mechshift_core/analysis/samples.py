@@ -115,7 +115,7 @@ class Sample:
     @property
     def unit(self) -> str:
         """What is resampled, in words."""
-        return "templates, each with all of its prompts" if self.by_template else "prompts"
+        return "templates with all of their prompts" if self.by_template else "prompts"
 
     def scores(self, side: str) -> Floats:
         """Scores of the selected examples, [n, edges]; read anew each time, so that nothing stays in memory."""
