@@ -86,6 +86,8 @@ def _methods(plan: Plan) -> MethodsFacts:
             for run in spec.interventions
             if isinstance(run, CircuitPatching | CircuitTransfer)
         ],
+        random_templates=spec.statistics.units.template == "random",
+        random_seeds=spec.statistics.units.seed == "random",
         packages=package_versions(),
     )
 

@@ -84,6 +84,8 @@ class MethodsFacts:
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
         index: Index of specialization.
         circuits: The interventions that ran circuits.
+        random_templates: Whether templates are the random unit, not prompts.
+        random_seeds: Whether training seeds are random as well.
         packages: Version by package name.
     """
 
@@ -100,6 +102,8 @@ class MethodsFacts:
     select: str = "both"
     index: str = "gini"
     circuits: Sequence[CircuitFacts] = ()
+    random_templates: bool = False
+    random_seeds: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -241,11 +241,14 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         )
     text += [_circuit_runs(run) for run in facts.circuits]
     replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"
+    unit = "templates" if facts.random_templates else "prompts"
+    seeds = "training seeds are averaged over as they are"
+    if facts.random_seeds:
+        seeds = "hypotheses are tested over training seeds as well, crossed with them"
     kind = f"{facts.bootstrap} " if facts.bootstrap else ""
     text.append(
-        f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over prompts{replicates} "
-        "where not said otherwise; prompts are the random unit, never edges or layers, and training seeds are "
-        "averaged over as they are."
+        f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over {unit}{replicates} "
+        f"where not said otherwise; {unit} are the random unit, never edges or layers, and {seeds}."
     )
     if methods_used:
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")

@@ -27,15 +27,23 @@ if TYPE_CHECKING:
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
-    from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
+    from stats.overlap import (
+        jaccard,
+        overlap_replicates,
+        rank_overlap,
+        stratified_permutation_null,
+        top_k,
+        weighted_jaccard,
+    )
     from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
     from stats.plain_overlap import BetweenOverlap, between_overlap
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
-    from stats.resampling import Interval, bootstrap_interval, resampling_weights
+    from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
     from stats.specialization import Specialization, gini, gini_replicates
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
+    from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
@@ -60,6 +68,8 @@ __all__ = [
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
+    "cluster_weights",
+    "crossed_weights",
     "depth_slope",
     "difference_test",
     "difference_verdict",
@@ -80,7 +90,9 @@ __all__ = [
     "linear_contrast",
     "marginal_contrasts",
     "mean_replicates",
+    "nested_weights",
     "non_inferiority",
+    "overlap_replicates",
     "percentile_difference",
     "percentile_non_inferiority",
     "percentile_tost",
@@ -125,15 +137,23 @@ _MODULES = {
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
-    "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
+    "stats.overlap": (
+        "jaccard",
+        "overlap_replicates",
+        "rank_overlap",
+        "stratified_permutation_null",
+        "top_k",
+        "weighted_jaccard",
+    ),
     "stats.percentile_tests": ("percentile_difference", "percentile_non_inferiority", "percentile_tost"),
     "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
-    "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
+    "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.specialization": ("Specialization", "gini", "gini_replicates"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
+    "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
     "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import as_floats, codes, fraction, positive
+from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction, positive
 from stats.findings import Status
-from stats.resampling import BLOCK_NUMBERS, MINIMUM_CLUSTERS, clustered_mean, effective_clusters
+from stats.interval_methods import MINIMUM_CLUSTERS, clustered_mean, effective_clusters
 from stats.seeding import generator
 from stats.skewness import corrected, skewness_of_estimate, uncorrected
 

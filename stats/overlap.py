@@ -14,6 +14,7 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores, positive
 from stats.seeding import generator
+from stats.top_edges import BLOCK_BYTES, ScoreBlocks, as_blocks, checked_sizes, edge_sample, rows_at_once, top_edges
 
 
 def top_k(scores: ArrayLike, k: int) -> Booleans:
@@ -153,6 +154,57 @@ def _counts(member: Booleans, code: Integers, strata: int) -> Integers:
     row, edge = np.nonzero(flat)
     counts = np.bincount(row * strata + code[edge], minlength=len(flat) * strata)
     return counts.reshape(*member.shape[:-1], strata)
+
+
+def overlap_replicates(
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
+    weights: ArrayLike,
+    *,
+    top_k: Sequence[int],
+    block_bytes: int = BLOCK_BYTES,
+) -> Floats:
+    """Jaccard of two models' top-K edges in every bootstrap replicate, for all K at once.
+
+    Resampled means are noisier than the observed ones, which lowers the overlap: use the replicates' spread, not their
+    location, and :func:`stats.retention.retention_index` for what noise alone leaves of an overlap.
+
+    Args:
+        before: Scores of the model before [n, E], one row per prompt; an array, or read in blocks of edges.
+        after: Scores of the model after [n, E], of the same prompts in the same order.
+        weights: How often each prompt was drawn in each replicate [R, n], e.g. :func:`stats.resampling_weights`.
+        top_k: Sizes of the sets.
+        block_bytes: Memory of one block of scores and of what is kept of them, approximately; changes no result.
+
+    Returns:
+        [R, K], in the order of `top_k`.
+
+    Raises:
+        ValueError: if shapes do not match, a K is out of range, a score of an array is not finite, a weight is
+            negative or not finite, or a replicate has no prompts.
+    """
+    models = as_blocks(before, "before"), as_blocks(after, "after")
+    if models[0].shape != models[1].shape:
+        shapes = f"{models[0].shape} and {models[1].shape}"
+        raise ValueError(f"expected the same prompts and edges before and after, got shapes {shapes}")
+    n, edges = models[0].shape
+    drawn = as_scores(weights, "weights", dimensions=2)
+    if drawn.shape[1] != n:
+        raise ValueError(f"weights: expected a column for each of {n} prompts, got shape {drawn.shape}")
+    if drawn.min() < 0 or not drawn.any(axis=1).all():
+        raise ValueError("weights: expected numbers >= 0, not all zero in a replicate")
+    sizes = checked_sizes(top_k, edges)
+    samples = [edge_sample(scores, sizes, block_bytes=block_bytes) for scores in models]
+    step = max(1, rows_at_once(sizes, edges, block_bytes) // 2)
+    found = []
+    for start in range(0, len(drawn), step):
+        rows = drawn[start : start + step]
+        first, second = (
+            top_edges(scores, rows, sizes, sample=sample, block_bytes=block_bytes)
+            for scores, sample in zip(models, samples, strict=True)
+        )
+        found += first.jaccard(second)
+    return np.concatenate(found)[:, np.searchsorted(sizes, top_k)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

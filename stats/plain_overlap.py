@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
 from stats.checks import Floats, fraction
-from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
-from stats.retention import MINIMUM_PROMPTS
+from stats.half_bootstrap import Units, by_replicate, counted_units, observed_halves, resampled_halves, standard_errors
 from stats.split_half import half_overlaps, paired_scores, prompts
+from stats.top_edges import ScoreBlocks
 
 Ends: TypeAlias = tuple[tuple[float, float | None, float | None], ...]
 
@@ -28,8 +28,8 @@ class BetweenOverlap:
 
     Attributes:
         estimate: Mean over splits and K.
-        se: Standard error over prompts, with `df` = n - 1; None with too few prompts.
-        low: Lower end of the interval at `confidence` (`high`: upper end), None with too few prompts.
+        se: Standard error over `units` prompts or templates, with `df` = units - 1; None with too few of them.
+        low: Lower end of the interval at `confidence` (`high`: upper end), None with too few units.
         by_k: Estimate, low and high at each K.
         replicates: [R], centred at the estimate and scaled to `se`, paired between calls with the same seed and total.
         message: Why there is no interval, or that the replicates do not vary.
@@ -41,15 +41,15 @@ class BetweenOverlap:
     low: float | None
     high: float | None
     confidence: float
-    n: int
+    units: int
     by_k: Ends
     replicates: Floats | None
     message: str
 
 
 def between_overlap(
-    before: ArrayLike,
-    after: ArrayLike,
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
     *,
     top_k: Sequence[int],
     templates: ArrayLike | None = None,
@@ -59,6 +59,7 @@ def between_overlap(
     seed: int = 0,
     examples: ArrayLike | None = None,
     total: int | None = None,
+    units: Units = "prompts",
 ) -> BetweenOverlap:
     """Top-K Jaccard between two models on the halves of the retention index: estimate +- t_{n-1} x SE.
 
@@ -73,25 +74,24 @@ def between_overlap(
         seed: Seed of the draws. Calls with the same seed and `total` share splits and resampled examples.
         examples: Example id of each row [n]; 0..n-1 by default.
         total: Number of examples of which the rows are a selection.
+        units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
 
     Raises:
         ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
             to split.
     """
     a, b = paired_scores(before, after)
-    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
-    n = len(a)
-    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, n - 1))
+    chosen = prompts(a.shape[0], examples=examples, total=total, templates=templates)
+    n, few = counted_units(chosen, units)
+    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
     first = observed_halves(chosen, splits, seed)
-    observed = half_overlaps(a, b, first.astype(a.dtype), (~first).astype(a.dtype), top_k=top_k).between
+    observed = half_overlaps(a, b, first, ~first, top_k=top_k).between
     by_k = observed.mean(axis=0)
     estimate = float(by_k.mean())
-    if n < MINIMUM_PROMPTS:
-        message = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval"
+    if few:
         rows: Ends = tuple((float(value), None, None) for value in by_k)
-        return _result(estimate, None, None, rows, n, confidence, quantile, message)
-    drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed))
-    resampled = half_overlaps(a, b, *drawn, top_k=top_k).between
+        return _result(estimate, None, None, rows, n, confidence, quantile, few)
+    resampled = half_overlaps(a, b, *resampled_halves(chosen, replicates, seed, units=units), top_k=top_k).between
     each = standard_errors(resampled, observed, n)
     mean = resampled.mean(axis=1, keepdims=True)
     se = float(standard_errors(mean, observed.mean(axis=1, keepdims=True), n)[0])
@@ -120,7 +120,7 @@ def _result(
         low=None if se is None else estimate - quantile * se,
         high=None if se is None else estimate + quantile * se,
         confidence=confidence,
-        n=n,
+        units=n,
         by_k=by_k,
         replicates=replicates,
         message=message,

@@ -3,18 +3,26 @@
 Two estimates from the same prompts (two pairs on one task) are dependent, two from different tasks are not. Replicates
 keyed by task and example carry the dependence: a contrast is combined replicate by replicate within a task, and
 variances add over tasks.
+
+Where the estimates are of models of several training seeds, and seeds are random too, prompts and seeds are crossed.
+The contrast sum_i w_i x_i then varies over seeds by u_s, the sum over the parts i of seed s of w_i (x_i - m_i) with m_i
+the mean over seeds of what x_i is a replication of, and has the variance S / (S - 1) sum_s u_s^2. The same sums of the
+replicates' deviations vary over replicates by what is particular to prompts and seeds together; `stats.two_way` puts
+the three variances together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats
+from stats.checks import Floats, Integers, as_floats, codes
+from stats.interval_methods import MINIMUM_CLUSTERS
 from stats.skewness import skewness_of_estimate
+from stats.two_way import two_way_variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +34,10 @@ class Replicated:
         estimate: Point estimate.
         replicates: [R], of which the standard deviation is the standard error; None if it has none.
         se: Standard error, with `df` degrees of freedom.
-        units: Number of independent units (prompts).
-        influence: For a mean of per-prompt values, each example's contribution to its error [total], zero for examples
-            that are not in it: the sum of squares is se^2, the sum of products the covariance of two means.
+        units: Number of independent units (prompts, or templates).
+        influence: For a mean of per-prompt values, each example's (or cluster's) contribution to its error, zero for
+            those that are not in it: the sum of squares is se^2, the sum of products the covariance of two means.
+        message: Why there is no standard error, where there is none.
     """
 
     label: str
@@ -38,6 +47,7 @@ class Replicated:
     df: float
     units: int
     influence: Floats | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +60,9 @@ class Contrast:
         df: Degrees of freedom (Satterthwaite).
         replicates: [R], the weighted sums replicate by replicate; None if a part has none.
         units: Number of independent units in each group, by its smallest part.
-        skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values.
+        seeds: Number of training seeds, where they are random units, by the cell with the fewest; None where fixed.
+        skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values, or
+            training seeds are random.
     """
 
     estimate: float
@@ -59,11 +71,17 @@ class Contrast:
     replicates: Floats | None
     units: tuple[int, ...]
     message: str = ""
+    seeds: int | None = None
     skewness: float = 0.0
 
 
 def mean_replicates(
-    values: ArrayLike, weights: ArrayLike, *, label: str = "mean", examples: ArrayLike | None = None
+    values: ArrayLike,
+    weights: ArrayLike,
+    *,
+    label: str = "mean",
+    examples: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
 ) -> Replicated:
     """The mean of per-prompt values with its replicates and its analytic standard error.
 
@@ -72,6 +90,8 @@ def mean_replicates(
         weights: How often each example was drawn in each replicate: [R, n], or [R, total] with `examples`.
         label: What it is.
         examples: Example id of each value [n], the column of `weights` that belongs to it.
+        cluster: Label of each column's independent unit, e.g. its template, where the weights draw whole clusters. The
+            standard error is then cluster-robust; there is none below 5 clusters.
 
     Raises:
         ValueError: if lengths do not match, ids repeat, or a value is not finite.
@@ -86,26 +106,45 @@ def mean_replicates(
         raise ValueError(f"examples: expected {len(x)} distinct ids from 0 to {total - 1}, got {ids.tolist()[:5]}...")
     if len(x) < 2:
         raise ValueError("values: expected at least 2 prompts for a standard error, got 1")
+    code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
+    units = len(np.unique(code[ids]))
     mean = float(x.mean())
+    if cluster is not None and units < MINIMUM_CLUSTERS:
+        return Replicated(
+            label=label,
+            estimate=mean,
+            replicates=None,
+            se=None,
+            df=units - 1,
+            units=units,
+            message=f"{units} cluster(s): fewer than {MINIMUM_CLUSTERS}, no interval",
+        )
     residuals = x - mean if np.ptp(x) > 0 else np.zeros_like(x)
     kept = drawn[:, ids]
     counts = kept.sum(axis=1)
     # A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
     deviations = np.divide(kept @ residuals, counts, out=np.zeros(len(kept)), where=counts > 0)
-    influence = np.zeros(total)
-    influence[ids] = residuals / np.sqrt(len(x) * (len(x) - 1))
+    sums = np.bincount(code[ids], weights=residuals, minlength=clusters)
+    influence = sums * np.sqrt(units / (units - 1)) / len(x)
     return Replicated(
         label=label,
         estimate=mean,
         replicates=mean + deviations,
         se=float(np.linalg.norm(influence)),
-        df=len(x) - 1,
-        units=len(x),
+        df=units - 1,
+        units=units,
         influence=influence,
     )
 
 
-def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], groups: Sequence[Hashable]) -> Contrast:
+def linear_contrast(
+    parts: Sequence[Replicated],
+    weights: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    seeds: Sequence[Hashable] | None = None,
+    cells: Sequence[Hashable] | None = None,
+) -> Contrast:
     """The weighted sum of estimates, with a standard error that knows which of them share prompts.
 
     Within a group (a task) the variance is that of the combined replicates, or, if all parts of the contrast are means
@@ -113,10 +152,17 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
     prompts exactly the variance of the paired t-test. Variances (and third cumulants) add over groups; degrees of
     freedom are Satterthwaite's, (sum_g v_g)^2 / sum_g (v_g^2 / df_g) with df_g the smallest df in the group.
 
+    With `seeds` the variance is over training seeds too, and the degrees of freedom are those of both; below 5 seeds
+    there is no standard error. In simulations of an A/A contrast (two roles, two tasks, 16 or 100 prompts, 5 seeds)
+    the error rate at nominal .05 was .04 to .06 with seeds that differ, .02 to .04 with seeds that do not; that over
+    prompts alone was .07 to .31 with seeds that differ.
+
     Args:
         parts: The estimates. In a group they have the same number of replicates, of the same draws.
         weights: Weight of each part.
         groups: Group of each part; groups are independent of each other.
+        seeds: Training seed of each part, where seeds are random; parts of the same seed vary together.
+        cells: What each part is a replication of over the seeds, e.g. its role; its group unless given.
 
     Raises:
         ValueError: if there are no parts, lengths differ, a weight is not finite, or replicates do not pair.
@@ -125,54 +171,111 @@ def linear_contrast(parts: Sequence[Replicated], weights: Sequence[float], group
         raise ValueError(
             f"expected as many weights and groups as parts, got {len(parts)}, {len(weights)}, {len(groups)}"
         )
+    for name, labels in (("seeds", seeds), ("cells", cells)):
+        if labels is not None and len(labels) != len(parts):
+            raise ValueError(f"{name}: expected one for each of {len(parts)} parts, got {len(labels)}")
     if not np.isfinite(weights).all():
         raise ValueError(f"weights: expected finite numbers, got {list(weights)}")
     names = list(dict.fromkeys(groups))
-    members = [[i for i, group in enumerate(groups) if group == name] for name in names]
-    estimate = float(sum(w * part.estimate for w, part in zip(weights, parts, strict=True)))
+    members = [np.array([i for i, group in enumerate(groups) if group == name]) for name in names]
+    w = np.asarray(weights, dtype=np.float64)
+    estimates = np.array([part.estimate for part in parts])
     units = tuple(min(parts[i].units for i in group) for group in members)
-    replicates = _combine([part.replicates for part in parts], weights, "replicates")
-    analytic = all(part.influence is not None for part in parts)
-    variances, third = np.zeros(len(members)), 0.0
-    for g, group in enumerate(members):
-        chosen = [weights[i] for i in group]
-        if analytic:
-            influence = _combine([parts[i].influence for i in group], chosen, "examples")
-            assert influence is not None
-            variances[g] = influence @ influence
-            third += skewness_of_estimate(influence) * float(variances[g]) ** 1.5
-        else:
-            combined = _combine([parts[i].replicates for i in group], chosen, "replicates")
-            if combined is None or len(combined) < 2:
-                bare = [parts[i].label for i in group if parts[i].replicates is None and parts[i].influence is None]
-                lacking = ", ".join(bare or [parts[i].label for i in group])
-                return Contrast(
-                    estimate=estimate,
-                    se=None,
-                    df=None,
-                    replicates=None,
-                    units=units,
-                    message=f"no replicates: {lacking}",
-                )
-            variances[g] = combined.var(ddof=1) if np.ptp(combined) > 0 else 0.0
+    lacking = _lacking(parts)
+    labels = [*zip(groups, groups if cells is None else cells, strict=True)]
+    count = None if seeds is None else _fewest(labels, seeds)
+    found = Contrast(estimate=float(w @ estimates), se=None, df=None, replicates=None, units=units, seeds=count)
+    if count is not None and count < MINIMUM_CLUSTERS:
+        few = f"{count} training seed(s): fewer than {MINIMUM_CLUSTERS}, no interval"
+        return replace(found, message="; ".join(filter(None, (few, lacking))))
+    if lacking:
+        return replace(found, message=lacking)
+    errors = [_Errors.of([parts[i] for i in group], analytic=_analytic(parts)) for group in members]
+    variances = np.array([error.variance(w[group]) for error, group in zip(errors, members, strict=True)])
     dfs = np.array([min(parts[i].df for i in group) for group in members], dtype=np.float64)
     total = float(variances.sum())
     # Never above the sum over groups, but for rounding.
     df = min(float(dfs.sum()), total**2 / float((variances**2 / dfs).sum())) if total > 0 else float(dfs.min())
-    return Contrast(
-        estimate=estimate,
-        se=float(np.sqrt(total)),
-        df=df,
-        replicates=replicates,
-        units=units,
-        skewness=third / total**1.5 if total > 0 else 0.0,
-    )
+    cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
+    skewness = float(cumulant / total**1.5) if total > 0 and count is None else 0.0
+    if count is not None and seeds is not None:
+        around = _around_cells(w, labels, seeds)
+        share = count / (count - 1)
+        both = sum(error.variance(row[group]) for error, group in zip(errors, members, strict=True) for row in around)
+        over_seeds = share * float(((around @ estimates) ** 2).sum())
+        total, df = two_way_variance(total, over_seeds, share * both, df_first=df, df_second=count - 1)
+    return replace(found, se=float(np.sqrt(total)), df=df, replicates=_replicates(parts, w), skewness=skewness)
 
 
-def _combine(arrays: Sequence[Floats | None], weights: Sequence[float], what: str) -> Floats | None:
+def _analytic(parts: Sequence[Replicated]) -> bool:
+    return all(part.influence is not None for part in parts)
+
+
+def _lacking(parts: Sequence[Replicated]) -> str:
+    """Which parts have no standard error, and why; empty where all have."""
+    if _analytic(parts):
+        return ""
+    without = [part for part in parts if part.replicates is None or len(part.replicates) < 2]
+    if any(part.message for part in without):
+        return "; ".join(f"{part.label}: {part.message or 'no replicates'}" for part in without)
+    return f"no replicates: {', '.join(part.label for part in without)}" if without else ""
+
+
+def _replicates(parts: Sequence[Replicated], weights: Floats) -> Floats | None:
+    present = [part.replicates for part in parts if part.replicates is not None]
+    return _stacked(present, "replicates").T @ weights if len(present) == len(parts) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """How the estimates of a group err together: [parts, R] replicates, or [parts, units] influence."""
+
+    rows: Floats
+    analytic: bool
+
+    @classmethod
+    def of(cls, parts: Sequence[Replicated], *, analytic: bool) -> _Errors:
+        if analytic:
+            return cls(_stacked([part.influence for part in parts], "examples"), analytic)
+        return cls(_stacked([part.replicates for part in parts], "replicates"), analytic)
+
+    def variance(self, weights: Floats) -> float:
+        """Of the weighted sum, over prompts."""
+        combined = weights @ self.rows
+        if self.analytic:
+            return float(combined @ combined)
+        return float(combined.var(ddof=1)) if np.ptp(combined) > 0 else 0.0
+
+    def third_cumulant(self, weights: Floats) -> float:
+        """Of the weighted sum; 0 where only replicates are known."""
+        if not self.analytic:
+            return 0.0
+        combined = weights @ self.rows
+        return skewness_of_estimate(combined) * float(np.linalg.norm(combined)) ** 3
+
+
+def _stacked(arrays: Sequence[Floats | None], what: str) -> Floats:
     present = [array for array in arrays if array is not None]
-    if len(present) < len(arrays):
-        return None
     if len({len(array) for array in present}) > 1:
         raise ValueError(f"{what}: expected the same number in every part, got {[len(array) for array in present]}")
-    return np.asarray(np.asarray(weights, dtype=np.float64) @ np.stack(present))
+    return np.stack(present)
+
+
+def _around_cells(weights: Floats, cells: Sequence[Hashable], seeds: Sequence[Hashable]) -> Floats:
+    """Weights of u_s for every seed [seeds, parts]: the seed's parts, each around the mean of its cell."""
+    cell, seed = _numbered(cells), _numbered(seeds)
+    same = (cell[:, None] == cell[None]).astype(np.float64)
+    centred = np.eye(len(weights)) - same / same.sum(axis=1, keepdims=True)
+    own = (seed[None] == np.arange(seed.max() + 1)[:, None]) * weights
+    return np.asarray(own @ centred)
+
+
+def _fewest(cells: Sequence[Hashable], seeds: Sequence[Hashable]) -> int:
+    """Number of seeds of the cell with the fewest."""
+    pairs = set(zip(cells, seeds, strict=True))
+    return min(sum(cell == own for own, _ in pairs) for cell in set(cells))
+
+
+def _numbered(labels: Sequence[Hashable]) -> Integers:
+    order = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return np.array([order[label] for label in labels], dtype=np.int64)

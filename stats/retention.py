@@ -6,9 +6,10 @@ with J the Jaccard of the top-K edges on disjoint halves of the prompts: J_betwe
 geometric mean of the two models' overlaps with themselves, J_null chance within strata, all at half of the prompts and
 averaged over random splits (`stats.split_half`).
 
-Interval. A replicate weights the prompts by multinomial counts, splits the *distinct* prompts at random a few times
-(so that no prompt is in both halves) and averages. Resampled scores are noisier than the observed ones, so replicates
-of an overlap lie too low: their spread is used, not their location, as estimate +- t_{n-1} x SE. The spread of the
+Interval. A replicate weights the prompts (or whole templates of them) by multinomial counts, splits the *distinct*
+prompts at random a few times (so that no prompt is in both halves) and averages. Resampled scores are noisier than the
+observed ones, so replicates of an overlap lie too low: their spread is used, not their location, as estimate +- t x SE
+with one degree of freedom less than there are prompts (templates). The spread of the
 replicates contains, besides the variance over prompts, the noise of their few splits:
 
     Var(replicate) = Var(over prompts) + E[Var(over splits, given the prompts)] / inner splits.
@@ -22,16 +23,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, Scores, fraction, positive
+from stats.checks import Booleans, Floats, Integers, fraction, positive
 from stats.findings import Status
-from stats.resampling import MINIMUM_CLUSTERS, resampling_weights
+from stats.interval_methods import MINIMUM_CLUSTERS
 from stats.seeding import generator
 from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
+from stats.top_edges import BLOCK_BYTES, ScoreBlocks, edges_with_scores
+from stats.unit_weights import cluster_weights, resampling_weights
 
 INNER_SPLITS = 4
 MINIMUM_PROMPTS = 2 * MINIMUM_CLUSTERS
@@ -64,10 +69,11 @@ class Retention:
 
     Attributes:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
-        se: Standard error over prompts, `df` = n - 1.
+        se: Standard error over prompts or templates, `df` = `units` - 1.
         low: Lower end of the interval at `confidence` (`high`: upper end).
         status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance).
         n: Number of prompts.
+        units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
         replicates: [R], centred at the estimate and scaled to the standard error `se`: replicate r belongs to the same
             resampled examples in every call with the same seed and `total`, so differences of replicates are paired.
@@ -83,13 +89,14 @@ class Retention:
     message: str
     method: str
     n: int
+    units: int
     by_k: tuple[RetentionAtK, ...]
     replicates: Floats | None
 
 
 def retention_index(
-    before: ArrayLike,
-    after: ArrayLike,
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
     *,
     strata: ArrayLike | None = None,
     top_k: Sequence[int],
@@ -100,11 +107,14 @@ def retention_index(
     seed: int = 0,
     examples: ArrayLike | None = None,
     total: int | None = None,
+    units: Literal["prompts", "templates"] = "prompts",
+    block_bytes: int = BLOCK_BYTES,
 ) -> Retention:
     """Retention of the top-K edges of the model before in the model after; see the module for the formula.
 
     Args:
-        before: Scores of the model before [n, E], one row per prompt.
+        before: Scores of the model before [n, E], one row per prompt: an array, or read a block of edges at a time
+            (`stats.top_edges.ScoreBlocks`), several times over.
         after: Scores of the model after [n, E], of the same prompts in the same order.
         strata: Stratum of each edge [E], e.g. source kind x receiver kind x layer distance; None for one stratum.
         top_k: Sizes of the edge sets; the index is averaged over them.
@@ -115,13 +125,16 @@ def retention_index(
         seed: Seed of the draws. Calls with the same seed and `total` share splits and resampled examples.
         examples: Example id of each row [n]; 0..n-1 by default.
         total: Number of examples of which the rows are a selection, for which all draws are made.
+        units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
+        block_bytes: Memory of one block of scores and of what is kept of them, approximately; changes no result.
 
     Raises:
         ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
             to split.
     """
     a, b = paired_scores(before, after)
-    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
+    n = a.shape[0]
+    chosen = prompts(n, examples=examples, total=total, templates=templates)
     fraction(confidence, "confidence")
     if replicates < 2:
         raise ValueError(f"replicates: expected at least 2 for a standard error, got {replicates}")
@@ -129,36 +142,38 @@ def retention_index(
         raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
     halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
     if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {len(a)} prompt(s)")
-    ones = np.ones((splits, len(a)), dtype=a.dtype)
-    observed = half_overlaps(a, b, halves * ones, ~halves * ones, top_k=top_k, strata=strata)
+        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    scored = min(edges_with_scores(x, name, block_bytes=block_bytes) for x, name in ((a, "before"), (b, "after")))
+    overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)
+    observed = overlaps(halves, ~halves)
+    by_template = units == "templates"
+    counted = len(np.unique(chosen.templates[chosen.rows])) if by_template else n
+    few = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval" if n < MINIMUM_PROMPTS else ""
+    if by_template and counted < MINIMUM_CLUSTERS:
+        few = f"{counted} templates: fewer than {MINIMUM_CLUSTERS}, no interval"
     spread = None
-    if len(a) >= MINIMUM_PROMPTS:
-        resampled = _resample(a, b, chosen, replicates, seed, top_k, strata)
-        spread = _Spread.of(resampled, observed, len(a))
-    scored = min(int(np.count_nonzero(scores.any(axis=0))) for scores in (a, b))
-    return _summarise(observed, spread, n=len(a), scored=scored, confidence=confidence)
+    if not few:
+        if by_template:
+            weights = cluster_weights(chosen.templates, replicates, seed=seed)
+        else:
+            weights = resampling_weights(chosen.total, replicates, seed=seed)
+        resampled = overlaps(*_resampled_halves(chosen, weights, seed))
+        spread = _Spread.of(resampled, observed, counted)
+    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, scored=scored, confidence=confidence)
 
 
-def _resample(
-    a: Scores, b: Scores, chosen: Prompts, replicates: int, seed: int, top_k: Sequence[int], strata: ArrayLike | None
-) -> SplitHalfOverlap:
-    """Overlaps of the replicates' inner splits, [R * INNER_SPLITS, K], the splits of a replicate adjacent."""
-    weights = resampling_weights(chosen.total, replicates, seed=seed)[:, chosen.rows]
-    halves = draw_halves(chosen, replicates * INNER_SPLITS, generator(seed, "split halves of replicates"))
-    repeated = np.repeat(weights, INNER_SPLITS, axis=0)
-    return half_overlaps(
-        a,
-        b,
-        _nonempty(repeated * halves, halves).astype(a.dtype),
-        _nonempty(repeated * ~halves, ~halves).astype(a.dtype),
-        top_k=top_k,
-        strata=strata,
-    )
+def _resampled_halves(chosen: Prompts, weights: Integers, seed: int) -> tuple[Integers, Integers]:
+    """Weights of the rows in both halves of the replicates' inner splits, the splits of a replicate adjacent.
+
+    [R * INNER_SPLITS, n] each, from how often every example was drawn [R, total].
+    """
+    halves = draw_halves(chosen, len(weights) * INNER_SPLITS, generator(seed, "split halves of replicates"))
+    repeated = np.repeat(weights[:, chosen.rows], INNER_SPLITS, axis=0)
+    return _nonempty(repeated * halves, halves), _nonempty(repeated * ~halves, ~halves)
 
 
 def _nonempty(weights: Integers, half: Booleans) -> Integers:
-    # With a handful of prompts a half may have none that was drawn: it then keeps each of its prompts once.
+    # With a handful of prompts (templates) a half may have none that was drawn: it then keeps each of its prompts once.
     empty = weights.sum(axis=1) == 0
     weights[empty] = np.where(half[empty].any(axis=1, keepdims=True), half[empty], 1)
     return weights
@@ -221,11 +236,18 @@ def _corrected_se(inner: Floats, splits: Floats, n: int) -> Floats:
 
 
 def _summarise(
-    observed: SplitHalfOverlap, spread: _Spread | None, *, n: int, scored: int, confidence: float
+    observed: SplitHalfOverlap,
+    spread: _Spread | None,
+    *,
+    n: int,
+    units: int,
+    name: str,
+    few: str,
+    scored: int,
+    confidence: float,
 ) -> Retention:
     ratio = _Ratio.of(observed)
-    quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, n - 1))
-    few = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval"
+    quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, units - 1)))
     rows = []
     for i, k in enumerate(observed.top_k):
         lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
@@ -235,7 +257,7 @@ def _summarise(
         estimate = float(ratio.value[i]) if defined else None
         se = float(spread.se[i]) if defined and spread else None
         low, high = _ends(estimate, se, quantile)
-        message = "" if spread else few
+        message = few
         if not defined:
             reason = f"only {scored} edges have a score other than zero" if k > scored else NO_CEILING
             message = f"K = {k}: {reason}"
@@ -255,11 +277,19 @@ def _summarise(
                 message=message,
             )
         )
-    return _average(rows, ratio, spread, n=n, confidence=confidence, quantile=quantile)
+    return _average(rows, ratio, spread, n=n, units=units, name=name, confidence=confidence, quantile=quantile)
 
 
 def _average(
-    rows: Sequence[RetentionAtK], ratio: _Ratio, spread: _Spread | None, *, n: int, confidence: float, quantile: float
+    rows: Sequence[RetentionAtK],
+    ratio: _Ratio,
+    spread: _Spread | None,
+    *,
+    n: int,
+    units: int,
+    name: str,
+    confidence: float,
+    quantile: float,
 ) -> Retention:
     undefined = any(row.status == "undefined" for row in rows)
     estimate = None if undefined else float(ratio.value.mean())
@@ -273,14 +303,15 @@ def _average(
     return Retention(
         estimate=estimate,
         se=se,
-        df=n - 1,
+        df=units - 1,
         low=low,
         high=high,
         confidence=confidence,
         status="undefined" if undefined else rows[0].status,
         message=message,
-        method="bootstrap over prompts, split noise removed; t interval",
+        method=f"bootstrap over {name}, split noise removed; t interval",
         n=n,
+        units=units,
         by_k=tuple(rows),
         replicates=estimate + spread.deviations if spread and estimate is not None else None,
     )

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_scores, codes, positive
-from stats.overlap import memberships, stratum_sizes
+from stats.checks import Booleans, Floats, Integers, codes, positive
+from stats.overlap import stratum_sizes
 from stats.seeding import generator
-
-BLOCK_BYTES = 32 * 1024 * 1024
+from stats.top_edges import (
+    BLOCK_BYTES,
+    InMemory,
+    ScoreBlocks,
+    as_blocks,
+    checked_sizes,
+    edge_sample,
+    rows_at_once,
+    top_edges,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +91,10 @@ def draw_halves(chosen: Prompts, splits: int, rng: np.random.Generator) -> Boole
 
 
 def half_overlaps(
-    before: Scores,
-    after: Scores,
-    first: Scores,
-    second: Scores,
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
+    first: ArrayLike,
+    second: ArrayLike,
     *,
     top_k: Sequence[int],
     strata: ArrayLike | None = None,
@@ -96,38 +103,52 @@ def half_overlaps(
     """Overlaps for given halves, as weights of the rows; in blocks of bounded memory.
 
     Args:
-        before: Scores [n, E] of the model before.
+        before: Scores [n, E] of the model before, an array or read in blocks.
         after: Scores [n, E] of the model after.
         first: Weights of the rows in the first half [splits, n], >= 0, not all zero in a split.
         second: Weights of the rows in the second half [splits, n].
         top_k: Sizes of the sets.
         strata: Stratum of each edge [E]; None for one stratum.
-        block_bytes: Memory of one block of half means, approximately.
+        block_bytes: Memory of one block of scores and of what is kept of them, approximately; changes no result.
     """
-    edges = before.shape[1]
-    code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
-    splits = len(first)
-    results = np.empty((4, splits, len(top_k)))
-    step = max(1, block_bytes // (4 * edges * before.itemsize))
+    models = as_blocks(before, "before"), as_blocks(after, "after")
+    edges = models[0].shape[1]
+    code, stratum = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
+    sizes = checked_sizes(top_k, edges)
+    samples = [edge_sample(scores, sizes, block_bytes=block_bytes) for scores in models]
+    weights = np.asarray(first), np.asarray(second)
+    splits = len(weights[0])
+    results = np.empty((4, splits, len(sizes)))
+    step = max(1, min(rows_at_once(sizes, edges, block_bytes) // 4, block_bytes // (8 * len(sizes) * len(stratum))))
     for start in range(0, splits, step):
         block = slice(start, start + step)
-        halves = [_normalised(first[block], before.dtype), _normalised(second[block], before.dtype)]
-        b1, b2, a1, a2 = (
-            _HalfSets.of(half, scores, top_k, code, len(sizes)) for scores in (before, after) for half in halves
+        rows = np.concatenate([half[block] for half in weights])
+        one, two = slice(0, len(rows) // 2), slice(len(rows) // 2, None)
+        of_before, of_after = (
+            top_edges(scores, rows, sizes, sample=sample, block_bytes=block_bytes)
+            for scores, sample in zip(models, samples, strict=True)
         )
-        results[0, block] = (b1.jaccard(a2) + b2.jaccard(a1)) / 2
-        results[1, block] = b1.jaccard(b2)
-        results[2, block] = a1.jaccard(a2)
-        results[3, block] = (b1.chance(a2, sizes) + b2.chance(a1, sizes)) / 2
-    between, ceiling_before, ceiling_after, null = results
+        b1, b2, a1, a2 = (of.rows(half) for of in (of_before, of_after) for half in (one, two))
+        between, ceiling_before = b1.jaccard(a2, b2)
+        other, ceiling_after = a1.jaccard(b2, a2)
+        results[0, block], results[1, block], results[2, block] = (between + other) / 2, ceiling_before, ceiling_after
+        in_b1, in_b2, in_a1, in_a2 = (half.counts(code, len(stratum)) for half in (b1, b2, a1, a2))
+        results[3, block] = (_chance(in_b1, in_a2, stratum, sizes) + _chance(in_b2, in_a1, stratum, sizes)) / 2
+    between, ceiling_before, ceiling_after, null = results[:, :, np.searchsorted(sizes, top_k)]
     return SplitHalfOverlap(
         top_k=tuple(top_k), between=between, ceiling_before=ceiling_before, ceiling_after=ceiling_after, null=null
     )
 
 
+def _chance(first: Integers, second: Integers, stratum: Integers, sizes: Integers) -> Floats:
+    """Jaccard by chance [rows, K] of sets with so many members in each stratum [rows, K, strata]."""
+    shared = (first * second / stratum).sum(axis=-1)
+    return np.asarray(shared / (2 * sizes - shared))
+
+
 def split_half_overlap(
-    before: ArrayLike,
-    after: ArrayLike,
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
     *,
     top_k: Sequence[int],
     strata: ArrayLike | None = None,
@@ -154,56 +175,26 @@ def split_half_overlap(
         ValueError: if shapes do not match, a K is out of range, scores are not finite, or a half is empty.
     """
     a, b = paired_scores(before, after)
-    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
+    n = a.shape[0]
+    chosen = prompts(n, examples=examples, total=total, templates=templates)
     first = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
     if not (first.any(axis=1) & ~first.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {len(a)} prompt(s)")
-    return half_overlaps(a, b, first.astype(a.dtype), (~first).astype(a.dtype), top_k=top_k, strata=strata)
+        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    return half_overlaps(a, b, first, ~first, top_k=top_k, strata=strata)
 
 
-def paired_scores(before: ArrayLike, after: ArrayLike) -> tuple[Scores, Scores]:
-    """Both score matrices [n, E], checked, in the wider of their types.
+def paired_scores(before: ArrayLike | ScoreBlocks, after: ArrayLike | ScoreBlocks) -> tuple[ScoreBlocks, ScoreBlocks]:
+    """Both score matrices [n, E]; arrays in the wider of their types.
 
     Raises:
-        ValueError: if the shapes differ, there are fewer than two prompts, or a score is not finite.
+        ValueError: if the shapes differ, there are fewer than two prompts, or a score of an array is not finite.
     """
-    a, b = as_scores(before, "before", dimensions=2), as_scores(after, "after", dimensions=2)
+    a, b = as_blocks(before, "before"), as_blocks(after, "after")
     if a.shape != b.shape:
         raise ValueError(f"expected the same prompts and edges before and after, got shapes {a.shape} and {b.shape}")
-    if len(a) < 2:
-        raise ValueError(f"before: expected at least 2 prompts to split, got {len(a)}")
-    wider = np.result_type(a, b)
-    return a.astype(wider, copy=False), b.astype(wider, copy=False)
-
-
-def _normalised(weights: Scores, dtype: np.dtype[np.floating[Any]]) -> Scores:
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _HalfSets:
-    """Top-K sets of one half of one model: members as packed bits [K, splits, E / 8], counts by stratum."""
-
-    bits: NDArray[np.uint8]
-    counts: Integers
-    sizes: Integers
-
-    @classmethod
-    def of(cls, half: Scores, scores: Scores, top_k: Sequence[int], code: Integers, strata: int) -> _HalfSets:
-        members = memberships(np.abs(half @ scores), top_k)
-        counts = np.empty((len(top_k), len(half), strata), dtype=np.int64)
-        offsets = np.arange(len(half))[:, None] * strata
-        for k, member, count in zip(top_k, members, counts, strict=True):
-            cells = code[np.nonzero(member)[1].reshape(len(half), k)] + offsets
-            count[:] = np.bincount(cells.ravel(), minlength=count.size).reshape(count.shape)
-        return cls(np.packbits(members, axis=-1), counts, np.asarray(top_k))
-
-    def jaccard(self, other: _HalfSets) -> Floats:
-        """[splits, K]."""
-        shared = np.bitwise_count(self.bits & other.bits).sum(axis=-1, dtype=np.int64).T
-        return np.asarray(shared / (2 * self.sizes - shared))
-
-    def chance(self, other: _HalfSets, stratum: Integers) -> Floats:
-        """[splits, K]."""
-        shared = (self.counts * other.counts / stratum).sum(axis=-1).T
-        return np.asarray(shared / (2 * self.sizes - shared))
+    if a.shape[0] < 2:
+        raise ValueError(f"before: expected at least 2 prompts to split, got {a.shape[0]}")
+    if isinstance(a, InMemory) and isinstance(b, InMemory):
+        wider = np.result_type(a.array, b.array)
+        return InMemory(a.array.astype(wider, copy=False)), InMemory(b.array.astype(wider, copy=False))
+    return a, b

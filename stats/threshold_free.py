@@ -22,12 +22,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, fraction, positive
+from stats.checks import Floats, as_scores, fraction, positive
 from stats.findings import Status
-from stats.half_bootstrap import CeilingRatio, HalfAgreement, observed_halves, resampled_halves, standard_errors
+from stats.half_bootstrap import (
+    CeilingRatio,
+    HalfAgreement,
+    Units,
+    counted_units,
+    observed_halves,
+    resampled_halves,
+    standard_errors,
+)
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
 from stats.overlap import stratum_sizes
-from stats.retention import MINIMUM_PROMPTS, NO_CEILING
+from stats.retention import NO_CEILING
 from stats.split_half import paired_scores, prompts
 
 REPLICATES = 200
@@ -82,6 +90,7 @@ def threshold_free_overlap(
     seed: int = 0,
     examples: ArrayLike | None = None,
     total: int | None = None,
+    units: Units = "prompts",
 ) -> tuple[ThresholdFree, ...]:
     """The three measures between two models, on the halves of the retention index; see the module for the formulas.
 
@@ -97,26 +106,30 @@ def threshold_free_overlap(
         seed: Seed of the draws. Calls with the same seed and `total` share splits and resampled examples.
         examples: Example id of each row [n]; 0..n-1 by default.
         total: Number of examples of which the rows are a selection.
+        units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
 
     Raises:
         ValueError: if shapes do not match, scores are not finite, or there are too few prompts to split.
     """
-    a, b = paired_scores(before, after)
+    paired_scores(before, after)
+    wider = np.result_type(as_scores(before, "before", dimensions=2), as_scores(after, "after", dimensions=2))
+    a, b = np.asarray(before, dtype=wider), np.asarray(after, dtype=wider)
     chosen = prompts(len(a), examples=examples, total=total, templates=templates)
-    n, edges = a.shape
-    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, n - 1))
+    edges = a.shape[1]
+    n, few = counted_units(chosen, units)
+    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
     code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
     order = np.argsort(code, kind="stable")
     a, b = a[:, order], b[:, order]
     first = observed_halves(chosen, splits, seed)
     observed = half_agreement(a, b, first.astype(a.dtype), (~first).astype(a.dtype), sizes=sizes)
     resampled = None
-    if n >= MINIMUM_PROMPTS:
-        drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed))
+    if not few:
+        drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed, units=units))
         resampled = half_agreement(a, b, *drawn, sizes=sizes)
     full, null = permuted_agreement(a.mean(axis=0), b.mean(axis=0), sizes, positive(permutations, "permutations"), seed)
     return tuple(
-        _measure(place, full[place], null[:, place], observed, resampled, n=n, quantile=quantile)
+        _measure(place, full[place], null[:, place], observed, resampled, few, n=n, quantile=quantile)
         for place in range(len(MEASURES))
     )
 
@@ -127,6 +140,7 @@ def _measure(
     null: Floats,
     observed: HalfAgreement,
     resampled: HalfAgreement | None,
+    few: str,
     *,
     n: int,
     quantile: float,
@@ -135,7 +149,6 @@ def _measure(
     parts = [float(x.mean()) for x in (halves.between, halves.ceiling_before, halves.ceiling_after, halves.null)]
     if not np.isfinite([full, *parts]).all():
         return _undefined(MEASURES[place], "the scores have no spread: they are zero, or all the same, in a half")
-    few = "" if resampled is not None else f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval"
     again = None if resampled is None else _one(resampled, place)
     if again is not None and not np.isfinite([again.between, again.ceiling_before, again.ceiling_after]).all():
         again, few = None, "the scores have no spread in some of the resampled halves, no interval"

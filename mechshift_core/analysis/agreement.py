@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, estimate
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.execution.scores import Floats
+from mechshift_core.execution.scores import SelectedScores
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
 from stats.threshold_free import REPLICATES, ThresholdFree, threshold_free_overlap
@@ -24,6 +24,7 @@ class Draws(TypedDict):
     seed: int
     examples: npt.NDArray[np.int64]
     total: int
+    units: Literal["prompts", "templates"]
 
 
 def draws(sample: Sample, spec: Spec) -> Draws:
@@ -36,11 +37,12 @@ def draws(sample: Sample, spec: Spec) -> Draws:
         seed=sample.seed,
         examples=sample.selected,
         total=sample.total,
+        units="templates" if sample.by_template else "prompts",
     )
 
 
 def measure_agreement(
-    sample: Sample, spec: Spec, before: Floats, after: Floats, strata: npt.NDArray[np.int64]
+    sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores, strata: npt.NDArray[np.int64]
 ) -> Measured:
     """Rows of `overlap` and estimates of weighted Jaccard, Spearman correlation and cosine.
 
@@ -50,8 +52,8 @@ def measure_agreement(
     """
     assert spec.measures.overlap is not None
     found = threshold_free_overlap(
-        before,
-        after,
+        before.whole(),
+        after.whole(),
         strata=strata,
         permutations=spec.measures.overlap.permutations,
         replicates=min(REPLICATES, spec.statistics.bootstrap.replicates),
@@ -98,7 +100,7 @@ def _estimate(sample: Sample, spec: Spec, one: ThresholdFree) -> Estimate:
         value=one.between,
         low=one.between_low,
         high=one.between_high,
-        method="mean scores on halves of the prompts; bootstrap over prompts, t interval",
+        method=f"mean scores on halves of the prompts; bootstrap over {sample.unit}, t interval",
         status=status,
         message="" if interval else one.message,
         reference={"chance": one.null, "ceiling": one.ceiling},

@@ -36,7 +36,9 @@ def performance_shift(sample: Sample, values: Mapping[str, Value]) -> Replicated
 
 
 def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Value]]) -> Replicated | str:
-    total, influence = 0.0, np.zeros(sample.total)
+    # Contributions by example of the task, or by template of it, sorted as those of the ratios are.
+    labels = np.unique(sample.templates) if sample.by_template else np.arange(sample.total)
+    total, influence = 0.0, np.zeros(len(labels))
     problems = []
     for side, (sign, value) in parts.items():
         if isinstance(value, str) or value.estimate is None:
@@ -44,17 +46,20 @@ def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Val
             continue
         total += sign * value.estimate
         if value.influence is not None:
-            influence[sample.ids(side)] += sign * value.influence
+            own = sample.clusters(sample.ids(side))
+            influence[sample.ids(side) if own is None else np.searchsorted(labels, np.unique(own))] += (
+                sign * value.influence
+            )
     if problems:
         return "; ".join(problems)
-    enough = sample.n >= MINIMUM_CLUSTERS
+    enough = sample.units >= MINIMUM_CLUSTERS
     return Replicated(
         label=f"{measure} of {sample.pair.name} on {sample.task.name}",
         estimate=total,
         replicates=None,
         se=float(np.linalg.norm(influence)) if enough else None,
-        df=sample.n - 1,
-        units=sample.n,
+        df=sample.units - 1,
+        units=sample.units,
         influence=influence if enough else None,
     )
 

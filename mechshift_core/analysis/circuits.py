@@ -89,6 +89,7 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
             metric["partner"],
             full=stored.tensors["clean_metric"],
             empty=stored.tensors["empty_metric"],
+            cluster=sample.clusters(stored.tensors["examples"]),
             confidence=spec.statistics.confidence,
         )
         of_circuit = {"own": ratio.own, "partner": ratio.other}
@@ -125,6 +126,7 @@ def _curve(sample: Sample, stored: Stored, origin: str, draw: int | None, confid
         metric[first],
         full=stored.tensors["clean_metric"],
         empty=stored.tensors["empty_metric"],
+        cluster=sample.clusters(stored.tensors["examples"]),
         fractions=sizes / len(sample.graph.edges),
         confidence=confidence,
     )

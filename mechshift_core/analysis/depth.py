@@ -35,6 +35,7 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
             weights,
             label=f"{name} of {sample.pair.name} on {sample.task.name}",
             examples=sample.selected,
+            cluster=sample.templates if sample.by_template else None,
         )
         for name, values in per_prompt.items()
     }

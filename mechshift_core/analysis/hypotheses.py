@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.measured import Measured
@@ -108,7 +108,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
             regime=task.regime,
             weight=weight,
             estimate=None if part is None else part.estimate,
-            n=0 if part is None else part.units,
+            n=0 if part is None else evidence.samples[pair.name, task.name].n,
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
@@ -121,10 +121,16 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         ]
         status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
-    contrast = linear_contrast(present, list(weights.values()), [task.name for _, task in weights])
+    contrast = linear_contrast(
+        present,
+        list(weights.values()),
+        [task.name for _, task in weights],
+        seeds=[pair.seed for pair, _ in weights] if spec.statistics.units.seed == "random" else None,
+        cells=[pair.role for pair, _ in weights],
+    )
     result = _test(hypothesis, contrast, spec.statistics)
-    message = "; ".join(text for text in (contrast.message, result.message) if text)
-    return _finding(spec, hypothesis, terms, result, status=result.status, message=message)
+    message = contrast.message or result.message
+    return _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
 
 
 def _test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
@@ -153,7 +159,11 @@ def _finding(
     *,
     status: Status,
     message: str,
+    templates: Sequence[int] = (),
 ) -> Finding:
+    units = spec.statistics.units
+    by_template, over_seeds = units.template == "random", units.seed == "random"
+    drawn = ("templates with all of their prompts" if by_template else "prompts") + " and training seeds" * over_seeds
     prompts = {term.task: min(other.n for other in terms if other.task == term.task) for term in terms}
     seeds = {term.seed for term in terms}
     return Finding(
@@ -175,8 +185,13 @@ def _finding(
         p_corrected=None,
         correction=spec.statistics.correction,
         family_size=0,
-        n={"prompt": sum(prompts.values()), "task": len(prompts), "seed": len(seeds)},
-        method="contrast of replicates over prompts; " + ("no test" if result is None else result.method),
+        n={
+            "prompt": sum(prompts.values()),
+            **({"template": sum(templates)} if by_template else {}),
+            "task": len(prompts),
+            "seed": len(seeds),
+        },
+        method=f"contrast of replicates over {drawn}; " + ("no test" if result is None else result.method),
         seed=spec.seed,
         verdict="not estimable",
         status=status,

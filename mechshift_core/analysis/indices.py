@@ -65,14 +65,18 @@ def measure_index(
 
 
 def _replicated(sample: Sample, label: str, one: SideIndex) -> Replicated:
-    enough = sample.n >= MINIMUM_CLUSTERS
+    units, name = sample.units, "templates" if sample.by_template else "prompts"
+    enough = units >= MINIMUM_CLUSTERS
+    # Multinomial weights give (units - 1) / units of the variance over units.
+    widened = one.replicates * np.sqrt(units / (units - 1)) if enough else None
     return Replicated(
         label=f"{label} of {sample.pair.name} on {sample.task.name}",
         estimate=one.value,
-        replicates=one.replicates if enough else None,
-        se=float(one.replicates.std(ddof=1)) if enough else None,
-        df=sample.n - 1,
-        units=sample.n,
+        replicates=widened,
+        se=None if widened is None else float(widened.std(ddof=1)),
+        df=units - 1,
+        units=units,
+        message="" if enough else f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
     )
 
 
@@ -95,8 +99,8 @@ def _estimate(
         value=result.estimate,
         low=test.low,
         high=test.high,
-        method=f"{name}; t interval with the bootstrap standard error over prompts",
+        method=f"{name}; t interval with the bootstrap standard error over {sample.unit}",
         status=test.status,
-        message=test.message,
+        message=result.message or test.message,
         reference=reference,
     )

@@ -44,11 +44,18 @@ Component = tuple[str, str, int]
 """Name, kind (head, mlp or residual) and layer."""
 
 
-def mean_interval(sample: Sample, spec: Spec, values: npt.NDArray[np.float64]) -> Interval:
-    """Interval of the mean of one value per selected example, [n], as the spec's statistics say."""
+def mean_interval(
+    sample: Sample, spec: Spec, values: npt.NDArray[np.float64], *, examples: npt.ArrayLike | None = None
+) -> Interval:
+    """Interval of the mean of one value per selected example, [n], as the spec's statistics say.
+
+    Args:
+        examples: Ids of the examples, where they are not all that are selected.
+    """
     bootstrap = spec.statistics.bootstrap
     return bootstrap_interval(
         values,
+        cluster=sample.clusters(examples),
         method=bootstrap.method,
         confidence=spec.statistics.confidence,
         replicates=bootstrap.replicates,
@@ -65,11 +72,12 @@ def component_rows(
     intervention: str,
     method: str,
     token_role: str | None = None,
+    examples: npt.ArrayLike | None = None,
 ) -> Rows:
-    """Rows of `components`, from each component's effect on each example, [n]."""
+    """Rows of `components`, from each component's effect on each example, [n]; see :func:`mean_interval`."""
     rows: Rows = []
     for (name, kind, layer), values in effects:
-        interval = mean_interval(sample, spec, values)
+        interval = mean_interval(sample, spec, values, examples=examples)
         rows.append(
             {
                 **sample.labels(),
@@ -116,7 +124,7 @@ def estimate(
         low=low,
         high=high,
         confidence=spec.statistics.confidence,
-        n={"prompt": sample.n},
+        n={"prompt": sample.n, **({"template": sample.units} if sample.by_template else {})},
         method=method,
         status=status,
         message=message,

@@ -24,7 +24,7 @@ def measure_nodes(sample: Sample, spec: Spec, intervention: Intervention, result
         if isinstance(stored, str) or not sample.n:
             continue
         components = [_component(name) for name in stored.description["components"]]
-        for role, effects in _by_role(sample, spec, side, stored):
+        for role, having, effects in _by_role(sample, spec, side, stored):
             rows += component_rows(
                 sample,
                 spec,
@@ -33,26 +33,30 @@ def measure_nodes(sample: Sample, spec: Spec, intervention: Intervention, result
                 intervention=intervention.name,
                 method=method,
                 token_role=role,
+                examples=having,
             )
     return Measured(rows={"components": rows})
 
 
 def _by_role(
     sample: Sample, spec: Spec, side: str, stored: Stored
-) -> Iterator[tuple[str | None, npt.NDArray[np.float64]]]:
-    """(token role, effects [components, selected examples that have it]); role None where all positions are patched."""
+) -> Iterator[tuple[str | None, npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Token role, selected examples that have it, and effects on them [components, those examples].
+
+    The role is None where all positions are patched.
+    """
     clean, metric = (stored.tensors[name].astype(np.float64) for name in ("clean_metric", "metric"))
     effects = clean - metric
     roles = stored.description["roles"]
     if not roles:
-        yield None, effects[:, sample.ids(side)]
+        yield None, sample.ids(side), effects[:, sample.ids(side)]
         return
     diffusion = spec.models[sample.side(side).model].paradigm == "masked_diffusion"
     read = [roles_read(example, sample.reading, diffusion=diffusion) for example in sample.dataset.examples]
     for role, of_role in zip(roles, effects, strict=True):
         having = [number for number in sample.ids(side) if role in read[number]]
         if having:
-            yield role, of_role[:, having]
+            yield role, np.array(having), of_role[:, having]
 
 
 def _component(name: str) -> Component:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.agreement import draws, measure_agreement
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.execution.scores import Floats
+from mechshift_core.execution.scores import SelectedScores
 from mechshift_core.graph import Graph
 from mechshift_core.spec import Spec
 from stats.overlap import OverlapNull, stratified_permutation_null
@@ -39,7 +39,7 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     assert settings is not None
     if sample.too_few:
         return _without_sets(sample, spec, sample.too_few)
-    before, after = sample.scores("before"), sample.scores("after")
+    before, after = sample.score_blocks("before"), sample.score_blocks("after")
     agreement = measure_agreement(sample, spec, before, after, strata := edge_strata(sample.graph))
     too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
     if too_large:
@@ -55,13 +55,15 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     )
 
 
-def _measure_sets(sample: Sample, spec: Spec, before: Floats, after: Floats, strata: npt.NDArray[np.int64]) -> Measured:
+def _measure_sets(
+    sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores, strata: npt.NDArray[np.int64]
+) -> Measured:
     """What the sets of the K strongest edges come to."""
     settings = spec.measures.overlap
     assert settings is not None
     null = stratified_permutation_null(
-        before.mean(0),
-        after.mean(0),
+        before.mean(),
+        after.mean(),
         strata,
         settings.top_k,
         permutations=settings.permutations,
@@ -107,7 +109,7 @@ def _measure_sets(sample: Sample, spec: Spec, before: Floats, after: Floats, str
                 value=overlap.estimate,
                 low=overlap.low,
                 high=overlap.high,
-                method="Jaccard on halves of the prompts, mean over K; bootstrap over prompts, t interval",
+                method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
                 status="points only" if overlap.se is None else "ok",
                 message=overlap.message,
                 reference={
@@ -175,7 +177,8 @@ def _retention_replicated(sample: Sample, retention: Retention) -> Replicated:
         replicates=retention.replicates,
         se=retention.se,
         df=retention.df,
-        units=retention.n,
+        units=retention.units,
+        message=retention.message,
     )
 
 
@@ -186,5 +189,6 @@ def _overlap_replicated(sample: Sample, overlap: BetweenOverlap) -> Replicated:
         replicates=overlap.replicates,
         se=overlap.se,
         df=overlap.df,
-        units=overlap.n,
+        units=overlap.units,
+        message=overlap.message,
     )

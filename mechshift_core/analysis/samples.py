@@ -16,6 +16,7 @@ from mechshift_core.execution.scores import (
     Answers,
     EdgeScoreStore,
     Floats,
+    SelectedScores,
     Stored,
     halves,
     read_answers,
@@ -28,7 +29,7 @@ from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
-from stats.resampling import resampling_weights
+from stats.unit_weights import cluster_weights, drawn_at_all, resampling_weights
 
 FEWEST = 2
 """Selected examples below which there is no spread to estimate."""
@@ -63,6 +64,7 @@ class Sample:
         reading: How answers of several tokens are read.
         spec_seed: Seed of the spec.
         rule: Whose correct answers select an example, as the spec says.
+        by_template: Whether templates are random, each with all of its prompts; else prompts are.
     """
 
     pair: PairSpec
@@ -76,6 +78,7 @@ class Sample:
     rule: Selection = "both"
     selected_after: npt.NDArray[np.int64] | None = None
     reading: Reading = field(default_factory=Reading)
+    by_template: bool = False
 
     @property
     def n(self) -> int:
@@ -97,9 +100,30 @@ class Sample:
         """Template of every aligned example, [total]."""
         return np.array([example.template for example in self.dataset.examples])
 
+    def clusters(self, examples: npt.ArrayLike | None = None) -> npt.NDArray[np.str_] | None:
+        """The independent unit of the selected (or other) examples: their template, or None where each is its own."""
+        if not self.by_template:
+            return None
+        return self.templates[self.selected if examples is None else np.asarray(examples, dtype=np.int64)]
+
+    @property
+    def units(self) -> int:
+        """Number of independent units among the selected examples."""
+        clusters = self.clusters()
+        return self.n if clusters is None else len(np.unique(clusters))
+
+    @property
+    def unit(self) -> str:
+        """What is resampled, in words."""
+        return "templates with all of their prompts" if self.by_template else "prompts"
+
     def scores(self, side: str) -> Floats:
         """Scores of the selected examples, [n, edges]; read anew each time, so that nothing stays in memory."""
         return self.side(side).scores.rows(self.ids(side))
+
+    def score_blocks(self, side: str) -> SelectedScores:
+        """Scores of the selected examples, [n, edges], that are read a block of edges at a time."""
+        return SelectedScores(self.side(side).scores, self.ids(side))
 
     def ids(self, side: str) -> npt.NDArray[np.int64]:
         """Ids of the examples on which a side is read, [n]."""
@@ -190,7 +214,18 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
             if pair.prompts == "halves":
                 selected, other = halves(selected, dataset, task_seed(plan.spec.seed, task.name))
             found[pair.name, task.name] = Sample(
-                pair, task, dataset, graphs[pair.before], before, after, selected, plan.spec.seed, rule, other, reading
+                pair=pair,
+                task=task,
+                dataset=dataset,
+                graph=graphs[pair.before],
+                before=before,
+                after=after,
+                selected=selected,
+                spec_seed=plan.spec.seed,
+                rule=rule,
+                selected_after=other,
+                reading=reading,
+                by_template=plan.spec.statistics.units.template == "random",
             )
     return Samples(found, missing)
 
@@ -231,7 +266,11 @@ def _with_pairs(single: Stored, folder: RunFolder, paired: Sequence[Cell]) -> St
 def task_weights(sample: Sample, replicates: int, *, all_examples: bool = False) -> npt.NDArray[np.int64]:
     """How often each selected example is drawn in each bootstrap replicate, [replicates, n] (all: [replicates, total]).
 
-    Drawn for all examples of the task, so that pairs that share examples have paired replicates.
+    Drawn for all examples of the task, or for all of its templates where these are random, so that pairs that share
+    examples have paired replicates. Of the selected ones, each is drawn once in a replicate that would have none.
     """
-    weights = resampling_weights(sample.total, replicates, seed=sample.seed)
-    return weights if all_examples else weights[:, sample.selected]
+    if sample.by_template:
+        weights = cluster_weights(sample.templates, replicates, seed=sample.seed)
+    else:
+        weights = resampling_weights(sample.total, replicates, seed=sample.seed)
+    return weights if all_examples else drawn_at_all(weights[:, sample.selected])

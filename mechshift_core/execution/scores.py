@@ -86,6 +86,36 @@ class EdgeScoreStore:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class SelectedScores:
+    """The scores of some examples, [selected, edges], for statistics that read a block of edges at a time."""
+
+    store: EdgeScoreStore
+    selected: Numbers
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[selected, edges]."""
+        return (len(self.selected), self.store.shape[-1])
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """As the scores are stored."""
+        return np.dtype(np.float32)
+
+    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, Floats]]:
+        """(edges, [selected, edges of the block])."""
+        return self.store.blocks(self.selected, edges_per_block)
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean over the examples, [edges]."""
+        return self.store.mean(self.selected)
+
+    def whole(self) -> Floats:
+        """All of them in memory, [selected, edges]."""
+        return self.store.rows(self.selected)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Answers:
     """What a model answers on all aligned examples of a task.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from mechshift_core.spec.draft import LISTS, Draft
-from mechshift_core.spec.estimable import check_hypotheses
+from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
 from mechshift_core.spec.problems import suggestion
@@ -280,6 +280,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
     _check_measures,
     _check_denoising,
     check_hypotheses,
+    check_units,
     _check_settings,
     check_sensitivity,
 )

@@ -31,6 +31,23 @@ UNUSED = {
 """Kind of a test -> the options that are another kind's."""
 
 
+def check_units(draft: Draft) -> Iterator[Complaint]:
+    """Every pair has the units that are random: a training seed, and prompts of its own."""
+    units = draft.spec.statistics.units
+    if "pairs" in draft.broken:
+        return
+    for position, pair in enumerate(draft.spec.pairs):
+        if units.seed == "random" and pair.seed is None:
+            message = f"training seeds are random (statistics.units), but pair {pair.name!r} has no `seed`"
+            yield Complaint(draft.path("pairs", position), message)
+        if units.template == "random" and pair.prompts == "halves":
+            message = (
+                "`prompts: halves` compares prompts of different templates, so templates cannot be random; use "
+                "`template: fixed`"
+            )
+            yield Complaint((*draft.path("pairs", position), "prompts"), message)
+
+
 def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
     """Measures are computed, groups are not empty, tests have the options that they need and no others."""
     for position, hypothesis in enumerate(draft.spec.hypotheses):

@@ -133,9 +133,11 @@ class Units(Section):
     prompt: Literal["random", "fixed"] = "random"
     """Prompts."""
     template: Literal["random", "fixed"] = "fixed"
-    """Sentence frames, which prompts are nested in."""
+    """Sentence frames, which prompts are nested in: `random` draws templates, each with all of its prompts. Below 5
+    templates there are points only."""
     seed: Literal["random", "fixed"] = "fixed"
-    """Training seeds, which pairs are nested in."""
+    """Training seeds, which pairs are nested in: `random` tests hypotheses over prompts and seeds, crossed; every pair
+    needs its `seed`. Below 5 seeds there are points only."""
 
 
 class Bootstrap(Section):

@@ -1,0 +1,340 @@
+"""The top-K edges of many weighted means at once, for all K of a grid, in blocks of bounded memory.
+
+A row of weights is a bootstrap replicate (or a half of the prompts in one); its edge scores are weights @ scores. Of
+10^5 edges a few hundred are wanted, so that no row is ever sorted: a threshold that a little more than K edges exceed
+is guessed from a random sample of the edges, those that reach it are collected as the products come, and the K largest
+are selected among them. A row for which fewer than K, or very many more, reach its threshold is done again without
+one: the guess decides what it costs and never what comes out.
+
+Scores are magnitudes of weights @ scores, in the type of the scores. Of edges of equal magnitude those that come first
+are taken, as :func:`stats.overlap.top_k` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stats.checks import Booleans, Floats, Integers, Scores, as_scores
+from stats.seeding import generator
+
+ROWS = 256
+COLUMNS = 16384
+SAMPLED = 2048
+SAMPLED_SHARE = 32
+BLOCK_BYTES = 64 * 1024 * 1024
+
+
+@runtime_checkable
+class ScoreBlocks(Protocol):
+    """Scores [n, E] that are read a block of edges at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[n, E]."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+
+    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, Scores]]:
+        """(edges, [n, edges of the block]) in the order of the edges."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Scores [n, E] that are there already: one block."""
+
+    array: Scores
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[n, E]."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the scores."""
+        return self.array.dtype
+
+    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, Scores]]:
+        """The whole array, whatever was asked for."""
+        yield slice(0, self.array.shape[1]), self.array
+
+
+def as_blocks(scores: ArrayLike | ScoreBlocks, name: str) -> ScoreBlocks:
+    """Scores [n, E] as blocks: an array is one, anything else has `shape`, `dtype` and `blocks` already.
+
+    Raises:
+        ValueError: if an array has another number of dimensions or is empty. Whether scores are finite is not checked.
+    """
+    if isinstance(scores, ScoreBlocks):
+        return scores
+    return InMemory(as_scores(scores, name, dimensions=2))
+
+
+def edges_with_scores(scores: ScoreBlocks, name: str, *, block_bytes: int = BLOCK_BYTES) -> int:
+    """Number of edges that have a score other than zero.
+
+    Raises:
+        ValueError: if a score is not finite.
+    """
+    found, bad = 0, 0
+    for _, block in scores.blocks(_edges_per_block(scores, block_bytes)):
+        bad += block.size - int(np.count_nonzero(np.isfinite(block)))
+        found += int(np.count_nonzero(block.any(axis=0)))
+    if bad:
+        raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {np.prod(scores.shape)}")
+    return found
+
+
+def _edges_per_block(scores: ScoreBlocks, block_bytes: int) -> int:
+    return max(1, block_bytes // (scores.shape[0] * scores.dtype.itemsize))
+
+
+@dataclass(frozen=True, slots=True)
+class TopEdges:
+    """The largest edges of every row, for sizes that ascend.
+
+    Attributes:
+        edge: Numbers of the edges among the largest of the sizes, [rows, largest size], ascending.
+        level: Index of the smallest size whose set has the edge [rows, largest size].
+        sizes: The sizes, ascending [K].
+        edges: Number E of edges.
+    """
+
+    edge: NDArray[np.int32]
+    level: NDArray[np.uint8]
+    sizes: Integers
+    edges: int
+
+    def rows(self, part: slice) -> TopEdges:
+        """Some of the rows."""
+        return TopEdges(self.edge[part], self.level[part], self.sizes, self.edges)
+
+    def jaccard(self, *others: TopEdges) -> list[Floats]:
+        """Jaccard index with each of the others, row by row, at each size: [rows, K]."""
+        count, found = len(self.edge), [np.empty((len(self.edge), len(self.sizes))) for _ in others]
+        step = max(1, BLOCK_BYTES // 8 // self.edges)
+        place = np.full((min(step, count), self.edges), len(self.sizes), dtype=np.uint8)
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            edge, level = self.edge[part], self.level[part]
+            row = np.arange(len(edge))[:, None]
+            place[row, edge] = level
+            for other, result in zip(others, found, strict=True):
+                both = np.maximum(place[row, other.edge[part]], other.level[part])
+                shared = _cumulated(both, len(self.sizes) + 1)[:, :-1]
+                result[part] = shared / (2 * self.sizes - shared)
+            place[row, edge] = len(self.sizes)
+        return found
+
+    def counts(self, strata: Integers, number: int) -> Integers:
+        """Edges of each set in each stratum: [rows, K, strata], from the stratum of each edge [E]."""
+        row = np.arange(len(self.edge))[:, None] * len(self.sizes)
+        cells = (row + self.level) * number + strata[self.edge]
+        counted = np.bincount(cells.ravel(), minlength=len(self.edge) * len(self.sizes) * number)
+        return counted.reshape(len(self.edge), len(self.sizes), number).cumsum(axis=1)
+
+
+def _cumulated(level: NDArray[np.uint8], levels: int) -> Integers:
+    """How many of each row have at most each level, [rows, levels]."""
+    cells = np.arange(len(level))[:, None] * levels + level
+    return np.bincount(cells.ravel(), minlength=len(level) * levels).reshape(len(level), levels).cumsum(axis=1)
+
+
+def checked_sizes(top_k: Sequence[int], edges: int) -> Integers:
+    """The sizes in ascending order.
+
+    Raises:
+        ValueError: if there are none or more than 255, or one is below 1 or above the number of edges.
+    """
+    for k in top_k:
+        if not 1 <= k <= edges:
+            raise ValueError(f"top_k: expected between 1 and {edges} (the number of edges), got {k}")
+    if not 1 <= len(top_k) < 256:
+        raise ValueError(f"top_k: expected 1 to 255 sizes, got {len(top_k)}")
+    return np.sort(np.asarray(top_k, dtype=np.int64))
+
+
+def rows_at_once(sizes: Integers, edges: int, block_bytes: int) -> int:
+    """Rows whose top edges, and what they are selected from, fill about `block_bytes`."""
+    return max(1, block_bytes // min(32 * int(sizes[-1]) + 8192, 16 * edges))
+
+
+def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOCK_BYTES) -> Scores | None:
+    """The scores of a random sample of the edges [n, sample], to guess thresholds by; None where that does not pay."""
+    edges = scores.shape[1]
+    number = max(SAMPLED, edges // SAMPLED_SHARE)
+    if edges < 2 * number or sizes[-1] > edges // 3:
+        return None
+    chosen = np.sort(generator(0, "sample of edges").choice(edges, number, replace=False))
+    parts = []
+    for part, block in scores.blocks(_edges_per_block(scores, block_bytes)):
+        first, last = np.searchsorted(chosen, (part.start, part.stop))
+        parts.append(block[:, chosen[first:last] - part.start])
+    return np.concatenate(parts, axis=1)
+
+
+def top_edges(
+    scores: ScoreBlocks,
+    weights: ArrayLike,
+    sizes: Integers,
+    *,
+    sample: Scores | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> TopEdges:
+    """The largest edges of every row of weights @ scores, by magnitude.
+
+    Args:
+        scores: Scores [n, E], finite.
+        weights: [rows, n], >= 0, not all zero in a row.
+        sizes: Sizes of the sets, ascending.
+        sample: What :func:`edge_sample` gives; without it every row is done by itself, which is slow for many edges.
+        block_bytes: Memory of one block of scores, approximately; changes no result.
+    """
+    count, edges, drawn = int(sizes[-1]), scores.shape[1], _scaled(weights, scores.dtype)
+    shape = (len(drawn), count)
+    result = TopEdges(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.uint8), sizes, edges)
+    per_block = _edges_per_block(scores, block_bytes)
+    if sample is None:
+        left = np.arange(len(drawn))
+    else:
+        left = _fill_from_candidates(scores, drawn, _guessed(sample, drawn, count, edges), result, per_block)
+    step = max(1, block_bytes // (16 * edges))
+    for start in range(0, len(left), step):
+        rows = left[start : start + step]
+        whole = np.empty((len(rows), edges), dtype=scores.dtype)
+        for part, block in scores.blocks(per_block):
+            np.matmul(drawn[rows], block, out=whole[:, part])
+        result.edge[rows], result.level[rows] = _selected(np.abs(whole, out=whole), None, sizes)
+    return result
+
+
+def _scaled(weights: ArrayLike, dtype: np.dtype[Any]) -> Scores:
+    """Weights whose sum in a row is at most 1, divided by a power of 2: so nothing overflows, and ties stay ties."""
+    array = np.asarray(weights, dtype=dtype)
+    _, exponent = np.frexp(array.sum(axis=1, keepdims=True))
+    return np.asarray(np.ldexp(array, -exponent))
+
+
+def _guessed(sample: Scores, weights: Scores, count: int, edges: int) -> Scores:
+    """For every row a threshold that a little more than `count` edges should reach."""
+    expected = count * sample.shape[1] / edges
+    place = max(0, sample.shape[1] - int(expected + 4 * np.sqrt(expected) + 4))
+    floors = np.empty(len(weights), dtype=sample.dtype)
+    for start in range(0, len(weights), ROWS):
+        rows = slice(start, start + ROWS)
+        floors[rows] = np.partition(np.abs(weights[rows] @ sample), place, axis=1)[:, place]
+    return floors
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Edges of a tile of rows that reach their thresholds, piece by piece of the edges, row by row within a piece.
+
+    Attributes:
+        numbers: How many there are in each row of the tile, `edge` their edges and `value` their magnitudes.
+        number: How many there are.
+    """
+
+    numbers: list[Integers]
+    edge: list[NDArray[np.int32]]
+    value: list[Scores]
+    number: int = 0
+
+
+def _fill_from_candidates(
+    scores: ScoreBlocks, weights: Scores, floors: Scores, result: TopEdges, per_block: int
+) -> Integers:
+    """Select among the edges that reach their row's threshold; gives the rows for which that was not possible."""
+    count = int(result.sizes[-1])
+    most = 4 * count + 4096
+    starts = range(0, len(weights), ROWS)
+    tiles = [_Candidates([], [], []) for _ in starts]
+    product = np.empty((ROWS, COLUMNS), dtype=scores.dtype)
+    reached = np.empty((ROWS, COLUMNS), dtype=np.bool_)
+    for part, block in scores.blocks(per_block):
+        for start, tile in zip(starts, tiles, strict=True):
+            own, floor = weights[start : start + ROWS], floors[start : start + ROWS, None]
+            for first in range(0, block.shape[1], COLUMNS):
+                if tile.number <= most * len(own):
+                    piece = block[:, first : first + COLUMNS]
+                    _collect(tile, own, piece, floor, int(part.start) + first, product, reached)
+    left = []
+    for start, tile in zip(starts, tiles, strict=True):
+        size = min(ROWS, len(weights) - start)
+        rows = np.arange(start, start + size)
+        if tile.number > most * size:
+            left.append(rows)
+            continue
+        done = _select_tile(tile, size, most, rows, result)
+        left.append(rows[~done])
+    return np.concatenate(left)
+
+
+def _collect(
+    tile: _Candidates, weights: Scores, piece: Scores, floor: Scores, offset: int, product: Scores, reached: Booleans
+) -> None:
+    rows, columns = len(weights), piece.shape[1]
+    magnitudes, mask = product.ravel()[: rows * columns].reshape(rows, columns), reached.ravel()[: rows * columns]
+    np.matmul(weights, piece, out=magnitudes)
+    np.abs(magnitudes, out=magnitudes)
+    np.greater_equal(magnitudes, floor, out=mask.reshape(rows, columns))
+    found = np.flatnonzero(mask)
+    numbers = np.diff(np.searchsorted(found, np.arange(rows + 1) * columns))
+    tile.numbers.append(numbers)
+    first = np.repeat(np.arange(rows) * columns - offset, numbers)
+    tile.edge.append((found - first).astype(np.int32))
+    tile.value.append(magnitudes.ravel()[found])
+    tile.number += len(found)
+
+
+def _select_tile(tile: _Candidates, size: int, most: int, rows: Integers, result: TopEdges) -> Booleans:
+    """Fill the rows of a tile that have enough candidates, and not too many; which these are [rows]."""
+    total: Integers = np.sum(tile.numbers, axis=0)
+    usable: Booleans = (total >= result.sizes[-1]) & (total <= most)
+    if not usable.any():
+        return usable
+    width = int(total[usable].max())
+    values = np.full((size, width), -1, dtype=tile.value[0].dtype)
+    edges = np.zeros((size, width), dtype=np.int32)
+    filled = np.zeros(size, dtype=np.int64)
+    for numbers, edge, value in zip(tile.numbers, tile.edge, tile.value, strict=True):
+        # Where the candidates of each row go on, in the flat arrays; those of rows with too many are left out.
+        begin = np.arange(size) * width + filled - (np.cumsum(numbers) - numbers)
+        place = np.arange(len(value)) + np.repeat(begin, numbers)
+        kept = slice(None) if usable.all() else np.repeat(usable, numbers)
+        values.ravel()[place[kept]], edges.ravel()[place[kept]] = value[kept], edge[kept]
+        filled += numbers
+    chosen = rows[usable]
+    result.edge[chosen], result.level[chosen] = _selected(values[usable], edges[usable], result.sizes)
+    return usable
+
+
+def _selected(
+    values: Scores, edges: NDArray[np.int32] | None, sizes: Integers
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Edges and levels of the largest of each row, [rows, largest size], from candidates in the order of their edges.
+
+    Args:
+        values: Magnitudes [rows, candidates]; -1 for none.
+        edges: Their edges; None where candidate j is edge j.
+        sizes: Sizes of the sets, ascending.
+    """
+    width = values.shape[1]
+    ordered = np.partition(values, np.unique(width - sizes), axis=1)
+    level = np.zeros(values.shape, dtype=np.uint8)
+    for k in sizes:
+        level += values < ordered[:, width - k, None]
+    tied = (_cumulated(level, len(sizes) + 1)[:, :-1] != sizes).any(axis=1)
+    for row in np.flatnonzero(tied):
+        order = np.argsort(-values[row], kind="stable")
+        level[row, order] = np.searchsorted(sizes, np.arange(width), side="right")
+    member = np.nonzero(level < len(sizes))[1].reshape(len(values), int(sizes[-1]))
+    chosen = member.astype(np.int32) if edges is None else np.take_along_axis(edges, member, axis=1)
+    return chosen, np.take_along_axis(level, member, axis=1)
