@@ -38,6 +38,8 @@ class Replicated:
         influence: For a mean of per-prompt values, each example's (or cluster's) contribution to its error, zero for
             those that are not in it: the sum of squares is se^2, the sum of products the covariance of two means.
         message: Why there is no standard error, where there is none.
+        linearised: Whether `influence` is that of a ratio to first order. Tests then leave its skewness
+            uncorrected, since what the linearisation leaves out is of the same order.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Replicated:
     units: int
     influence: Floats | None = None
     message: str = ""
+    linearised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class Contrast:
         units: Number of independent units in each group, by its smallest part.
         seeds: Number of training seeds, where they are random units, by the cell with the fewest; None where fixed.
         skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values, or
-            training seeds are random.
+            training seeds are random units.
     """
 
     estimate: float
@@ -197,7 +200,9 @@ def linear_contrast(
     # Never above the sum over groups, but for rounding.
     df = min(float(dfs.sum()), total**2 / float((variances**2 / dfs).sum())) if total > 0 else float(dfs.min())
     cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
-    skewness = float(cumulant / total**1.5) if total > 0 and count is None else 0.0
+    skewness = (
+        float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
+    )
     if count is not None and seeds is not None:
         around = _around_cells(w, labels, seeds)
         share = count / (count - 1)

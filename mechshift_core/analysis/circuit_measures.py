@@ -61,6 +61,7 @@ def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Val
         df=sample.units - 1,
         units=sample.units,
         influence=influence if enough else None,
+        linearised=True,
     )
 
 
