@@ -1,11 +1,12 @@
 """What do 10,000 bootstrap replicates of the top-K overlap cost, for all K of a grid at once?
 
-    python benchmarks/top_k_bootstrap.py
+    OMP_NUM_THREADS=1 python benchmarks/top_k_bootstrap.py
 
 Two models' scores of 110,000 edges on 200 examples, float32. `products` is the bare matrix products of the weights with
 both models' scores, which no exact method can do without; `by partition` ranks every replicate's scores by a partition,
-the obvious vectorised way, timed on a few replicates and scaled up. All in one process, in turns; the smallest of
-several runs counts, since other work on the machine only ever adds time. Memory is the peak of the process.
+the obvious vectorised way, timed on a few replicates and scaled up. All in one process, in turns. Times are of the
+processor, so that what else the machine does hardly counts, and the smallest of several runs; with one thread they are
+what the clock would show on a machine with nothing else to do. Memory is the peak of the process.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ def main() -> None:
     print(machine("cpu"))
     print(f"{os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}; other work beside")
     print(f"this: load average {os.getloadavg()[1]:.1f} before it started")
-    print(
-        f"{options.edges} edges x {options.examples} examples, {options.replicates} replicates; seconds of the clock,"
-    )
+    print(f"{options.edges} edges x {options.examples} examples, {options.replicates} replicates; CPU seconds,")
     print(f"smallest (largest) of {options.repeats} runs, and ours over the products\n")
     weights = resampling_weights(options.examples, options.replicates, seed=0)
     grids = {"50-400": [50, 100, 200, 400], "0.1-10 %": [options.edges * p // 1000 for p in (1, 5, 10, 50, 100)]}
@@ -62,7 +61,7 @@ def main() -> None:
             )
     both = skewed(options)
     took = timed(lambda: retention_index(*both, top_k=[50, 100, 200, 400], replicates=1000))
-    print(f"\nretention index, 1000 replicates of 4 splits in halves (16,000 rankings): {took:.0f} s, one run")
+    print(f"\nretention index, 1000 replicates of 4 splits in halves (16,000 rankings): {took:.0f} CPU s, one run")
 
 
 def skewed(options: argparse.Namespace) -> tuple[Scores, Scores]:
@@ -97,9 +96,10 @@ def by_partition(before: Scores, after: Scores, weights: NDArray[np.int64], size
 
 
 def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """CPU seconds that a piece of work takes."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def span(seconds: list[float]) -> str:

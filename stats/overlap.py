@@ -14,7 +14,16 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores, positive
 from stats.seeding import generator
-from stats.top_edges import BLOCK_BYTES, ScoreBlocks, as_blocks, checked_sizes, edge_sample, rows_at_once, top_edges
+from stats.top_edges import (
+    BLOCK_BYTES,
+    ScoreBlocks,
+    as_blocks,
+    checked_sizes,
+    edge_sample,
+    edges_with_scores,
+    rows_at_once,
+    top_edges,
+)
 
 
 def top_k(scores: ArrayLike, k: int) -> Booleans:
@@ -180,7 +189,7 @@ def overlap_replicates(
         [R, K], in the order of `top_k`.
 
     Raises:
-        ValueError: if shapes do not match, a K is out of range, a score of an array is not finite, a weight is
+        ValueError: if shapes do not match, a K is out of range, a score is not finite, a weight is
             negative or not finite, or a replicate has no prompts.
     """
     models = as_blocks(before, "before"), as_blocks(after, "after")
@@ -194,6 +203,8 @@ def overlap_replicates(
     if drawn.min() < 0 or not drawn.any(axis=1).all():
         raise ValueError("weights: expected numbers >= 0, not all zero in a replicate")
     sizes = checked_sizes(top_k, edges)
+    for scores, name in zip(models, ("before", "after"), strict=True):
+        edges_with_scores(scores, name, block_bytes=block_bytes)
     samples = [edge_sample(scores, sizes, block_bytes=block_bytes) for scores in models]
     step = max(1, rows_at_once(sizes, edges, block_bytes) // 2)
     found = []

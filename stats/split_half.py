@@ -23,6 +23,7 @@ from stats.top_edges import (
     as_blocks,
     checked_sizes,
     edge_sample,
+    edges_with_scores,
     rows_at_once,
     top_edges,
 )
@@ -176,6 +177,8 @@ def split_half_overlap(
     """
     a, b = paired_scores(before, after)
     n = a.shape[0]
+    for scores, name in ((a, "before"), (b, "after")):
+        edges_with_scores(scores, name)
     chosen = prompts(n, examples=examples, total=total, templates=templates)
     first = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
     if not (first.any(axis=1) & ~first.all(axis=1)).all():

@@ -335,6 +335,10 @@ def _selected(
     for row in np.flatnonzero(tied):
         order = np.argsort(-values[row], kind="stable")
         level[row, order] = np.searchsorted(sizes, np.arange(width), side="right")
-    member = np.nonzero(level < len(sizes))[1].reshape(len(values), int(sizes[-1]))
-    chosen = member.astype(np.int32) if edges is None else np.take_along_axis(edges, member, axis=1)
-    return chosen, np.take_along_axis(level, member, axis=1)
+    # In the flat array, which is much faster than by row and column: every row has the same number of members.
+    member = np.flatnonzero(level < len(sizes)).reshape(len(values), int(sizes[-1]))
+    if edges is None:
+        chosen = (member - np.arange(len(values))[:, None] * width).astype(np.int32)
+    else:
+        chosen = edges.ravel()[member]
+    return chosen, level.ravel()[member]

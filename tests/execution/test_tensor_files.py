@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from mechshift_core.execution.scores import EdgeScoreStore
+from mechshift_core.execution.scores import EdgeScoreStore, SelectedScores
 from mechshift_core.execution.stream import TensorFile, open_tensors
+from stats import retention_index
 
 
 @settings(max_examples=25, deadline=None)
@@ -99,3 +100,21 @@ def test_the_mean_is_taken_in_double_precision(tmp_path: Path) -> None:
         store.mean([])
     with pytest.raises(ValueError, match="edges_per_block: expected at least 1, got 0"):
         next(store.blocks([0], 0))
+
+
+@pytest.mark.parametrize("block_bytes", [4 * 12 * 50, 2**26])
+def test_retention_of_stored_scores_is_that_of_scores_in_memory(tmp_path: Path, block_bytes: int) -> None:
+    rng = np.random.default_rng(1)
+    mean = np.exp(rng.standard_normal(300))
+    selected, stores, arrays = np.array([0, 1, 3, 4, 5, 6, 8, 9, 10, 12, 13, 14]), [], []
+    for name in ("before", "after"):
+        scores = (mean + rng.standard_normal((15, 300))).astype(np.float32)
+        (tmp_path / name).mkdir()
+        stores.append(SelectedScores(store_of(tmp_path / name, scores, [4, 9]), selected))
+        arrays.append(scores[selected])
+        np.testing.assert_allclose(stores[-1].mean(), arrays[-1].mean(axis=0, dtype=np.float64))
+    options = {"top_k": [10, 30], "splits": 5, "replicates": 20, "examples": selected, "total": 15}
+    stored = retention_index(*stores, **options, block_bytes=block_bytes)
+    in_memory = retention_index(*arrays, **options)
+    assert stored.status == "ok" and stored.by_k == in_memory.by_k
+    np.testing.assert_array_equal(stored.replicates, in_memory.replicates)

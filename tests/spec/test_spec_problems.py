@@ -174,8 +174,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 SETTINGS = {
     "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
-    "statistics: {units: {template: random}}": f"template unit 'random' {NOT_YET} fixed)",
-    "statistics: {units: {seed: random}}": f"seed unit 'random' {NOT_YET} fixed)",
     "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
     "report: {interactive: true}": f"interactive report true {NOT_YET} false)",
 }
@@ -221,6 +219,23 @@ def test_most_mistakes_are_one_problem_and_not_a_cascade(problems: Problems) -> 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_that_is_not_implemented_is_refused_by_name(setting: str, problems: Problems) -> None:
     assert [p.message for p in problems(STUDY + setting + "\n")] == [SETTINGS[setting]]
+
+
+def test_random_seeds_need_a_seed_of_every_pair(problems: Problems) -> None:
+    random_seeds = STUDY + "statistics: {units: {seed: random, template: random}}\n"
+    assert problems(random_seeds) == ()
+    without = random_seeds.replace("role: control, seed: 0}", "role: control}")
+    (found,) = problems(without)
+    assert found.message == "training seeds are random (statistics.units), but pair 'control' has no `seed`"
+    assert "name: control" in found.source_line
+
+
+def test_halves_of_the_prompts_have_no_random_templates(problems: Problems) -> None:
+    halves = STUDY.replace("role: control, seed: 0}", "role: control, prompts: halves}")
+    assert problems(halves) == ()
+    (found,) = problems(halves + "statistics: {units: {template: random}}\n")
+    assert "so templates cannot be random" in found.message
+    assert found.source_line[found.column - 1 :].startswith("halves")
 
 
 def test_a_contrast_level_that_no_pair_or_task_has_is_not_estimable(problems: Problems) -> None:

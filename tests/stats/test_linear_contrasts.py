@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from stats import Replicated, difference_test, linear_contrast, mean_replicates, resampling_weights
+from stats import (
+    Replicated,
+    cluster_weights,
+    difference_test,
+    linear_contrast,
+    mean_replicates,
+    resampling_weights,
+)
+from stats.two_way import two_way_variance_of_mean
 
 
 def part(estimate: float, se: float, *, df: float = 20, seed: int = 0, label: str = "x") -> Replicated:
@@ -126,3 +136,102 @@ def test_errors_say_what_came() -> None:
         mean_replicates([1.0, 2.0], np.ones((3, 5)))
     with pytest.raises(ValueError, match="2 distinct ids from 0 to 4"):
         mean_replicates([1.0, 2.0], np.ones((3, 5)), examples=[1, 1])
+
+
+def crossed_parts(y: np.ndarray, weights: np.ndarray) -> list[Replicated]:  # type: ignore[type-arg]
+    """A part for every seed, from values [prompts, seeds]."""
+    return [mean_replicates(column, weights, label=f"seed {s}") for s, column in enumerate(y.T)]
+
+
+def without_influence(parts: list[Replicated]) -> list[Replicated]:
+    return [replace(part, influence=None) for part in parts]
+
+
+def test_mean_over_seeds_has_the_variance_of_the_two_way_table() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((40, 1)) + rng.standard_normal((1, 6)) + rng.standard_normal((40, 6))
+    parts = crossed_parts(y, resampling_weights(40, 20_000, seed=0))
+    labels = {"groups": ["t"] * 6, "seeds": range(6)}
+    exact = linear_contrast(parts, [1 / 6] * 6, **labels)
+    prompt, seed = (x.ravel() for x in np.meshgrid(np.arange(40), np.arange(6), indexing="ij"))
+    variance, df = two_way_variance_of_mean(y.ravel(), prompt, seed, 40, 6)
+    assert (exact.se, exact.df, exact.seeds) == pytest.approx((np.sqrt(variance), df, 6))
+    drawn = linear_contrast(without_influence(parts), [1 / 6] * 6, **labels)
+    # The bootstrap's variance over 40 prompts has no n - 1 correction; Monte Carlo error .5 %.
+    assert (drawn.se, drawn.df) == pytest.approx((exact.se, exact.df), rel=0.02)
+    fixed = linear_contrast(parts, [1 / 6] * 6, ["t"] * 6)
+    assert fixed.seeds is None and fixed.se < exact.se
+
+
+def test_parts_of_one_seed_vary_together() -> None:
+    """A difference between roles: what a seed does to both of them cancels."""
+    rng = np.random.default_rng(1)
+    of_seed = 5 * rng.standard_normal((1, 6))
+    weights = resampling_weights(30, 50, seed=0)
+    one, two = (of_seed + rng.standard_normal((30, 6)) for _ in range(2))
+    parts = [*crossed_parts(one, weights), *crossed_parts(two, weights)]
+    w, groups = [1 / 6] * 6 + [-1 / 6] * 6, ["t"] * 12
+    cells = ["treatment"] * 6 + ["control"] * 6
+    together = linear_contrast(parts, w, groups, seeds=[*range(6), *range(6)], cells=cells)
+    difference = linear_contrast(crossed_parts(one - two, weights), [1 / 6] * 6, ["t"] * 6, seeds=range(6))
+    assert (together.se, together.df) == pytest.approx((difference.se, difference.df))
+    apart = linear_contrast(parts, w, groups, seeds=range(12), cells=cells)
+    assert apart.se > 5 * together.se
+
+
+def test_below_five_seeds_of_any_cell_there_is_no_standard_error() -> None:
+    parts = [part(1, 0.1, seed=seed) for seed in range(7)]
+    contrast = linear_contrast(
+        parts, [0.2] * 5 + [-0.5] * 2, ["t"] * 7, seeds=[0, 1, 2, 3, 4, 0, 1], cells=["treatment"] * 5 + ["control"] * 2
+    )
+    assert (contrast.se, contrast.df, contrast.seeds) == (None, None, 2)
+    assert contrast.message == "2 training seed(s): fewer than 5, no interval"
+    with pytest.raises(ValueError, match="seeds: expected one for each of 7 parts, got 1"):
+        linear_contrast(parts, [1] * 7, ["t"] * 7, seeds=[1])
+
+
+def test_means_over_clusters_have_the_variance_of_the_cluster_means() -> None:
+    rng = np.random.default_rng(2)
+    template = np.arange(48) % 8
+    one, two = rng.standard_normal((2, 48)) + rng.standard_normal(8)[template]
+    weights = cluster_weights(template, 4000, seed=0)
+    parts = [mean_replicates(x, weights, cluster=template) for x in (one, two)]
+    contrast = linear_contrast(parts, [1, -1], ["t", "t"])
+    expected = scipy_stats.ttest_1samp((one - two).reshape(6, 8).mean(axis=0), 0)
+    found = difference_test(contrast.estimate, contrast.se, contrast.df)
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert contrast.units == (8,) and contrast.replicates is not None
+    assert contrast.replicates.std() == pytest.approx(contrast.se * np.sqrt(7 / 8), rel=0.05)
+    few = mean_replicates(one[:24], weights, examples=np.flatnonzero(template < 4), cluster=template, label="slope")
+    assert few.se is None and few.units == 4
+    message = linear_contrast([few], [1], ["t"]).message
+    assert message == "slope: 4 cluster(s): fewer than 5, no interval"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("analytic", [True, False])
+@pytest.mark.parametrize(("prompts", "of_seed"), [(16, 0.3), (100, 0.3), (16, 0.0)])
+def test_level_is_nominal_over_seeds_where_prompts_alone_are_far_off(
+    prompts: int, of_seed: float, analytic: bool
+) -> None:
+    """A/A contrasts of two roles on two tasks, with five seeds each."""
+    rng = np.random.default_rng(3)
+    weights = [resampling_weights(prompts, 200, seed=task) for task in range(2)]
+    labels = [(role, task, seed) for role in range(2) for task in range(2) for seed in range(5)]
+    roles, tasks, seeds = ([label[i] for label in labels] for i in range(3))
+    w, wrong = [(-1) ** role / 10 for role in roles], {"both": 0, "prompts": 0}
+    for _ in range(1500):
+        by_seed, by_prompt = of_seed * rng.standard_normal((2, 5)), rng.standard_normal((2, 2, prompts))
+        parts = [
+            mean_replicates(by_prompt[r, t] + by_seed[r, s] + rng.standard_normal(prompts), weights[t])
+            for r, t, s in labels
+        ]
+        parts = parts if analytic else without_influence(parts)
+        for name, options in {"both": {"seeds": seeds, "cells": roles}, "prompts": {}}.items():
+            contrast = linear_contrast(parts, w, tasks, **options)
+            wrong[name] += difference_test(contrast.estimate, contrast.se, contrast.df).p < 0.05
+    rates = {name: count / 1500 for name, count in wrong.items()}
+    # Three binomial standard errors (.006) around .05; conservative where seeds do not differ.
+    assert 0.02 < rates["both"] < 0.068, rates
+    if of_seed:
+        assert rates["prompts"] > 0.08 and rates["prompts"] > 1.7 * rates["both"], rates

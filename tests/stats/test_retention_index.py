@@ -242,3 +242,45 @@ def test_intervals_cover_near_nominal(n: int) -> None:
     for value, error in ((estimate, se), (difference, difference_se)):
         # Binomial standard error .01; the estimand is the mean of the estimates at this number of prompts.
         assert 0.92 <= (np.abs(value - value.mean()) <= t * error).mean() <= 0.99
+
+
+def observe_templates(true: Matrix, templates: int, each: int, seed: int) -> tuple[Matrix, Matrix]:
+    """Scores of both models on templates of so many prompts; much of the noise is a template's."""
+    rng = np.random.default_rng([seed, 2])
+    before, after = (
+        mu + np.repeat(1.5 * rng.standard_normal((templates, EDGES)), each, axis=0)
+        + 1.5 * rng.standard_normal((templates * each, EDGES))
+        for mu in true
+    )  # fmt: skip
+    return before, after
+
+
+def test_templates_can_be_what_is_drawn() -> None:
+    before, after = observe_templates(circuits(0.8), 12, 4, 0)
+    options = {"top_k": [10, 20], "strata": STRATA, "splits": 10, "replicates": 60, "templates": np.arange(48) // 4}
+    prompts_drawn = retention_index(before, after, **options)
+    drawn = retention_index(before, after, **options, units="templates")
+    assert drawn.estimate == prompts_drawn.estimate and drawn.se != prompts_drawn.se
+    assert (drawn.n, drawn.units, drawn.df) == (48, 12, 11)
+    assert drawn.method == "bootstrap over templates, split noise removed; t interval"
+    few = retention_index(before, after, **{**options, "templates": np.arange(48) // 12}, units="templates")
+    assert few.status == "points only" and few.message == "4 templates: fewer than 5, no interval"
+    assert few.low is None and few.replicates is None
+
+
+@pytest.mark.long
+def test_intervals_over_templates_cover_near_nominal() -> None:
+    from scipy import stats as scipy_stats
+
+    true, rows = circuits(0.9), []
+    options = {"top_k": [10, 20, 30], "strata": STRATA, "splits": 20, "templates": np.arange(60) // 5}
+    for simulation in range(400):
+        before, after = observe_templates(true, 12, 5, simulation)
+        for units in ("templates", "prompts"):
+            found = retention_index(before, after, **options, units=units, replicates=150, seed=simulation)
+            rows.append((found.estimate, found.se))
+    estimate, se = np.array(rows, dtype=np.float64).reshape(400, 2, 2).transpose(2, 1, 0)
+    quantile = scipy_stats.t.ppf(0.975, [[11], [59]])
+    covered = (np.abs(estimate - estimate.mean(axis=1, keepdims=True)) <= quantile * se).mean(axis=1)
+    # Binomial standard error .01; prompts of a template are not independent, as an interval over prompts would have it.
+    assert 0.92 <= covered[0] <= 0.99 and covered[1] < 0.87, covered
