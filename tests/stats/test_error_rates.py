@@ -76,7 +76,7 @@ def contrast_of(values: list[Floats], weights: list[float], groups: list[str]) -
 
 
 def rejections(
-    make: Callable[..., Contrast], effects: str, prompts: int, *, corrected: bool = True
+    make: Callable[..., Contrast], effects: str, prompts: int, *, corrected: bool = True, data_sets: int = DATA_SETS
 ) -> dict[str, float]:
     rng = np.random.default_rng([3, prompts])
     counts: dict[str, int] = {}
