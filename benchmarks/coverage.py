@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/coverage.py
 
 Effects of clusters have mean 0 and standard deviation 1: normal, Laplace (symmetric, heavy tails), exponential
-(skewness 2) or log-normal (sigma 1, skewness 6.2). A cluster has one value, the effect itself, or 1 to 8 with normal noise
-of standard deviation 1 within. `t` is estimate +- t x cluster-robust standard error; `hypothesis` the same corrected for
-skewness, which is what hypotheses use, for one value in a cluster.
+(skewness 2) or log-normal (sigma 1, skewness 6.2). A cluster has one value, the effect itself, or 1 to 8 with normal
+noise of standard deviation 1 within. `t` is estimate +- t x cluster-robust standard error; `hypothesis` the same
+corrected for skewness, which is what hypotheses use, for one value in a cluster.
 """
 
 from __future__ import annotations
