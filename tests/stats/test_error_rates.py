@@ -1,7 +1,7 @@
 """How often tests reject what is true.
 
-Rates are of 4,000 data sets at the level .05: their Monte Carlo standard error is sqrt(.05 x .95 / 4,000) = .0034, so that
-the band of .03 to .07 reaches five of them to either side. Every kind of test of a cell sees the same data sets.
+Rates are of 4,000 data sets at the level .05: their Monte Carlo standard error is sqrt(.05 x .95 / 4,000) = .0034, so
+that the band of .03 to .07 reaches five of them to either side. Every kind of test of a cell sees the same data sets.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def paired_difference(rng: np.random.Generator, draw: Callable[..., Floats], pro
 
 
 def difference_in_differences(rng: np.random.Generator, draw: Callable[..., Floats], prompts: int) -> Contrast:
-    """The shift of one pair less that of another, on one task, less the same on another task of other size and spread."""
+    """One shift less another on the same prompts, less the same on another task of other size and spread."""
     first, second = draw(rng, (4, prompts)), 2 * draw(rng, (4, prompts * 3 // 2))
     parts = [task[0] + task[i] for task in (first, second) for i in (1, 2)]
     return contrast_of(parts, [1, -1, -1, 1], ["a", "a", "b", "b"])
@@ -76,16 +76,16 @@ def contrast_of(values: list[Floats], weights: list[float], groups: list[str]) -
 
 
 def rejections(
-    make: Callable[..., Contrast], effects: str, prompts: int, *, corrected: bool = True
+    make: Callable[..., Contrast], effects: str, prompts: int, *, corrected: bool = True, data_sets: int = DATA_SETS
 ) -> dict[str, float]:
     rng = np.random.default_rng([3, prompts])
     counts: dict[str, int] = {}
-    for _ in range(DATA_SETS):
+    for _ in range(data_sets):
         contrast = make(rng, EFFECTS[effects], prompts)
         for kind, test in every_kind(contrast if corrected else replace(contrast, skewness=0.0)).items():
             assert test.p is not None
             counts[kind] = counts.get(kind, 0) + (test.p < 0.05)
-    return {kind: count / DATA_SETS for kind, count in counts.items()}
+    return {kind: count / data_sets for kind, count in counts.items()}
 
 
 def outside(rates: dict[str, float], low: float = 0.03, high: float = 0.07) -> dict[str, float]:
@@ -120,13 +120,16 @@ def test_means_of_exponential_effects_hold_their_level_with_forty_prompts(make: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("make", [one_mean, two_tasks])
-def test_with_twelve_prompts_means_of_exponential_effects_are_a_known_limit(make: Callable[..., Contrast]) -> None:
-    """Beyond the band on the side of the long tail: .08 in the long run, .13 without the correction for skewness."""
-    rates = rejections(make, "exponential", 12)
-    plain = rejections(make, "exponential", 12, corrected=False)
-    assert outside(rates, 0.025, 0.095) == {}
-    assert max(plain.values()) > 0.095 and max(rates.values()) < 0.8 * max(plain.values()), plain
+def test_with_twelve_prompts_one_sided_tests_of_exponential_effects_are_a_known_limit() -> None:
+    """In the long run .092 on the side of the long tail, .124 without the correction; two-sided .067, and .093 without.
+
+    Since .067 is near the end of the band, there are four times as many data sets: a standard error of .0017.
+    """
+    rates = rejections(one_mean, "exponential", 12, data_sets=4 * DATA_SETS)
+    plain = rejections(one_mean, "exponential", 12, corrected=False)
+    assert outside({kind: rates[kind] for kind in ("difference", "bound")}) == {}
+    assert rates["less"] == pytest.approx(0.092, abs=3 * 0.0023) and rates["less"] < plain["less"] - 0.02
+    assert plain["difference"] > 0.07 and plain["less"] > 0.11
 
 
 @pytest.mark.long
