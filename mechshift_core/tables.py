@@ -158,8 +158,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "ceiling": Column(REAL, "geometric mean of the two ceilings; null where one is not above zero"),
         "retention": Column(
             REAL,
-            "(between - chance) / (ceiling - chance), all on halves; for jaccard the retention index, for correlations "
-            "the correction for attenuation; null where undefined",
+            "(between - chance) / (ceiling - chance), all on halves: 0 is chance within strata, 1 as similar to the "
+            "other model as to itself; null where undefined",
         ),
         "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
         "low": Column(REAL, "lower end of the interval of `retention`"),

@@ -6,8 +6,8 @@ within each on disjoint halves of the prompts, since noise lowers them all, and 
 
     (between - null) / (sqrt(ceiling_before ceiling_after) - null).
 
-For the correlations, whose chance level is near zero, this is Spearman's (1904) correction for attenuation with the
-halves as parallel measurements.
+With a chance level of zero this would be Spearman's (1904) correction of a correlation for attenuation, the halves
+being parallel measurements. It is above zero where strata differ: an edge that is alone in its stratum is never moved.
 
 Chance is what permuting edges within strata leaves (`stats.mean_agreement`): its expectation on the halves, and draws
 for the scores averaged over all prompts.

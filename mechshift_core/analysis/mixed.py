@@ -93,7 +93,8 @@ def _seeds_as_they_are(spec: Spec, fit: MixedModelFit) -> str:
         return ""
     return (
         f"role differs only between pairs, which come from {len(seeds)} seeds, and neither pair nor seed has a random "
-        "effect: standard errors and degrees of freedom of role are over prompts, for these seeds and not for others "
+        "effect: standard errors and degrees of freedom of role are over prompts and layers only, for these seeds and "
+        "not for others "
         "(`0 + depth | seed` lets seeds vary)"
     )
 

@@ -14,7 +14,7 @@ from reports.figures.forest import Scale, ticks
 from reports.figures.svg import element, picture
 from reports.templating import visible
 
-_LEFT, _PLOT, _LINE, _TOP, _AXIS, _RIGHT = 118, 280, 30, 8, 26, 14
+_LEFT, _PLOT, _LINE, _TOP, _AXIS, _RIGHT = 142, 280, 30, 8, 26, 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,8 @@ def agreement_figure(free: pl.DataFrame) -> Figure:
             "each: the weighted Jaccard index of the magnitudes (it also falls where one model's scores are larger "
             "throughout), and the Spearman correlation and the cosine of the signed scores. Noise alone keeps them "
             "below 1: a circuit is kept where the point reaches the dashed line. The retention in the table runs from "
-            "0 (chance) to 1 (the ceiling); for the correlations it is the correction for attenuation."
+            "0 (chance) to 1 (the ceiling). Chance is high where a few strata, or one edge that is alone in its "
+            "stratum, carry most of the scores."
         ),
         panels=tuple(panels),
         columns=len(in_order(free, "pair")),
