@@ -192,9 +192,10 @@ class _HalfSets:
     def of(cls, half: Scores, scores: Scores, top_k: Sequence[int], code: Integers, strata: int) -> _HalfSets:
         members = memberships(np.abs(half @ scores), top_k)
         counts = np.empty((len(top_k), len(half), strata), dtype=np.int64)
-        offsets = np.arange(len(half))[:, None] * strata
+        row = np.arange(len(half))[:, None]
         for k, member, count in zip(top_k, members, counts, strict=True):
-            cells = code[np.nonzero(member)[1].reshape(len(half), k)] + offsets
+            edges = np.flatnonzero(member).reshape(len(half), k) - row * member.shape[1]
+            cells = code[edges] + row * strata
             count[:] = np.bincount(cells.ravel(), minlength=count.size).reshape(count.shape)
         return cls(np.packbits(members, axis=-1), counts, np.asarray(top_k))
 
