@@ -58,7 +58,7 @@ def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
 test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
 
 
-def _cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
+def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
     """Weight of every pair and task in the estimate; groups are averaged over their members with equal weights."""
     weights: dict[tuple[PairSpec, TaskSpec], float] = {}
     for sign, group in hypothesis.groups():
@@ -69,7 +69,7 @@ def _cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, Ta
 
 
 def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
-    weights = _cell_weights(spec, hypothesis)
+    weights = cell_weights(spec, hypothesis)
     measure = hypothesis.measure
     keys = [(measure, pair.name, task.name) for pair, task in weights]
     parts = [evidence.replicated.get(key) for key in keys]
@@ -96,12 +96,15 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
     contrast = linear_contrast(present, list(weights.values()), [task.name for _, task in weights])
-    result = _test(hypothesis, contrast.estimate, contrast.se, contrast.df, spec.statistics.confidence)
+    result = apply_test(hypothesis, contrast.estimate, contrast.se, contrast.df, spec.statistics.confidence)
     message = "; ".join(text for text in (contrast.message, result.message) if text)
     return _finding(spec, hypothesis, terms, result, status=result.status, message=message)
 
 
-def _test(hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float) -> TestResult:
+def apply_test(
+    hypothesis: Hypothesis, estimate: float, se: float | None, df: float | None, confidence: float
+) -> TestResult:
+    """The test that a hypothesis declares, of an estimate with its standard error."""
     test = hypothesis.test
     if test.kind in MARGINS:
         assert test.margin is not None
@@ -147,11 +150,11 @@ def _finding(
         status=status,
         message=message,
         terms=terms,
-        null=_null(hypothesis),
+        null=null_value(hypothesis),
     )
 
 
-def _null(hypothesis: Hypothesis) -> float:
+def null_value(hypothesis: Hypothesis) -> float:
     """The value that the estimate is tested against."""
     test = hypothesis.test
     if test.kind == "non_inferiority" and test.margin is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,25 +35,39 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     """Rows of `overlap`, and retention averaged over all K."""
     settings = spec.measures.overlap
     assert settings is not None
-    too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
-    if too_large:
-        return _undefined(sample, spec, f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges")
-    if sample.too_few:
-        return _undefined(sample, spec, sample.too_few)
-    before, after = sample.scores("before"), sample.scores("after")
-    strata = edge_strata(sample.graph)
+    found = _retention(sample, spec)
+    if isinstance(found, str):
+        return _undefined(sample, spec, found)
     null = stratified_permutation_null(
-        before.mean(0),
-        after.mean(0),
-        strata,
+        sample.scores("before").mean(0),
+        sample.scores("after").mean(0),
+        edge_strata(sample.graph),
         settings.top_k,
         permutations=settings.permutations,
         seed=sample.seed,
     )
-    retention = retention_index(
-        before,
-        after,
-        strata=strata,
+    return replace(_measured(sample, spec, found), rows={"overlap": _rows(sample, null, found)})
+
+
+def measure_retention(sample: Sample, spec: Spec) -> Measured:
+    """Retention alone, as hypotheses are tested with it."""
+    found = _retention(sample, spec)
+    return _undefined(sample, spec, found) if isinstance(found, str) else _measured(sample, spec, found)
+
+
+def _retention(sample: Sample, spec: Spec) -> Retention | str:
+    """Retention, or why it can't be computed."""
+    settings = spec.measures.overlap
+    assert settings is not None
+    too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
+    if too_large:
+        return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
+    if sample.too_few:
+        return sample.too_few
+    return retention_index(
+        sample.scores("before"),
+        sample.scores("after"),
+        strata=edge_strata(sample.graph),
         top_k=settings.top_k,
         templates=sample.templates,
         splits=settings.splits,
@@ -61,8 +77,10 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
         examples=sample.selected,
         total=sample.total,
     )
+
+
+def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
     return Measured(
-        rows={"overlap": _rows(sample, null, retention)},
         estimates=(
             estimate(
                 sample,
