@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stats.calibration import Calibration
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
     from stats.overlap import jaccard, rank_overlap, stratified_permutation_null, top_k, weighted_jaccard
+    from stats.rates import Rate, binomial_rate, clustered_rate, minimal_detectable
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval, resampling_weights
     from stats.retention import Retention, retention_index
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
+    "Calibration",
     "Contrast",
     "FaithfulnessCurve",
     "FitDiagnostics",
     "Integration",
     "Interval",
     "MixedModelFit",
+    "Rate",
     "RatioEstimate",
     "Replicated",
     "Retention",
@@ -49,9 +53,11 @@ __all__ = [
     "TestResult",
     "TransferRatio",
     "benjamini_hochberg",
+    "binomial_rate",
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
+    "clustered_rate",
     "depth_slope",
     "difference_test",
     "difference_verdict",
@@ -71,6 +77,7 @@ __all__ = [
     "layer_shares",
     "linear_contrast",
     "mean_replicates",
+    "minimal_detectable",
     "non_inferiority",
     "permutation_test",
     "rank_overlap",
@@ -89,6 +96,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "stats.calibration": ("Calibration",),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (
@@ -112,6 +120,7 @@ _MODULES = {
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.overlap": ("jaccard", "rank_overlap", "stratified_permutation_null", "top_k", "weighted_jaccard"),
+    "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
     "stats.retention": ("Retention", "retention_index"),
