@@ -129,4 +129,5 @@ def _row(kind: str, name: str, value: float | None, rate: Rate) -> dict[str, obj
 
 
 def _at(hypothesis: str, value: float, nulls: int) -> str:
-    return hypothesis if nulls == 1 else f"{hypothesis} at {value:+g}"
+    sign = "\N{MINUS SIGN}" if value < 0 else "+"
+    return hypothesis if nulls == 1 else f"{hypothesis} at {sign}{abs(value):g}"
