@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats as scipy_stats
+from scipy import special
 
 from stats.checks import as_floats, codes, fraction, positive
 from stats.findings import Status
@@ -81,8 +81,8 @@ def difference_test(
     statistic = p = None
     if result.se:
         statistic = (estimate - null) / result.se
-        below = float(scipy_stats.t.cdf(statistic, result.df))
-        above = float(scipy_stats.t.sf(statistic, result.df))
+        below = float(special.stdtr(result.df, statistic))
+        above = float(special.stdtr(result.df, -statistic))
         p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
     return TestResult(
         estimate=estimate,
@@ -124,7 +124,7 @@ def tost(estimate: float, se: float | None, df: float | None, *, margin: float, 
     statistic = p = None
     if result.se:
         lower, upper = (estimate + margin) / result.se, (estimate - margin) / result.se
-        p_lower, p_upper = float(scipy_stats.t.sf(lower, result.df)), float(scipy_stats.t.cdf(upper, result.df))
+        p_lower, p_upper = float(special.stdtr(result.df, -lower)), float(special.stdtr(result.df, upper))
         statistic, p = max((lower, p_lower), (upper, p_upper), key=lambda pair: pair[1])
     return TestResult(
         estimate=estimate,
@@ -266,7 +266,7 @@ class _Frame:
             return cls(
                 None, df, None, None, "points only", "the standard error is zero: every unit gives the same value"
             )
-        half = float(scipy_stats.t.ppf((1 + confidence) / 2, df)) * se
+        half = float(special.stdtrit(df, (1 + confidence) / 2)) * se
         return cls(se, df, estimate - half, estimate + half, "ok", "")
 
 
