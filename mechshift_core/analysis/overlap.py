@@ -64,19 +64,22 @@ def _retention(sample: Sample, spec: Spec) -> Retention | str:
         return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
     if sample.too_few:
         return sample.too_few
-    return retention_index(
-        sample.scores("before"),
-        sample.scores("after"),
-        strata=edge_strata(sample.graph),
-        top_k=settings.top_k,
-        templates=sample.templates,
-        splits=settings.splits,
-        replicates=spec.statistics.bootstrap.replicates,
-        confidence=spec.statistics.confidence,
-        seed=sample.seed,
-        examples=sample.selected,
-        total=sample.total,
-    )
+    try:
+        return retention_index(
+            sample.scores("before"),
+            sample.scores("after"),
+            strata=edge_strata(sample.graph),
+            top_k=settings.top_k,
+            templates=sample.templates,
+            splits=settings.splits,
+            replicates=spec.statistics.bootstrap.replicates,
+            confidence=spec.statistics.confidence,
+            seed=sample.seed,
+            examples=sample.selected,
+            total=sample.total,
+        )
+    except ValueError as error:  # a few prompts that all fall into one half
+        return str(error)
 
 
 def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
