@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, S
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
+    from stats.calibration import Calibration
     from stats.findings import Findings
 
 
@@ -91,6 +92,62 @@ def report(path: Path) -> Path:
     with folder.claim(), _writing(folder):
         write_report(plan, folder)
     return path / REPORT
+
+
+def calibrate(
+    spec: Spec | str | os.PathLike[str],
+    *,
+    out: Path | None = None,
+    repetitions: int = 200,
+    seed: int | None = None,
+    distances: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> tuple[Run, Calibration]:
+    """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
+
+    Args:
+        spec: A spec with at least one hypothesis, or the path of one.
+        out: Run directory; `runs/<name>` unless given.
+        repetitions: How many A/A data sets.
+        seed: Seed of their draws; that of the spec unless given.
+        distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
+            error unless given.
+        progress: Called with (what is being done, steps done, steps in all).
+
+    Raises:
+        SpecError: if the spec, its models or its data are wrong.
+        UsageError: if the run directory can't be used, there is no hypothesis, or an option is out of range.
+        ExecutionError: if nothing can be run at all.
+    """
+    loaded = spec if isinstance(spec, Spec) else load_spec(spec)
+    if not loaded.hypotheses:
+        raise UsageError(f"{loaded.name}: no hypotheses, so there is nothing to calibrate; declare some in the spec")
+    if repetitions < 1:
+        raise UsageError(f"repetitions: expected at least 1, got {repetitions}")
+    if not all(0 < distance < float("inf") for distance in distances):
+        raise UsageError(f"shift: expected distances greater than 0, got {', '.join(map(str, distances))}")
+    finished = run(loaded, out=out, progress=progress)
+    folder = RunFolder(finished.path)
+    with folder.claim(), _writing(folder):
+        from mechshift_core.analysis.calibration import calibrate as calibrate_run
+        from mechshift_core.calibration_file import calibration_key, write_calibration
+        from mechshift_core.reporting import write_report
+
+        plan = stored_plan(folder.path)
+        folder.log("calibrate", repetitions=repetitions)
+        calibration = calibrate_run(
+            plan,
+            folder,
+            {cell.key: "not computed" for cell in plan.cells if not folder.has_cell(cell.key)},
+            key=calibration_key(plan, len(finished.failures)),
+            repetitions=repetitions,
+            seed=loaded.seed if seed is None else seed,
+            distances=distances,
+            progress=progress,
+        )
+        write_calibration(folder, calibration)
+        write_report(plan, folder)
+    return finished, calibration
 
 
 @contextmanager

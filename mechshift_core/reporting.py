@@ -7,6 +7,7 @@ import json
 import polars as pl
 
 from mechshift_core import __version__
+from mechshift_core.calibration_file import calibration_facts, calibration_key, read_calibration
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.store import RunFolder
@@ -24,6 +25,8 @@ def write_report(plan: Plan, folder: RunFolder) -> None:
     stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
     failures = stored.pop("failures", [])
     examples = tables.get("examples")
+    calibration = read_calibration(folder)
+    key = calibration_key(plan, len(failures))
     shown = {name: _first_budget(plan, table) for name, table in tables.items() if name != "edge_scores"}
     data = ReportData(
         title=plan.spec.title or plan.spec.name,
@@ -37,6 +40,7 @@ def write_report(plan: Plan, folder: RunFolder) -> None:
         task_counts=_counts(plan, shown.get("examples")),
         readings=[] if examples is None or len(plan.budgets) == 1 else _readings(plan, examples),
         failures=failures,
+        calibration=None if calibration is None else calibration_facts(calibration, key=key),
     )
     write_text(folder.path / "report.html", render(data))
 

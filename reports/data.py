@@ -108,6 +108,37 @@ class MethodsFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationFacts:
+    """How often the analysis errs on A/A data of the run.
+
+    Attributes:
+        repetitions: A/A data sets, each decided with `replicates` bootstrap replicates.
+        level: Nominal level of the tests, and `confidence` of the intervals.
+        prompts: Fewest and most prompts a side.
+        models: Which model the halves of each pair are of, `pair: model`.
+        stale: Whether the run has changed since.
+        rates: Columns `kind` (`false positives`, `coverage` or `any false positive`), `name`, `value` (of the estimate
+            where the rate was taken), `rate`, `low`, `high`, `nominal`, `n` and `flag` (`above`, `below` or empty).
+        power: Columns `hypothesis`, `measure`, `distance` (from the null), `value`, `power`, `low`, `high` and
+            `corrected`.
+        hypotheses: Columns `hypothesis`, `status`, `tested` (repetitions), `se`, `sd`, `detectable`, `corrected` and
+            `message`.
+    """
+
+    repetitions: int
+    replicates: int
+    level: float
+    confidence: float
+    correction: str
+    prompts: tuple[int, int]
+    models: Sequence[str]
+    stale: bool
+    rates: pl.DataFrame
+    power: pl.DataFrame
+    hypotheses: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """Everything that the page shows.
 
@@ -122,6 +153,7 @@ class ReportData:
         task_counts: Examples asked, aligned and kept, per task and pair.
         readings: How well each model does at each inference budget, where there are several.
         failures: One line per cell that failed.
+        calibration: How often the analysis errs; None where it was not calibrated.
     """
 
     title: str
@@ -135,6 +167,7 @@ class ReportData:
     task_counts: Sequence[TaskCount] = ()
     readings: Sequence[ReadingFacts] = ()
     failures: Sequence[str] = ()
+    calibration: CalibrationFacts | None = None
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The table, or None where it is missing or has no rows."""

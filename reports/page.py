@@ -11,6 +11,7 @@ from markupsafe import Markup
 from reports import templating
 from reports.data import ReportData
 from reports.sections import (
+    calibration,
     circuits,
     compared,
     depth,
@@ -41,6 +42,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     token_roles.section,
     robustness.section,
     diagnostics.section,
+    calibration.section,
     methods.section,
     provenance.section,
 )

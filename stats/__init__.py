@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stats.calibration import Calibration
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
     from stats.plain_overlap import BetweenOverlap, between_overlap
+    from stats.rates import Rate, binomial_rate, clustered_rate, minimal_detectable
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BetweenOverlap",
+    "Calibration",
     "Contrast",
     "FaithfulnessCurve",
     "FitDiagnostics",
@@ -55,6 +58,7 @@ __all__ = [
     "Interval",
     "MarginalContrast",
     "MixedModelFit",
+    "Rate",
     "RatioEstimate",
     "Replicated",
     "Retention",
@@ -65,10 +69,12 @@ __all__ = [
     "TransferRatio",
     "benjamini_hochberg",
     "between_overlap",
+    "binomial_rate",
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
     "cluster_weights",
+    "clustered_rate",
     "crossed_weights",
     "depth_slope",
     "difference_test",
@@ -90,6 +96,7 @@ __all__ = [
     "linear_contrast",
     "marginal_contrasts",
     "mean_replicates",
+    "minimal_detectable",
     "nested_weights",
     "non_inferiority",
     "overlap_replicates",
@@ -114,6 +121,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "stats.calibration": ("Calibration",),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (
@@ -147,6 +155,7 @@ _MODULES = {
     ),
     "stats.percentile_tests": ("percentile_difference", "percentile_non_inferiority", "percentile_tost"),
     "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
+    "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),

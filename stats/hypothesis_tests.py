@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats as scipy_stats
+from scipy import special
 
 from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction, positive
 from stats.findings import Status
@@ -86,8 +86,8 @@ def difference_test(
     statistic = p = None
     if result.se:
         statistic = corrected((estimate - null) / result.se, skewness)
-        below = float(scipy_stats.t.cdf(statistic, result.df))
-        above = float(scipy_stats.t.sf(statistic, result.df))
+        below = float(special.stdtr(result.df, statistic))
+        above = float(special.stdtr(result.df, -statistic))
         p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
     return TestResult(
         estimate=estimate,
@@ -139,7 +139,7 @@ def tost(
     if result.se:
         lower = corrected((estimate + margin) / result.se, skewness)
         upper = corrected((estimate - margin) / result.se, skewness)
-        p_lower, p_upper = float(scipy_stats.t.sf(lower, result.df)), float(scipy_stats.t.cdf(upper, result.df))
+        p_lower, p_upper = float(special.stdtr(result.df, -lower)), float(special.stdtr(result.df, upper))
         statistic, p = max((lower, p_lower), (upper, p_upper), key=lambda pair: pair[1])
     return TestResult(
         estimate=estimate,
@@ -291,7 +291,7 @@ class _Frame:
             return cls(
                 None, df, None, None, "points only", "the standard error is zero: every unit gives the same value"
             )
-        quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, df))
+        quantile = float(special.stdtrit(df, (1 + confidence) / 2))
         lower, upper = uncorrected([-quantile, quantile], skewness)
         return cls(se, df, estimate - float(upper) * se, estimate - float(lower) * se, "ok", "")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.depth import depth_slope, early_share, layer_shares, scaled_depth
 from stats.findings import Estimate
-from stats.replicates import Replicated, mean_replicates
+from stats.replicates import mean_replicates
 
 Values = npt.NDArray[np.float64]
 
@@ -19,34 +21,59 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
     """Rows of `layers`; `depth_slope` and `early_share` as per-prompt shifts."""
     settings = spec.measures.depth
     assert settings is not None
-    if sample.too_few:
-        return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), sample.too_few))
-    try:
-        shares = shares_by_layer(sample)
-    except ValueError as error:
-        return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), str(error)))
-    shift = shares["after"] - shares["before"]
-    early = {side: early_share(share, settings.early) for side, share in shares.items()}
-    per_prompt = {"depth_slope": depth_slope(shift), "early_share": early["after"] - early["before"]}
-    weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
-    replicated: dict[str, Replicated] = {
-        name: mean_replicates(
-            values,
-            weights,
-            label=f"{name} of {sample.pair.name} on {sample.task.name}",
-            examples=sample.selected,
-            cluster=sample.templates if sample.by_template else None,
-        )
-        for name, values in per_prompt.items()
-    }
-    estimates = [
-        *(_estimate(sample, spec, "early_share", side, values) for side, values in early.items()),
-        *(_estimate(sample, spec, name, "shift", values) for name, values in per_prompt.items()),
+    shares = _shares(sample)
+    if isinstance(shares, str):
+        return _unmeasured(shares)
+    found = _shifts(sample, spec, shares)
+    sides = [
+        _estimate(sample, spec, "early_share", side, early_share(share, settings.early))
+        for side, share in shares.items()
     ]
+    rows = _rows(sample, spec, {**shares, "shift": shares["after"] - shares["before"]})
+    return replace(found, rows={"layers": rows}, estimates=(*sides, *found.estimates))
+
+
+def measure_depth_shifts(sample: Sample, spec: Spec) -> Measured:
+    """`depth_slope` and `early_share` alone, as hypotheses are tested with them."""
+    shares = _shares(sample)
+    return _unmeasured(shares) if isinstance(shares, str) else _shifts(sample, spec, shares)
+
+
+def _shares(sample: Sample) -> dict[str, Values] | str:
+    """Shares by layer, or why there are none."""
+    if sample.too_few:
+        return sample.too_few
+    try:
+        return shares_by_layer(sample)
+    except ValueError as error:
+        return str(error)
+
+
+def _unmeasured(reason: str) -> Measured:
+    return Measured(problems=dict.fromkeys(("depth_slope", "early_share"), reason))
+
+
+def _shifts(sample: Sample, spec: Spec, shares: dict[str, Values]) -> Measured:
+    settings = spec.measures.depth
+    assert settings is not None
+    early = {side: early_share(share, settings.early) for side, share in shares.items()}
+    per_prompt = {
+        "depth_slope": depth_slope(shares["after"] - shares["before"]),
+        "early_share": early["after"] - early["before"],
+    }
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     return Measured(
-        rows={"layers": _rows(sample, spec, {**shares, "shift": shift})},
-        estimates=tuple(estimates),
-        replicated=replicated,
+        estimates=tuple(_estimate(sample, spec, name, "shift", values) for name, values in per_prompt.items()),
+        replicated={
+            name: mean_replicates(
+                values,
+                weights,
+                label=f"{name} of {sample.pair.name} on {sample.task.name}",
+                examples=sample.selected,
+                cluster=sample.templates if sample.by_template else None,
+            )
+            for name, values in per_prompt.items()
+        },
     )
 
 

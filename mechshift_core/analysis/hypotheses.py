@@ -84,7 +84,7 @@ def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
 test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
 
 
-def _cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
+def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
     """Weight of every pair and task in the estimate; groups are averaged over their members with equal weights."""
     weights: dict[tuple[PairSpec, TaskSpec], float] = {}
     for sign, group in hypothesis.groups():
@@ -95,7 +95,7 @@ def _cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, Ta
 
 
 def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
-    weights = _cell_weights(spec, hypothesis)
+    weights = cell_weights(spec, hypothesis)
     measure = hypothesis.measure
     keys = [(measure, pair.name, task.name) for pair, task in weights]
     parts = [evidence.replicated.get(key) for key in keys]
@@ -112,8 +112,8 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
-    present = [part for part in parts if part is not None]
-    if len(present) < len(parts):
+    contrast = contrast_of(spec, hypothesis, evidence)
+    if contrast is None:
         reasons = [
             f"{pair} on {task}: {evidence.problems.get((measure, pair, task), 'no estimate')}"
             for (_, pair, task), part in zip(keys, parts, strict=True)
@@ -121,19 +121,29 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         ]
         status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
-    contrast = linear_contrast(
+    result = apply_test(hypothesis, contrast, spec.statistics)
+    message = contrast.message or result.message
+    return _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
+
+
+def contrast_of(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contrast | None:
+    """What a hypothesis is decided on; None where a pair and task that it needs has no estimate."""
+    weights = cell_weights(spec, hypothesis)
+    parts = [evidence.replicated.get((hypothesis.measure, pair.name, task.name)) for pair, task in weights]
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
+        return None
+    return linear_contrast(
         present,
         list(weights.values()),
         [task.name for _, task in weights],
         seeds=[pair.seed for pair, _ in weights] if spec.statistics.units.seed == "random" else None,
         cells=[pair.role for pair, _ in weights],
     )
-    result = _test(hypothesis, contrast, spec.statistics)
-    message = contrast.message or result.message
-    return _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
 
 
-def _test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
+def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
+    """The test that a hypothesis declares, of a contrast."""
     test, confidence = hypothesis.test, statistics.confidence
     null = 0.0 if test.bound is None else test.bound
     if statistics.bootstrap.method == "percentile" and contrast.replicates is not None:
@@ -197,11 +207,11 @@ def _finding(
         status=status,
         message=message,
         terms=terms,
-        null=_null(hypothesis),
+        null=null_value(hypothesis),
     )
 
 
-def _null(hypothesis: Hypothesis) -> float:
+def null_value(hypothesis: Hypothesis) -> float:
     """The value that the estimate is tested against."""
     test = hypothesis.test
     if test.kind == "non_inferiority" and test.margin is not None:

@@ -53,6 +53,30 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
     return replace(found, rows={**rows, **found.rows})
 
 
+def measure_interaction_shift(sample: Sample, spec: Spec, results: Results) -> Measured:
+    """`integration` without the null and the interactions, as hypotheses are tested with it."""
+    problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
+    if problem:
+        return Measured(problems={"integration": problem})
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+    knocked = [_knocked(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)]
+    try:
+        before, after = (
+            SideIndex(
+                # Without its null, whose draws are what it costs.
+                interaction_ratio(one.effects, one.interaction, draws=1).value,
+                interaction_ratio_replicates(one.effects, one.interaction, weights),
+                {},
+            )
+            for one in knocked
+        )
+    except ValueError as error:
+        return Measured(problems={"integration": str(error)})
+    return measure_index(
+        sample, spec, "integration", index="interaction", name="interaction ratio", before=before, after=after
+    )
+
+
 def _index(knocked: _Knocked, weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
     found = interaction_ratio(knocked.effects, knocked.interaction, seed=seed)
     reference = {

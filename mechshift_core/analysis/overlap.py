@@ -11,6 +11,7 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import SelectedScores
 from mechshift_core.graph import Graph
 from mechshift_core.spec import Spec
+from stats.findings import Estimate
 from stats.overlap import OverlapNull, stratified_permutation_null
 from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
@@ -35,18 +36,16 @@ def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
 
 def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     """Rows of `overlap` with and without a threshold; retention and overlap averaged over all K."""
-    settings = spec.measures.overlap
-    assert settings is not None
     if sample.too_few:
         return _without_sets(sample, spec, sample.too_few)
     before, after = sample.score_blocks("before"), sample.score_blocks("after")
-    agreement = measure_agreement(sample, spec, before, after, strata := edge_strata(sample.graph))
-    too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
-    if too_large:
-        message = f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
-        sets = _without_sets(sample, spec, message)
+    strata = edge_strata(sample.graph)
+    retention = _retention(sample, spec, before, after, strata)
+    if isinstance(retention, str):
+        sets = _without_sets(sample, spec, retention)
     else:
-        sets = _measure_sets(sample, spec, before, after, strata)
+        sets = _measure_sets(sample, spec, before, after, strata, retention)
+    agreement = measure_agreement(sample, spec, before, after, strata)
     return Measured(
         rows={"overlap": [*sets.rows.get("overlap", []), *agreement.rows["overlap"]]},
         estimates=(*sets.estimates, *agreement.estimates),
@@ -55,8 +54,61 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     )
 
 
-def _measure_sets(
+def measure_retention(sample: Sample, spec: Spec) -> Measured:
+    """Retention alone, as hypotheses are tested with it."""
+    found: Retention | str = sample.too_few
+    if not found:
+        before, after = sample.score_blocks("before"), sample.score_blocks("after")
+        found = _retention(sample, spec, before, after, edge_strata(sample.graph))
+    if isinstance(found, str):
+        return Measured(estimates=(_nothing(sample, spec, "retention", found),), problems={"retention": found})
+    return _measured(sample, spec, found)
+
+
+def _retention(
     sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores, strata: npt.NDArray[np.int64]
+) -> Retention | str:
+    """Retention, or why it can't be computed."""
+    settings = spec.measures.overlap
+    assert settings is not None
+    too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
+    if too_large:
+        return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
+    replicates = spec.statistics.bootstrap.replicates
+    try:
+        return retention_index(
+            before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
+        )
+    except ValueError as error:  # a few prompts that all fall into one half
+        return str(error)
+
+
+def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
+    found = estimate(
+        sample,
+        spec,
+        measure="retention",
+        side="between",
+        value=retention.estimate,
+        low=retention.low,
+        high=retention.high,
+        method=retention.method,
+        status=retention.status,
+        message=retention.message,
+        reference={"chance": 0.0, "ceiling": 1.0},
+    )
+    if retention.estimate is None:
+        return Measured(estimates=(found,), problems={"retention": retention.message})
+    return Measured(estimates=(found,), replicated={"retention": _retention_replicated(sample, retention)})
+
+
+def _measure_sets(
+    sample: Sample,
+    spec: Spec,
+    before: SelectedScores,
+    after: SelectedScores,
+    strata: npt.NDArray[np.int64],
+    retention: Retention,
 ) -> Measured:
     """What the sets of the K strongest edges come to."""
     settings = spec.measures.overlap
@@ -70,9 +122,6 @@ def _measure_sets(
         seed=sample.seed,
     )
     replicates = spec.statistics.bootstrap.replicates
-    retention = retention_index(
-        before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
-    )
     tested = any(hypothesis.measure == "overlap" for hypothesis in spec.hypotheses)
     overlap = between_overlap(
         before,
@@ -82,65 +131,54 @@ def _measure_sets(
         replicates=replicates if tested else min(REPLICATES, replicates),
         **draws(sample, spec),
     )
-    found = {"overlap": _overlap_replicated(sample, overlap)}
-    if retention.estimate is not None:
-        found["retention"] = _retention_replicated(sample, retention)
+    retained = _measured(sample, spec, retention)
     return Measured(
         rows={"overlap": _rows(sample, null, retention, overlap)},
-        estimates=(
-            estimate(
-                sample,
-                spec,
-                measure="retention",
-                side="between",
-                value=retention.estimate,
-                low=retention.low,
-                high=retention.high,
-                method=retention.method,
-                status=retention.status,
-                message=retention.message,
-                reference={"chance": 0.0, "ceiling": 1.0},
-            ),
-            estimate(
-                sample,
-                spec,
-                measure="overlap",
-                side="between",
-                value=overlap.estimate,
-                low=overlap.low,
-                high=overlap.high,
-                method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
-                status="points only" if overlap.se is None else "ok",
-                message=overlap.message,
-                reference={
-                    "chance": float(np.mean([row.null for row in retention.by_k])),
-                    "ceiling": float(np.mean([row.ceiling for row in retention.by_k])),
-                },
-            ),
-        ),
-        replicated=found,
-        problems={} if retention.estimate is not None else {"retention": retention.message},
+        estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
+        replicated={**retained.replicated, "overlap": _overlap_replicated(sample, overlap)},
+        problems=retained.problems,
+    )
+
+
+def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap: BetweenOverlap) -> Estimate:
+    return estimate(
+        sample,
+        spec,
+        measure="overlap",
+        side="between",
+        value=overlap.estimate,
+        low=overlap.low,
+        high=overlap.high,
+        method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
+        status="points only" if overlap.se is None else "ok",
+        message=overlap.message,
+        reference={
+            "chance": float(np.mean([row.null for row in retention.by_k])),
+            "ceiling": float(np.mean([row.ceiling for row in retention.by_k])),
+        },
+    )
+
+
+def _nothing(sample: Sample, spec: Spec, measure: str, message: str) -> Estimate:
+    return estimate(
+        sample,
+        spec,
+        measure=measure,
+        side="between",
+        value=None,
+        low=None,
+        high=None,
+        method="none",
+        status="undefined",
+        message=message,
     )
 
 
 def _without_sets(sample: Sample, spec: Spec, message: str) -> Measured:
     """Neither overlap nor retention, and why."""
-    nothing = tuple(
-        estimate(
-            sample,
-            spec,
-            measure=measure,
-            side="between",
-            value=None,
-            low=None,
-            high=None,
-            method="none",
-            status="undefined",
-            message=message,
-        )
-        for measure in ("retention", "overlap")
-    )
-    return Measured(estimates=nothing, problems=dict.fromkeys(("retention", "overlap"), message))
+    names = ("retention", "overlap")
+    nothing = tuple(_nothing(sample, spec, measure, message) for measure in names)
+    return Measured(estimates=nothing, problems=dict.fromkeys(names, message))
 
 
 def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, overlap: BetweenOverlap) -> Rows:

@@ -15,7 +15,7 @@ from mechshift_core.analysis.indices import SideIndex, measure_index
 from mechshift_core.analysis.measured import Measured, Rows, component_rows
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
-from stats.specialization import gini_replicates, specialization
+from stats.specialization import gini, gini_replicates, specialization
 
 
 def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
@@ -40,6 +40,21 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
         return Measured(rows={"components": components}, problems={"specialization": str(error)})
     found = measure_index(sample, spec, "specialization", index="gini", name="Gini index", before=before, after=after)
     return replace(found, rows={**found.rows, "components": components})
+
+
+def measure_gini_shift(sample: Sample, spec: Spec) -> Measured:
+    """`specialization` without the null and the effects of components, as hypotheses are tested with it."""
+    if sample.too_few:
+        return Measured(problems={"specialization": sample.too_few})
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+    try:
+        before, after = (
+            SideIndex(gini(np.abs(effects.mean(axis=0))), gini_replicates(effects, weights), {})
+            for effects in (component_effects(sample, side) for side, _ in sample.sides)
+        )
+    except ValueError as error:
+        return Measured(problems={"specialization": str(error)})
+    return measure_index(sample, spec, "specialization", index="gini", name="Gini index", before=before, after=after)
 
 
 def _index(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> SideIndex:

@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from mechshift_core import __version__
-from mechshift_core.cli import gate_commands, info_commands, pair_commands, run_commands, spec_commands
+from mechshift_core.cli import (
+    calibrate_command,
+    gate_commands,
+    info_commands,
+    pair_commands,
+    run_commands,
+    spec_commands,
+)
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
 
@@ -48,7 +55,7 @@ def _options(
     console.debug, console.quiet, console.json = debug, quiet, json
 
 
-for commands in (run_commands, gate_commands, spec_commands, info_commands, pair_commands):
+for commands in (run_commands, gate_commands, calibrate_command, spec_commands, info_commands, pair_commands):
     commands.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Coefficients of a model with their intervals, one a row, on one scale with zero marked."""
+"""Coefficients or rates with their intervals, one a row, on one scale with zero or another value marked."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Coefficient:
     high: float | None
 
 
-def draw(found: Sequence[Coefficient], *, label: str) -> Markup:
-    """The coefficients from top to bottom; `label` is the text alternative."""
+def draw(found: Sequence[Coefficient], *, label: str, marked: float = 0.0) -> Markup:
+    """The coefficients from top to bottom, with a line at `marked`; `label` is the text alternative."""
     ends = [value for one in found for value in (one.estimate, one.low, one.high) if value is not None]
-    low, high = min(0.0, *ends), max(0.0, *ends)
+    low, high = min(marked, *ends), max(marked, *ends)
     air = 0.06 * ((high - low) or 1.0)
     scale = (low - air, high + air)
     left = 12 + _LETTER * max(len(visible(one.term)) for one in found)
@@ -39,7 +39,7 @@ def draw(found: Sequence[Coefficient], *, label: str) -> Markup:
 
     parts = [
         element("line", x1=left, x2=left + _PLOT, y1=bottom, y2=bottom, class_="axis"),
-        element("line", x1=x(0.0), x2=x(0.0), y1=_TOP, y2=bottom, class_="zero"),
+        element("line", x1=x(marked), x2=x(marked), y1=_TOP, y2=bottom, class_="zero"),
     ]
     for tick in ticks(scale):
         parts.append(element("line", x1=x(tick), x2=x(tick), y1=bottom, y2=bottom + 4, class_="axis"))

@@ -1,0 +1,200 @@
+"""The whole analysis on A/A data of a run, many times: what its tests reject and its intervals cover."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
+from mechshift_core.analysis.depth import measure_depth_shifts
+from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
+from mechshift_core.analysis.integration import measure_interaction_shift
+from mechshift_core.analysis.measured import Measured, Results
+from mechshift_core.analysis.overlap import measure_retention
+from mechshift_core.analysis.planting import Decisions, Known
+from mechshift_core.analysis.samples import Sample, collect, read_results
+from mechshift_core.analysis.specialization import measure_gini_shift
+from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.reading import readings
+from mechshift_core.execution.runner import Progress
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.spec import Spec
+from mechshift_core.spec.estimable import MEASURE_NEEDS
+from mechshift_core.spec.interventions import Ablation
+from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
+from stats.findings import Finding
+from stats.rates import clustered_rate
+from stats.replicates import Contrast, Replicated
+
+REPLICATES = 500
+"""Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibratable:
+    """An entry of `measures` that can be taken of A/A data.
+
+    Attributes:
+        measure: What hypotheses are tested with, of one sample; with what an ablation left of it, if one is needed.
+        truths: Measure that hypotheses can name -> its value where nothing differs.
+    """
+
+    measure: Callable[[Sample, Spec, Results], Measured]
+    truths: Mapping[str, float]
+
+
+CALIBRATABLE: dict[str, Calibratable] = {
+    # As similar to the other half as to itself.
+    "overlap": Calibratable(lambda sample, spec, _: measure_retention(sample, spec), {"retention": 1.0}),
+    "depth": Calibratable(
+        lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
+    ),
+    "specialization": Calibratable(lambda sample, spec, _: measure_gini_shift(sample, spec), {"specialization": 0.0}),
+    "integration": Calibratable(measure_interaction_shift, {"integration": 0.0}),
+}
+"""Name in a spec's `measures` -> how it is taken of A/A data."""
+TRUTHS = {name: truth for entry in CALIBRATABLE.values() for name, truth in entry.truths.items()}
+
+
+def calibrate(
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    *,
+    key: str,
+    repetitions: int,
+    seed: int,
+    distances: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> Calibration:
+    """Decide every hypothesis on A/A data of a run's cells, many times, by the code that decides it in the study.
+
+    Args:
+        plan: The plan that was executed, with at least one hypothesis.
+        folder: Its run directory.
+        failures: Key of a failed cell -> why it failed.
+        key: Identifies the statistics and data.
+        repetitions: How many A/A data sets.
+        seed: Seed of their draws; repetition r is the same whatever their number.
+        distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
+            error unless given.
+        progress: Called with (what is being done, repetitions done, repetitions in all).
+    """
+    declared = plan.spec.statistics.bootstrap
+    replicates = min(declared.replicates, REPLICATES)
+    bootstrap = declared.model_copy(update={"replicates": replicates})
+    statistics = plan.spec.statistics.model_copy(update={"bootstrap": bootstrap})
+    spec = plan.spec.model_copy(update={"statistics": statistics})
+    samples = collect(plan, folder, failures, readings(spec.denoising)[0])
+    found = sources(samples)
+    study = _Study(spec, _needed(spec), found, _results(plan, folder, failures, found), samples.missing)
+    findings: list[tuple[Finding, ...]] = []
+    contrasts: list[list[Contrast | None]] = []
+    covered: dict[str, list[list[bool]]] = defaultdict(list)
+    sizes: dict[Key, list[int]] = defaultdict(list)
+    for repetition in range(repetitions):
+        if progress is not None:
+            progress("calibration", repetition, repetitions)
+        drawn = draw(found, seed=seed, repetition=repetition)
+        evidence, of_measures = study.measure(drawn)
+        findings.append(test_hypotheses(spec, evidence))
+        contrasts.append([contrast_of(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])
+        for measure, outcomes in of_measures.items():
+            covered[measure].append(outcomes)
+        for pair_and_task, sample in drawn.items():
+            sizes[pair_and_task].append(sample.n)
+    known = [Known.of(hypothesis, TRUTHS.get(hypothesis.measure, 0.0)) for hypothesis in spec.hypotheses]
+    decisions = Decisions(spec, known, findings, contrasts)
+    hypotheses, family = decisions.calibrated(distances)
+    return Calibration(
+        name=spec.name,
+        key=key,
+        seed=seed,
+        repetitions=repetitions,
+        replicates=replicates,
+        level=decisions.level,
+        confidence=spec.statistics.confidence,
+        correction=spec.statistics.correction,
+        halves=tuple(
+            HalvesUsed(pair=pair, task=task, model=source.sample.after.model, prompts=int(np.median(sizes[pair, task])))
+            for (pair, task), source in found.items()
+        ),
+        hypotheses=hypotheses,
+        measures=tuple(
+            MeasureCoverage(
+                measure=measure,
+                truth=TRUTHS[measure],
+                rate=clustered_rate(outcomes, nominal=spec.statistics.confidence),
+            )
+            for measure, outcomes in covered.items()
+            if any(outcomes)
+        ),
+        family=family,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """What every repetition has in common.
+
+    Attributes:
+        spec: The spec, with fewer bootstrap replicates.
+        needed: Entries of `measures` that hypotheses need, with the pairs and tasks.
+        found: What halves are drawn from.
+        results: What the ablation left that knocks out components in pairs, if one is needed.
+        missing: (pair, task) -> why it was not executed.
+    """
+
+    spec: Spec
+    needed: Sequence[tuple[str, Key]]
+    found: Mapping[Key, Source]
+    results: Mapping[Key, Results]
+    missing: Mapping[Key, str]
+
+    def measure(self, drawn: Mapping[Key, Sample]) -> tuple[Evidence, dict[str, list[bool]]]:
+        """What hypotheses are tested with on one A/A data set; measure -> whether its intervals cover its A/A value."""
+        replicated: dict[tuple[str, str, str], Replicated] = {}
+        unknown: set[str] = {hypothesis.measure for hypothesis in self.spec.hypotheses} - set(TRUTHS)
+        problems: dict[tuple[str, str, str], str] = {
+            (name, pair.name, task.name): f"{name} can't be taken of A/A data yet"
+            for name in unknown
+            for pair in self.spec.pairs
+            for task in self.spec.tasks
+        }
+        covered: dict[str, list[bool]] = defaultdict(list)
+        for entry, key in self.needed:
+            names = [name for name, needs in MEASURE_NEEDS.items() if needs == entry]
+            if key not in drawn:
+                problems |= {(name, *key): self.missing[key] for name in names}
+            else:
+                measured = CALIBRATABLE[entry].measure(drawn[key], self.spec, self.results.get(key, {}))
+                replicated |= {(name, *key): value for name, value in measured.replicated.items()}
+                problems |= {(name, *key): reason for name, reason in measured.problems.items()}
+                for one in measured.estimates:
+                    if one.side in ("shift", "between") and one.low is not None and one.high is not None:
+                        covered[one.measure].append(one.low <= TRUTHS[one.measure] <= one.high)
+        return Evidence(replicated, problems, drawn), covered
+
+
+def _needed(spec: Spec) -> list[tuple[str, Key]]:
+    """Entries of `measures` with the pairs and tasks of which some hypothesis needs them, in order."""
+    needed = {
+        (MEASURE_NEEDS[hypothesis.measure], (pair.name, task.name)): None
+        for hypothesis in spec.hypotheses
+        if hypothesis.measure in TRUTHS
+        for pair, task in cell_weights(spec, hypothesis)
+    }
+    return list(needed)
+
+
+def _results(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], found: Mapping[Key, Source]
+) -> dict[Key, Results]:
+    """What the ablation with pairs of components left of the models of the halves, if the spec has one."""
+    for run in plan.spec.interventions:
+        if isinstance(run, Ablation) and run.pairwise:
+            return {key: read_results(plan, folder, failures, one.sample, run.name) for key, one in found.items()}
+    return {}

@@ -1,0 +1,131 @@
+"""Rates over repetitions on data whose truth is known, each with a binomial band, and what power they amount to.
+
+A band is about the repetitions: what the rate would be with infinitely many of them on the same prompts.
+
+References: Clopper & Pearson (1934), Biometrika 26, 404-413; Korn & Graubard (1998), Survey Methodology 24, 193-201.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+from scipy import stats as scipy_stats
+
+from stats.checks import as_floats, fraction
+
+BAND = 0.95
+"""Confidence of every band."""
+POWER = 0.8
+"""Power with which the minimal detectable effect is detected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A share of repetitions.
+
+    Attributes:
+        count: Repetitions that count, of `n`.
+        value: count / n (`low` and `high`: its 95 % band).
+        nominal: What it should be; None if there is no such value.
+        flag: `above` or `below`: the band excludes the nominal value; otherwise empty.
+    """
+
+    count: int
+    n: int
+    value: float
+    low: float
+    high: float
+    nominal: float | None = None
+    flag: Literal["", "above", "below"] = ""
+
+
+def binomial_rate(outcomes: ArrayLike, *, nominal: float | None = None) -> Rate:
+    """The share of true outcomes with its Clopper-Pearson band.
+
+    The band holds at least 95 % whatever the rate, so that a rate that is as it should be is flagged at most once in
+    twenty times.
+
+    Args:
+        outcomes: One outcome per repetition [n], true or false.
+        nominal: What the share should be, in [0, 1].
+
+    Raises:
+        ValueError: if there are none, or the nominal value is not in [0, 1].
+    """
+    values = np.asarray(outcomes, dtype=np.bool_)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"outcomes: expected at least one, got shape {values.shape}")
+    return _banded(int(values.sum()), len(values), float(len(values)), nominal)
+
+
+def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: float | None = None) -> Rate:
+    """The share of true outcomes where those of a repetition may depend on each other (Korn & Graubard).
+
+    The Clopper-Pearson band of the effective number of outcomes: n divided by how many times larger the variance over
+    repetitions is than a binomial one, if it is larger. With a share of 0 or 1, or a single repetition, the variance
+    says nothing, and every repetition counts as one outcome.
+
+    Args:
+        outcomes: The outcomes of each repetition, of which some may have none.
+        nominal: What the share should be, in [0, 1].
+
+    Raises:
+        ValueError: if there are none, or the nominal value is not in [0, 1].
+    """
+    kept = [np.asarray(row, dtype=np.bool_) for row in outcomes if len(row)]
+    if not kept:
+        raise ValueError("outcomes: expected at least one, got none")
+    sizes = np.array([len(row) for row in kept], dtype=np.float64)
+    counts = np.array([row.sum() for row in kept], dtype=np.float64)
+    n, count = int(sizes.sum()), int(counts.sum())
+    share, effective = count / n, float(len(kept))
+    if 0 < count < n and len(kept) > 1:
+        residuals = counts - share * sizes
+        variance = len(kept) / (len(kept) - 1) * float(residuals @ residuals) / n**2
+        effective = n / max(1.0, variance / (share * (1 - share) / n))
+    return _banded(count, n, effective, nominal)
+
+
+def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate:
+    if nominal is not None and not 0 <= nominal <= 1:
+        raise ValueError(f"nominal: expected a number from 0 to 1, got {nominal}")
+    share, tail = count / n, (1 - BAND) / 2
+    true, false = share * effective, (1 - share) * effective
+    low = 0.0 if count == 0 else float(scipy_stats.beta.ppf(tail, true, false + 1))
+    high = 1.0 if count == n else float(scipy_stats.beta.ppf(1 - tail, true + 1, false))
+    flag: Literal["", "above", "below"] = ""
+    if nominal is not None:
+        flag = "above" if low > nominal else "below" if high < nominal else ""
+    return Rate(count=count, n=n, value=share, low=low, high=high, nominal=nominal, flag=flag)
+
+
+def minimal_detectable(distances: ArrayLike, power: ArrayLike, *, target: float = POWER) -> float | None:
+    """The smallest distance from the null at which the power reaches a target; None if no distance does.
+
+    The power is made monotone (pool adjacent violators), and linear between the distances.
+
+    Args:
+        distances: Ascending [D].
+        power: Share of rejections at each [D].
+        target: The power that is asked for.
+
+    Raises:
+        ValueError: if shapes do not match, distances do not ascend, or the target is not between 0 and 1.
+    """
+    at, rates = as_floats(distances, "distances", dimensions=1), as_floats(power, "power", dimensions=1)
+    fraction(target, "target")
+    if at.shape != rates.shape or not (np.diff(at) > 0).all():
+        raise ValueError(f"distances: expected {len(rates)} ascending numbers, got {at.tolist()}")
+    monotone = np.asarray(optimize.isotonic_regression(rates).x)
+    if monotone[-1] < target:
+        return None
+    first = int(np.argmax(monotone >= target))
+    if first == 0:
+        return float(at[0])
+    below, above = monotone[first - 1], monotone[first]
+    return float(at[first - 1] + (target - below) / (above - below) * (at[first] - at[first - 1]))
