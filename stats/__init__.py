@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stats.alignment import Alignment, output_alignment
+    from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
+    "Alignment",
     "Contrast",
+    "DecisionTimes",
     "FaithfulnessCurve",
     "FitDiagnostics",
     "Integration",
@@ -52,6 +56,7 @@ __all__ = [
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
+    "decision_times",
     "depth_slope",
     "difference_test",
     "difference_verdict",
@@ -72,6 +77,7 @@ __all__ = [
     "linear_contrast",
     "mean_replicates",
     "non_inferiority",
+    "output_alignment",
     "permutation_test",
     "rank_overlap",
     "recovery_at_size",
@@ -89,6 +95,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "stats.alignment": ("Alignment", "output_alignment"),
+    "stats.decision": ("DecisionTimes", "decision_times"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (

@@ -19,6 +19,7 @@ UNITS = {
     "early_share": "after-minus-before shift of the early layers' attribution share",
     "specialization": "after-minus-before shift of the Gini index of component effects",
     "integration": "after-minus-before shift of the interaction ratio of the strongest components",
+    "alignment": "after-minus-before shift of the entropy (nats) of what components write, weighted by what they add",
 }
 
 

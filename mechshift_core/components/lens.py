@@ -1,8 +1,8 @@
 """Logit lens and direct logit attribution: what residual streams and components say about the answer.
 
 The **logit lens** (nostalgebraist 2020) reads a vector of the residual stream as if it were the last one: through the
-model's own final norm, output matrix and logit soft-capping. Residual streams `x{l}` are read so (`x{L}`, with L layers,
-gives the model's own output), and so is what each component writes, whatever its size: the norm takes the size away.
+model's own final norm, output matrix and logit soft-capping. So are read the residual streams `x{l}` (`x{L}`, with L
+layers, gives the model's own output), and what each component writes, whatever its size: the norm takes that away.
 
 **Direct logit attribution** keeps the size. With the final norm's scale r frozen at that of the whole residual stream,
 the norm is linear, and a component that writes c adds
@@ -218,8 +218,9 @@ def _check(model: Model, error: Tensor, what: str) -> None:
     worst = float(error.max())
     if not worst <= TOLERANCE[next(model.module.parameters()).dtype]:
         raise ExecutionError(
-            f"{model.source}: {what} (off by {worst:.2g} of its size); the declaration of {type(model.module).__name__} "
-            "in mechshift_core/models/architectures.py does not say all that this version of it does to its logits"
+            f"{model.source}: {what} (off by {worst:.2g} of its size); the declaration of "
+            f"{type(model.module).__name__} in mechshift_core/models/architectures.py does not say all that this "
+            "version of it does to its logits"
         )
 
 
