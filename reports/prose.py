@@ -24,12 +24,14 @@ MEASURES = {
     "cmd": "circuit-model distance (CMD)",
     "cpr": "circuit performance ratio (CPR)",
     "transfer_ratio": "transfer ratio",
+    "decision_time": "decision time",
 }
 READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
     "depth_slope": "negative: attribution moves to earlier layers",
     "specialization": "higher: fewer components carry more of the effect",
     "integration": "higher: the effects of components depend more on each other",
+    "alignment": "higher: components that write the answer spread their output over more tokens",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
@@ -47,6 +49,7 @@ _INDICES = {
     "hoyer": "Hoyer index",
     "entropy": "normalised entropy",
     "interaction": "interaction ratio",
+    "alignment": "alignment entropy",
 }
 _CORRECTIONS = {
     "holm": "Holm",
