@@ -120,7 +120,6 @@ def _grid(rows: pl.DataFrame, *, side: str, where: str) -> Markup:
         size=size,
         top=1.0,
         side=side,
-        title="correct",
         label=f"Share of correct answers by stream and step {side}, {where}; in the output {formats.listed(final)}.",
     )
 
