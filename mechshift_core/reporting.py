@@ -86,6 +86,7 @@ def _methods(plan: Plan) -> MethodsFacts:
             for run in spec.interventions
             if isinstance(run, CircuitPatching | CircuitTransfer)
         ],
+        alignment=spec.measures.alignment is not None,
         packages=package_versions(),
     )
 

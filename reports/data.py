@@ -84,6 +84,7 @@ class MethodsFacts:
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
         index: Index of specialization.
         circuits: The interventions that ran circuits.
+        alignment: Whether the alignment entropy was measured.
         packages: Version by package name.
     """
 
@@ -100,6 +101,7 @@ class MethodsFacts:
     select: str = "both"
     index: str = "gini"
     circuits: Sequence[CircuitFacts] = ()
+    alignment: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -248,6 +248,12 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         f"of the examples. p-values of the declared hypotheses are {correction_name(facts.correction)}-corrected as "
         "one family; claims of equivalence were tested against margins declared before the run (two one-sided tests)."
     )
+    if facts.alignment:
+        text.append(
+            "Output alignment is the entropy in nats of what heads and MLPs write, read through the logit lens and "
+            "weighted by the positive part of their direct logit attribution, beside its value with these weights "
+            "permuted within heads and within MLPs."
+        )
     if facts.packages:
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")

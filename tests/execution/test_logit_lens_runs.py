@@ -205,6 +205,21 @@ def test_an_unshifted_model_is_read_at_the_mask_itself(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["direct"].sum(0), other["clean_metric"], atol=1e-4)
 
 
+def test_a_model_against_itself_is_read_on_two_halves(tmp_path: Path) -> None:
+    pairs = [{"name": "again", "before": "arm", "after": "arm", "role": "control", "prompts": "halves"}]
+    tasks = [{"name": "ioi", "examples": 12}]
+    made = run(write(tmp_path, pairs=pairs, tasks=tasks, denoising={"steps": "per_token"}), out=tmp_path / "out")
+    ((_, found),) = cells(made.path, intervention="lens", model="arm")
+    examples = table(made.path, "examples").filter("selected")
+    for side in MODELS:
+        chosen = examples.filter(pl.col("side") == side)["example"].to_numpy()
+        assert len(chosen) == 6
+        rows = of_side(table(made.path, "lens"), side, task="ioi", budget="per_token")
+        direct = rows.filter(pl.col("kind") != "residual")["direct"]
+        np.testing.assert_allclose(direct, found["direct"][:, chosen].mean(1), atol=1e-5)
+    assert made.findings.hypotheses[0].status == "ok"
+
+
 def test_attributions_that_do_not_add_up_are_failed_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lens_module, "softcap", lambda _: 0.5)
     made = run(write(tmp_path, denoising={"steps": "per_token"}), out=tmp_path / "out")

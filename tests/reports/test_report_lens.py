@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from report_markup import read
 
-from reports import ReportData
+from reports import ReportData, prose
 from reports.sections import denoising, lens, specialization
 from reports.sections.base import Section
 
@@ -108,6 +108,12 @@ def test_tokens_and_names_stay_text(run: ReportData) -> None:
     frame = run.tables["lens"].with_columns(pl.lit(text).alias(name) for name in ("top", "task", "pair", "component"))
     tree = read(str(made(lens.section(replace(run, tables={"lens": frame}))).body))
     assert not tree.all("img") and text in tree.words()
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_methods_paragraph_says_what_alignment_is(run: ReportData, measured: bool) -> None:
+    text = prose.methods(replace(run.methods, alignment=measured), version="0", methods_used=[])
+    assert ("Output alignment is the entropy in nats" in text) is measured
 
 
 def test_alignment_is_no_index_of_specialization(run: ReportData) -> None:
