@@ -92,6 +92,7 @@ def _methods(plan: Plan) -> MethodsFacts:
         ],
         random_templates=spec.statistics.units.template == "random",
         random_seeds=spec.statistics.units.seed == "random",
+        alignment=spec.measures.alignment is not None,
         packages=package_versions(),
     )
 

@@ -86,6 +86,7 @@ class MethodsFacts:
         circuits: The interventions that ran circuits.
         random_templates: Whether templates are the random unit, not prompts.
         random_seeds: Whether training seeds are random as well.
+        alignment: Whether the alignment entropy was measured.
         packages: Version by package name.
     """
 
@@ -104,6 +105,7 @@ class MethodsFacts:
     circuits: Sequence[CircuitFacts] = ()
     random_templates: bool = False
     random_seeds: bool = False
+    alignment: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
 
 

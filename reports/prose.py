@@ -27,6 +27,7 @@ MEASURES = {
     "weighted_jaccard": "weighted Jaccard",
     "spearman": "Spearman correlation",
     "cosine": "cosine",
+    "decision_time": "decision time",
 }
 READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
@@ -38,6 +39,7 @@ READINGS = {
     "transfer": "1: the model after is as faithful under the circuit of the model before as under its own, 0: it "
     "restores nothing",
     "faithfulness": "negative: after post-training, circuits of the same sizes carry less of what the model does",
+    "alignment": "higher: components that write the answer spread their output over more tokens",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
@@ -55,6 +57,7 @@ _INDICES = {
     "hoyer": "Hoyer index",
     "entropy": "normalised entropy",
     "interaction": "interaction ratio",
+    "alignment": "alignment entropy",
 }
 _CORRECTIONS = {
     "holm": "Holm",
@@ -257,6 +260,12 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         f"of the examples. p-values of the declared hypotheses are {correction_name(facts.correction)}-corrected as "
         "one family; claims of equivalence were tested against margins declared before the run (two one-sided tests)."
     )
+    if facts.alignment:
+        text.append(
+            "Output alignment is the entropy in nats of what heads and MLPs write, read through the logit lens and "
+            "weighted by the positive part of their direct logit attribution, beside its value with these weights "
+            "permuted within heads and within MLPs."
+        )
     if facts.packages:
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")

@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
+    from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
     from stats.verdicts import difference_verdict, equivalence_verdict
 
 __all__ = [
+    "Alignment",
     "BetweenOverlap",
     "Calibration",
     "Contrast",
+    "DecisionTimes",
     "FaithfulnessCurve",
     "FitDiagnostics",
     "Integration",
@@ -76,6 +80,7 @@ __all__ = [
     "cluster_weights",
     "clustered_rate",
     "crossed_weights",
+    "decision_times",
     "depth_slope",
     "difference_test",
     "difference_verdict",
@@ -99,6 +104,7 @@ __all__ = [
     "minimal_detectable",
     "nested_weights",
     "non_inferiority",
+    "output_alignment",
     "overlap_replicates",
     "percentile_difference",
     "percentile_non_inferiority",
@@ -122,6 +128,8 @@ __all__ = [
 
 _MODULES = {
     "stats.calibration": ("Calibration",),
+    "stats.alignment": ("Alignment", "output_alignment"),
+    "stats.decision": ("DecisionTimes", "decision_times"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (

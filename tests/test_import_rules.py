@@ -23,6 +23,10 @@ MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
     ],
+    "mechshift_core.components": [
+        "mechshift_core.components", "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph",
+        "mechshift_core.errors",
+    ],
     "mechshift_core.graph": [],
     "mechshift_core.errors": [],
     "mechshift_core.files": [],
@@ -32,11 +36,12 @@ MAY_IMPORT_OF_OURS = {
 MUST_NOT_IMPORT = {
     "mechshift_core.tasks": [
         "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
-        "mechshift_core.cli", "mechshift_core.attribution", "stats", "reports",
+        "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.components", "stats", "reports",
     ],
     "mechshift_core.models": [
         "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
-        "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.tasks", "stats", "reports",
+        "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.tasks",
+        "stats", "reports",
     ],
     "mechshift_core.execution": [
         "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting",
@@ -44,11 +49,11 @@ MUST_NOT_IMPORT = {
     ],
     "mechshift_core.analysis": [
         "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.attribution",
-        "mechshift_core.models", "torch", "reports",
+        "mechshift_core.components", "mechshift_core.models", "torch", "reports",
     ],
     "mechshift_core.spec": [
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
-        "mechshift_core.attribution", "mechshift_core.models", "torch", "stats", "reports",
+        "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.models", "torch", "stats", "reports",
     ],
     "mechshift_core.gate": [
         "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
@@ -61,7 +66,7 @@ MUST_NOT_IMPORT = {
     "mechshift_core.tables": ["mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "torch"],
     "mechshift_core.zoo": [
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
-        "mechshift_core.attribution", "stats", "reports",
+        "mechshift_core.attribution", "mechshift_core.components", "stats", "reports",
     ],
 }  # fmt: skip
 """What a part must not import, at the top of a module or anywhere else."""

@@ -13,6 +13,7 @@ from mechshift_core.analysis.depth import measure_depth
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.integration import measure_ablation
+from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.nodes import measure_nodes
@@ -39,6 +40,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
     "ablation": measure_ablation,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,
+    "logit_lens": measure_lens,
 }
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
@@ -49,6 +51,7 @@ TESTABLE: dict[str, tuple[str, ...]] = {
     "integration": ("integration",),
     "circuit_transfer": ("transfer",),
     "circuit_patching": ("faithfulness",),
+    "alignment": ("alignment",),
 }
 """Name in a spec's `measures`, or kind of an intervention -> the measures that hypotheses can name."""
 

@@ -157,7 +157,7 @@ class _Study:
     def measure(self, drawn: Mapping[Key, Sample]) -> tuple[Evidence, dict[str, list[bool]]]:
         """What hypotheses are tested with on one A/A data set; measure -> whether its intervals cover its A/A value."""
         replicated: dict[tuple[str, str, str], Replicated] = {}
-        unknown: set[str] = {hypothesis.measure for hypothesis in self.spec.hypotheses} - set(TRUTHS)
+        unknown = {str(hypothesis.measure) for hypothesis in self.spec.hypotheses} - set(TRUTHS)
         problems: dict[tuple[str, str, str], str] = {
             (name, pair.name, task.name): f"{name} can't be taken of A/A data yet"
             for name in unknown

@@ -25,6 +25,7 @@ UNITS = {
     "integration": "after-minus-before shift of the interaction ratio of the strongest components",
     "transfer": "faithfulness of the model after under the circuit of the model before, relative to its own circuit",
     "faithfulness": "after-minus-before shift of the circuit performance ratio (CPR)",
+    "alignment": "after-minus-before shift of the entropy (nats) of what components write, weighted by what they add",
 }
 
 

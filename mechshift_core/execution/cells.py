@@ -24,6 +24,7 @@ from mechshift_core.spec.interventions import (
     CircuitTransfer,
     EdgeAttribution,
     Intervention,
+    LogitLens,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mechshift_core.execution.facts import ModelFacts
 
 CELL_FORMAT = 3
+OfOneModel = EdgeAttribution | ActivationPatching | Ablation | LogitLens
+"""Interventions whose cells need no other model, and no more than a shard's examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def name_cells(
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
-        if isinstance(intervention, EdgeAttribution | ActivationPatching | Ablation)
+        if isinstance(intervention, OfOneModel)
         for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
@@ -142,7 +145,7 @@ def _shards(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: EdgeAttribution | ActivationPatching | Ablation,
+    intervention: OfOneModel,
     shard: int,
 ) -> Iterator[Cell]:
     settings = _settings(spec, model, dataset, reading, intervention)
@@ -164,7 +167,7 @@ def _settings(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: EdgeAttribution | ActivationPatching | Ablation,
+    intervention: OfOneModel,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
@@ -176,7 +179,7 @@ def _settings(
     return settings
 
 
-def _by_role(intervention: EdgeAttribution | ActivationPatching | Ablation) -> bool:
+def _by_role(intervention: OfOneModel) -> bool:
     if isinstance(intervention, EdgeAttribution):
         return intervention.by_role
     return isinstance(intervention, ActivationPatching) and intervention.positions == "roles"

@@ -74,6 +74,11 @@ def invisible_right(states: WeightedStates, example: Example) -> WeightedStates:
     return tuple(seen.items())
 
 
+def steps_in(weight: float, example: Example, reading: Reading, *, diffusion: bool) -> int:
+    """In how many denoising steps a model is in a state of some weight; an autoregressive one can't tell some apart."""
+    return 1 if diffusion else round(weight * len(left_to_right(example, reading)))
+
+
 def hides_left(example: Example, reading: Reading) -> bool:
     """Whether tokens to the left of the answer are hidden in some state of the order left to right."""
     return not all(all(state[: example.revealed]) for state, _ in left_to_right(example, reading))

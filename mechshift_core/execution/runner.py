@@ -13,6 +13,7 @@ from mechshift_core.errors import ExecutionError, MechshiftError
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
+from mechshift_core.execution.lens_cells import execute_lens
 from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
@@ -23,6 +24,7 @@ from mechshift_core.spec.interventions import (
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
+    LogitLens,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +155,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_pairs(plan, cell, model, folder, intervention)
     elif isinstance(intervention, ActivationPatching | Ablation):
         execute_nodes(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, LogitLens):
+        execute_lens(plan, cell, model, folder)
     else:
         assert isinstance(intervention, CircuitPatching | CircuitTransfer)
         execute_circuits(plan, cell, model, folder, intervention)

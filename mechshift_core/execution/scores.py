@@ -157,10 +157,24 @@ def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> 
 
 
 def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:
-    """The cells of an intervention whose tensors have examples on the last axis."""
+    """The cells of an intervention whose tensors have examples on the last axis.
+
+    Where examples of a cell have fewer denoising steps (the first axis) than those of another, zeros are added.
+    """
     parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
-    joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
-    return Stored(folder.describe(cells[0].key), joined)
+    joined = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    first, *others = (folder.describe(cell.key) for cell in cells)
+    if "tokens" in first:
+        first["tokens"] = {token: text for one in (first, *others) for token, text in one["tokens"].items()}
+    return Stored(first, joined)
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    longest = max(len(part) for part in parts)
+    if parts[0].ndim < 2:
+        return np.concatenate(parts, axis=-1)
+    padded = [np.pad(part, [(0, longest - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts]
+    return np.concatenate(padded, axis=-1)
 
 
 def task_seed(spec_seed: int, task: str) -> int:

@@ -13,7 +13,14 @@ from pathlib import Path as FilePath
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
-from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, CircuitTransfer, EdgeAttribution
+from mechshift_core.spec.interventions import (
+    SHARED,
+    Ablation,
+    CircuitPatching,
+    CircuitTransfer,
+    EdgeAttribution,
+    LogitLens,
+)
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.sensible import check_sensitivity
@@ -141,7 +148,7 @@ def _dataset(base: FilePath, location: str, path: Path) -> Iterator[Complaint]:
 
 def _check_interventions(draft: Draft) -> Iterator[Complaint]:
     """Kinds are implemented, references lead to an edge attribution, options agree with the method."""
-    attributions = 0
+    attributions = lenses = 0
     for position, intervention in enumerate(draft.spec.interventions):
         path = draft.path("interventions", position)
         yield from _refused("intervention kind", intervention.kind, (*path, "kind"))
@@ -150,6 +157,10 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             if attributions > 1:
                 yield Complaint((*path, "kind"), "only one edge_attribution a spec is implemented in this version")
             yield from _attribution(intervention, path)
+        if isinstance(intervention, LogitLens):
+            lenses += 1
+            if lenses > 1:
+                yield Complaint((*path, "kind"), "a logit_lens has no settings: a second one would give the same")
         if isinstance(intervention, CircuitPatching | CircuitTransfer):
             yield from _of(draft, intervention.of, (*path, "of"))
         if isinstance(intervention, CircuitPatching):
@@ -194,6 +205,8 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
         yield from _refused("specialization index", index, ("measures", "specialization", "index"))
     if measures.integration is not None and "interventions" not in draft.broken:
         yield from _integration(draft)
+    if measures.alignment is not None and "interventions" not in draft.broken:
+        yield from _alignment(draft)
     sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
     yield from _ascending(sizes, ("measures", "overlap", "top_k"))
 
@@ -208,6 +221,13 @@ def _integration(draft: Draft) -> Iterator[Complaint]:
         names = " and ".join(repr(one.name) for one in pairwise)
         message = f"measure 'integration' is of one intervention, but {names} knock out components in pairs"
         yield Complaint(("measures", "integration"), message, on_key=True)
+
+
+def _alignment(draft: Draft) -> Iterator[Complaint]:
+    """There is a logit lens."""
+    if not any(isinstance(one, LogitLens) for one in draft.spec.interventions):
+        message = "measure 'alignment' needs an intervention of kind logit_lens"
+        yield Complaint(("measures", "alignment"), message, on_key=True)
 
 
 def _ascending(sizes: Sequence[float], path: Path) -> Iterator[Complaint]:

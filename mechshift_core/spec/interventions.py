@@ -112,7 +112,8 @@ class Ablation(_Intervention):
 
 
 class LogitLens(_Intervention):
-    """What each component's output says about the answer, projected to the vocabulary."""
+    """What each component's output says about the answer, projected to the vocabulary: the logit lens of every residual
+    stream, head and MLP, what each adds to the answer's logit, and when the answer is decided over denoising steps."""
 
     kind: Literal["logit_lens"]
     """`logit_lens`."""

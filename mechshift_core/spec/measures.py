@@ -51,7 +51,8 @@ class Alignment(Section):
     """How sharply components write the answer in output space."""
 
     index: Literal["entropy"] = "entropy"
-    """`entropy`: entropy of the distribution that a component's output projects to."""
+    """`entropy`: entropy of the distribution that a component's output projects to, in nats, averaged over heads and
+    MLPs by what each adds to the answer's logit; it needs an intervention of kind `logit_lens`."""
 
 
 class Measures(Section):

@@ -46,13 +46,13 @@ class Sensitivity(Section):
     models, as many as those of the study."""
 
 
-SERVES: dict[str, str] = {"integration": "ablation", **INTERVENTION_NEEDS}
+SERVES: dict[str, str] = {"integration": "ablation", "alignment": "logit_lens", **INTERVENTION_NEEDS}
 """Measure of a hypothesis -> the kind of intervention that it is computed from, beside the edge attribution."""
 MEASURES: dict[str, tuple[str, ...]] = {
     "top_k": ("overlap", "retention"),
     "specialization": ("specialization",),
     "integration": ("integration",),
-    "ablation": tuple(SERVES),
+    "ablation": ("integration", *INTERVENTION_NEEDS),
 }
 """Choice -> the measures of hypotheses that it can change; those that are not listed can change all."""
 

@@ -13,8 +13,8 @@ from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
-INTERACTION = "interaction"
-"""The index in the same table that the section on integration shows."""
+INTERACTION, ALIGNMENT = "interaction", "alignment"
+"""The indices in the same table that the sections on integration and on the logit lens show."""
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
 EFFECTS = {
@@ -51,7 +51,7 @@ def section(data: ReportData) -> Section:
 
 def _unequal(indices: pl.DataFrame | None) -> pl.DataFrame | None:
     """The indices of inequality; None where there are none."""
-    found = None if indices is None else indices.filter(pl.col("index") != INTERACTION)
+    found = None if indices is None else indices.filter(~pl.col("index").is_in([INTERACTION, ALIGNMENT]))
     return None if found is None or found.is_empty() else found
 
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import polars as pl
+from synthetic_lens import denoising_table, lens_estimates, lens_indices, lens_table
 from synthetic_run import HEADS, LAYERS, PAIRS, TASKS, graph
 
 from reports import CircuitFacts, ReportData
@@ -139,9 +140,13 @@ def with_interventions(run: ReportData) -> ReportData:
         "components": patched_components(run.tables["components"]),
         "faithfulness": faithfulness_table(),
         "edge_roles": edge_roles_table(),
+        "lens": lens_table(),
+        "denoising": denoising_table(),
+        "indices": pl.concat([run.tables["indices"], lens_indices(run.tables["indices"])]),
     }
     found = run.findings
-    findings = Findings(name=found.name, hypotheses=found.hypotheses, estimates=(*found.estimates, *curve_estimates()))
+    estimates = (*found.estimates, *curve_estimates(), *lens_estimates())
+    findings = Findings(name=found.name, hypotheses=found.hypotheses, estimates=estimates)
     methods = replace(
         run.methods,
         circuits=(

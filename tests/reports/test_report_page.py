@@ -131,7 +131,19 @@ def test_a_run_without_tables_says_so_in_every_section(run: ReportData) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["examples", "edges", "components", "layers", "overlap", "indices", "faithfulness", "edge_roles"]
+    "name",
+    [
+        "examples",
+        "edges",
+        "components",
+        "layers",
+        "overlap",
+        "indices",
+        "faithfulness",
+        "edge_roles",
+        "lens",
+        "denoising",
+    ],
 )
 def test_a_missing_and_an_empty_table_give_the_same_page(run: ReportData, name: str) -> None:
     without = {key: frame for key, frame in run.tables.items() if key != name}
@@ -157,6 +169,7 @@ def test_columns_without_any_value_do_not_break_the_page(run: ReportData) -> Non
         "n",
         "depth",
         "percent",
+        "step",
     }
     blank = {
         name: frame.with_columns(
@@ -165,7 +178,7 @@ def test_columns_without_any_value_do_not_break_the_page(run: ReportData) -> Non
             if column not in keep and kind == pl.Float64
         )
         for name, frame in run.tables.items()
-        if name in ("overlap", "layers", "indices", "components", "faithfulness", "edge_roles")
+        if name in ("overlap", "layers", "indices", "components", "faithfulness", "edge_roles", "lens", "denoising")
     }
     tree = read(render(replace(run, tables=blank)))
     assert "not defined at any K" in "".join(svg.get("aria-label") or "" for svg in tree.all("svg"))

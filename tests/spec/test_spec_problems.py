@@ -154,18 +154,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "no margin of non-inferiority": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
                                      "kind: non_inferiority", "{kind: non",
                                      "a non_inferiority test needs a margin: the largest loss that counts as none"),
+    "second lens": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
+                    "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}\n"
+                    "  - {name: again, kind: logit_lens}", "logit_lens",
+                    "a logit_lens has no settings: a second one would give the same"),
+    "alignment without a lens": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
+                                 "measure 'alignment' needs an intervention of kind logit_lens"),
     # what the grammar has and the tool has not
-    "not yet: kind": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
-                      "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
-                      f"intervention kind 'logit_lens' {NOT_YET} edge_attribution, circuit_patching, circuit_transfer,"
-                      " activation_patching, ablation)"),
-    "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
-                         f"measure 'alignment' {NOT_YET} overlap, depth, specialization, integration)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
                        f"specialization index 'hoyer' {NOT_YET} gini)"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
-                            " specialization, integration, transfer, faithfulness)"),
+                            " specialization, integration, alignment, transfer, faithfulness)"),
     "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             "measure 'transfer' needs an intervention of kind circuit_transfer, which is not declared"),
     "bound of nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
