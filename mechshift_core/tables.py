@@ -174,11 +174,21 @@ TABLES: dict[str, dict[str, Column]] = {
     "indices": _PAIR
     | _TASK
     | {
-        "index": Column(TEXT, "name of the index: gini (of component effects) or interaction (ratio)"),
+        "measure": Column(TEXT, "the measure that it is an index of: specialization or integration"),
+        "index": Column(
+            TEXT,
+            "name of the index; specialization, of component effects: gini, participation_ratio, hoyer, entropy, "
+            "largest_share, all higher where fewer components do the work; integration: interaction (ratio)",
+        ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index"),
         "null": Column(REAL, "mean under sign flips of the examples"),
+        "null_low": Column(REAL, "2.5 % quantile of the null"),
+        "null_high": Column(REAL, "97.5 % quantile of the null"),
         "excess": Column(REAL, "value minus null"),
+        "crossfitted": Column(
+            REAL, "cross-fitted over halves of the prompts; null where they agree no more than by chance"
+        ),
     }
     | _INTERVAL,
     "mixed_models": _BUDGET

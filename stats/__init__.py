@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         permutation_test,
         tost,
     )
+    from stats.inequality import gini, hoyer, inequality_index, largest_share, normalized_entropy, participation_ratio
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
     from stats.mixed_effects import fit_mixed_model
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval, resampling_weights
     from stats.retention import Retention, retention_index
-    from stats.specialization import Specialization, gini, gini_replicates
+    from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.verdicts import difference_verdict, equivalence_verdict
 
@@ -62,16 +63,21 @@ __all__ = [
     "faithfulness_curve",
     "fit_mixed_model",
     "gini",
-    "gini_replicates",
     "holm",
+    "hoyer",
+    "index_replicates",
+    "inequality_index",
     "interaction_ratio",
     "interaction_ratio_replicates",
     "interactions",
     "jaccard",
+    "largest_share",
     "layer_shares",
     "linear_contrast",
     "mean_replicates",
     "non_inferiority",
+    "normalized_entropy",
+    "participation_ratio",
     "permutation_test",
     "rank_overlap",
     "recovery_at_size",
@@ -79,6 +85,8 @@ __all__ = [
     "retention_index",
     "scaled_depth",
     "shift_frame",
+    "sign_flip_null",
+    "specializations",
     "split_half_overlap",
     "stratified_permutation_null",
     "top_k",
@@ -106,6 +114,14 @@ _MODULES = {
         "permutation_test",
         "tost",
     ),
+    "stats.inequality": (
+        "gini",
+        "hoyer",
+        "inequality_index",
+        "largest_share",
+        "normalized_entropy",
+        "participation_ratio",
+    ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
     "stats.mixed_effects": ("fit_mixed_model",),
@@ -115,7 +131,7 @@ _MODULES = {
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval", "resampling_weights"),
     "stats.retention": ("Retention", "retention_index"),
-    "stats.specialization": ("Specialization", "gini", "gini_replicates"),
+    "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
 }

@@ -17,6 +17,8 @@ from mechshift_core.spec.interventions import Ablation, Intervention
 from stats.integration import interaction_ratio, interaction_ratio_replicates, interactions
 
 Floats = npt.NDArray[np.float64]
+INDICES = {"interaction": "interaction ratio of the strongest components"}
+"""Index in a spec -> what it is in words."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
