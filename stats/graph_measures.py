@@ -23,7 +23,7 @@ def as_graph(weights: ArrayLike) -> Floats:
         ValueError: if they are not square with at least two nodes, symmetric, finite, >= 0, zero on the diagonal, and
             not all zero.
     """
-    array = as_floats(weights, "weights", dimensions=2)
+    array = np.ascontiguousarray(as_floats(weights, "weights", dimensions=2))
     if array.shape[0] != array.shape[1] or len(array) < 2:
         raise ValueError(f"weights: expected [nodes, nodes] with at least 2 nodes, got {list(array.shape)}")
     if array.min() < 0:
@@ -139,9 +139,9 @@ def _move(links: Floats, rng: np.random.Generator) -> Integers:
 
 
 def global_efficiency(weights: ArrayLike) -> float:
-    """Mean over pairs of nodes of 1 / length of the shortest path, an edge being 1 / weight long (Latora & Marchiori 2001).
+    """Mean over pairs of nodes of 1 / length of the shortest path, where an edge is 1 / weight long.
 
-    0 between nodes that no path connects. In the unit of the weights: where that means nothing, see
+    From Latora & Marchiori (2001). 0 between nodes that no path connects. In the unit of the weights: where that means nothing, see
     :func:`relative_efficiency`.
 
     Raises:

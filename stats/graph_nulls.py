@@ -71,7 +71,7 @@ class GraphMeasures:
     draws: int
 
 
-def graph_measures(
+def measure_graph(
     weights: ArrayLike, *, allowed: ArrayLike | None = None, draws: int = 100, seed: int = 0
 ) -> GraphMeasures:
     """Participation, modularity and efficiency of a graph, each beside random graphs of the same degrees and strengths.
@@ -121,7 +121,7 @@ def random_graph(weights: ArrayLike, rng: np.random.Generator, *, allowed: Array
     """A random graph with the degrees and the weights of this one, and nearly its strengths, [N, N].
 
     Raises:
-        ValueError: as for :func:`graph_measures`.
+        ValueError: as for :func:`measure_graph`.
     """
     graph, possible = _possible(weights, allowed)
     return _reweighted(_rewired(graph, possible, rng), graph, rng)

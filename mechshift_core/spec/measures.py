@@ -32,7 +32,7 @@ class Specialization(Section):
     """How unevenly the effect is spread over single components."""
 
     index: Literal["gini", "participation_ratio", "hoyer", "entropy", "largest_share"] = "gini"
-    """The index of inequality that hypotheses are about; all are tabled, each beside its value under sign flips. All are
+    """The index of inequality that hypotheses are about; all are tabled, beside their values under sign flips. All are
     higher where fewer components do more of the work, and 1 where one does all: `gini`; `participation_ratio`, as
     (C - PR) / (C - 1) of C components; `hoyer`; `entropy`, as 1 minus the normalised entropy; `largest_share`, the
     share of the component with the largest effect."""
