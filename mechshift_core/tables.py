@@ -178,16 +178,17 @@ TABLES: dict[str, dict[str, Column]] = {
         "index": Column(
             TEXT,
             "name of the index; specialization, of component effects: gini, participation_ratio, hoyer, entropy, "
-            "largest_share, all higher where fewer components do the work; integration: interaction (ratio)",
+            "largest_share, all higher where fewer components do the work; integration: interaction (ratio), and "
+            "participation, modularity (higher: less integrated) and efficiency of the graph of components",
         ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index"),
-        "null": Column(REAL, "mean under sign flips of the examples"),
+        "null": Column(REAL, "mean under sign flips of the examples; of graphs: of random graphs"),
         "null_low": Column(REAL, "2.5 % quantile of the null"),
         "null_high": Column(REAL, "97.5 % quantile of the null"),
         "excess": Column(REAL, "value minus null"),
         "crossfitted": Column(
-            REAL, "cross-fitted over halves of the prompts; null where they agree no more than by chance"
+            REAL, "specialization cross-fitted over halves of the prompts; null where they agree no more than by chance"
         ),
     }
     | _INTERVAL,

@@ -141,8 +141,8 @@ def _move(links: Floats, rng: np.random.Generator) -> Integers:
 def global_efficiency(weights: ArrayLike) -> float:
     """Mean over pairs of nodes of 1 / length of the shortest path, where an edge is 1 / weight long.
 
-    From Latora & Marchiori (2001). 0 between nodes that no path connects. In the unit of the weights: where that means nothing, see
-    :func:`relative_efficiency`.
+    From Latora & Marchiori (2001); 0 between nodes that no path connects. It has the unit of the weights: where that
+    means nothing, see :func:`relative_efficiency`.
 
     Raises:
         ValueError: if the weights are no graph (:func:`as_graph`).

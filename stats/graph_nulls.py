@@ -27,7 +27,7 @@ from stats.seeding import generator
 
 SWAPS = 10
 """Swaps that are tried for each edge."""
-SORTS = 20
+SORTS = 50
 """How often, at most, the edges are sorted anew while weights are dealt out."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
+from mechshift_core.analysis.component_graph import measure_component_graph
 from mechshift_core.analysis.depth import measure_depth
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
@@ -31,6 +32,7 @@ MEASURES: dict[str, Measure] = {
     "overlap": measure_overlap,
     "depth": measure_depth,
     "specialization": measure_specialization,
+    "integration": measure_component_graph,
 }
 """Name in a spec's `measures` -> what computes it for one pair and task."""
 

@@ -67,7 +67,7 @@ def measure_indices(
     Args:
         measure: What hypotheses call the shift of the declared index.
         compared: Name of an index in the table -> the index of both models.
-        declared: The index that the spec declares, one of `compared`.
+        declared: The index that the spec declares; where it is none of `compared`, there are rows only.
     """
     rows: Rows = []
     estimates: list[Estimate] = []

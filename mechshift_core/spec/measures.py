@@ -41,9 +41,13 @@ class Specialization(Section):
 class Integration(Section):
     """How much components act together rather than alone."""
 
-    index: Literal["interaction"] = "interaction"
-    """`interaction`: sum of the magnitudes of pairwise interactions over that of single effects, of the components that
-    an ablation with `pairwise` knocks out in pairs."""
+    index: Literal["interaction", "participation", "modularity", "efficiency"] = "interaction"
+    """The index that hypotheses are about. `interaction`: sum of the magnitudes of pairwise interactions over that of
+    single effects, of the components that an ablation with `pairwise` knocks out in pairs. The others need the edge
+    attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside random
+    graphs with the same strengths: `participation`, how evenly a component's connections are spread over modules;
+    `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over strong
+    connections are."""
 
 
 class Alignment(Section):
