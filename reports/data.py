@@ -82,7 +82,8 @@ class MethodsFacts:
         confidence: Level of every interval.
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
-        index: Index of specialization.
+        index: Index of specialization; `none` where it was not measured.
+        integration: Index of integration; `none` where it was not measured.
         circuits: The interventions that ran circuits.
         packages: Version by package name.
     """
@@ -99,6 +100,7 @@ class MethodsFacts:
     correction: str = "holm"
     select: str = "both"
     index: str = "gini"
+    integration: str = "none"
     circuits: Sequence[CircuitFacts] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,8 +13,6 @@ from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
-INTERACTION = "interaction"
-"""The index in the same table that the section on integration shows."""
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
 EFFECTS = {
@@ -35,13 +33,16 @@ INDICES = {
     "low": tables.real("low"),
     "high": tables.real("high"),
     "null": tables.real("null"),
+    "null_low": tables.real("null, low"),
+    "null_high": tables.real("null, high"),
     "excess": tables.real("excess"),
 }
+CROSSFITTED = {"crossfitted": tables.real("cross-fitted")}
 
 
 def section(data: ReportData) -> Section:
     """Lorenz curves of the component effects, and the index observed beside its null."""
-    components, indices = attributed(data.table("components")), _unequal(data.table("indices"))
+    components, indices = attributed(data.table("components")), indices_of("specialization", data.table("indices"))
     figures = []
     if components is not None or indices is not None:
         figures.append(figure(components, indices, preferred=data.methods.index))
@@ -49,9 +50,9 @@ def section(data: ReportData) -> Section:
     return Section(id="specialization", title="Specialization", body=body)
 
 
-def _unequal(indices: pl.DataFrame | None) -> pl.DataFrame | None:
-    """The indices of inequality; None where there are none."""
-    found = None if indices is None else indices.filter(pl.col("index") != INTERACTION)
+def indices_of(measure: str, indices: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The indices of one measure; None where there are none."""
+    found = None if indices is None else indices.filter(pl.col("measure") == measure)
     return None if found is None or found.is_empty() else found
 
 
@@ -78,13 +79,14 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
     if components is not None:
         found.append(_effects(components))
     if indices is not None:
-        found.append(tables.from_frame("Indices of specialization", indices, INDICES))
+        found.append(tables.from_frame("Indices of specialization", indices, INDICES | CROSSFITTED))
     return Figure(
         id="figure-specialization",
         caption=(
             "First: share of the total effect that the components with the smallest effects hold together; the further "
             "a curve hangs below the diagonal, the fewer components do the work. "
-            f"Second: the {index_name(index)} of the same effects. Noise alone is not evenly spread, so only the "
+            f"Second: the {index_name(index)} of the same effects; the table has every index of inequality, all higher where "
+            "fewer components do the work. Noise alone is not evenly spread, so only the "
             "distance from the null, not from zero, speaks for specialization."
         ),
         panels=tuple(panels),

@@ -59,8 +59,7 @@ def test_strengths_are_kept_as_well_as_the_brain_connectivity_toolbox_keeps_them
     with np.errstate(invalid="ignore"):  # of the negative weights, which there are none of
         made = [bct.null_model_und_sign(weights, seed=seed)[0] for seed in range(10)]
     theirs = np.mean([np.corrcoef(strengths, graph.sum(axis=0))[0, 1] for graph in made])
-    dealt = symmetric(rng.permuted(np.triu(weights, 1), axis=None).reshape(weights.shape))
-    assert ours > theirs - 0.02 and ours > 0.5 + np.corrcoef(strengths, dealt.sum(axis=0))[0, 1] / 2
+    assert ours > theirs - 0.02 and ours > 0.9
 
 
 def test_measures_are_those_of_the_graph_and_the_nulls_those_of_random_graphs() -> None:
