@@ -188,9 +188,6 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
             yield from _refused("measure", name, ("measures", name), on_key=True)
         elif name in measures.model_fields_set:
             yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
-    if measures.specialization is not None:
-        index = measures.specialization.index
-        yield from _refused("specialization index", index, ("measures", "specialization", "index"))
     if measures.integration is not None and "interventions" not in draft.broken:
         yield from _integration(draft)
     sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()

@@ -17,7 +17,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization", "integration"),
-    "specialization index": ("gini", "participation_ratio", "hoyer", "entropy", "largest_share"),
     "hypothesis measure": ("retention", "depth_slope", "early_share", "specialization", "integration"),
     "selection": ("both", "before", "any", "none"),
     "prompt unit": ("random",),

@@ -85,9 +85,9 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
         caption=(
             "First: share of the total effect that the components with the smallest effects hold together; the further "
             "a curve hangs below the diagonal, the fewer components do the work. "
-            f"Second: the {index_name(index)} of the same effects; the table has every index of inequality, all higher where "
-            "fewer components do the work. Noise alone is not evenly spread, so only the "
-            "distance from the null, not from zero, speaks for specialization."
+            f"Second: the {index_name(index)} of the same effects; the table has every index, all higher where fewer "
+            "components do the work. Noise alone is not evenly spread, so only the distance from the null, not from "
+            "zero, speaks for specialization."
         ),
         panels=tuple(panels),
         columns=len(in_order(grid, "pair")),

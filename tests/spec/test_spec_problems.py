@@ -161,8 +161,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       " activation_patching, ablation)"),
     "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
                          f"measure 'alignment' {NOT_YET} overlap, depth, specialization, integration)"),
-    "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
-                       f"specialization index 'hoyer' {NOT_YET} gini)"),
+    "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
+                      "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             f"hypothesis measure 'transfer' {NOT_YET} retention, depth_slope, early_share,"
                             " specialization, integration)"),
