@@ -247,7 +247,8 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
     text.append(
         f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
         f"of the examples.{_integration(facts.integration)} p-values of the declared hypotheses are "
-        f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against margins declared before the run (two one-sided tests)."
+        f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
+        "margins declared before the run (two one-sided tests)."
     )
     if facts.packages:
         names = [f"{name} {number}" for name, number in facts.packages.items()]

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stats.class_selectivity import Selectivity, selectivity
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -62,6 +63,7 @@ __all__ = [
     "RatioEstimate",
     "Replicated",
     "Retention",
+    "Selectivity",
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
@@ -110,6 +112,7 @@ __all__ = [
     "resampling_weights",
     "retention_index",
     "scaled_depth",
+    "selectivity",
     "shift_frame",
     "sign_flip_null",
     "specializations",
@@ -123,6 +126,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (

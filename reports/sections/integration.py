@@ -58,7 +58,9 @@ def section(data: ReportData) -> Section | None:
         parts.append(Part(heading=heading, paragraphs=(_EXPLAINED,), figure=figure(rows, ratios)))
     if not graphs.is_empty():
         heading = "The graph of components" if parts else ""
-        parts.append(Part(heading=heading, paragraphs=(_GRAPH,), figure=graph_figure(graphs)))
+        parts.append(
+            Part(heading=heading, paragraphs=(_GRAPH,), figure=graph_figure(graphs, preferred=data.methods.integration))
+        )
     if not parts:
         return None
     return Section(id="integration", title="Integration", body=render_template("parts", parts=parts))
@@ -96,28 +98,26 @@ def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
     )
 
 
-def graph_figure(indices: pl.DataFrame) -> Figure:
-    """For each task and pair every index of the graph, before and after, beside random graphs."""
-    domains = {name: sides.domain_of(indices.filter(pl.col("index") == name)) for name in in_order(indices, "index")}
+def graph_figure(indices: pl.DataFrame, *, preferred: str) -> Figure:
+    """For each task and pair one index of the graph, before and after, beside random graphs; the table has all."""
+    names = in_order(indices, "index")
+    index = preferred if preferred in names else names[0]
+    chosen = indices.filter(pl.col("index") == index)
+    name, domain = index_name(index), sides.domain_of(chosen)
     panels = []
-    for task, pair, one in panels_of(indices):
-        drawn, notes = [], []
-        for index, domain in domains.items():
-            values = one.filter(pl.col("index") == index)
-            name = index_name(index)
-            label = f"{name}, {task}, {pair}: {observed_words(values)}."
-            drawn.append(sides.observed(values, title=name, domain=domain, label=label))
-            notes.append(f"{name}: {shift_note(values)}")
-        panels.append(Panel(title=task, subtitle=pair, drawings=tuple(drawn), note="; ".join(notes)))
+    for task, pair, values in panels_of(chosen):
+        label = f"{name}, {task}, {pair}: {observed_words(values)}."
+        drawn = sides.observed(values, title=name, domain=domain, label=label)
+        panels.append(Panel(title=task, subtitle=pair, drawings=(drawn,), note=shift_note(values)))
     return Figure(
         id="figure-component-graph",
         caption=(
-            "Indices of the graph of components, before and after, with intervals over prompts where they were made; "
-            "ticks and bands: mean and 95 % range over random graphs. Modules are those found in each graph; intervals "
-            "hold them as they are."
+            f"The {name} of the graph of components, before and after, with intervals over prompts where they were "
+            "made; ticks and bands: mean and 95 % range over random graphs. Modules are those found in each graph; "
+            "intervals hold them as they are. The table has every index."
         ),
         panels=tuple(panels),
-        columns=len(in_order(indices, "pair")),
+        columns=len(in_order(chosen, "pair")),
         legend=sides.keys(line=False),
         tables=(tables.from_frame("Indices of the graph of components", indices, INDICES),),
     )
