@@ -2,9 +2,9 @@
 
 The index (m_max - m_rest) / (m_max + m_rest), with m_max the mean in the condition where a component is most active and
 m_rest the mean of its means in the others, is the class selectivity of Morcos et al. (2018, On the importance of single
-directions for generalization, ICLR), from the direction selectivity of single neurons (De Valois et al. 1982). Since the
-largest of several noisy means is too large, noise alone is selective; here the condition is chosen on one half of the
-examples and the means are taken from the other.
+directions for generalization, ICLR), from the direction selectivity of single neurons (De Valois et al. 1982). The
+largest of several noisy means is too large, so that noise alone is selective; here the condition is chosen on one half
+of the examples and the means are taken from the other.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Selectivity:
     """Selectivity of every component, all arrays [C].
 
     Attributes:
-        value: Cross-fitted index in -1..1: 0 not selective, 1 active in one condition only; noise is negative as often
-            as positive. NaN-free: 0 for a component that is never active.
+        value: Cross-fitted index in -1..1: 0 not selective (or never active), 1 active in one condition only; noise is
+            negative about as often as positive.
         observed: The index with the condition chosen on all examples, in 0..1, which noise moves upwards.
         preferred: Condition with the largest mean over all examples, as a place in `conditions`.
         null: Mean of `value` with the conditions permuted over the examples, with `null_low` and `null_high` its 2.5 %
