@@ -36,7 +36,7 @@ def component_shares(sample: Sample, side: str) -> npt.NDArray[np.float64]:
     """Share of every head and MLP in the magnitudes of the effects on each selected example, [n, components]."""
     magnitudes = np.abs(component_effects(sample, side))
     total = magnitudes.sum(axis=1, keepdims=True)
-    return np.divide(magnitudes, total, out=np.zeros_like(magnitudes), where=total > 0)
+    return np.asarray(np.divide(magnitudes, total, out=np.zeros_like(magnitudes), where=total > 0))
 
 
 def _rows(samples: list[Sample], side: str, seed: int) -> Rows:

@@ -50,7 +50,7 @@ _GRAPH = (
 def section(data: ReportData) -> Section | None:
     """Interactions with their ratio, and indices of the graph; None where a run has neither."""
     rows, indices = data.table("interactions"), indices_of("integration", data.table("indices"))
-    found = pl.DataFrame(schema={"index": pl.String}) if indices is None else indices
+    found = pl.DataFrame(schema=dict.fromkeys(("task", "pair", "index"), pl.String)) if indices is None else indices
     ratios, graphs = found.filter(pl.col("index") == INTERACTION), found.filter(pl.col("index") != INTERACTION)
     parts = []
     if rows is not None:

@@ -15,6 +15,8 @@ from reports.templating import render_template
 
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
+SELECTIVE = 10
+"""Most selective components of each model that the page lists."""
 EFFECTS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),
@@ -23,6 +25,17 @@ EFFECTS = {
     "effect": tables.real("effect"),
     "low": tables.real("low"),
     "high": tables.real("high"),
+}
+SELECTED = {
+    "pair": tables.text("pair"),
+    "side": tables.text("side"),
+    "component": tables.text("component"),
+    "task": tables.text("task"),
+    "selectivity": tables.real("selectivity"),
+    "null": tables.real("null"),
+    "null_low": tables.real("null, low"),
+    "null_high": tables.real("null, high"),
+    "p": tables.p_values("p, not corrected"),
 }
 INDICES = {
     "task": tables.text("task"),
@@ -45,7 +58,8 @@ def section(data: ReportData) -> Section:
     components, indices = attributed(data.table("components")), indices_of("specialization", data.table("indices"))
     figures = []
     if components is not None or indices is not None:
-        figures.append(figure(components, indices, preferred=data.methods.index))
+        selective = data.table("selectivity")
+        figures.append(figure(components, indices, preferred=data.methods.index, selective=selective))
     body = render_template("figures", figures=figures, missing="components and indices")
     return Section(id="specialization", title="Specialization", body=body)
 
@@ -64,8 +78,14 @@ def attributed(components: pl.DataFrame | None) -> pl.DataFrame | None:
     return None if found.is_empty() else found
 
 
-def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, preferred: str) -> Figure:
-    """Curves and index for each task and pair that either table has."""
+def figure(
+    components: pl.DataFrame | None,
+    indices: pl.DataFrame | None,
+    *,
+    preferred: str,
+    selective: pl.DataFrame | None = None,
+) -> Figure:
+    """Curves and index for each task and pair that either table has; below, how selective the components are."""
     names = [] if indices is None else in_order(indices, "index")
     index = preferred if preferred in names or not names else names[0]
     chosen = None if indices is None else indices.filter(pl.col("index") == index)
@@ -80,6 +100,8 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
         found.append(_effects(components))
     if indices is not None:
         found.append(tables.from_frame("Indices of specialization", indices, INDICES | CROSSFITTED))
+    if selective is not None:
+        found.append(_selective(selective))
     return Figure(
         id="figure-specialization",
         caption=(
@@ -102,6 +124,13 @@ def _effects(components: pl.DataFrame) -> tables.Table:
     kept = components.filter(place.over("task", "pair", "side") <= LISTED)
     cut = "" if kept.height == components.height else f": the {LISTED} largest of each model and task"
     return tables.from_frame(f"Effects of the components{cut}", kept, EFFECTS)
+
+
+def _selective(components: pl.DataFrame) -> tables.Table:
+    """How specific components are to a task, of each model the most selective ones."""
+    place = pl.col("selectivity").rank("ordinal", descending=True)
+    kept = components.filter(place.over("pair", "side") <= SELECTIVE)
+    return tables.from_frame(f"The {SELECTIVE} most selective components of each model, over all tasks", kept, SELECTED)
 
 
 def _panel(

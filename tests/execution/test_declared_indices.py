@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION
 
 from mechshift_core import analysis, run
-from mechshift_core.analysis import component_graph, integration, specialization
+from mechshift_core.analysis import component_graph, integration, specialization, task_selectivity
 from mechshift_core.pipeline import Run
 from mechshift_core.spec.measures import Integration, Specialization
 from stats import specializations
@@ -27,7 +27,9 @@ def hypothesis(measure: str) -> dict[str, object]:
 
 def write(folder: Path, *, inequality: str, graph: str) -> Path:
     hypotheses = [hypothesis("specialization"), hypothesis("integration")]
-    path = write_effective_study(folder, examples=12, interventions=[ATTRIBUTION], hypotheses=hypotheses)
+    path = write_effective_study(
+        folder, examples=12, interventions=[ATTRIBUTION], hypotheses=hypotheses, tasks=("mine", "other")
+    )
     yaml = YAML()
     content = yaml.load(path.read_text())
     content["measures"] = {"specialization": {"index": inequality}, "integration": {"index": graph}}
@@ -56,7 +58,7 @@ def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:
         ("specialization", list(INDEX_NAMES)),
         ("integration", ["participation", "modularity", "efficiency"]),
     ]
-    assert rows.height == 2 * 3 * 8
+    assert rows.height == 2 * 2 * 3 * 8
     models = rows.filter(pl.col("side") != "shift")
     assert models["null"].null_count() == models["low"].null_count() == 0
     assert ((models["value"] - models["null"] - models["excess"]).abs() < 1e-12).all()
@@ -68,19 +70,19 @@ def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:
 def test_hypotheses_are_about_the_declared_index(finished: Run, measure: str, index: str) -> None:
     finding = next(one for one in finished.findings.hypotheses if one.measure == measure)
     rows = table(finished.path, "indices").filter((pl.col("index") == index) & (pl.col("side") == "shift"))
-    shift = dict(rows.select("pair", "value").iter_rows())
+    shift = dict(rows.group_by("pair").agg(pl.col("value").mean()).iter_rows())
     assert finding.status == "ok" and finding.se is not None and finding.se > 0
     assert finding.estimate == pytest.approx(shift["shift"] - shift["control"])
     assert index.removeprefix("h") in finding.estimand.lower()
     estimates = [one for one in finished.findings.estimates if one.measure == measure]
-    assert len(estimates) == 6 and all(index[1:] in one.method.lower() for one in estimates)
+    assert len(estimates) == 12 and all(index[1:] in one.method.lower() for one in estimates)
 
 
 def test_specialization_is_that_of_the_component_effects(finished: Run) -> None:
     sample = analyse_again(finished).by_pair_and_task["shift", "mine"]
     effects = specialization.component_effects(sample, "after")
     expected = {one.index: one.value for one in specializations(effects, splits=1, draws=1)}
-    rows = table(finished.path, "indices").filter((pl.col("pair") == "shift") & (pl.col("side") == "after"))
+    rows = of_after(finished)
     found = dict(rows.filter(pl.col("measure") == "specialization").select("index", "value").iter_rows())
     assert found == pytest.approx(expected)
 
@@ -92,7 +94,7 @@ def test_indices_of_the_graph_are_those_of_the_mean_graph(finished: Run) -> None
     mean = np.mean([*component_graph.component_graphs(sample, "after")], axis=0)
     possible = component_graph.possible_connections(sample.graph)
     expected = measure_graph(mean, allowed=possible, draws=1, seed=sample.seed)
-    rows = table(finished.path, "indices").filter((pl.col("pair") == "shift") & (pl.col("side") == "after"))
+    rows = of_after(finished)
     found = dict(rows.select("index", "value").iter_rows())
     for name in component_graph.GRAPH_INDICES:
         assert found[name] == pytest.approx(getattr(expected, name).value), name
@@ -107,6 +109,23 @@ def analyse_again(finished: Run):  # type: ignore[no-untyped-def]
 
     plan = make_plan(load_spec(finished.path.parent / "study.yaml"))
     return collect(plan, RunFolder(finished.path), {}, readings(plan.spec.denoising)[0])
+
+
+def of_after(finished: Run) -> pl.DataFrame:
+    chosen = (pl.col("pair") == "shift") & (pl.col("side") == "after") & (pl.col("task") == "mine")
+    return table(finished.path, "indices").filter(chosen)
+
+
+def test_tasks_of_the_same_prompts_have_no_selective_components(finished: Run) -> None:
+    rows = table(finished.path, "selectivity")
+    samples = analyse_again(finished).by_pair_and_task
+    components = [node.name for node in samples["shift", "mine"].graph.sources[1:]]
+    assert rows.height == 2 * 2 * len(components) and rows["n"].unique().to_list() == [24]
+    assert rows.head(len(components))["component"].to_list() == components
+    assert rows["selectivity"].is_between(-1, 1).all() and rows["p"].is_between(0, 1, closed="right").all()
+    assert (rows["p"] <= 0.05).mean() < 0.1
+    shares = task_selectivity.component_shares(samples["shift", "mine"], "after")
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
 
 
 def test_the_report_shows_them(finished: Run) -> None:
