@@ -20,7 +20,7 @@ from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization
-from mechshift_core.analysis.task_selectivity import task_selectivity
+from mechshift_core.analysis.task_selectivity import selectivity_rows
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
@@ -120,7 +120,7 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
     for key, reason in samples.missing.items():
         problems |= {(name_, *key): reason for names in TESTABLE.values() for name_ in names}
     rows["mixed_models"] = [{"budget": reading.budget, **row} for row in fit_shift_models(samples, spec)]
-    rows["selectivity"] = task_selectivity(samples, spec)
+    rows["selectivity"] = selectivity_rows(samples, spec)
     hypotheses = test_hypotheses(spec, Evidence(replicated, problems, samples.by_pair_and_task))
     columns = TABLES["findings"]
     rows["findings"] = [

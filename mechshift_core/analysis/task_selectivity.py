@@ -13,7 +13,7 @@ from stats.class_selectivity import selectivity
 from stats.seeding import derived_seed
 
 
-def task_selectivity(samples: Samples, spec: Spec) -> Rows:
+def selectivity_rows(samples: Samples, spec: Spec) -> Rows:
     """Rows of `selectivity` for every pair that has two tasks or more with enough examples.
 
     A component's activity on a prompt is its share of the magnitudes of all components' effects there, so that tasks
