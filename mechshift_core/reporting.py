@@ -79,6 +79,7 @@ def _methods(plan: Plan) -> MethodsFacts:
         correction=spec.statistics.correction,
         select=spec.select.correct,
         index=spec.measures.specialization.index if spec.measures.specialization else "none",
+        integration=spec.measures.integration.index if spec.measures.integration else "none",
         circuits=[
             CircuitFacts(
                 name=run.name,

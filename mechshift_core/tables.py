@@ -230,15 +230,46 @@ TABLES: dict[str, dict[str, Column]] = {
     "indices": _PAIR
     | _TASK
     | {
+        "measure": Column(TEXT, "the measure that it is an index of: specialization, integration or alignment"),
         "index": Column(
-            TEXT, "name of the index: gini (of component effects), interaction (ratio) or alignment (nats)"
+            TEXT,
+            "name of the index; specialization, of component effects: gini, participation_ratio, hoyer, entropy, "
+            "largest_share, all higher where fewer components do the work; integration: interaction (ratio), and "
+            "participation, modularity (higher: less integrated) and efficiency of the graph of components; "
+            "alignment: alignment (nats)",
         ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index"),
-        "null": Column(REAL, "mean under sign flips of the examples (alignment: permutations of the weights)"),
+        "null": Column(
+            REAL, "mean under sign flips of the examples; of graphs: of random graphs; alignment: weights permuted"
+        ),
+        "null_low": Column(REAL, "2.5 % quantile of the null"),
+        "null_high": Column(REAL, "97.5 % quantile of the null"),
         "excess": Column(REAL, "value minus null"),
+        "crossfitted": Column(
+            REAL, "specialization cross-fitted over halves of the prompts; null where they agree no more than by chance"
+        ),
     }
     | _INTERVAL,
+    "selectivity": _PAIR
+    | _MODEL
+    | _BUDGET
+    | {
+        "component": Column(TEXT, "head a{l}.h{h} or MLP m{l}"),
+        "kind": Column(TEXT, "head or mlp"),
+        "layer": Column(INTEGER, "layer of the component"),
+        "task": Column(TEXT, "task in which the component has the largest share of the effects"),
+        "selectivity": Column(
+            REAL,
+            "(share there - mean share in the other tasks) / their sum, the task chosen on other prompts than the "
+            "shares are taken from: 1 is one task only, 0 none in particular",
+        ),
+        "null": Column(REAL, "mean with the tasks permuted over the prompts"),
+        "null_low": Column(REAL, "2.5 % quantile of the null"),
+        "null_high": Column(REAL, "97.5 % quantile of the null"),
+        "p": Column(REAL, "one-sided permutation p, not corrected"),
+        "n": Column(INTEGER, "number of prompts of all tasks"),
+    },
     "mixed_models": _BUDGET
     | {
         "scale": Column(TEXT, "share: difference of the layers' shares; log-ratio: of their centred log-ratios"),

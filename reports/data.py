@@ -82,7 +82,8 @@ class MethodsFacts:
         confidence: Level of every interval.
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
-        index: Index of specialization.
+        index: Index of specialization; `none` where it was not measured.
+        integration: Index of integration; `none` where it was not measured.
         circuits: The interventions that ran circuits.
         random_templates: Whether templates are the random unit, not prompts.
         random_seeds: Whether training seeds are random as well.
@@ -102,6 +103,7 @@ class MethodsFacts:
     correction: str = "holm"
     select: str = "both"
     index: str = "gini"
+    integration: str = "none"
     circuits: Sequence[CircuitFacts] = ()
     random_templates: bool = False
     random_seeds: bool = False

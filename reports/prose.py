@@ -55,9 +55,13 @@ _INDICES = {
     "gini": "Gini index",
     "participation_ratio": "participation ratio",
     "hoyer": "Hoyer index",
-    "entropy": "normalised entropy",
+    "entropy": "normalised entropy (1 minus it)",
+    "largest_share": "share of the largest component",
     "interaction": "interaction ratio",
     "alignment": "alignment entropy",
+    "participation": "participation coefficient",
+    "modularity": "modularity",
+    "efficiency": "relative global efficiency",
 }
 _CORRECTIONS = {
     "holm": "Holm",
@@ -98,7 +102,7 @@ def measure_name(measure: str) -> str:
 
 
 def index_name(index: str) -> str:
-    """An index of specialization in words."""
+    """An index of specialization or integration in words."""
     return _INDICES.get(index, index.replace("_", " "))
 
 
@@ -257,8 +261,9 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
     text.append(
         f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
-        f"of the examples. p-values of the declared hypotheses are {correction_name(facts.correction)}-corrected as "
-        "one family; claims of equivalence were tested against margins declared before the run (two one-sided tests)."
+        f"of the examples.{_integration(facts.integration)} p-values of the declared hypotheses are "
+        f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
+        "margins declared before the run (two one-sided tests)."
     )
     if facts.alignment:
         text.append(
@@ -270,6 +275,14 @@ def methods(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")
     return " ".join(text)
+
+
+def _integration(index: str) -> str:
+    """How integration was measured, for the methods paragraph; nothing where it was not."""
+    if index == "none":
+        return ""
+    against = "random signs of the examples" if index == "interaction" else "random graphs of the same strengths"
+    return f" Integration is the {index_name(index)}, beside its value under {against}."
 
 
 def _circuit_runs(run: CircuitFacts) -> str:

@@ -12,10 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
+    from stats.class_selectivity import Selectivity, selectivity
     from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
+    from stats.graph_measures import (
+        global_efficiency,
+        louvain_modules,
+        modularity,
+        participation_coefficient,
+        relative_efficiency,
+    )
+    from stats.graph_nulls import (
+        GraphIndex,
+        GraphMeasures,
+        efficiency_replicates,
+        measure_graph,
+        module_replicates,
+        random_graph,
+    )
     from stats.hypothesis_tests import (
         TestResult,
         difference_test,
@@ -24,6 +40,7 @@ if TYPE_CHECKING:
         permutation_test,
         tost,
     )
+    from stats.inequality import gini, hoyer, inequality_index, largest_share, normalized_entropy, participation_ratio
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
@@ -44,7 +61,7 @@ if TYPE_CHECKING:
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
-    from stats.specialization import Specialization, gini, gini_replicates
+    from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
     from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
@@ -58,6 +75,8 @@ __all__ = [
     "DecisionTimes",
     "FaithfulnessCurve",
     "FitDiagnostics",
+    "GraphIndex",
+    "GraphMeasures",
     "Integration",
     "Interval",
     "MarginalContrast",
@@ -66,6 +85,7 @@ __all__ = [
     "RatioEstimate",
     "Replicated",
     "Retention",
+    "Selectivity",
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
@@ -86,36 +106,53 @@ __all__ = [
     "difference_verdict",
     "early_share",
     "edge_auroc",
+    "efficiency_replicates",
     "equivalence_test",
     "equivalence_verdict",
     "faithfulness_curve",
     "fit_mixed_model",
     "gini",
-    "gini_replicates",
+    "global_efficiency",
     "holm",
+    "hoyer",
+    "index_replicates",
+    "inequality_index",
     "interaction_ratio",
     "interaction_ratio_replicates",
     "interactions",
     "jaccard",
+    "largest_share",
     "layer_shares",
     "linear_contrast",
+    "louvain_modules",
     "marginal_contrasts",
     "mean_replicates",
+    "measure_graph",
     "minimal_detectable",
+    "modularity",
+    "module_replicates",
     "nested_weights",
     "non_inferiority",
+    "normalized_entropy",
     "output_alignment",
     "overlap_replicates",
+    "participation_coefficient",
+    "participation_ratio",
     "percentile_difference",
     "percentile_non_inferiority",
     "percentile_tost",
     "permutation_test",
+    "random_graph",
     "rank_overlap",
     "recovery_at_size",
+    "relative_efficiency",
     "resampling_weights",
     "retention_index",
     "scaled_depth",
+    "selectivity",
     "shift_frame",
+    "sign_flip_null",
+    "specializations",
     "split_half_overlap",
     "stratified_permutation_null",
     "threshold_free_overlap",
@@ -130,6 +167,7 @@ _MODULES = {
     "stats.calibration": ("Calibration",),
     "stats.alignment": ("Alignment", "output_alignment"),
     "stats.decision": ("DecisionTimes", "decision_times"),
+    "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
     "stats.faithfulness": (
@@ -139,6 +177,21 @@ _MODULES = {
         "faithfulness_curve",
         "transfer_ratio",
     ),
+    "stats.graph_measures": (
+        "global_efficiency",
+        "louvain_modules",
+        "modularity",
+        "participation_coefficient",
+        "relative_efficiency",
+    ),
+    "stats.graph_nulls": (
+        "GraphIndex",
+        "GraphMeasures",
+        "efficiency_replicates",
+        "measure_graph",
+        "module_replicates",
+        "random_graph",
+    ),
     "stats.hypothesis_tests": (
         "TestResult",
         "difference_test",
@@ -146,6 +199,14 @@ _MODULES = {
         "non_inferiority",
         "permutation_test",
         "tost",
+    ),
+    "stats.inequality": (
+        "gini",
+        "hoyer",
+        "inequality_index",
+        "largest_share",
+        "normalized_entropy",
+        "participation_ratio",
     ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
@@ -167,7 +228,7 @@ _MODULES = {
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
-    "stats.specialization": ("Specialization", "gini", "gini_replicates"),
+    "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
     "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),

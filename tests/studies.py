@@ -48,10 +48,12 @@ def write_study(
     interventions: list[dict[str, object]] | None = None,
     diffusion: bool = False,
     statistics: dict[str, object] | None = None,
+    tasks: tuple[str, ...] = ("mine",),
 ) -> Path:
     """Three random models, two pairs, one data set of token ids, and the spec over them.
 
-    The model `after` is a masked diffusion model if asked for; `statistics` are added to those of the spec.
+    The model `after` is a masked diffusion model if asked for; `statistics` are added to those of the spec. All tasks
+    have the same prompts.
     """
     after: dict[str, object] = {"source": "after", "paradigm": "autoregressive"}
     if diffusion:
@@ -72,7 +74,7 @@ def write_study(
             {"name": "shift", "before": "before", "after": "after", "role": "treatment"},
             {"name": "control", "before": "before", "after": "continued", "role": "control"},
         ],
-        "tasks": [{"name": "mine", "regime": "local", "dataset": "pairs.jsonl", "examples": examples}],
+        "tasks": [{"name": name, "regime": "local", "dataset": "pairs.jsonl", "examples": examples} for name in tasks],
         "interventions": [ATTRIBUTION] if interventions is None else interventions,
         "measures": {"overlap": {"top_k": [5, 10], "splits": 6, "permutations": 50}, "depth": {}, "specialization": {}},
         "hypotheses": HYPOTHESES if hypotheses is None else hypotheses,

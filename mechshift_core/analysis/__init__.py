@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
-from mechshift_core.analysis.depth import measure_depth
+from mechshift_core.analysis.component_graph import measure_component_graph
+from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.integration import measure_ablation
@@ -17,9 +18,10 @@ from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.nodes import measure_nodes
-from mechshift_core.analysis.overlap import measure_overlap
+from mechshift_core.analysis.overlap import measure_overlap, measure_retention
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
-from mechshift_core.analysis.specialization import measure_specialization
+from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
+from mechshift_core.analysis.task_selectivity import selectivity_rows
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
@@ -32,8 +34,16 @@ MEASURES: dict[str, Measure] = {
     "overlap": measure_overlap,
     "depth": measure_depth,
     "specialization": measure_specialization,
+    "integration": measure_component_graph,
 }
 """Name in a spec's `measures` -> what computes it for one pair and task."""
+
+SHIFTS: dict[str, Measure] = {
+    "overlap": measure_retention,
+    "depth": measure_depth_shifts,
+    "specialization": measure_specialization_shift,
+}
+"""Name in a spec's `measures` -> what hypotheses are tested with alone, without tables and nulls."""
 
 INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
@@ -123,6 +133,7 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
     evidence = _with_missing(evidence, samples)
     for table, more in fit_shift_models(samples, spec).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
+    rows["selectivity"] = selectivity_rows(samples, spec)
     hypotheses = test_hypotheses(spec, evidence)
     columns = TABLES["findings"]
     rows["findings"] = [
@@ -170,7 +181,8 @@ def _measured(
     spec = plan.spec
     for name, measure in MEASURES.items():
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
-            yield measure(sample, spec)
+            alone = only is not None and name in SHIFTS and "overlap" not in only
+            yield SHIFTS[name](sample, spec) if alone else measure(sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
         if intervention.kind in kinds:

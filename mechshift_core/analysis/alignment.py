@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mechshift_core.analysis.indices import REFERENCES
 from mechshift_core.analysis.lens_read import Floats, LensRead
 from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
 from mechshift_core.analysis.samples import Sample, task_weights
@@ -46,11 +47,11 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
     rows: Rows = [
         {
             **sample.labels(),
+            "measure": "alignment",
             "index": "alignment",
             "side": row.side,
             "value": row.estimate,
-            "null": row.reference["null"],
-            "excess": row.reference["excess"],
+            **{name: row.reference.get(name) for name in REFERENCES},
             "low": row.low,
             "high": row.high,
         }

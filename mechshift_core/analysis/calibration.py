@@ -16,7 +16,7 @@ from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.overlap import measure_retention
 from mechshift_core.analysis.planting import Decisions, Known
 from mechshift_core.analysis.samples import Sample, collect, read_results
-from mechshift_core.analysis.specialization import measure_gini_shift
+from mechshift_core.analysis.specialization import measure_specialization_shift
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import readings
 from mechshift_core.execution.runner import Progress
@@ -52,7 +52,9 @@ CALIBRATABLE: dict[str, Calibratable] = {
     "depth": Calibratable(
         lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
     ),
-    "specialization": Calibratable(lambda sample, spec, _: measure_gini_shift(sample, spec), {"specialization": 0.0}),
+    "specialization": Calibratable(
+        lambda sample, spec, _: measure_specialization_shift(sample, spec), {"specialization": 0.0}
+    ),
     "integration": Calibratable(measure_interaction_shift, {"integration": 0.0}),
 }
 """Name in a spec's `measures` -> how it is taken of A/A data."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mechshift_core.analysis.integration import INDICES as INTEGRATIONS
 from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.specialization import INDICES as SPECIALIZATIONS
 from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
@@ -21,12 +23,13 @@ UNITS = {
     "retention": "retention index (mean over K)",
     "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
     "early_share": "after-minus-before shift of the early layers' attribution share",
-    "specialization": "after-minus-before shift of the Gini index of component effects",
-    "integration": "after-minus-before shift of the interaction ratio of the strongest components",
+    "specialization": "after-minus-before shift of the {index} of component effects",
+    "integration": "after-minus-before shift of the {index}",
     "transfer": "faithfulness of the model after under the circuit of the model before, relative to its own circuit",
     "faithfulness": "after-minus-before shift of the circuit performance ratio (CPR)",
     "alignment": "after-minus-before shift of the entropy (nats) of what components write, weighted by what they add",
 }
+"""Measure -> what it is in words, with the `{index}` that the spec declares."""
 
 
 CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
@@ -181,7 +184,7 @@ def _finding(
         id=hypothesis.id,
         claim=hypothesis.claim,
         measure=hypothesis.measure,
-        estimand=estimand(hypothesis),
+        estimand=estimand(spec, hypothesis),
         test=hypothesis.test.kind,
         alternative=CLAIMS.get(hypothesis.test.kind, hypothesis.test.alternative),
         margin=hypothesis.test.margin,
@@ -245,12 +248,21 @@ def _judge(spec: Spec, hypothesis: Hypothesis, finding: Finding) -> Finding:
     return replace(finding, verdict=verdict)
 
 
-def estimand(hypothesis: Hypothesis) -> str:
+def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     """What the estimate of a hypothesis estimates, in one sentence."""
     positive = [_described(group) for sign, group in hypothesis.groups() if sign > 0]
     negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
-    text = f"{UNITS[hypothesis.measure]}, averaged over {' plus over '.join(positive)}"
+    text = f"{_unit(spec, hypothesis.measure)}, averaged over {' plus over '.join(positive)}"
     return f"{text}, minus the same over {' and over '.join(negative)}" if negative else text
+
+
+def _unit(spec: Spec, measure: str) -> str:
+    specialization, integration = spec.measures.specialization, spec.measures.integration
+    names = {
+        "specialization": specialization and SPECIALIZATIONS[specialization.index],
+        "integration": integration and INTEGRATIONS[integration.index],
+    }
+    return UNITS[measure].format(index=names.get(measure))
 
 
 def _described(group: Filter) -> str:

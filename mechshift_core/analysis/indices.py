@@ -1,4 +1,4 @@
-"""An index of each model of a pair and its shift: estimates, rows of the table, and what hypotheses are tested with."""
+"""Indices of each model of a pair and their shift: rows of the table, estimates, what hypotheses are tested with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
-from stats.hypothesis_tests import difference_test
+from stats.hypothesis_tests import TestResult, difference_test
 from stats.replicates import Replicated
 from stats.resampling import MINIMUM_CLUSTERS
 
@@ -22,53 +22,91 @@ class SideIndex:
     """The index of one model.
 
     Attributes:
-        value: On the selected examples, and `replicates` in every bootstrap replicate, [R].
-        reference: What it is read against, e.g. `null` and `excess`.
+        value: On the selected examples, and `replicates` in every bootstrap replicate, [R]; None where they are too
+            dear, which leaves the index without an interval.
+        reference: What it is read against: `null` with `null_low` and `null_high`, `excess`, `crossfitted`; any may be
+            missing.
     """
 
     value: float
-    replicates: npt.NDArray[np.float64]
+    replicates: npt.NDArray[np.float64] | None
     reference: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Compared:
+    """An index of both models of a pair.
+
+    Attributes:
+        name: What it is in words.
+    """
+
+    name: str
+    before: SideIndex
+    after: SideIndex
+
+    @property
+    def sides(self) -> dict[str, SideIndex]:
+        """Before, after and shift (after minus before, replicate by replicate)."""
+        before, after = self.before, self.after
+        both = before.replicates is not None and after.replicates is not None
+        replicates = after.replicates - before.replicates if both else None  # type: ignore[operator]
+        shift = SideIndex(after.value - before.value, replicates, {})
+        return {"before": before, "after": after, "shift": shift}
+
+
+REFERENCES = ("null", "null_low", "null_high", "excess", "crossfitted")
+"""What an index is read against: columns of the table `indices`."""
+
+
+def measure_indices(
+    sample: Sample, spec: Spec, measure: str, compared: Mapping[str, Compared], *, declared: str
+) -> Measured:
+    """Rows of `indices` for all indices; estimates before, after and of the shift, the measure, for the declared one.
+
+    Args:
+        measure: What hypotheses call the shift of the declared index.
+        compared: Name of an index in the table -> the index of both models.
+        declared: The index that the spec declares; where it is none of `compared`, there are rows only.
+    """
+    rows: Rows = []
+    estimates: list[Estimate] = []
+    replicated: dict[str, Replicated] = {}
+    for index, one in compared.items():
+        for side, value in one.sides.items():
+            result = _replicated(sample, f"{measure} ({side})", value)
+            test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
+            rows.append(
+                {
+                    **sample.labels(),
+                    "measure": measure,
+                    "index": index,
+                    "side": side,
+                    "value": value.value,
+                    **{name: value.reference.get(name) for name in REFERENCES},
+                    "low": test.low,
+                    "high": test.high,
+                }
+            )
+            if index == declared:
+                message = result.message or test.message
+                estimates.append(_estimate(sample, spec, measure, side, one.name, test, message, value.reference))
+                replicated = {measure: result}
+    return Measured(rows={"indices": rows}, estimates=tuple(estimates), replicated=replicated)
 
 
 def measure_index(
     sample: Sample, spec: Spec, measure: str, *, index: str, name: str, before: SideIndex, after: SideIndex
 ) -> Measured:
-    """Rows of `indices` and estimates before and after, and their difference as the measure.
-
-    Args:
-        measure: What hypotheses call the shift of the index.
-        index: What the table calls the index, and `name`, what it is in words.
-        before: The model before, and `after` the model after.
-    """
-    shift = SideIndex(after.value - before.value, after.replicates - before.replicates, {})
-    sides = {"before": before, "after": after, "shift": shift}
-    results = {side: _replicated(sample, f"{measure} ({side})", one) for side, one in sides.items()}
-    estimates = tuple(
-        _estimate(sample, spec, measure, side, results[side], name=name, reference=one.reference)
-        for side, one in sides.items()
-    )
-    rows: Rows = [
-        {
-            **sample.labels(),
-            "index": index,
-            "side": row.side,
-            "value": row.estimate,
-            "null": row.reference.get("null"),
-            "excess": row.reference.get("excess"),
-            "low": row.low,
-            "high": row.high,
-        }
-        for row in estimates
-    ]
-    return Measured(rows={"indices": rows}, estimates=estimates, replicated={measure: results["shift"]})
+    """:func:`measure_indices` of a measure that has a single index."""
+    return measure_indices(sample, spec, measure, {index: Compared(name, before, after)}, declared=index)
 
 
 def _replicated(sample: Sample, label: str, one: SideIndex) -> Replicated:
     units, name = sample.units, "templates" if sample.by_template else "prompts"
-    enough = units >= MINIMUM_CLUSTERS
+    enough, few = units >= MINIMUM_CLUSTERS, f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval"
     # Multinomial weights give (units - 1) / units of the variance over units.
-    widened = one.replicates * np.sqrt(units / (units - 1)) if enough else None
+    widened = one.replicates * np.sqrt(units / (units - 1)) if enough and one.replicates is not None else None
     return Replicated(
         label=f"{label} of {sample.pair.name} on {sample.task.name}",
         estimate=one.value,
@@ -76,7 +114,7 @@ def _replicated(sample: Sample, label: str, one: SideIndex) -> Replicated:
         se=None if widened is None else float(widened.std(ddof=1)),
         df=units - 1,
         units=units,
-        message="" if enough else f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
+        message="" if enough else few,
     )
 
 
@@ -85,22 +123,21 @@ def _estimate(
     spec: Spec,
     measure: str,
     side: str,
-    result: Replicated,
-    *,
     name: str,
+    test: TestResult,
+    message: str,
     reference: Mapping[str, float | None],
 ) -> Estimate:
-    test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
     return estimate(
         sample,
         spec,
         measure=measure,
         side=side,
-        value=result.estimate,
+        value=test.estimate,
         low=test.low,
         high=test.high,
         method=f"{name}; t interval with the bootstrap standard error over {sample.unit}",
         status=test.status,
-        message=result.message or test.message,
+        message=message,
         reference=reference,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.indices import SideIndex, measure_index
+from mechshift_core.analysis.indices import Compared, SideIndex, measure_indices
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights
@@ -17,6 +17,13 @@ from mechshift_core.spec.interventions import Ablation, Intervention
 from stats.integration import interaction_ratio, interaction_ratio_replicates, interactions
 
 Floats = npt.NDArray[np.float64]
+INDICES = {
+    "interaction": "interaction ratio of the strongest components",
+    "participation": "mean participation coefficient of the graph of components",
+    "modularity": "modularity of the graph of components (higher: less integrated)",
+    "efficiency": "global efficiency of the graph of components, relative to its mean weight",
+}
+"""Index in a spec -> what it is in words."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,27 +41,30 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
     single = measure_nodes(sample, spec, intervention, results)
     if not intervention.pairwise:
         return single
+    declared = spec.measures.integration.index if spec.measures.integration else None
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     if problem:
-        return Measured(rows=single.rows, problems={"integration": problem})
+        return Measured(rows=single.rows, problems={"integration": problem} if declared == "interaction" else {})
     knocked = {side: _knocked(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
     listed = [row for side, one in knocked.items() for row in _rows(sample, spec, side, one, intervention)]
     rows = {**single.rows, "interactions": listed}
-    if spec.measures.integration is None:
+    if declared is None:
         return Measured(rows=rows)
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     try:
         before, after = (_index(knocked[side], weights, sample.seed) for side, _ in sample.sides)
     except ValueError as error:
-        return Measured(rows=rows, problems={"integration": str(error)})
-    found = measure_index(
-        sample, spec, "integration", index="interaction", name="interaction ratio", before=before, after=after
-    )
+        return Measured(rows=rows, problems={"integration": str(error)} if declared == "interaction" else {})
+    compared = {"interaction": Compared(INDICES["interaction"], before, after)}
+    found = measure_indices(sample, spec, "integration", compared, declared=declared)
     return replace(found, rows={**rows, **found.rows})
 
 
 def measure_interaction_shift(sample: Sample, spec: Spec, results: Results) -> Measured:
     """`integration` without the null and the interactions, as hypotheses are tested with it."""
+    declared = spec.measures.integration.index if spec.measures.integration else "interaction"
+    if declared != "interaction":
+        return Measured(problems={"integration": f"the {INDICES[declared]} can't be taken of A/A data yet"})
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     if problem:
         return Measured(problems={"integration": problem})

@@ -6,16 +6,27 @@ what corrupting its output does to the metric.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.indices import SideIndex, measure_index
+from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
 from mechshift_core.analysis.measured import Measured, Rows, component_rows
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
-from stats.specialization import gini, gini_replicates, specialization
+from stats.inequality import IndexName, inequality_rows
+from stats.specialization import index_replicates, specializations
+
+INDICES: Mapping[IndexName, str] = {
+    "gini": "Gini index",
+    "participation_ratio": "participation ratio, as (C - PR) / (C - 1)",
+    "hoyer": "Hoyer index",
+    "entropy": "normalised entropy, as 1 minus it",
+    "largest_share": "share of the largest",
+}
+"""Index in a spec -> what it is in words; all are higher where fewer components do the work."""
 
 
 def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
@@ -28,45 +39,62 @@ def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
 
 
 def measure_specialization(sample: Sample, spec: Spec) -> Measured:
-    """Rows of `components` and `indices`; `specialization` as the shift of the Gini index."""
+    """Rows of `components` and `indices` (all of them); `specialization` as the shift of the declared index."""
+    settings = spec.measures.specialization
+    assert settings is not None
     if sample.too_few:
         return Measured(problems={"specialization": sample.too_few})
     effects = {side: component_effects(sample, side) for side, _ in sample.sides}
     components = [row for side, values in effects.items() for row in _component_rows(sample, spec, side, values)]
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     try:
-        before, after = (_index(values, weights, sample.seed) for values in effects.values())
+        before, after = (_indices(values, weights, sample.seed) for values in effects.values())
     except ValueError as error:
         return Measured(rows={"components": components}, problems={"specialization": str(error)})
-    found = measure_index(sample, spec, "specialization", index="gini", name="Gini index", before=before, after=after)
+    compared: dict[str, Compared] = {
+        index: Compared(name, before[index], after[index]) for index, name in INDICES.items()
+    }
+    found = measure_indices(sample, spec, "specialization", compared, declared=settings.index)
     return replace(found, rows={**found.rows, "components": components})
 
 
-def measure_gini_shift(sample: Sample, spec: Spec) -> Measured:
-    """`specialization` without the null and the effects of components, as hypotheses are tested with it."""
+def measure_specialization_shift(sample: Sample, spec: Spec) -> Measured:
+    """`specialization` by the declared index, without nulls and components, as hypotheses are tested with it."""
+    settings = spec.measures.specialization
+    assert settings is not None
     if sample.too_few:
         return Measured(problems={"specialization": sample.too_few})
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+    own, name = settings.index, INDICES[settings.index]
     try:
         before, after = (
-            SideIndex(gini(np.abs(effects.mean(axis=0))), gini_replicates(effects, weights), {})
+            SideIndex(
+                float(inequality_rows(np.abs(effects.mean(axis=0))[None], own)[0]),
+                index_replicates(effects, weights, index=own),
+                {},
+            )
             for effects in (component_effects(sample, side) for side, _ in sample.sides)
         )
     except ValueError as error:
         return Measured(problems={"specialization": str(error)})
-    return measure_index(sample, spec, "specialization", index="gini", name="Gini index", before=before, after=after)
+    return measure_index(sample, spec, "specialization", index=own, name=name, before=before, after=after)
 
 
-def _index(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
-    found = specialization(effects, seed=seed)
-    reference = {
-        "null": found.null.mean,
-        "null_low": found.null.low,
-        "null_high": found.null.high,
-        "excess": found.excess,
-        "crossfitted": found.crossfitted,
+def _indices(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> dict[IndexName, SideIndex]:
+    return {
+        found.index: SideIndex(
+            found.value,
+            index_replicates(effects, weights, index=found.index),
+            {
+                "null": found.null.mean,
+                "null_low": found.null.low,
+                "null_high": found.null.high,
+                "excess": found.excess,
+                "crossfitted": found.crossfitted,
+            },
+        )
+        for found in specializations(effects, indices=tuple(INDICES), seed=seed)
     }
-    return SideIndex(found.value, gini_replicates(effects, weights), reference)
 
 
 def _component_rows(sample: Sample, spec: Spec, side: str, effects: npt.NDArray[np.float64]) -> Rows:

@@ -200,9 +200,6 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
             yield from _refused("measure", name, ("measures", name), on_key=True)
         elif name in measures.model_fields_set:
             yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
-    if measures.specialization is not None:
-        index = measures.specialization.index
-        yield from _refused("specialization index", index, ("measures", "specialization", "index"))
     if measures.integration is not None and "interventions" not in draft.broken:
         yield from _integration(draft)
     if measures.alignment is not None and "interventions" not in draft.broken:
@@ -212,10 +209,14 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
 
 
 def _integration(draft: Draft) -> Iterator[Complaint]:
-    """One ablation knocks out components in pairs, two of them at least."""
+    """One ablation at most knocks out components in pairs, and one does where the index is of interactions."""
     pairwise = [i for i in draft.spec.interventions if isinstance(i, Ablation) and i.pairwise]
-    if not pairwise:
-        message = "measure 'integration' needs an intervention of kind ablation with `pairwise: 2` or more"
+    measure = draft.spec.measures.integration
+    if not pairwise and measure is not None and measure.index == "interaction":
+        message = (
+            "measure 'integration' needs an intervention of kind ablation with `pairwise: 2` or more (its indices "
+            "participation, modularity and efficiency do without)"
+        )
         yield Complaint(("measures", "integration"), message, on_key=True)
     elif len(pairwise) > 1:
         names = " and ".join(repr(one.name) for one in pairwise)

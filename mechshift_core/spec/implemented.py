@@ -18,8 +18,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization", "integration", "alignment"),
-    "specialization index": ("gini",),
-    "integration index": ("interaction",),
     "hypothesis measure": (
         "overlap",
         "retention",

@@ -9,8 +9,8 @@ from pydantic import Field
 from mechshift_core.spec.base import Section, Share
 
 TopK = Annotated[int, Field(ge=1, le=100_000_000)]
-SpecializationIndex = Literal["gini", "participation_ratio", "hoyer", "entropy"]
-IntegrationIndex = Literal["interaction"]
+SpecializationIndex = Literal["gini", "participation_ratio", "hoyer", "entropy", "largest_share"]
+IntegrationIndex = Literal["interaction", "participation", "modularity", "efficiency"]
 
 
 class Overlap(Section):
@@ -36,15 +36,22 @@ class Specialization(Section):
     """How unevenly the effect is spread over single components."""
 
     index: SpecializationIndex = "gini"
-    """The index of inequality; every one is taken beside its value under sign flips."""
+    """The index of inequality that hypotheses are about; all are tabled, beside their values under sign flips. All are
+    higher where fewer components do more of the work, and 1 where one does all: `gini`; `participation_ratio`, as
+    (C - PR) / (C - 1) of C components; `hoyer`; `entropy`, as 1 minus the normalised entropy; `largest_share`, the
+    share of the component with the largest effect."""
 
 
 class Integration(Section):
     """How much components act together rather than alone."""
 
     index: IntegrationIndex = "interaction"
-    """`interaction`: sum of the magnitudes of pairwise interactions over that of single effects, of the components that
-    an ablation with `pairwise` knocks out in pairs."""
+    """The index that hypotheses are about. `interaction`: sum of the magnitudes of pairwise interactions over that of
+    single effects, of the components that an ablation with `pairwise` knocks out in pairs. The others need the edge
+    attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside random
+    graphs with the same strengths: `participation`, how evenly a component's connections are spread over modules;
+    `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over strong
+    connections are."""
 
 
 class Alignment(Section):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mechshift_core.spec.draft import Draft
-from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import SHARED
 from mechshift_core.spec.problems import listing
 from mechshift_core.spec.sensitivity import MEASURES, SERVES, Sensitivity, own_values
@@ -14,8 +13,6 @@ from mechshift_core.spec.tree import Path
 
 SECTIONS = {"top_k": "overlap", "specialization": "specialization", "integration": "integration"}
 """Choice -> the entry of `measures` that it is a choice of."""
-SUBJECTS = {"specialization": "specialization index", "integration": "integration index"}
-"""Choice -> what :mod:`.implemented` calls it."""
 
 
 def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
@@ -34,8 +31,6 @@ def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
                 yield Complaint((*path, position), f"duplicate value {value!r}")
             elif value in own[name]:
                 yield Complaint((*path, position), f"{value!r} is the study's own choice")
-            if name in SUBJECTS and (reason := refusal(SUBJECTS[name], value)) is not None:
-                yield Complaint((*path, position), reason)
             if name == "ablation" and value in SHARED and draft.spec.denoising.reveal == "confidence":
                 message = f"{value!r} takes values from other prompts in the same state, which reveal: confidence lacks"
                 yield Complaint((*path, position), message)

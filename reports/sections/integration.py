@@ -1,4 +1,4 @@
-"""Section 6, second part: whether components act together, from knocking them out singly and in pairs."""
+"""Section 6, second part: whether components act together, from knock-outs in pairs and from the graph between them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from reports.figures.base import Figure, Panel
 from reports.figures.matrix import Axis, Cell
 from reports.prose import index_name
 from reports.sections.base import Part, Section
-from reports.sections.specialization import INDICES, INTERACTION, observed_words, shift_note
+from reports.sections.specialization import INDICES, indices_of, observed_words, shift_note
 from reports.templating import render_template
 
+INTERACTION = "interaction"
+"""The index of knock-outs; the others are of the graph of components."""
 LISTED = 10
 """Interactions of each model and task that are listed: the largest ones."""
 _WIDTH, _LARGEST, _SMALLEST = 230, 22, 9
@@ -35,18 +37,35 @@ _EXPLAINED = (
     "as where one stands in for the other. The interaction ratio is the sum of the magnitudes of mean interactions "
     "over that of mean single effects. Noise alone gives a ratio above zero: read it against the null."
 )
+_GRAPH = (
+    "Heads and MLPs make a graph, two of them connected by the magnitude of the attribution of the edges between them. "
+    "The participation coefficient says how evenly a component's connections are spread over the modules of the graph "
+    "(higher: more integrated), the modularity how much of the weight lies within them (higher: less integrated), and "
+    "the relative efficiency how short paths over strong connections are beside single connections (higher: more "
+    "integrated). Degrees and strengths alone give values of these too: read them against random graphs in which every "
+    "component has the same degree and nearly the same strength."
+)
 
 _NO_INDICES = pl.DataFrame(schema=dict.fromkeys(("pair", "task", "index", "side", "value", "low", "high"), pl.String))
 
 
 def section(data: ReportData) -> Section | None:
-    """Interaction matrices and the ratio beside its null; None where no components were knocked out in pairs."""
-    rows, indices = data.table("interactions"), data.table("indices")
-    if rows is None:
+    """Interactions with their ratio, and indices of the graph; None where a run has neither."""
+    rows, indices = data.table("interactions"), indices_of("integration", data.table("indices"))
+    found = pl.DataFrame(schema=dict.fromkeys(("task", "pair", "index"), pl.String)) if indices is None else indices
+    ratios, graphs = found.filter(pl.col("index") == INTERACTION), found.filter(pl.col("index") != INTERACTION)
+    parts = []
+    if rows is not None:
+        heading = "" if graphs.is_empty() else "Knock-outs in pairs"
+        parts.append(Part(heading=heading, paragraphs=(_EXPLAINED,), figure=figure(rows, ratios)))
+    if not graphs.is_empty():
+        heading = "The graph of components" if parts else ""
+        parts.append(
+            Part(heading=heading, paragraphs=(_GRAPH,), figure=graph_figure(graphs, preferred=data.methods.integration))
+        )
+    if not parts:
         return None
-    ratios = (_NO_INDICES if indices is None else indices).filter(pl.col("index") == INTERACTION)
-    part = Part(paragraphs=(_EXPLAINED,), figure=figure(rows, ratios))
-    return Section(id="integration", title="Integration", body=render_template("parts", parts=[part]))
+    return Section(id="integration", title="Integration", body=render_template("parts", parts=parts))
 
 
 def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
@@ -78,6 +97,31 @@ def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
         columns=len(in_order(rows, "pair")),
         legend=sides.keys(line=False),
         tables=tuple(listed),
+    )
+
+
+def graph_figure(indices: pl.DataFrame, *, preferred: str) -> Figure:
+    """For each task and pair one index of the graph, before and after, beside random graphs; the table has all."""
+    names = in_order(indices, "index")
+    index = preferred if preferred in names else names[0]
+    chosen = indices.filter(pl.col("index") == index)
+    name, domain = index_name(index), sides.domain_of(chosen)
+    panels = []
+    for task, pair, values in panels_of(chosen):
+        label = f"{name}, {task}, {pair}: {observed_words(values)}."
+        drawn = sides.observed(values, title=name, domain=domain, label=label)
+        panels.append(Panel(title=task, subtitle=pair, drawings=(drawn,), note=shift_note(values)))
+    return Figure(
+        id="figure-component-graph",
+        caption=(
+            f"The {name} of the graph of components, before and after, with intervals over prompts where they were "
+            "made; ticks and bands: mean and 95 % range over random graphs. Modules are those found in each graph; "
+            "intervals hold them as they are. The table has every index."
+        ),
+        panels=tuple(panels),
+        columns=len(in_order(chosen, "pair")),
+        legend=sides.keys(line=False),
+        tables=(tables.from_frame("Indices of the graph of components", indices, INDICES),),
     )
 
 

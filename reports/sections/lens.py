@@ -14,7 +14,7 @@ from reports.figures import sides
 from reports.figures.base import Figure, Panel
 from reports.prose import index_name
 from reports.sections.base import Part, Section
-from reports.sections.specialization import ALIGNMENT, INDICES, observed_words, shift_note
+from reports.sections.specialization import INDICES, observed_words, shift_note
 from reports.templating import render_template
 from stats.findings import Estimate
 
@@ -47,6 +47,7 @@ _LENS = (
     "how the answer forms. The lens sees only what the output matrix reads: information that later layers translate "
     "first does not show."
 )
+ALIGNMENT = "alignment"
 _ALIGNMENT = (
     "The alignment entropy is the entropy of what single heads and MLPs write, in nats, averaged by what each adds in "
     "favour of the answer: low where the components that write the answer write it sharply. Its null deals these "

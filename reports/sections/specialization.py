@@ -13,10 +13,10 @@ from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
-INTERACTION, ALIGNMENT = "interaction", "alignment"
-"""The indices in the same table that the sections on integration and on the logit lens show."""
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
+SELECTIVE = 10
+"""Most selective components of each model that the page lists."""
 EFFECTS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),
@@ -25,6 +25,17 @@ EFFECTS = {
     "effect": tables.real("effect"),
     "low": tables.real("low"),
     "high": tables.real("high"),
+}
+SELECTED = {
+    "pair": tables.text("pair"),
+    "side": tables.text("side"),
+    "component": tables.text("component"),
+    "task": tables.text("task"),
+    "selectivity": tables.real("selectivity"),
+    "null": tables.real("null"),
+    "null_low": tables.real("null, low"),
+    "null_high": tables.real("null, high"),
+    "p": tables.p_values("p, not corrected"),
 }
 INDICES = {
     "task": tables.text("task"),
@@ -35,23 +46,27 @@ INDICES = {
     "low": tables.real("low"),
     "high": tables.real("high"),
     "null": tables.real("null"),
+    "null_low": tables.real("null, low"),
+    "null_high": tables.real("null, high"),
     "excess": tables.real("excess"),
 }
+CROSSFITTED = {"crossfitted": tables.real("cross-fitted")}
 
 
 def section(data: ReportData) -> Section:
     """Lorenz curves of the component effects, and the index observed beside its null."""
-    components, indices = attributed(data.table("components")), _unequal(data.table("indices"))
+    components, indices = attributed(data.table("components")), indices_of("specialization", data.table("indices"))
     figures = []
     if components is not None or indices is not None:
-        figures.append(figure(components, indices, preferred=data.methods.index))
+        selective = data.table("selectivity")
+        figures.append(figure(components, indices, preferred=data.methods.index, selective=selective))
     body = render_template("figures", figures=figures, missing="components and indices")
     return Section(id="specialization", title="Specialization", body=body)
 
 
-def _unequal(indices: pl.DataFrame | None) -> pl.DataFrame | None:
-    """The indices of inequality; None where there are none."""
-    found = None if indices is None else indices.filter(~pl.col("index").is_in([INTERACTION, ALIGNMENT]))
+def indices_of(measure: str, indices: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The indices of one measure; None where there are none."""
+    found = None if indices is None else indices.filter(pl.col("measure") == measure)
     return None if found is None or found.is_empty() else found
 
 
@@ -63,8 +78,14 @@ def attributed(components: pl.DataFrame | None) -> pl.DataFrame | None:
     return None if found.is_empty() else found
 
 
-def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, preferred: str) -> Figure:
-    """Curves and index for each task and pair that either table has."""
+def figure(
+    components: pl.DataFrame | None,
+    indices: pl.DataFrame | None,
+    *,
+    preferred: str,
+    selective: pl.DataFrame | None = None,
+) -> Figure:
+    """Curves and index for each task and pair that either table has; below, how selective the components are."""
     names = [] if indices is None else in_order(indices, "index")
     index = preferred if preferred in names or not names else names[0]
     chosen = None if indices is None else indices.filter(pl.col("index") == index)
@@ -78,14 +99,17 @@ def figure(components: pl.DataFrame | None, indices: pl.DataFrame | None, *, pre
     if components is not None:
         found.append(_effects(components))
     if indices is not None:
-        found.append(tables.from_frame("Indices of specialization", indices, INDICES))
+        found.append(tables.from_frame("Indices of specialization", indices, INDICES | CROSSFITTED))
+    if selective is not None:
+        found.append(_selective(selective))
     return Figure(
         id="figure-specialization",
         caption=(
             "First: share of the total effect that the components with the smallest effects hold together; the further "
             "a curve hangs below the diagonal, the fewer components do the work. "
-            f"Second: the {index_name(index)} of the same effects. Noise alone is not evenly spread, so only the "
-            "distance from the null, not from zero, speaks for specialization."
+            f"Second: the {index_name(index)} of the same effects; the table has every index, all higher where fewer "
+            "components do the work. Noise alone is not evenly spread, so only the distance from the null, not from "
+            "zero, speaks for specialization."
         ),
         panels=tuple(panels),
         columns=len(in_order(grid, "pair")),
@@ -100,6 +124,13 @@ def _effects(components: pl.DataFrame) -> tables.Table:
     kept = components.filter(place.over("task", "pair", "side") <= LISTED)
     cut = "" if kept.height == components.height else f": the {LISTED} largest of each model and task"
     return tables.from_frame(f"Effects of the components{cut}", kept, EFFECTS)
+
+
+def _selective(components: pl.DataFrame) -> tables.Table:
+    """How specific components are to a task, of each model the most selective ones."""
+    place = pl.col("selectivity").rank("ordinal", descending=True)
+    kept = components.filter(place.over("pair", "side") <= SELECTIVE)
+    return tables.from_frame(f"The {SELECTIVE} most selective components of each model, over all tasks", kept, SELECTED)
 
 
 def _panel(

@@ -94,10 +94,8 @@ def test_the_tables_and_the_estimates_are_those_of_the_interactions(finished: tu
 
 def test_a_hypothesis_on_integration_is_the_contrast_of_the_shifts(finished: tuple[Path, Run]) -> None:
     (finding,) = finished[1].findings.hypotheses
-    shift = {
-        row["pair"]: row["value"]
-        for row in table(finished[1].path, "indices").filter(pl.col("side") == "shift").iter_rows(named=True)
-    }
+    rows = table(finished[1].path, "indices").filter((pl.col("side") == "shift") & (pl.col("index") == "interaction"))
+    shift = dict(rows.select("pair", "value").iter_rows())
     assert finding.status == "ok" and finding.p is not None
     assert finding.estimate == pytest.approx(shift["shift"] - shift["control"])
     assert "interaction ratio" in finding.estimand
@@ -107,6 +105,7 @@ def test_the_report_draws_the_interactions(finished: tuple[Path, Run]) -> None:
     page = (finished[1].path / "report.html").read_text()
     assert 'id="integration"' in page and "Interactions before, mine, shift; largest: " in page
     assert page.count("Interactions after, mine, ") == 2
+    assert "Knock-outs in pairs" in page and 'id="figure-component-graph"' in page
 
 
 @pytest.mark.long

@@ -48,7 +48,9 @@ def outputs(result: Run) -> dict[str, bytes]:
 def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> None:
     paired: dict[str, object] = {"name": "paired", "kind": "ablation", "ablation": "zero", "pairwise": 2}
     model = {"mixed_model": {"formula": "shift ~ depth * role"}}
-    write_study(study.parent, interventions=[*EVERY_KIND, paired], diffusion=True, statistics=model)
+    write_study(
+        study.parent, interventions=[*EVERY_KIND, paired], diffusion=True, statistics=model, tasks=("mine", "other")
+    )
     result = run(study, out=out)
     assert result.failures == ()
     assert (out / "spec.yaml").read_bytes() == study.read_bytes()

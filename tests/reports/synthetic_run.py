@@ -131,10 +131,20 @@ def indices_table() -> pl.DataFrame:
         for pair, role, *_ in PAIRS:
             after = 0.52 if role == "treatment" else 0.69
             for side, value, null in (("before", 0.71, 0.43), ("after", after, 0.42), ("shift", after - 0.71, -0.01)):
-                row = {"pair": pair, "role": role, "task": task, "regime": regime, "index": "gini", "side": side}
-                row |= {"value": value, "null": null, "excess": value - null}
-                rows.append(row | {"low": value - 0.05, "high": value + 0.04})
-    return pl.DataFrame(rows)
+                row = {"pair": pair, "role": role, "task": task, "regime": regime, "side": side}
+                for index, measure, less in (("gini", "specialization", 0), ("hoyer", "specialization", 0.1)):
+                    rows.append(
+                        row | _index(measure, index, value - less, null - less, crossfitted=value - less - 0.02)
+                    )
+                for index, more in (("participation", 0), ("modularity", 0.1), ("efficiency", 1)):
+                    rows.append(row | _index("integration", index, value + more, null + more, crossfitted=None))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _index(measure: str, index: str, value: float, null: float, *, crossfitted: float | None) -> dict[str, object]:
+    found: dict[str, object] = {"measure": measure, "index": index, "value": value, "null": null}
+    found |= {"null_low": null - 0.02, "null_high": null + 0.03, "excess": value - null, "crossfitted": crossfitted}
+    return found | {"low": value - 0.05, "high": value + 0.04}
 
 
 def examples_table() -> pl.DataFrame:

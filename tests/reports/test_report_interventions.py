@@ -13,11 +13,11 @@ from scipy import stats as scipy_stats
 from synthetic_interventions import patched_components
 from syrupy.assertion import SnapshotAssertion
 
-from reports import CircuitFacts, ReportData, prose, render
+from reports import CircuitFacts, ReportData, formats, prose, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
-from reports.sections import faithfulness, nodes, provenance, specialization, token_roles
+from reports.sections import faithfulness, integration, nodes, provenance, specialization, token_roles
 from reports.tables import Table
 from reports.templating import environment
 
@@ -85,6 +85,31 @@ def test_specialization_is_drawn_from_attributions_only(run: ReportData) -> None
     assert drawn[0] == drawn[1]
     patched = run.tables["components"].filter(pl.col("method") != "attribution")
     assert specialization.attributed(patched) is None
+
+
+def test_every_index_stands_beside_its_null(run: ReportData) -> None:
+    indices = run.tables["indices"]
+    made = (specialization.section(run), integration.section(run))
+    for measure, section in zip(("specialization", "integration"), made, strict=True):
+        assert section is not None
+        rows = indices.filter(pl.col("measure") == measure)
+        (shown,) = [table for table in read(section.body).all("table") if "excess" in table.words()]
+        lines = shown.all("tr")[1:]
+        assert len(lines) == rows.height > 0
+        for line, row in zip(lines, rows.rows(named=True), strict=True):
+            for column in ("index", "side", "value", "null", "null_low", "null_high", "excess"):
+                value = row[column]
+                assert (value if isinstance(value, str) else formats.number(value)) in line.words(), (column, row)
+
+
+def test_the_declared_index_of_the_graph_is_drawn(run: ReportData) -> None:
+    for declared, drawn in (("modularity", "modularity"), ("interaction", "participation coefficient")):
+        section = integration.section(replace(run, methods=replace(run.methods, integration=declared)))
+        assert section is not None
+        labels = [svg.get("aria-label") or "" for svg in read(section.body).all("svg")]
+        assert len([label for label in labels if label.startswith(f"{drawn}, ioi, ")]) == 2
+    neither = {name: frame for name, frame in run.tables.items() if name not in ("indices", "interactions")}
+    assert integration.section(replace(run, tables=neither)) is None
 
 
 def test_faithfulness_beyond_the_scale_is_drawn_at_its_edge_and_the_caption_says_so(run: ReportData) -> None:

@@ -161,8 +161,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "alignment without a lens": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
                                  "measure 'alignment' needs an intervention of kind logit_lens"),
     # what the grammar has and the tool has not
-    "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
-                       f"specialization index 'hoyer' {NOT_YET} gini)"),
+    "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
+                      "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
                             " specialization, integration, alignment, transfer, faithfulness)"),

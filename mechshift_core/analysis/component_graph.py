@@ -1,0 +1,132 @@
+"""The graph of a model's components: how much of the attribution flows between two heads or MLPs.
+
+The weight between two components on an example is the magnitude of the summed scores of the edges between them (of the
+queries, keys and values of a head; an edge to keys or values that several heads share counts for each of them in equal
+parts). The input and the logits are no components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.indices import Compared, SideIndex, measure_indices
+from mechshift_core.analysis.integration import INDICES
+from mechshift_core.analysis.measured import Measured
+from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.graph import Graph
+from mechshift_core.spec import Spec
+from stats.graph_nulls import GraphIndex, GraphMeasures, efficiency_replicates, measure_graph, module_replicates
+
+Floats = npt.NDArray[np.float64]
+GRAPH_INDICES = ("participation", "modularity", "efficiency")
+SMALL = 200
+"""Components up to which a graph is measured unasked, beside more random graphs, and its efficiency resampled."""
+DRAWS, FEW_DRAWS = 100, 20
+"""Random graphs beside a small graph and beside a larger one."""
+PATHS = 200
+"""Bootstrap replicates in which the shortest paths are searched anew."""
+
+
+def measure_component_graph(sample: Sample, spec: Spec) -> Measured:
+    """Rows of `indices` for the graph of components; `integration` as the shift of the declared one, if it is one."""
+    settings = spec.measures.integration
+    assert settings is not None
+    asked = settings.index in GRAPH_INDICES
+    if not asked and (sample.too_few or len(sample.graph.sources) - 1 > SMALL):
+        return Measured()
+    if sample.too_few:
+        return Measured(problems={"integration": sample.too_few})
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+    try:
+        before, after = (_indices(sample, side, weights) for side, _ in sample.sides)
+    except ValueError as error:
+        return Measured(problems={"integration": str(error)} if asked else {})
+    compared = {index: Compared(INDICES[index], before[index], after[index]) for index in GRAPH_INDICES}
+    return measure_indices(sample, spec, "integration", compared, declared=settings.index)
+
+
+def component_graphs(sample: Sample, side: str) -> Iterator[Floats]:
+    """The graph of each selected example, symmetric [components, components]."""
+    components = len(sample.graph.sources) - 1
+    edge, row, column, part = _between(sample.graph)
+    place = row * components + column
+    for scores in sample.side(side).scores.each(sample.ids(side)):
+        flow = np.bincount(place, weights=scores[edge] * part, minlength=components**2)
+        one_way = np.abs(flow).reshape(components, components)
+        yield one_way + one_way.T
+
+
+def possible_connections(graph: Graph) -> npt.NDArray[np.bool_]:
+    """Which components the graph of a model can connect, symmetric [components, components]."""
+    components = len(graph.sources) - 1
+    _, row, column, _ = _between(graph)
+    possible = np.zeros((components, components), dtype=bool)
+    possible[row, column] = possible[column, row] = True
+    return possible
+
+
+def _between(graph: Graph) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """(edge, component that writes, component that reads, part of the edge's score) of all edges between components."""
+    readers = [_readers(graph, receiver.name) for receiver in graph.receivers]
+    source, receiver = graph.edge_index
+    found = [
+        (edge, u - 1, reader - 1, 1 / len(readers[v]))
+        for edge, (u, v) in enumerate(zip(source.tolist(), receiver.tolist(), strict=True))
+        if u > 0
+        for reader in readers[v]
+    ]
+    edges, rows, columns, parts = zip(*found, strict=True)
+    return np.array(edges), np.array(rows), np.array(columns), np.array(parts, dtype=np.float64)
+
+
+def _readers(graph: Graph, receiver: str) -> list[int]:
+    """The sources that a receiver belongs to: a head or an MLP, all heads of a group, or none (the logits)."""
+    node = receiver.partition("<")[0]
+    if node in graph.source_numbers:
+        return [graph.source_numbers[node]]
+    layer, _, group = node.partition(".kv")
+    if not group:
+        return []
+    heads = [number for name, number in graph.source_numbers.items() if name.startswith(f"{layer}.h")]
+    groups = sum(1 for other in graph.receivers if other.name.startswith(f"{layer}.kv") and other.kind == "k")
+    size = len(heads) // groups
+    return heads[int(group) * size : (int(group) + 1) * size]
+
+
+def _indices(sample: Sample, side: str, weights: npt.NDArray[np.int64]) -> Mapping[str, SideIndex]:
+    components = len(sample.graph.sources) - 1
+    total = np.zeros((components, components))
+    for one in component_graphs(sample, side):
+        total += one
+    found = measure_graph(
+        total / sample.n,
+        allowed=possible_connections(sample.graph),
+        draws=DRAWS if components <= SMALL else FEW_DRAWS,
+        seed=sample.seed,
+    )
+    member = np.eye(int(found.modules.max()) + 1)[found.modules]
+    links = np.stack([one @ member for one in component_graphs(sample, side)])
+    participation, modularity = module_replicates(links, found.modules, weights)
+    paths = None
+    if components <= SMALL:
+        paths = efficiency_replicates(np.stack([*component_graphs(sample, side)]), weights[:PATHS])
+    return _sides(found, {"participation": participation, "modularity": modularity, "efficiency": paths})
+
+
+def _sides(found: GraphMeasures, replicates: Mapping[str, Floats | None]) -> Mapping[str, SideIndex]:
+    indices: dict[str, GraphIndex] = {
+        "participation": found.participation,
+        "modularity": found.modularity,
+        "efficiency": found.efficiency,
+    }
+    return {
+        name: SideIndex(
+            one.value,
+            replicates[name],
+            {"null": one.null, "null_low": one.null_low, "null_high": one.null_high, "excess": one.excess},
+        )
+        for name, one in indices.items()
+    }

@@ -1,0 +1,68 @@
+"""How specific each head and MLP is to one of the tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Rows
+from mechshift_core.analysis.samples import Sample, Samples
+from mechshift_core.analysis.specialization import component_effects
+from mechshift_core.spec import Spec
+from stats.class_selectivity import selectivity
+from stats.seeding import derived_seed
+
+
+def selectivity_rows(samples: Samples, spec: Spec) -> Rows:
+    """Rows of `selectivity` for every pair that has two tasks or more with enough examples.
+
+    A component's activity on a prompt is its share of the magnitudes of all components' effects there, so that tasks
+    whose metrics differ in scale can be compared.
+    """
+    if spec.measures.specialization is None:
+        return []
+    rows: Rows = []
+    for pair in spec.pairs:
+        own = [sample for (name, _), sample in samples.by_pair_and_task.items() if name == pair.name]
+        usable = [sample for sample in own if not sample.too_few]
+        if len(usable) < 2:
+            continue
+        for side, _ in usable[0].sides:
+            rows += _rows(usable, side, derived_seed(spec.seed, "selectivity"))
+    return rows
+
+
+def component_shares(sample: Sample, side: str) -> npt.NDArray[np.float64]:
+    """Share of every head and MLP in the magnitudes of the effects on each selected example, [n, components]."""
+    magnitudes = np.abs(component_effects(sample, side))
+    total = magnitudes.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(magnitudes, total, out=np.zeros_like(magnitudes), where=total > 0))
+
+
+def _rows(samples: list[Sample], side: str, seed: int) -> Rows:
+    first, names = samples[0], [sample.task.name for sample in samples]
+    found = selectivity(
+        np.concatenate([component_shares(sample, side) for sample in samples]),
+        np.repeat(names, [sample.n for sample in samples]),
+        seed=seed,
+    )
+    return [
+        {
+            "pair": first.pair.name,
+            "role": first.pair.role,
+            "model": first.side(side).model,
+            "side": side,
+            "budget": first.reading.budget,
+            "component": node.name,
+            "kind": node.kind,
+            "layer": node.layer,
+            "task": found.conditions[found.preferred[place]],
+            "selectivity": float(found.value[place]),
+            "null": float(found.null[place]),
+            "null_low": float(found.null_low[place]),
+            "null_high": float(found.null_high[place]),
+            "p": float(found.p[place]),
+            "n": found.n,
+        }
+        for place, node in enumerate(first.graph.sources[1:])
+    ]

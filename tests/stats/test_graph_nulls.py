@@ -1,0 +1,147 @@
+"""Random graphs keep what they promise, and tell structure from what degrees and strengths alone give."""
+
+from __future__ import annotations
+
+import bct
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from test_graph_measures import graphs, random_weights, symmetric
+
+from stats import (
+    efficiency_replicates,
+    measure_graph,
+    modularity,
+    module_replicates,
+    participation_coefficient,
+    random_graph,
+    relative_efficiency,
+    resampling_weights,
+)
+from stats.graph_measures import louvain_modules
+from stats.seeding import generator
+
+Values = NDArray[np.float64]
+
+
+@given(weights=graphs(), seed=st.integers(0, 99))
+def test_a_random_graph_keeps_degrees_and_weights(weights: Values, seed: int) -> None:
+    other = random_graph(weights, np.random.default_rng(seed))
+    np.testing.assert_array_equal((other > 0).sum(axis=0), (weights > 0).sum(axis=0))
+    np.testing.assert_array_equal(np.sort(other, axis=None), np.sort(weights, axis=None))
+    np.testing.assert_array_equal(other, other.T)
+    assert not np.diagonal(other).any()
+
+
+@given(weights=graphs(), seed=st.integers(0, 99))
+def test_a_random_graph_connects_only_what_may_be(weights: Values, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    allowed = symmetric(rng.random(weights.shape) < 0.5) + (weights > 0) > 0
+    assert not (random_graph(weights, rng, allowed=allowed)[~allowed] > 0).any()
+
+
+def test_swapping_ends_reaches_every_graph_of_the_same_degrees() -> None:
+    """A ring of six nodes can become two triangles or any other ring; all have two edges a node."""
+    ring = symmetric(np.eye(6, k=1) + np.eye(6, k=5))
+    rng = np.random.default_rng(0)
+    seen = {random_graph(ring, rng).tobytes() for _ in range(600)}
+    assert len(seen) == 60 + 10  # rings, and pairs of triangles
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_strengths_are_kept_as_well_as_the_brain_connectivity_toolbox_keeps_them(seed: int) -> None:
+    weights = random_weights(25, seed)
+    strengths = weights.sum(axis=0)
+    rng = np.random.default_rng(0)
+    ours = np.mean([np.corrcoef(strengths, random_graph(weights, rng).sum(axis=0))[0, 1] for _ in range(20)])
+    with np.errstate(invalid="ignore"):  # of the negative weights, which there are none of
+        made = [bct.null_model_und_sign(weights, seed=seed)[0] for seed in range(10)]
+    theirs = np.mean([np.corrcoef(strengths, graph.sum(axis=0))[0, 1] for graph in made])
+    assert ours > theirs - 0.02 and ours > 0.9
+
+
+def test_measures_are_those_of_the_graph_and_the_nulls_those_of_random_graphs() -> None:
+    weights = random_weights(12, 0, density=0.7)
+    found = measure_graph(weights, draws=30, seed=4)
+    modules = louvain_modules(weights, generator(4, "modules"))
+    assert found.participation.value == pytest.approx(participation_coefficient(weights, modules).mean())
+    assert found.modularity.value == pytest.approx(modularity(weights, modules))
+    assert found.efficiency.value == pytest.approx(relative_efficiency(weights))
+    rng = np.random.default_rng(9)
+    slow = [random_graph(weights, rng) for _ in range(200)]
+    efficiency = [relative_efficiency(graph) for graph in slow]
+    assert found.efficiency.null == pytest.approx(np.mean(efficiency), abs=4 * np.std(efficiency) / np.sqrt(30))
+    modular = [modularity(graph, louvain_modules(graph, rng)) for graph in slow]
+    assert found.modularity.null == pytest.approx(np.mean(modular), abs=4 * np.std(modular) / np.sqrt(30))
+    for index in (found.participation, found.modularity, found.efficiency):
+        assert index.excess == pytest.approx(index.value - index.null)
+        assert index.null_low <= index.null <= index.null_high
+    assert (found.nodes, found.draws) == (12, 30) and 0.5 < found.strength_correlation <= 1
+    assert measure_graph(weights, draws=30, seed=4).modularity == found.modularity
+    assert measure_graph(weights, draws=30, seed=5).modularity.null != found.modularity.null
+
+
+def test_planted_modules_exceed_the_null_and_a_random_graph_does_not() -> None:
+    rng = np.random.default_rng(1)
+    planted = np.repeat(np.arange(3), 6)
+    noise = symmetric(rng.random((18, 18)))
+    structured = measure_graph(noise * np.where(planted[:, None] == planted, 4, 1), draws=40)
+    assert structured.modularity.value > structured.modularity.null_high
+    assert structured.participation.value < structured.participation.null
+    inside = 0
+    for seed in range(20):
+        start = random_weights(14, seed)
+        found = measure_graph(random_graph(start, rng), draws=40)
+        inside += found.modularity.null_low <= found.modularity.value <= found.modularity.null_high
+    assert inside >= 15  # of 20 at about 95 %: fewer with p < .01
+
+
+@settings(max_examples=15)
+@given(weights=graphs(), scale=st.floats(0.01, 100))
+def test_the_unit_of_the_weights_does_not_matter(weights: Values, scale: float) -> None:
+    one, other = measure_graph(weights, draws=3), measure_graph(scale * weights, draws=3)
+    for name in ("participation", "modularity", "efficiency"):
+        assert getattr(other, name).value == pytest.approx(getattr(one, name).value, abs=1e-9)
+
+
+def test_replicates_are_the_measures_of_the_resampled_mean() -> None:
+    each = np.stack([random_weights(7, seed) for seed in range(8)])
+    modules = np.array([0, 0, 1, 1, 2, 2, 2])
+    drawn = resampling_weights(8, 15, seed=0)
+    participation, modular = module_replicates(each @ np.eye(3)[modules], modules, drawn)
+    efficiency = efficiency_replicates(each, drawn)
+    for at, row in enumerate(drawn):
+        mean = each[np.repeat(np.arange(8), row)].mean(axis=0)
+        assert participation[at] == pytest.approx(participation_coefficient(mean, modules).mean())
+        assert modular[at] == pytest.approx(modularity(mean, modules))
+        assert efficiency[at] == pytest.approx(relative_efficiency(mean))
+
+
+def test_one_example_repeated_has_the_same_measures_in_every_replicate() -> None:
+    one = random_weights(6, 0)
+    modules = np.array([0, 0, 0, 1, 1, 1])
+    drawn = resampling_weights(5, 10, seed=0)
+    participation, modular = module_replicates(np.tile(one @ np.eye(2)[modules], (5, 1, 1)), modules, drawn)
+    np.testing.assert_allclose(participation, participation_coefficient(one, modules).mean())
+    np.testing.assert_allclose(modular, modularity(one, modules))
+    np.testing.assert_allclose(efficiency_replicates(np.tile(one, (5, 1, 1)), drawn), relative_efficiency(one))
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    weights = symmetric(np.ones((3, 3)))
+    with pytest.raises(ValueError, match="an edge connects nodes that `allowed` does not"):
+        measure_graph(weights, allowed=np.zeros((3, 3), dtype=bool))
+    with pytest.raises(ValueError, match=r"allowed: expected bool \[3, 3\], got float64"):
+        measure_graph(weights, allowed=np.ones((3, 3)))
+    with pytest.raises(ValueError, match="draws: expected at least 1"):
+        measure_graph(weights, draws=0)
+    with pytest.raises(ValueError, match="expected an edge, got only zeros"):
+        measure_graph(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"modules \[N\] and weights \[R, n\]"):
+        module_replicates(np.ones((4, 3, 2)), [0, 1], np.ones((5, 4)))
+    with pytest.raises(ValueError, match="all are zero in a replicate"):
+        module_replicates(np.zeros((4, 3, 2)), np.array([0, 1, 1]), np.ones((5, 4)))
+    with pytest.raises(ValueError, match="a column for each of 4 examples"):
+        efficiency_replicates(np.ones((4, 3, 3)), np.ones((5, 3)))
