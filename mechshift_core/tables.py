@@ -240,9 +240,7 @@ TABLES: dict[str, dict[str, Column]] = {
         ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index"),
-        "null": Column(
-            REAL, "mean under sign flips of the examples; of graphs: of random graphs; alignment: weights permuted"
-        ),
+        "null": Column(REAL, "mean under sign flips (graphs: of random graphs; alignment: with its weights permuted)"),
         "null_low": Column(REAL, "2.5 % quantile of the null"),
         "null_high": Column(REAL, "97.5 % quantile of the null"),
         "excess": Column(REAL, "value minus null"),

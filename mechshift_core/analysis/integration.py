@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.indices import Compared, SideIndex, measure_indices
+from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights

@@ -67,17 +67,15 @@ def measure_specialization_shift(sample: Sample, spec: Spec) -> Measured:
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     own, name = settings.index, INDICES[settings.index]
     try:
-        before, after = (
-            SideIndex(
-                float(inequality_rows(np.abs(effects.mean(axis=0))[None], own)[0]),
-                index_replicates(effects, weights, index=own),
-                {},
-            )
-            for effects in (component_effects(sample, side) for side, _ in sample.sides)
-        )
+        before, after = (_side(component_effects(sample, side), weights, own) for side, _ in sample.sides)
     except ValueError as error:
         return Measured(problems={"specialization": str(error)})
     return measure_index(sample, spec, "specialization", index=own, name=name, before=before, after=after)
+
+
+def _side(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], index: IndexName) -> SideIndex:
+    value = float(inequality_rows(np.abs(effects.mean(axis=0))[None], index)[0])
+    return SideIndex(value, index_replicates(effects, weights, index=index), {})
 
 
 def _indices(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> dict[IndexName, SideIndex]:
