@@ -83,7 +83,7 @@ def _show(console: Console, calibration: Calibration) -> None:
             console.result(f"{one.id}: {'' if one.status == 'ok' else f'{one.status}: '}{one.message}")
     console.result(
         f"Detectable: distance from the null that is detected with a power of .8 with {_prompts(calibration)} prompts "
-        "a side, unpaired; a study reads both models on the same, twice as many."
+        "a side, unpaired: half as many as a pair has that is read on the same prompts."
     )
 
 

@@ -72,8 +72,8 @@ def _explained(facts: CalibrationFacts) -> str:
         f"The analysis was repeated on {formats.plural(facts.repetitions, 'A/A data set')} with "
         f"{formats.count(facts.replicates)} bootstrap replicates each: one model of each pair on two random halves of "
         f"its own prompts ({formats.listed(list(facts.models))}), between which nothing differs. A half has {prompts} "
-        "prompts, half as many as the study, and the halves are unpaired: the study, which reads both models on the "
-        "same prompts, as a rule detects smaller effects than this shows."
+        "prompts, half as many as the study has, and the halves are unpaired: where the study reads both models on the "
+        "same prompts, it detects smaller effects, as a rule, than this shows."
     )
 
 

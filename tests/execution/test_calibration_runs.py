@@ -224,6 +224,23 @@ def test_what_cannot_be_calibrated_is_said(tmp_path: Path, capsys: pytest.Captur
     assert "no hypotheses, so there is nothing to calibrate" in capsys.readouterr().err
 
 
+def test_a_model_that_fails_leaves_the_other_hypotheses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hypotheses = [
+        {"id": role, "measure": "depth_slope", "where": {"role": role}, "test": {"kind": "difference"}}
+        for role in ("treatment", "control")
+    ]
+    spec = write(tmp_path, examples=24, hypotheses=hypotheses)
+    weights = tmp_path / "after" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main(["calibrate", str(spec), "--out", str(tmp_path / "out"), "--repetitions", "3", "--json"]) == 3
+    printed = capsys.readouterr()
+    assert "failed: circuit of after on mine" in printed.err
+    treatment, control = json.loads(printed.out)["hypotheses"]
+    assert (treatment["status"], control["status"], control["tested"]) == ("undefined", "ok", 3)
+    assert "shift on mine" in treatment["message"]
+    assert 'id="calibration"' in (tmp_path / "out" / "report.html").read_text()
+
+
 @pytest.mark.long
 def test_the_quickstart_is_calibrated(tmp_path: Path) -> None:
     """No test errs more often than it says, and no interval covers less often."""
