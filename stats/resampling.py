@@ -120,8 +120,8 @@ def bootstrap_interval(
 
     Coverage of the nominal .95 studentized interval of a mean, with 12 and 40 clusters: .95 and .95 with normal effects
     of the clusters, .94 and .95 with exponential ones (skewness 2; .935 and .94 with 1 to 8 values in a cluster), .92
-    and .93 with log-normal ones of sigma 1 (skewness 6). Percentile and BCa intervals cover .82 and .85 of the last with 12.
-    Symmetric effects with heavy tails (Laplace): .925 and .93.
+    and .93 with log-normal ones of sigma 1 (skewness 6), of which percentile and BCa intervals cover .82 and .85 with
+    12 clusters. Symmetric effects with heavy tails (Laplace), one value each: .925 and .93.
 
     Args:
         values: [n], finite.
