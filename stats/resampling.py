@@ -91,8 +91,8 @@ def bootstrap_interval(
 
     Coverage of the nominal .95 studentized interval of a mean, with 12 and 40 clusters: .95 and .95 with normal effects
     of the clusters, .94 and .95 with exponential ones (skewness 2; .935 and .94 with 1 to 8 values in a cluster), .92
-    and .93 with log-normal ones of sigma 1 (skewness 6); percentile and BCa intervals hold .82 and .85 of these at 12.
-    Symmetric effects with heavy tails (Laplace): .925 and .93.
+    and .93 with log-normal ones of sigma 1 (skewness 6), of which percentile and BCa intervals cover .82 and .85 with
+    12 clusters. Symmetric effects with heavy tails (Laplace), one value each: .925 and .93.
 
     With two kinds of units (`within` or `crossed`; `stats.unit_weights`), `studentized` is always such a t interval: of
     the mean with the cluster-robust or the two-way standard error and its degrees of freedom (`stats.two_way`), of any
