@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes
-from stats.interval_methods import MINIMUM_CLUSTERS
+from stats.interval_methods import MINIMUM_CLUSTERS, effective_clusters
 from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
 
@@ -129,12 +129,14 @@ def mean_replicates(
     deviations = np.divide(kept @ residuals, counts, out=np.zeros(len(kept)), where=counts > 0)
     sums = np.bincount(code[ids], weights=residuals, minlength=clusters)
     influence = sums * np.sqrt(units / (units - 1)) / len(x)
+    sizes = np.bincount(code[ids]).astype(np.float64)
     return Replicated(
         label=label,
         estimate=mean,
         replicates=mean + deviations,
         se=float(np.linalg.norm(influence)),
-        df=units - 1,
+        # Clusters of unequal size are worth fewer.
+        df=units - 1 if cluster is None else effective_clusters(sizes) - 1,
         units=units,
         influence=influence,
     )
