@@ -13,17 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores, positive
+from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
-from stats.top_edges import (
-    BLOCK_BYTES,
-    ScoreBlocks,
-    as_blocks,
-    checked_sizes,
-    edge_sample,
-    edges_with_scores,
-    rows_at_once,
-    top_edges,
-)
+from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
 
 
 def top_k(scores: ArrayLike, k: int) -> Booleans:

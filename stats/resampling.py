@@ -97,8 +97,8 @@ def bootstrap_interval(
     With two kinds of units (`within` or `crossed`; `stats.unit_weights`), `studentized` is always such a t interval: of
     the mean with the cluster-robust or the two-way standard error and its degrees of freedom (`stats.two_way`), of any
     other statistic with the bootstrap standard error and those of the kind with fewer units. In simulations of a mean
-    over 16 prompts x 5 seeds, both random, its error rate at nominal .05 was .05, that of the percentile interval .09,
-    and that of an interval over prompts alone .12 to .21.
+    over 16 or 100 prompts x 5 seeds, both random, its error rate at nominal .05 was .04 to .06, that of the percentile
+    interval .06, and that of an interval over prompts alone .11 to .21.
 
     Args:
         values: [n], finite.

@@ -33,9 +33,9 @@ from scipy import stats as scipy_stats
 from stats.checks import Booleans, Floats, Integers, fraction, positive
 from stats.findings import Status
 from stats.interval_methods import MINIMUM_CLUSTERS
+from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.seeding import generator
 from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
-from stats.top_edges import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.unit_weights import cluster_weights, resampling_weights
 
 INNER_SPLITS = 4
@@ -114,7 +114,7 @@ def retention_index(
 
     Args:
         before: Scores of the model before [n, E], one row per prompt: an array, or read a block of edges at a time
-            (`stats.top_edges.ScoreBlocks`), several times over.
+            (`stats.score_blocks.ScoreBlocks`), several times over.
         after: Scores of the model after [n, E], of the same prompts in the same order.
         strata: Stratum of each edge [E], e.g. source kind x receiver kind x layer distance; None for one stratum.
         top_k: Sizes of the edge sets; the index is averaged over them.

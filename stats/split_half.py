@@ -15,18 +15,9 @@ from numpy.typing import ArrayLike
 
 from stats.checks import Booleans, Floats, Integers, codes, positive
 from stats.overlap import stratum_sizes
+from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
-from stats.top_edges import (
-    BLOCK_BYTES,
-    InMemory,
-    ScoreBlocks,
-    as_blocks,
-    checked_sizes,
-    edge_sample,
-    edges_with_scores,
-    rows_at_once,
-    top_edges,
-)
+from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,88 +12,21 @@ are taken, as :func:`stats.overlap.top_k` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_scores
+from stats.checks import Booleans, Floats, Integers, Scores
+from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_per_block_of
 from stats.seeding import generator
 
 ROWS = 256
 COLUMNS = 16384
 SAMPLED = 2048
 SAMPLED_SHARE = 32
-BLOCK_BYTES = 64 * 1024 * 1024
-
-
-@runtime_checkable
-class ScoreBlocks(Protocol):
-    """Scores [n, E] that are read a block of edges at a time."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """[n, E]."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-
-    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, Scores]]:
-        """(edges, [n, edges of the block]) in the order of the edges."""
-
-
-@dataclass(frozen=True, slots=True)
-class InMemory:
-    """Scores [n, E] that are there already: one block."""
-
-    array: Scores
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """[n, E]."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the scores."""
-        return self.array.dtype
-
-    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, Scores]]:
-        """The whole array, whatever was asked for."""
-        yield slice(0, self.array.shape[1]), self.array
-
-
-def as_blocks(scores: ArrayLike | ScoreBlocks, name: str) -> ScoreBlocks:
-    """Scores [n, E] as blocks: an array is one, anything else has `shape`, `dtype` and `blocks` already.
-
-    Raises:
-        ValueError: if an array has another number of dimensions or is empty. Whether scores are finite is not checked.
-    """
-    if isinstance(scores, ScoreBlocks):
-        return scores
-    return InMemory(as_scores(scores, name, dimensions=2))
-
-
-def edges_with_scores(scores: ScoreBlocks, name: str, *, block_bytes: int = BLOCK_BYTES) -> int:
-    """Number of edges that have a score other than zero.
-
-    Raises:
-        ValueError: if a score is not finite.
-    """
-    found, bad = 0, 0
-    for _, block in scores.blocks(_edges_per_block(scores, block_bytes)):
-        bad += block.size - int(np.count_nonzero(np.isfinite(block)))
-        found += int(np.count_nonzero(block.any(axis=0)))
-    if bad:
-        raise ValueError(f"{name}: expected finite numbers, got {bad} NaN or infinite of {np.prod(scores.shape)}")
-    return found
-
-
-def _edges_per_block(scores: ScoreBlocks, block_bytes: int) -> int:
-    return max(1, block_bytes // (scores.shape[0] * scores.dtype.itemsize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +107,7 @@ def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOC
         return None
     chosen = np.sort(generator(0, "sample of edges").choice(edges, number, replace=False))
     parts = []
-    for part, block in scores.blocks(_edges_per_block(scores, block_bytes)):
+    for part, block in scores.blocks(edges_per_block_of(scores, block_bytes)):
         first, last = np.searchsorted(chosen, (part.start, part.stop))
         parts.append(block[:, chosen[first:last] - part.start])
     return np.concatenate(parts, axis=1)
@@ -200,7 +133,7 @@ def top_edges(
     count, edges, drawn = int(sizes[-1]), scores.shape[1], _scaled(weights, scores.dtype)
     shape = (len(drawn), count)
     result = TopEdges(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.uint8), sizes, edges)
-    per_block = _edges_per_block(scores, block_bytes)
+    per_block = edges_per_block_of(scores, block_bytes)
     if sample is None:
         left = np.arange(len(drawn))
     else:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from stats import jaccard, overlap_replicates, resampling_weights, retention_index, top_k
 from stats import top_edges as module
+from stats.score_blocks import InMemory, ScoreBlocks, edges_with_scores
 from stats.split_half import half_overlaps
-from stats.top_edges import InMemory, ScoreBlocks, checked_sizes, edge_sample, edges_with_scores, top_edges
+from stats.top_edges import checked_sizes, edge_sample, top_edges
 
 Matrix = NDArray[np.float64]
 
