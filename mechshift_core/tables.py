@@ -155,6 +155,34 @@ TABLES: dict[str, dict[str, Column]] = {
         "status": Column(TEXT, "ok, or why the retention index is not defined"),
     }
     | _INTERVAL,
+    "attention": _PAIR
+    | {
+        "model": Column(TEXT, "name of the model in the spec; null for a shift"),
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+    }
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "layer": Column(INTEGER, "layer of the head"),
+        "head": Column(INTEGER, "number of the head; null for the mean over the layer's heads"),
+        "from_role": Column(TEXT, "role of the tokens that look, or (read): the position read"),
+        "to_role": Column(
+            TEXT, "role of the tokens looked at, or where they stand: (left), (self) or (right) of the one that looks"
+        ),
+        "mass": Column(
+            REAL,
+            "attention to all of these tokens together, mean over the tokens that look and over the examples that have "
+            "such; it sums to 1 over the roles, and over the three directions",
+        ),
+        "uniform": Column(REAL, "the same of attention that is spread evenly over all visible tokens"),
+        "n": Column(INTEGER, "number of examples"),
+        "p_corrected": Column(
+            REAL,
+            "of a head's shift from (read): two-sided p-value, Benjamini-Hochberg over all heads and to_roles of the "
+            "pair and task; null elsewhere and where the change has no spread",
+        ),
+    }
+    | _INTERVAL,
     "interactions": _PAIR
     | _MODEL
     | _TASK

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from reports import templating
 from reports.data import ReportData
 from reports.sections import (
+    attention,
     circuits,
     compared,
     depth,
@@ -39,6 +40,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     integration.section,
     nodes.section,
     token_roles.section,
+    attention.section,
     robustness.section,
     diagnostics.section,
     methods.section,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
+    from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
@@ -40,6 +41,7 @@ __all__ = [
     "FitDiagnostics",
     "Integration",
     "Interval",
+    "MeanIntervals",
     "MixedModelFit",
     "RatioEstimate",
     "Replicated",
@@ -70,6 +72,7 @@ __all__ = [
     "jaccard",
     "layer_shares",
     "linear_contrast",
+    "mean_intervals",
     "mean_replicates",
     "non_inferiority",
     "permutation_test",
@@ -108,6 +111,7 @@ _MODULES = {
     ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
+    "stats.means": ("MeanIntervals", "mean_intervals"),
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),

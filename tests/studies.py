@@ -35,6 +35,7 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "patched", "kind": "activation_patching", "components": ["heads", "residual"], "positions": "roles"},
     {"name": "averaged", "kind": "ablation", "components": ["heads", "mlps"]},
     {"name": "shuffled", "kind": "ablation", "components": ["mlps"], "ablation": "resample"},
+    {"name": "looked", "kind": "attention"},
 ]
 """One or more interventions of every kind."""
 

@@ -23,6 +23,10 @@ MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
     ],
+    "mechshift_core.components": [
+        "mechshift_core.components", "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph",
+        "mechshift_core.errors",
+    ],
     "mechshift_core.graph": [],
     "mechshift_core.errors": [],
     "mechshift_core.files": [],
@@ -44,11 +48,11 @@ MUST_NOT_IMPORT = {
     ],
     "mechshift_core.analysis": [
         "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.attribution",
-        "mechshift_core.models", "torch", "reports",
+        "mechshift_core.components", "mechshift_core.models", "torch", "reports",
     ],
     "mechshift_core.spec": [
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
-        "mechshift_core.attribution", "mechshift_core.models", "torch", "stats", "reports",
+        "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.models", "torch", "stats", "reports",
     ],
     "mechshift_core.tables": ["mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "torch"],
     "mechshift_core.zoo": [

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import polars as pl
 
+from mechshift_core.analysis.attention import measure_attention
 from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
 from mechshift_core.analysis.depth import measure_depth
 from mechshift_core.analysis.edges import edge_tables
@@ -37,6 +38,7 @@ MEASURES: dict[str, Measure] = {
 INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
     "ablation": measure_ablation,
+    "attention": measure_attention,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,
 }

@@ -19,11 +19,11 @@ from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
-    ActivationPatching,
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
     Intervention,
+    PerExample,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -92,7 +92,7 @@ def name_cells(
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
-        if isinstance(intervention, EdgeAttribution | ActivationPatching | Ablation)
+        if isinstance(intervention, PerExample)
         for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
@@ -142,7 +142,7 @@ def _shards(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: EdgeAttribution | ActivationPatching | Ablation,
+    intervention: PerExample,
     shard: int,
 ) -> Iterator[Cell]:
     settings = _settings(spec, model, dataset, reading, intervention)
@@ -150,7 +150,7 @@ def _shards(
         stop = min(start + shard, len(dataset.examples))
         states = _states(model, dataset.examples[start:stop], reading)
         content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), states, settings]
-        if _by_role(intervention):
+        if intervention.roles_key is not None:
             content.append(dataset.role_digest(slice(start, stop)))
         if isinstance(intervention, Ablation) and intervention.ablation in SHARED:
             # replaced by what other examples have
@@ -164,22 +164,16 @@ def _settings(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: EdgeAttribution | ActivationPatching | Ablation,
+    intervention: PerExample,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
-    if _by_role(intervention):
+    if intervention.roles_key is not None:
         settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
     if isinstance(intervention, Ablation) and intervention.ablation == "resample":
         settings["seed"] = spec.seed
     return settings
-
-
-def _by_role(intervention: EdgeAttribution | ActivationPatching | Ablation) -> bool:
-    if isinstance(intervention, EdgeAttribution):
-        return intervention.by_role
-    return isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
 
 
 def _circuits(

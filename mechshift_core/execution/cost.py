@@ -10,7 +10,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.node_cells import component_names
 from mechshift_core.execution.plan import Plan
 from mechshift_core.graph import Graph
-from mechshift_core.spec.interventions import Ablation, ActivationPatching, CircuitPatching, EdgeAttribution
+from mechshift_core.spec.interventions import Ablation, ActivationPatching, Attention, CircuitPatching, EdgeAttribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +61,7 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
         times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1
         runs = times * (1 + len(component_names(shape, intervention.components)))
         return Cost(times * examples, 0, examples * runs)
+    if isinstance(intervention, Attention):
+        return Cost(examples, 0, 0)
     circuits = len(intervention.sizes) * (1 + intervention.random) if isinstance(intervention, CircuitPatching) else 2
     return Cost(examples, 0, examples * (2 + circuits))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError, MechshiftError
+from mechshift_core.execution.attention_cells import execute_attention
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
@@ -20,6 +21,7 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.spec.interventions import (
     Ablation,
     ActivationPatching,
+    Attention,
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
@@ -152,6 +154,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_pairs(plan, cell, model, folder, intervention)
     elif isinstance(intervention, ActivationPatching | Ablation):
         execute_nodes(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Attention):
+        execute_attention(plan, cell, model, folder)
     else:
         assert isinstance(intervention, CircuitPatching | CircuitTransfer)
         execute_circuits(plan, cell, model, folder, intervention)

@@ -257,10 +257,9 @@ def _check_denoising(draft: Draft) -> Iterator[Complaint]:
                 "states of its own; use counterfactual or zero"
             )
             yield Complaint((*path, "ablation"), message)
-        if getattr(intervention, "by_role", False) or getattr(intervention, "positions", "all") == "roles":
-            key = "by_role" if getattr(intervention, "by_role", False) else "positions"
+        if intervention.roles_key is not None:
             message = "token roles need reveal: left_to_right or all_masked, in which all prompts share their states"
-            yield Complaint((*path, key), message)
+            yield Complaint((*path, intervention.roles_key), message)
 
 
 def _refused(subject: str, value: object, path: Path, *, on_key: bool = False) -> Iterator[Complaint]:

@@ -21,6 +21,11 @@ class _Intervention(Section):
     name: Name
     """What the intervention is called in tables and in `of`."""
 
+    @property
+    def roles_key(self) -> str | None:
+        """The field by which something is asked for by token role; None where nothing is."""
+        return None
+
 
 class EdgeAttribution(_Intervention):
     """A score for every edge of the graph and every example: the circuit. All measures are computed from it."""
@@ -39,6 +44,11 @@ class EdgeAttribution(_Intervention):
     by_role: bool = False
     """Whether scores are kept by token role too (subject, operator, ...), for the table `edge_roles`; not with `exact`,
     and many times the disk space."""
+
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "by_role" if self.by_role else None
 
 
 class CircuitPatching(_Intervention):
@@ -89,6 +99,11 @@ class ActivationPatching(_Intervention):
     positions: Literal["all", "roles"] = "all"
     """Where: at all positions together, or at those of each token role separately (as many times the runs)."""
 
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "positions" if self.positions == "roles" else None
+
 
 class Ablation(_Intervention):
     """Effect of knocking out each component, and pairs of them."""
@@ -111,6 +126,19 @@ class Ablation(_Intervention):
         return value
 
 
+class Attention(_Intervention):
+    """Where every head looks on the clean prompts: the attention from the position read, and from each token role, to
+    each token role and to the tokens on the left and on the right. Nothing is changed in the model."""
+
+    kind: Literal["attention"]
+    """`attention`."""
+
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "kind"
+
+
 class LogitLens(_Intervention):
     """What each component's output says about the answer, projected to the vocabulary."""
 
@@ -119,6 +147,8 @@ class LogitLens(_Intervention):
 
 
 Intervention = Annotated[
-    EdgeAttribution | CircuitPatching | CircuitTransfer | ActivationPatching | Ablation | LogitLens,
+    EdgeAttribution | CircuitPatching | CircuitTransfer | ActivationPatching | Ablation | Attention | LogitLens,
     Field(discriminator="kind"),
 ]
+PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention
+"""What needs no pair: its cells hold some of a task's examples each."""

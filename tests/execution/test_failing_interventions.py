@@ -23,8 +23,8 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
-COUNT = 4 * 3 + 2 * 2 * 2
-"""Cells of EVERY_KIND: four interventions on three models; two kinds of circuits on two pairs and sides."""
+COUNT = 5 * 3 + 2 * 2 * 2
+"""Cells of EVERY_KIND: five interventions on three models; two kinds of circuits on two pairs and sides."""
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,35 @@ def edge_roles_table() -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def attention_table() -> pl.DataFrame:
+    """Attention from the position read; the model after looks to the right in the treatment only."""
+    made = random.Random(17)
+    rows: list[Row] = []
+    for task, regime in TASKS:
+        roles = ROLES[task]
+        for pair, role, *models in PAIRS:
+            base: Row = {"pair": pair, "role": role, "task": task, "regime": regime, "intervention": "looks"}
+            bidirectional = role == "treatment"
+            for layer in range(LAYERS):
+                for head in (*range(HEADS), None):
+                    sight = [made.random() for _ in roles]
+                    before = {name: value / sum(sight) for name, value in zip(roles, sight, strict=True)}
+                    right = made.uniform(0, 0.4) if bidirectional else 0.0
+                    after = {name: value * (1 - right) for name, value in before.items()}
+                    before |= {"(left)": 0.9, "(self)": 0.1, "(right)": 0.0}
+                    after |= {"(left)": 0.9 - right, "(self)": 0.1, "(right)": right}
+                    shift = {name: after[name] - before[name] for name in after}
+                    sides = ((models[0], "before", before), (models[1], "after", after), (None, "shift", shift))
+                    for model, side, masses in sides:
+                        for to, mass in masses.items():
+                            row = base | {"model": model, "side": side, "layer": layer, "head": head}
+                            row |= {"from_role": "(read)", "to_role": to, "mass": mass, "uniform": 0.1, "n": 90}
+                            tested = side == "shift" and head is not None
+                            row |= {"p_corrected": 0.04 if tested else None}
+                            rows.append(row | {"low": mass - 0.02, "high": mass + 0.02})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def curve_estimates() -> tuple[Estimate, ...]:
     values = {
         "cmd": (0.012, 0.06, {"random": 0.55, "random_low": 0.5, "random_high": 0.58}),
@@ -139,6 +168,7 @@ def with_interventions(run: ReportData) -> ReportData:
         "components": patched_components(run.tables["components"]),
         "faithfulness": faithfulness_table(),
         "edge_roles": edge_roles_table(),
+        "attention": attention_table(),
     }
     found = run.findings
     findings = Findings(name=found.name, hypotheses=found.hypotheses, estimates=(*found.estimates, *curve_estimates()))

@@ -17,11 +17,11 @@ from reports import CircuitFacts, ReportData, prose, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
-from reports.sections import faithfulness, nodes, provenance, specialization, token_roles
+from reports.sections import attention, faithfulness, nodes, provenance, specialization, token_roles
 from reports.tables import Table
 from reports.templating import environment
 
-ADDED = ("faithfulness", "nodes", "token-roles")
+ADDED = ("faithfulness", "nodes", "token-roles", "attention")
 
 
 def written(table: Table) -> str:
@@ -58,6 +58,24 @@ def test_the_tables_behind_nodes_and_token_roles(snapshot: SnapshotAssertion, ru
     assert [written(table) for table in tables] == snapshot
 
 
+def test_attention_is_drawn_where_a_model_sees_to_the_right(run: ReportData) -> None:
+    made = attention.section(replace(run, tables={"attention": run.tables["attention"]}))
+    assert made is not None
+    page = str(made.body)
+    assert page.count("Attention to the right by layer before and after, ") == 2
+    assert page.count("Neither model can look to the right.") == 2
+    rows = run.tables["attention"]
+    (layers, changed) = attention.figure(rows).tables
+    assert len(layers.rows) == 2 * 2 * 3 * 6
+    assert len(changed.rows) == 2 * 2 * attention.LISTED
+    one = small(rows, task="ioi", pair="diffusion-s0", side="shift").filter(
+        pl.col("head").is_not_null() & ~pl.col("to_role").is_in(["(left)", "(self)"])
+    )
+    largest = one.filter(pl.col("mass").abs() == pl.col("mass").abs().max()).row(0, named=True)
+    first = next(row for row in changed.rows if row[:2] == ("ioi", "diffusion-s0"))
+    assert first[2:4] == (f"a{largest['layer']}.h{largest['head']}", largest["to_role"])
+
+
 def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, run: ReportData) -> None:
     assert provenance.notes(run.provenance) == snapshot
     assert provenance.notes({"execution": {"dtype": "auto"}, "batching": None, "git": None}) == []
@@ -65,7 +83,9 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
 
 @pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
-    plain = {name: frame for name, frame in run.tables.items() if name not in ("faithfulness", "edge_roles")}
+    plain = {
+        name: frame for name, frame in run.tables.items() if name not in ("faithfulness", "edge_roles", "attention")
+    }
     plain["components"] = specialization.attributed(run.tables["components"])
     for tables in (plain, {name: frame.clear() for name, frame in run.tables.items()}):
         tree = read(render(replace(run, tables=tables)))
