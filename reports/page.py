@@ -24,6 +24,7 @@ from reports.sections import (
     provenance,
     robustness,
     specialization,
+    targeted,
     token_roles,
     verdicts,
 )
@@ -39,6 +40,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     specialization.section,
     integration.section,
     nodes.section,
+    targeted.section,
     token_roles.section,
     attention.section,
     robustness.section,

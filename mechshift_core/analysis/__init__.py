@@ -20,6 +20,7 @@ from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization
+from mechshift_core.analysis.targeted import measure_targeted
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
 INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
     "ablation": measure_ablation,
+    "targeted_ablation": measure_targeted,
     "attention": measure_attention,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.reading import Reading, readings
+from mechshift_core.graph import components_by_depth
 from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
-    CircuitPatching,
-    CircuitTransfer,
     EdgeAttribution,
     Intervention,
     PerExample,
+    PerPair,
+    TargetedAblation,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -81,9 +82,11 @@ def name_cells(
         shard: Most examples of a cell.
 
     Raises:
-        ExecutionError: if scores by token role are asked for and a data set has no roles, or if an ablation takes
-            values from other prompts of a length that only one prompt has.
+        ExecutionError: if scores by token role are asked for and a data set has no roles, if an ablation takes
+            values from other prompts of a length that only one prompt has, or if a targeted one asks for more
+            components than there are.
     """
+    _check_targets(spec, models)
     for task in spec.tasks:
         _check_lengths(spec, datasets[task.name])
     first = [
@@ -101,7 +104,7 @@ def name_cells(
     second = [
         cell
         for intervention in spec.interventions
-        if isinstance(intervention, CircuitPatching | CircuitTransfer)
+        if isinstance(intervention, PerPair)
         for pair in spec.pairs
         for task in spec.tasks
         for reading in readings(spec.denoising)
@@ -135,6 +138,18 @@ def _check_lengths(spec: Spec, dataset: Dataset) -> None:
                 f"so the ablation {ablation!r} of {intervention.name!r} has nothing to put in place of their values; "
                 "use `counterfactual` or `zero`, or prompts of fewer lengths"
             )
+
+
+def _check_targets(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
+    for intervention in spec.interventions:
+        if isinstance(intervention, TargetedAblation):
+            for model in models.values():
+                found = len(components_by_depth(model.shape).get(intervention.layers, ()))
+                if found < intervention.size:
+                    raise ExecutionError(
+                        f"{intervention.name!r} knocks out {intervention.size} components of the {intervention.layers} "
+                        f"layers, but {model.name!r} has {found}; use a smaller `size`"
+                    )
 
 
 def _shards(
@@ -182,7 +197,7 @@ def _circuits(
     pair: PairSpec,
     dataset: Dataset,
     reading: Reading,
-    intervention: CircuitPatching | CircuitTransfer,
+    intervention: PerPair,
     attributed: Mapping[tuple[str, str, str, str], list[str]],
 ) -> Iterator[Cell]:
     """One cell for each side of a pair."""

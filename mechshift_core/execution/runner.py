@@ -18,6 +18,7 @@ from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.targeted_cells import execute_targeted
 from mechshift_core.spec.interventions import (
     Ablation,
     ActivationPatching,
@@ -25,6 +26,7 @@ from mechshift_core.spec.interventions import (
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
+    TargetedAblation,
 )
 
 if TYPE_CHECKING:
@@ -154,6 +156,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_pairs(plan, cell, model, folder, intervention)
     elif isinstance(intervention, ActivationPatching | Ablation):
         execute_nodes(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, TargetedAblation):
+        execute_targeted(plan, cell, model, folder, intervention)
     elif isinstance(intervention, Attention):
         execute_attention(plan, cell, model, folder)
     else:

@@ -13,6 +13,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
         "circuit_transfer",
         "activation_patching",
         "ablation",
+        "targeted_ablation",
         "attention",
     ),
     "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),

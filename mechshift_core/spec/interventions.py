@@ -139,6 +139,27 @@ class Attention(_Intervention):
         return "kind"
 
 
+class TargetedAblation(_Intervention):
+    """Effect of knocking out together the heads and MLPs of some layers that a model's own circuit uses most, beside as
+    many of other layers, and as many at random."""
+
+    kind: Literal["targeted_ablation"]
+    """`targeted_ablation`."""
+    of: Name
+    """The edge attribution that ranks the components: by the sum of the scores of their outgoing edges."""
+    layers: Literal["early", "middle", "late"] = "early"
+    """Which layers the group is from: the first third, the last, or those between; the others serve as controls."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Number of components in the group."""
+    ablation: AblationMethod = "mean"
+    """What takes the place of a component's output."""
+    random: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Random groups of as many heads and as many MLPs, from all layers."""
+    held_out: bool = True
+    """Knock out on each example the components that were ranked on the other half of the examples. `false` ranks and
+    evaluates on all."""
+
+
 class LogitLens(_Intervention):
     """What each component's output says about the answer, projected to the vocabulary."""
 
@@ -147,8 +168,17 @@ class LogitLens(_Intervention):
 
 
 Intervention = Annotated[
-    EdgeAttribution | CircuitPatching | CircuitTransfer | ActivationPatching | Ablation | Attention | LogitLens,
+    EdgeAttribution
+    | CircuitPatching
+    | CircuitTransfer
+    | ActivationPatching
+    | Ablation
+    | TargetedAblation
+    | Attention
+    | LogitLens,
     Field(discriminator="kind"),
 ]
 PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention
 """What needs no pair: its cells hold some of a task's examples each."""
+PerPair = CircuitPatching | CircuitTransfer | TargetedAblation
+"""What is selected from the scores of an edge attribution, for each pair and side."""

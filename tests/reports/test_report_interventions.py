@@ -17,11 +17,11 @@ from reports import CircuitFacts, ReportData, prose, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
-from reports.sections import attention, faithfulness, nodes, provenance, specialization, token_roles
+from reports.sections import attention, faithfulness, nodes, provenance, specialization, targeted, token_roles
 from reports.tables import Table
 from reports.templating import environment
 
-ADDED = ("faithfulness", "nodes", "token-roles", "attention")
+ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention")
 
 
 def written(table: Table) -> str:
@@ -58,6 +58,17 @@ def test_the_tables_behind_nodes_and_token_roles(snapshot: SnapshotAssertion, ru
     assert [written(table) for table in tables] == snapshot
 
 
+def test_a_targeted_ablation_is_drawn_beside_its_controls(run: ReportData) -> None:
+    figure = targeted.figure(run.tables["targeted"], number=1)
+    labels = {panel.title + panel.subtitle: str(panel.drawings[0]) for panel in figure.panels}
+    assert "early * 0.800 and 3.000, middle 1.400 and 1.400, late −0.200" in labels["countdowndiffusion-s0"]
+    assert "early * 0.800, middle" in labels["ioicontrol-s0"]
+    assert [panel.note for panel in figure.panels if panel.note] == ["before: failed: no luck."]
+    assert len(figure.tables[0].rows) == run.tables["targeted"].height
+    made = targeted.section(replace(run, tables={"targeted": run.tables["targeted"].head(1)}))
+    assert made is not None and "Effect of losing components" in str(made.body)
+
+
 def test_attention_is_drawn_where_a_model_sees_to_the_right(run: ReportData) -> None:
     made = attention.section(replace(run, tables={"attention": run.tables["attention"]}))
     assert made is not None
@@ -83,9 +94,8 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
 
 @pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
-    plain = {
-        name: frame for name, frame in run.tables.items() if name not in ("faithfulness", "edge_roles", "attention")
-    }
+    added = ("faithfulness", "edge_roles", "attention", "targeted")
+    plain = {name: frame for name, frame in run.tables.items() if name not in added}
     plain["components"] = specialization.attributed(run.tables["components"])
     for tables in (plain, {name: frame.clear() for name, frame in run.tables.items()}):
         tree = read(render(replace(run, tables=tables)))
