@@ -35,6 +35,7 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "patched", "kind": "activation_patching", "components": ["heads", "residual"], "positions": "roles"},
     {"name": "averaged", "kind": "ablation", "components": ["heads", "mlps"]},
     {"name": "shuffled", "kind": "ablation", "components": ["mlps"], "ablation": "resample"},
+    {"name": "read", "kind": "probe"},
     {"name": "looked", "kind": "attention"},
     {"name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 2, "random": 3},
 ]

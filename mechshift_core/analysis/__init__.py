@@ -18,6 +18,7 @@ from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measu
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap
+from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization
 from mechshift_core.analysis.targeted import measure_targeted
@@ -40,6 +41,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
     "ablation": measure_ablation,
     "targeted_ablation": measure_targeted,
+    "probe": measure_probes,
     "attention": measure_attention,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,

@@ -24,6 +24,7 @@ from mechshift_core.spec.interventions import (
     Intervention,
     PerExample,
     PerPair,
+    Probe,
     TargetedAblation,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
@@ -202,13 +203,22 @@ def _circuits(
 ) -> Iterator[Cell]:
     """One cell for each side of a pair."""
     settings = intervention.model_dump(mode="json", exclude={"name", "of"})
-    templates = [example.template for example in dataset.examples] if intervention.held_out else []
-    keys = {name: attributed[intervention.of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
+    templates = [example.template for example in dataset.examples]
+    labels: list[object] = []
+    if isinstance(intervention, Probe):
+        assert spec.edge_attribution is not None  # a spec without one is refused
+        of, labels = (
+            spec.edge_attribution.name,
+            [dataset.role_digest(), [example.answer for example in dataset.examples]],
+        )
+    else:
+        of, templates = intervention.of, templates if intervention.held_out else []
+    keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
             spec.select.correct, spec.seed, dataset.task, _states(models[name], dataset.examples, reading),
-            pair.prompts,
+            pair.prompts, *labels,
         ]  # fmt: skip
         yield Cell(
             model=name,

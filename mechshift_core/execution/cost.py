@@ -16,6 +16,7 @@ from mechshift_core.spec.interventions import (
     Attention,
     CircuitPatching,
     EdgeAttribution,
+    Probe,
     TargetedAblation,
 )
 
@@ -68,7 +69,7 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
         times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1
         runs = times * (1 + len(component_names(shape, intervention.components)))
         return Cost(times * examples, 0, examples * runs)
-    if isinstance(intervention, Attention):
+    if isinstance(intervention, Attention | Probe):
         return Cost(examples, 0, 0)
     if isinstance(intervention, TargetedAblation):
         sizes = [len(found) for found in components_by_depth(shape).values()]

@@ -17,6 +17,7 @@ from mechshift_core.execution.edge_cells import execute_edges
 from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.probe_cells import execute_probe
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.targeted_cells import execute_targeted
 from mechshift_core.spec.interventions import (
@@ -26,6 +27,7 @@ from mechshift_core.spec.interventions import (
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
+    Probe,
     TargetedAblation,
 )
 
@@ -158,6 +160,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_nodes(plan, cell, model, folder, intervention)
     elif isinstance(intervention, TargetedAblation):
         execute_targeted(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Probe):
+        execute_probe(plan, cell, model, folder, intervention)
     elif isinstance(intervention, Attention):
         execute_attention(plan, cell, model, folder)
     else:

@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.estimable import check_hypotheses
 from mechshift_core.spec.implemented import refusal
-from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, EdgeAttribution, PerPair
+from mechshift_core.spec.interventions import SHARED, Ablation, CircuitPatching, EdgeAttribution, PerPair, Probe
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.translate import Complaint
@@ -149,7 +149,7 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             if attributions > 1:
                 yield Complaint((*path, "kind"), "only one edge_attribution a spec is implemented in this version")
             yield from _attribution(intervention, path)
-        if isinstance(intervention, PerPair):
+        if isinstance(intervention, PerPair) and not isinstance(intervention, Probe):
             yield from _of(draft, intervention.of, (*path, "of"))
         if isinstance(intervention, CircuitPatching):
             yield from _ascending(intervention.sizes, (*path, "sizes"))

@@ -15,6 +15,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
         "ablation",
         "targeted_ablation",
         "attention",
+        "probe",
     ),
     "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
     "quadrature": ("left", "midpoint", "gauss-legendre"),

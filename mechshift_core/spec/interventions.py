@@ -160,6 +160,19 @@ class TargetedAblation(_Intervention):
     evaluates on all."""
 
 
+class Probe(_Intervention):
+    """What can be read off the residual stream at the position read, layer by layer: a logistic regression for each
+    task variable, cross-validated over the selected examples. Nothing is changed in the model."""
+
+    kind: Literal["probe"]
+    """`probe`."""
+    variables: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """What is probed for: `answer`, `template`, or a token role, whose first token it is. Unless given, all that vary
+    enough: at least two values, each in five examples or more."""
+    shuffles: Annotated[int, Field(ge=1, le=100)] = 3
+    """Permutations of the labels behind the control."""
+
+
 class LogitLens(_Intervention):
     """What each component's output says about the answer, projected to the vocabulary."""
 
@@ -175,10 +188,11 @@ Intervention = Annotated[
     | Ablation
     | TargetedAblation
     | Attention
+    | Probe
     | LogitLens,
     Field(discriminator="kind"),
 ]
 PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention
 """What needs no pair: its cells hold some of a task's examples each."""
-PerPair = CircuitPatching | CircuitTransfer | TargetedAblation
-"""What is selected from the scores of an edge attribution, for each pair and side."""
+PerPair = CircuitPatching | CircuitTransfer | TargetedAblation | Probe
+"""What depends on the examples that are selected for a pair: its cells are one for each pair and side."""

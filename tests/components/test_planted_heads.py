@@ -100,6 +100,7 @@ def finished(folder: Path) -> Path:
             {"name": "circuit", "kind": "edge_attribution"},
             {"name": "pairs", "kind": "ablation", "ablation": "zero", "components": ["heads"], "pairwise": 12},
             {"name": "looks", "kind": "attention"},
+            {"name": "read", "kind": "probe"},
             {"name": "middle", "kind": "targeted_ablation", "of": "circuit", "layers": "middle", "size": 1,
              "ablation": "zero", "random": 19},
         ],
@@ -140,6 +141,19 @@ def test_a_study_sees_the_planted_heads_look_at_what_they_read(finished: Path) -
         assert set(one.sort("mass", descending=True)["name"].head(len(heads))) == set(heads)
     shift = rows.filter((pl.col("side") == "shift") & (pl.col("layer") == 1) & (pl.col("head") == 2))
     assert shift["mass"].item() < -0.5 and shift["p_corrected"].item() < 0.001
+
+
+def test_a_probe_reads_the_answer_from_where_a_planted_head_has_written_it(finished: Path) -> None:
+    rows = read(finished, "probes").filter(pl.col("accuracy").is_not_null() & (pl.col("side") != "shift"))
+    assert set(rows["variable"]) == {"answer"} and set(rows["n"]) == {40} and set(rows["majority"]) == {0.5}
+    accuracy = {(row["side"], row["layer"]): row["accuracy"] for row in rows.iter_rows(named=True)}
+    # 32 prompts train a probe of 128 activations, so that even what is there perfectly is missed now and then.
+    assert min(accuracy["before", layer] for layer in (2, 3)) > 0.9
+    assert min(accuracy["after", layer] for layer in (1, 2, 3)) > 0.9
+    assert accuracy["before", 0] < 0.75 and accuracy["after", 0] < 0.75  # the last token says nothing of the answer
+    assert (rows["control"] < 0.75).all()
+    shift = read(finished, "probes").filter((pl.col("side") == "shift") & (pl.col("layer") == 1))
+    assert shift["accuracy"].item() == pytest.approx(accuracy["after", 1] - accuracy["before", 1])
 
 
 def test_a_targeted_ablation_hits_the_specialised_head_and_no_redundant_one(finished: Path) -> None:

@@ -152,6 +152,22 @@ def targeted_table() -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def probes_table() -> pl.DataFrame:
+    """The subject fades over the layers and the answer comes, earlier after than before; one variable is left out."""
+    rows: list[Row] = []
+    for key, _ in keys():
+        after = key["side"] == "after"
+        for variable, first in (("answer", 2 if after else 4), ("template", 0)):
+            for layer in range(LAYERS + 1):
+                accuracy = min(1.0, 0.3 + 0.25 * max(0, layer - first + 1))
+                row = key | {"intervention": "read", "variable": variable, "layer": layer, "accuracy": accuracy}
+                row |= {"low": accuracy - 0.05, "high": accuracy + 0.05, "control": 0.26, "majority": 0.3}
+                rows.append(row | {"classes": 4, "n": 90, "status": "ok"})
+        rare = key | {"intervention": "read", "variable": "rare", "n": 0, "status": "fewer than two values"}
+        rows.append(rare | dict.fromkeys(("layer", "accuracy", "low", "high", "control", "majority", "classes")))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def curve_estimates() -> tuple[Estimate, ...]:
     values = {
         "cmd": (0.012, 0.06, {"random": 0.55, "random_low": 0.5, "random_high": 0.58}),
@@ -192,6 +208,7 @@ def with_interventions(run: ReportData) -> ReportData:
         "edge_roles": edge_roles_table(),
         "attention": attention_table(),
         "targeted": targeted_table(),
+        "probes": probes_table(),
     }
     found = run.findings
     findings = Findings(name=found.name, hypotheses=found.hypotheses, estimates=(*found.estimates, *curve_estimates()))

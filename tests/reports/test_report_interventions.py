@@ -17,11 +17,11 @@ from reports import CircuitFacts, ReportData, prose, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
-from reports.sections import attention, faithfulness, nodes, provenance, specialization, targeted, token_roles
+from reports.sections import attention, faithfulness, nodes, probes, provenance, specialization, targeted, token_roles
 from reports.tables import Table
 from reports.templating import environment
 
-ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention")
+ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention", "probes")
 
 
 def written(table: Table) -> str:
@@ -69,6 +69,20 @@ def test_a_targeted_ablation_is_drawn_beside_its_controls(run: ReportData) -> No
     assert made is not None and "Effect of losing components" in str(made.body)
 
 
+def test_probes_are_drawn_by_variable_and_what_is_left_out_is_said(run: ReportData) -> None:
+    figure = probes.figure(run.tables["probes"])
+    panel = figure.panels[0]
+    assert len(panel.drawings) == 2 and panel.note == "Not probed for: rare."
+    label = (
+        "Accuracy of a probe for answer by layer before and after, ioi, diffusion-s0: L0 30 % to 30 %, L1 30 % to 30 %"
+    )
+    assert f"{label}, L2 30 % to 55 %" in str(panel.drawings[0])
+    assert len(figure.tables[0].rows) == 2 * 2 * 2 * 2 * 7
+    only = run.tables["probes"].filter(pl.col("variable") == "rare")
+    made = probes.section(replace(run, tables={"probes": only}))
+    assert made is not None and "Not probed for: rare." in str(made.body)
+
+
 def test_attention_is_drawn_where_a_model_sees_to_the_right(run: ReportData) -> None:
     made = attention.section(replace(run, tables={"attention": run.tables["attention"]}))
     assert made is not None
@@ -94,7 +108,7 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
 
 @pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
-    added = ("faithfulness", "edge_roles", "attention", "targeted")
+    added = ("faithfulness", "edge_roles", "attention", "targeted", "probes")
     plain = {name: frame for name, frame in run.tables.items() if name not in added}
     plain["components"] = specialization.attributed(run.tables["components"])
     for tables in (plain, {name: frame.clear() for name, frame in run.tables.items()}):

@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'treatment' or 'control', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
-                      " 'ablation', 'targeted_ablation', 'attention' or 'logit_lens', got 'edge_atribution'"
+                      " 'ablation', 'targeted_ablation', 'attention', 'probe' or 'logit_lens', got 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
     "quoted number": ("examples: 100", "examples: '100'", "'100'", "expected an integer, got '100'"),
@@ -159,7 +159,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "not yet: kind": ("{name: circuit, kind: edge_attribution, method: eap-ig, steps: 5}",
                       "{name: circuit, kind: edge_attribution}\n  - {name: lens, kind: logit_lens}", "logit_lens",
                       f"intervention kind 'logit_lens' {NOT_YET} edge_attribution, circuit_patching, circuit_transfer,"
-                      " activation_patching, ablation, targeted_ablation, attention)"),
+                      " activation_patching, ablation, targeted_ablation, attention, probe)"),
     "not yet: measure": ("depth: {}", "depth: {}\n  alignment: {}", "alignment",
                          f"measure 'alignment' {NOT_YET} overlap, depth, specialization, integration)"),
     "not yet: index": ("depth: {}", "specialization: {index: hoyer}", "hoyer",
