@@ -162,3 +162,22 @@ def attention_receivers(shape: Shape, layer: int, role: Role) -> list[str]:
     if role == "q" or shape.key_value_heads == shape.heads:
         return [f"a{layer}.h{head}<{role}>" for head in range(shape.heads)]
     return [f"a{layer}.kv{head}<{role}>" for head in range(shape.key_value_heads)]
+
+
+def components_by_depth(shape: Shape) -> dict[str, tuple[str, ...]]:
+    """The heads and MLPs of the `early`, `middle` and `late` layers: the first third, what is between, the last third.
+
+    Thirds are rounded, to one layer at least; a range without layers is left out.
+    """
+    third = max(1, round(shape.layers / 3))
+    ranges = {
+        "early": range(third),
+        "middle": range(third, shape.layers - third),
+        "late": range(max(third, shape.layers - third), shape.layers),
+    }
+    sources = Graph.of(shape).sources
+    return {
+        name: tuple(source.name for source in sources if source.layer in layers)
+        for name, layers in ranges.items()
+        if layers
+    }

@@ -165,6 +165,84 @@ TABLES: dict[str, dict[str, Column]] = {
         "low": Column(REAL, "lower end of the interval of `retention`"),
         "high": Column(REAL, "upper end of the interval of `retention`"),
     },
+    "targeted": _PAIR
+    | {
+        "model": Column(TEXT, "name of the model in the spec; null for a shift"),
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+    }
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the targeted ablation in the spec"),
+        "ablation": Column(TEXT, "what takes the place of a component's output: mean, zero, resample, counterfactual"),
+        "layers": Column(
+            TEXT, "where the group is from: early, middle or late layers, or random (anywhere, all draws)"
+        ),
+        "target": Column(TRUTH, "whether this is the group that the spec aims at"),
+        "size": Column(INTEGER, "number of components in the group"),
+        "components": Column(TEXT, "its components, joined by spaces: those that were knocked out in any fold"),
+        "effect": Column(
+            REAL,
+            "clean metric minus the metric without the group, mean over the selected examples (random: and over draws)",
+        ),
+        "beyond": Column(REAL, "effect of the group aimed at minus that of this one, paired; null for itself"),
+        "beyond_low": Column(REAL, "lower end of its interval"),
+        "beyond_high": Column(REAL, "upper end of its interval"),
+        "p": Column(
+            REAL,
+            "random: (1 + draws whose effect is at least that of the group aimed at) / (1 + draws); null elsewhere",
+        ),
+        "n": Column(INTEGER, "number of examples"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
+    }
+    | _INTERVAL,
+    "probes": _PAIR
+    | {
+        "model": Column(TEXT, "name of the model in the spec; null for a shift"),
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+    }
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "variable": Column(TEXT, "what is read off: answer, template, or a token role (its first token)"),
+        "layer": Column(INTEGER, "block that reads the residual stream; the number of layers for the final norm"),
+        "accuracy": Column(
+            REAL, "share of the examples whose value the probe of the other folds says (shift: difference of shares)"
+        ),
+        "control": Column(REAL, "the same with labels shuffled over the examples, mean over the shuffles"),
+        "majority": Column(REAL, "share of the most frequent value"),
+        "classes": Column(INTEGER, "number of values"),
+        "n": Column(INTEGER, "number of examples with a value that is frequent enough"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
+    }
+    | _INTERVAL,
+    "attention": _PAIR
+    | {
+        "model": Column(TEXT, "name of the model in the spec; null for a shift"),
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+    }
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "layer": Column(INTEGER, "layer of the head"),
+        "head": Column(INTEGER, "number of the head; null for the mean over the layer's heads"),
+        "from_role": Column(TEXT, "role of the tokens that look, or (read): the position read"),
+        "to_role": Column(
+            TEXT, "role of the tokens looked at, or where they stand: (left), (self) or (right) of the one that looks"
+        ),
+        "mass": Column(
+            REAL,
+            "attention to all of these tokens together, mean over the tokens that look and over the examples that have "
+            "such; it sums to 1 over the roles, and over the three directions",
+        ),
+        "uniform": Column(REAL, "the same of attention that is spread evenly over all visible tokens"),
+        "n": Column(INTEGER, "number of examples"),
+        "p_corrected": Column(
+            REAL,
+            "of a head's shift from (read): two-sided p-value, Benjamini-Hochberg over all heads and to_roles of the "
+            "pair and task; null elsewhere and where the change has no spread",
+        ),
+    }
+    | _INTERVAL,
     "interactions": _PAIR
     | _MODEL
     | _TASK

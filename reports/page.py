@@ -11,6 +11,7 @@ from markupsafe import Markup
 from reports import templating
 from reports.data import ReportData
 from reports.sections import (
+    attention,
     calibration,
     circuits,
     compared,
@@ -23,9 +24,11 @@ from reports.sections import (
     methods,
     nodes,
     overlap,
+    probes,
     provenance,
     robustness,
     specialization,
+    targeted,
     token_roles,
     verdicts,
 )
@@ -43,7 +46,10 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     lens.section,
     denoising.section,
     nodes.section,
+    targeted.section,
     token_roles.section,
+    attention.section,
+    probes.section,
     robustness.section,
     diagnostics.section,
     calibration.section,

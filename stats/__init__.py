@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stats.inequality import gini, hoyer, inequality_index, largest_share, normalized_entropy, participation_ratio
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
+    from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
@@ -80,6 +81,7 @@ __all__ = [
     "Integration",
     "Interval",
     "MarginalContrast",
+    "MeanIntervals",
     "MixedModelFit",
     "Rate",
     "RatioEstimate",
@@ -126,6 +128,7 @@ __all__ = [
     "linear_contrast",
     "louvain_modules",
     "marginal_contrasts",
+    "mean_intervals",
     "mean_replicates",
     "measure_graph",
     "minimal_detectable",
@@ -211,6 +214,7 @@ _MODULES = {
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
     "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
+    "stats.means": ("MeanIntervals", "mean_intervals"),
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),

@@ -16,8 +16,8 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Floats, Integers, Scores, block_sizes
 from stats.half_bootstrap import HalfAgreement
+from stats.score_blocks import BLOCK_BYTES
 from stats.seeding import generator
-from stats.top_edges import BLOCK_BYTES
 
 MEASURES = ("weighted_jaccard", "spearman", "cosine")
 

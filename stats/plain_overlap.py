@@ -16,8 +16,8 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Floats, fraction
 from stats.half_bootstrap import Units, by_replicate, counted_units, observed_halves, resampled_halves, standard_errors
+from stats.score_blocks import ScoreBlocks
 from stats.split_half import half_overlaps, paired_scores, prompts
-from stats.top_edges import ScoreBlocks
 
 Ends: TypeAlias = tuple[tuple[float, float | None, float | None], ...]
 

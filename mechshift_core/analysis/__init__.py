@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import polars as pl
 
+from mechshift_core.analysis.attention import measure_attention
 from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
 from mechshift_core.analysis.component_graph import measure_component_graph
 from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
@@ -19,8 +20,10 @@ from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measu
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap, measure_retention
+from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
+from mechshift_core.analysis.targeted import measure_targeted
 from mechshift_core.analysis.task_selectivity import selectivity_rows
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
@@ -48,6 +51,9 @@ SHIFTS: dict[str, Measure] = {
 INTERVENTIONS: dict[str, InterventionMeasure] = {
     "activation_patching": measure_nodes,
     "ablation": measure_ablation,
+    "targeted_ablation": measure_targeted,
+    "probe": measure_probes,
+    "attention": measure_attention,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,
     "logit_lens": measure_lens,

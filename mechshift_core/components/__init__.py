@@ -1,1 +1,1 @@
-"""What single components of a loaded model do: what they write, read in the vocabulary."""
+"""What single components of a loaded model say and where they look: read from runs in which nothing is changed."""

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.reading import Reading, readings
+from mechshift_core.graph import components_by_depth
 from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
-    ActivationPatching,
-    CircuitPatching,
-    CircuitTransfer,
     EdgeAttribution,
     Intervention,
-    LogitLens,
+    PerExample,
+    PerPair,
+    Probe,
+    TargetedAblation,
 )
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mechshift_core.execution.facts import ModelFacts
 
 CELL_FORMAT = 3
-OfOneModel = EdgeAttribution | ActivationPatching | Ablation | LogitLens
 """Interventions whose cells need no other model, and no more than a shard's examples."""
 
 
@@ -84,9 +84,11 @@ def name_cells(
         shard: Most examples of a cell.
 
     Raises:
-        ExecutionError: if scores by token role are asked for and a data set has no roles, or if an ablation takes
-            values from other prompts of a length that only one prompt has.
+        ExecutionError: if scores by token role are asked for and a data set has no roles, if an ablation takes
+            values from other prompts of a length that only one prompt has, or if a targeted one asks for more
+            components than there are.
     """
+    _check_targets(spec, models)
     for task in spec.tasks:
         _check_lengths(spec, datasets[task.name])
     first = [
@@ -95,7 +97,7 @@ def name_cells(
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
-        if isinstance(intervention, OfOneModel)
+        if isinstance(intervention, PerExample)
         for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
@@ -104,7 +106,7 @@ def name_cells(
     second = [
         cell
         for intervention in spec.interventions
-        if isinstance(intervention, CircuitPatching | CircuitTransfer)
+        if isinstance(intervention, PerPair)
         for pair in spec.pairs
         for task in spec.tasks
         for reading in readings(spec.denoising)
@@ -140,12 +142,24 @@ def _check_lengths(spec: Spec, dataset: Dataset) -> None:
             )
 
 
+def _check_targets(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
+    for intervention in spec.interventions:
+        if isinstance(intervention, TargetedAblation):
+            for model in models.values():
+                found = len(components_by_depth(model.shape).get(intervention.layers, ()))
+                if found < intervention.size:
+                    raise ExecutionError(
+                        f"{intervention.name!r} knocks out {intervention.size} components of the {intervention.layers} "
+                        f"layers, but {model.name!r} has {found}; use a smaller `size`"
+                    )
+
+
 def _shards(
     spec: Spec,
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: OfOneModel,
+    intervention: PerExample,
     shard: int,
 ) -> Iterator[Cell]:
     settings = _settings(spec, model, dataset, reading, intervention)
@@ -153,7 +167,7 @@ def _shards(
         stop = min(start + shard, len(dataset.examples))
         states = _states(model, dataset.examples[start:stop], reading)
         content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), states, settings]
-        if _by_role(intervention):
+        if intervention.roles_key is not None:
             content.append(dataset.role_digest(slice(start, stop)))
         if isinstance(intervention, Ablation) and intervention.ablation in SHARED:
             # replaced by what other examples have
@@ -167,22 +181,16 @@ def _settings(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: OfOneModel,
+    intervention: PerExample,
 ) -> dict[str, Any]:
     settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
-    if _by_role(intervention):
+    if intervention.roles_key is not None:
         settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
     if isinstance(intervention, Ablation) and intervention.ablation == "resample":
         settings["seed"] = spec.seed
     return settings
-
-
-def _by_role(intervention: OfOneModel) -> bool:
-    if isinstance(intervention, EdgeAttribution):
-        return intervention.by_role
-    return isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
 
 
 def _circuits(
@@ -191,18 +199,27 @@ def _circuits(
     pair: PairSpec,
     dataset: Dataset,
     reading: Reading,
-    intervention: CircuitPatching | CircuitTransfer,
+    intervention: PerPair,
     attributed: Mapping[tuple[str, str, str, str], list[str]],
 ) -> Iterator[Cell]:
     """One cell for each side of a pair."""
     settings = intervention.model_dump(mode="json", exclude={"name", "of"})
-    templates = [example.template for example in dataset.examples] if intervention.held_out else []
-    keys = {name: attributed[intervention.of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
+    templates = [example.template for example in dataset.examples]
+    labels: list[object] = []
+    if isinstance(intervention, Probe):
+        assert spec.edge_attribution is not None  # a spec without one is refused
+        of, labels = (
+            spec.edge_attribution.name,
+            [dataset.role_digest(), [example.answer for example in dataset.examples]],
+        )
+    else:
+        of, templates = intervention.of, templates if intervention.held_out else []
+    keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
             spec.select.correct, spec.seed, dataset.task, _states(models[name], dataset.examples, reading),
-            pair.prompts,
+            pair.prompts, *labels,
         ]  # fmt: skip
         yield Cell(
             model=name,

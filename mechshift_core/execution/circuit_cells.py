@@ -73,15 +73,15 @@ def execute_circuits(
     """
     pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
     partner = pair.after if cell.side == "before" else pair.before
-    selected = _selected(plan, folder, intervention.of, pair, cell)
+    selected = examples_of(plan, folder, intervention.of, pair, cell)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
     if len(selected) < FEWEST:
         folder.write_cell(cell.key, {**description, "circuits": []}, {"examples": selected})
         return
-    stores = {"own": _store(plan, folder, intervention.of, cell.model, cell)}
+    stores = {"own": scores_of(plan, folder, intervention.of, cell.model, cell)}
     if isinstance(intervention, CircuitTransfer):
-        stores["partner"] = _store(plan, folder, intervention.of, partner, cell)
-    folds = _folds(plan, cell.task, selected, held_out=intervention.held_out)
+        stores["partner"] = scores_of(plan, folder, intervention.of, partner, cell)
+    folds = halves_of(plan, cell.task, selected, held_out=intervention.held_out)
     halvings: list[int] = []
     found: Floats | None = None
     described: list[list[Evaluated]] = []
@@ -96,7 +96,7 @@ def execute_circuits(
     assert found is not None
     if not np.isfinite(found).all():
         raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r} is not finite")
-    rows = [_over_folds(row) for row in zip(*described, strict=True)]
+    rows = [_overhalves_of(row) for row in zip(*described, strict=True)]
     tensors: dict[str, Array] = {
         "metric": found[2:],
         "clean_metric": found[0],
@@ -152,7 +152,7 @@ def evaluate(
     return found[[row[circuit.tobytes()] for circuit in every]]
 
 
-def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, cell: Cell) -> Numbers:
+def examples_of(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, cell: Cell) -> Numbers:
     """The examples that are kept for the cell's side of its pair."""
     before, after = (
         read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), plan.datasets[cell.task])
@@ -164,12 +164,13 @@ def _selected(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, c
     return kept
 
 
-def _store(plan: Plan, folder: RunFolder, attribution: str, model: str, cell: Cell) -> EdgeScoreStore:
+def scores_of(plan: Plan, folder: RunFolder, attribution: str, model: str, cell: Cell) -> EdgeScoreStore:
+    """The edge scores of a model on the cell's task."""
     cells = plan.cells_of(attribution, model, cell.task, budget=cell.budget)
     return EdgeScoreStore([folder.cell_file(other.key) for other in cells])
 
 
-def _folds(plan: Plan, task: str, selected: Numbers, *, held_out: bool) -> list[tuple[Circuit, Circuit]]:
+def halves_of(plan: Plan, task: str, selected: Numbers, *, held_out: bool) -> list[tuple[Circuit, Circuit]]:
     """(which of the selected examples rank, which are evaluated)."""
     if not held_out:
         everything = np.ones(len(selected), dtype=bool)
@@ -218,7 +219,7 @@ def _circuits(
     return circuits, rows
 
 
-def _over_folds(rows: Sequence[Evaluated]) -> Evaluated:
+def _overhalves_of(rows: Sequence[Evaluated]) -> Evaluated:
     first = rows[0]
     live = float(np.mean([row.live_edges for row in rows]))
     return Evaluated(first.origin, first.percent, first.edges, first.draw, live)

@@ -9,8 +9,17 @@ from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.node_cells import component_names
 from mechshift_core.execution.plan import Plan
-from mechshift_core.graph import Graph
-from mechshift_core.spec.interventions import Ablation, ActivationPatching, CircuitPatching, EdgeAttribution, LogitLens
+from mechshift_core.graph import Graph, components_by_depth
+from mechshift_core.spec.interventions import (
+    Ablation,
+    ActivationPatching,
+    Attention,
+    CircuitPatching,
+    EdgeAttribution,
+    LogitLens,
+    Probe,
+    TargetedAblation,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,11 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
         times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1
         runs = times * (1 + len(component_names(shape, intervention.components)))
         return Cost(times * examples, 0, examples * runs)
-    if isinstance(intervention, LogitLens):
+    if isinstance(intervention, Attention | Probe | LogitLens):
         return Cost(examples, 0, 0)
+    if isinstance(intervention, TargetedAblation):
+        sizes = [len(found) for found in components_by_depth(shape).values()]
+        groups = sum(size >= intervention.size for size in sizes) + intervention.random
+        return Cost(examples, 0, examples * (1 + groups))
     circuits = len(intervention.sizes) * (1 + intervention.random) if isinstance(intervention, CircuitPatching) else 2
     return Cost(examples, 0, examples * (2 + circuits))

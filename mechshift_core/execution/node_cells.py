@@ -55,7 +55,8 @@ def execute_nodes(
     runs = [[], *([name] for _ in range(max(1, len(roles))) for name in components)]
     ablation = intervention.ablation if isinstance(intervention, Ablation) else "counterfactual"
     halvings: list[int] = []
-    found = patched_metric(plan, cell, model, runs, ablation, roles=roles, halvings=halvings)
+    examples = range(cell.start, cell.stop)
+    found = patched_metric(plan, cell, model, runs, ablation, examples=examples, roles=roles, halvings=halvings)
     by_run = found[1:].reshape(max(1, len(roles)), len(components), -1)
     description = {
         **describe_cell(plan, cell, model),
@@ -74,14 +75,16 @@ def patched_metric(
     runs: Sequence[Sequence[str]],
     ablation: AblationMethod,
     *,
+    examples: Sequence[int],
     roles: Sequence[str] = (),
     halvings: list[int],
 ) -> Floats:
-    """The metric of a cell's examples with nodes replaced, [runs, examples]; the mean over the states they are read in.
+    """The metric of examples of a task with nodes replaced, [runs, examples]; the mean over the states of each.
 
     Args:
         runs: The nodes that each run replaces.
         ablation: What they are replaced by.
+        examples: Numbers of the examples, ascending.
         roles: Token roles; the runs after the first then replace at the positions of one role each, as many for each.
         halvings: Receives the numbers of rows that did not fit into memory.
 
@@ -92,13 +95,14 @@ def patched_metric(
     from mechshift_core.attribution import patch_nodes
 
     dataset = plan.datasets[cell.task]
-    metric = np.zeros((len(runs), cell.stop - cell.start), dtype=np.float32)
+    metric = np.zeros((len(runs), len(examples)), dtype=np.float32)
+    column = {number: place for place, number in enumerate(examples)}
     for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):
         # All examples of this length: `mean` and `resample` take their values from the whole task.
-        places = [place for place, number in enumerate(group.numbers) if cell.start <= number < cell.stop]
+        places = [place for place, number in enumerate(group.numbers) if number in column]
         if not places:
             continue
-        columns = [group.numbers[place] - cell.start for place in places]
+        columns = [column[group.numbers[place]] for place in places]
         weights = np.array([group.weights[place] for place in places], dtype=np.float32)
         of_group = [dataset.examples[number] for number in group.numbers]
         numbers = role_numbers(of_group, group.states, roles) if roles else None

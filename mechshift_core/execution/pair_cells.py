@@ -37,7 +37,8 @@ def execute_pairs(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     members = list(combinations(chosen, 2))
     halvings: list[int] = []
     runs = [[components[first], components[second]] for first, second in members]
-    metric = patched_metric(plan, cell, model, runs, intervention.ablation, halvings=halvings)
+    examples = range(cell.start, cell.stop)
+    metric = patched_metric(plan, cell, model, runs, intervention.ablation, examples=examples, halvings=halvings)
     description = {
         **describe_cell(plan, cell, model),
         "strongest": [components[number] for number in chosen],

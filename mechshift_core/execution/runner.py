@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError, MechshiftError
+from mechshift_core.execution.attention_cells import execute_attention
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
@@ -17,14 +18,19 @@ from mechshift_core.execution.lens_cells import execute_lens
 from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.probe_cells import execute_probe
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.targeted_cells import execute_targeted
 from mechshift_core.spec.interventions import (
     Ablation,
     ActivationPatching,
+    Attention,
     CircuitPatching,
     CircuitTransfer,
     EdgeAttribution,
     LogitLens,
+    Probe,
+    TargetedAblation,
 )
 
 if TYPE_CHECKING:
@@ -157,6 +163,12 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_nodes(plan, cell, model, folder, intervention)
     elif isinstance(intervention, LogitLens):
         execute_lens(plan, cell, model, folder)
+    elif isinstance(intervention, TargetedAblation):
+        execute_targeted(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Probe):
+        execute_probe(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Attention):
+        execute_attention(plan, cell, model, folder)
     else:
         assert isinstance(intervention, CircuitPatching | CircuitTransfer)
         execute_circuits(plan, cell, model, folder, intervention)

@@ -17,9 +17,10 @@ from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
     CircuitPatching,
-    CircuitTransfer,
     EdgeAttribution,
     LogitLens,
+    PerPair,
+    Probe,
 )
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
@@ -161,7 +162,7 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             lenses += 1
             if lenses > 1:
                 yield Complaint((*path, "kind"), "a logit_lens has no settings: a second one would give the same")
-        if isinstance(intervention, CircuitPatching | CircuitTransfer):
+        if isinstance(intervention, PerPair) and not isinstance(intervention, Probe):
             yield from _of(draft, intervention.of, (*path, "of"))
         if isinstance(intervention, CircuitPatching):
             yield from _ascending(intervention.sizes, (*path, "sizes"))
@@ -279,10 +280,9 @@ def _check_denoising(draft: Draft) -> Iterator[Complaint]:
                 "states of its own; use counterfactual or zero"
             )
             yield Complaint((*path, "ablation"), message)
-        if getattr(intervention, "by_role", False) or getattr(intervention, "positions", "all") == "roles":
-            key = "by_role" if getattr(intervention, "by_role", False) else "positions"
+        if intervention.roles_key is not None:
             message = "token roles need reveal: left_to_right or all_masked, in which all prompts share their states"
-            yield Complaint((*path, key), message)
+            yield Complaint((*path, intervention.roles_key), message)
 
 
 def _refused(subject: str, value: object, path: Path, *, on_key: bool = False) -> Iterator[Complaint]:

@@ -21,6 +21,11 @@ class _Intervention(Section):
     name: Name
     """What the intervention is called in tables and in `of`."""
 
+    @property
+    def roles_key(self) -> str | None:
+        """The field by which something is asked for by token role; None where nothing is."""
+        return None
+
 
 class EdgeAttribution(_Intervention):
     """A score for every edge of the graph and every example: the circuit. All measures are computed from it."""
@@ -39,6 +44,11 @@ class EdgeAttribution(_Intervention):
     by_role: bool = False
     """Whether scores are kept by token role too (subject, operator, ...), for the table `edge_roles`; not with `exact`,
     and many times the disk space."""
+
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "by_role" if self.by_role else None
 
 
 class CircuitPatching(_Intervention):
@@ -89,6 +99,11 @@ class ActivationPatching(_Intervention):
     positions: Literal["all", "roles"] = "all"
     """Where: at all positions together, or at those of each token role separately (as many times the runs)."""
 
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "positions" if self.positions == "roles" else None
+
 
 class Ablation(_Intervention):
     """Effect of knocking out each component, and pairs of them."""
@@ -111,6 +126,53 @@ class Ablation(_Intervention):
         return value
 
 
+class Attention(_Intervention):
+    """Where every head looks on the clean prompts: the attention from the position read, and from each token role, to
+    each token role and to the tokens on the left and on the right. Nothing is changed in the model."""
+
+    kind: Literal["attention"]
+    """`attention`."""
+
+    @property
+    def roles_key(self) -> str | None:
+        """See the base class."""
+        return "kind"
+
+
+class TargetedAblation(_Intervention):
+    """Effect of knocking out together the heads and MLPs of some layers that a model's own circuit uses most, beside as
+    many of other layers, and as many at random."""
+
+    kind: Literal["targeted_ablation"]
+    """`targeted_ablation`."""
+    of: Name
+    """The edge attribution that ranks the components: by the sum of the scores of their outgoing edges."""
+    layers: Literal["early", "middle", "late"] = "early"
+    """Which layers the group is from: the first third, the last, or those between; the others serve as controls."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Number of components in the group."""
+    ablation: AblationMethod = "mean"
+    """What takes the place of a component's output."""
+    random: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Random groups of as many heads and as many MLPs, from all layers."""
+    held_out: bool = True
+    """Knock out on each example the components that were ranked on the other half of the examples. `false` ranks and
+    evaluates on all."""
+
+
+class Probe(_Intervention):
+    """What can be read off the residual stream at the position read, layer by layer: a logistic regression for each
+    task variable, cross-validated over the selected examples. Nothing is changed in the model."""
+
+    kind: Literal["probe"]
+    """`probe`."""
+    variables: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """What is probed for: `answer`, `template`, or a token role, whose first token it is. Unless given, all that vary
+    enough: at least two values, each in five examples or more."""
+    shuffles: Annotated[int, Field(ge=1, le=100)] = 3
+    """Permutations of the labels behind the control."""
+
+
 class LogitLens(_Intervention):
     """What each component's output says about the answer, projected to the vocabulary: the logit lens of every residual
     stream, head and MLP, what each adds to the answer's logit, and when the answer is decided over denoising steps."""
@@ -120,6 +182,18 @@ class LogitLens(_Intervention):
 
 
 Intervention = Annotated[
-    EdgeAttribution | CircuitPatching | CircuitTransfer | ActivationPatching | Ablation | LogitLens,
+    EdgeAttribution
+    | CircuitPatching
+    | CircuitTransfer
+    | ActivationPatching
+    | Ablation
+    | TargetedAblation
+    | Attention
+    | Probe
+    | LogitLens,
     Field(discriminator="kind"),
 ]
+PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention | LogitLens
+"""What needs no pair: its cells hold some of a task's examples each."""
+PerPair = CircuitPatching | CircuitTransfer | TargetedAblation | Probe
+"""What depends on the examples that are selected for a pair: its cells are one for each pair and side."""

@@ -1,4 +1,4 @@
-"""Shares of the circuit's attribution by what the tokens are in the prompt, before and after on one line each."""
+"""Shares by what the tokens are in the prompt, or by layer: before and after on one line each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from reports.templating import visible
 _LEFT, _PLOT, _RIGHT, _ROW, _TOP, _BOTTOM = 122, 260, 18, 24, 8, 44
 
 
-def shares(values: Mapping[str, Mapping[str, float]], *, roles: Sequence[str], top: float, label: str) -> Markup:
-    """A row for each token role with a point for each model and a line between them.
+def shares(
+    values: Mapping[str, Mapping[str, float]],
+    *,
+    roles: Sequence[str],
+    top: float,
+    label: str,
+    title: str = "share of attribution",
+) -> Markup:
+    """A row for each token role, or whatever else has a share, with a point for each model and a line between them.
 
     Args:
         values: Share by role, by side; a role that a side lacks has no point.
         roles: From the top.
         top: End of the scale, shared by all panels, above 0.
         label: Text alternative.
+        title: What the shares are of, below the axis.
     """
     width, bottom = _LEFT + _PLOT + _RIGHT, _TOP + _ROW * len(roles)
     parts = []
@@ -32,7 +40,7 @@ def shares(values: Mapping[str, Mapping[str, float]], *, roles: Sequence[str], t
         parts.append(element("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="s-grid"))
         parts.append(element("text", formats.percent(tick), x=x, y=bottom + 16, class_="middle"))
     parts.append(element("line", x1=_LEFT, x2=_LEFT + _PLOT, y1=bottom, y2=bottom, class_="s-axis"))
-    parts.append(element("text", "share of attribution", x=_LEFT + _PLOT / 2, y=bottom + 36, class_="middle"))
+    parts.append(element("text", title, x=_LEFT + _PLOT / 2, y=bottom + 36, class_="middle"))
     for at, role in enumerate(roles):
         y = _TOP + _ROW * (at + 0.5)
         text = visible(role)

@@ -23,8 +23,8 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
-COUNT = 5 * 3 + 2 * 2 * 2
-"""Cells of EVERY_KIND: five interventions on three models; two kinds of circuits on two pairs and sides."""
+COUNT = 6 * 3 + 4 * 2 * 2
+"""Cells of EVERY_KIND: six interventions on three models; four kinds that need a pair on two pairs and sides."""
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +98,16 @@ def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, m
             *[
                 f"{name} of {model} on mine, pair shift: what it needs failed, "
                 "circuit of after on mine, examples 0-12: no luck"
-                for name in ("curve", "carried")
+                for name in ("curve", "carried", "aimed", "read")
                 for model in ("before", "after")
             ],
         ]
     )
-    assert partial.computed == COUNT - 5
+    assert partial.computed == COUNT - 9
     assert table(out, "faithfulness")["pair"].unique().to_list() == ["control"]
     assert "no luck" in (out / "report.html").read_text()
     mended = run(study, out=out)
-    assert (mended.computed, mended.failures) == (5, ())
+    assert (mended.computed, mended.failures) == (9, ())
 
 
 def test_a_failed_circuit_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +213,8 @@ def test_a_plan_lists_cells_of_every_kind_and_what_they_cost(
     printed = capsys.readouterr().out
     assert "to do   curve of before on mine, pair shift, at most 12 examples" in printed
     assert "to do   averaged of continued on mine, 12 examples" in printed
-    # Circuits: 3 sizes x 3 + 2 and 2 + 2, of 4 sides; components: 4 roles x 12, 11 and 3, of 3 models; one lens each.
-    forward, patched = 12 * (3 * (4 + 4 + 1 + 1 + 1) + 4 * 2), 12 * (4 * (11 + 4) + 3 * (4 * 12 + 11 + 3))
+    # Circuits: 3 sizes x 3 + 2, 2 + 2 and 2 + 3 + 1, of 4 sides; components: 4 roles x 12, 11 and 3, of 3 models.
+    forward, patched = 12 * (3 * (4 + 4 + 1 + 1 + 1 + 1) + 4 * 4), 12 * (4 * (11 + 4 + 6) + 3 * (4 * 12 + 11 + 3))
     cost = f"{forward} forward and 72 backward passes of one prompt, {patched} patched passes"
     assert f"{COUNT} cells, {COUNT} to do: {cost}" in printed
     assert main(["plan", "study/study.yaml", "--json"]) == 0

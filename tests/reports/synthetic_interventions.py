@@ -102,6 +102,73 @@ def edge_roles_table() -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def attention_table() -> pl.DataFrame:
+    """Attention from the position read; the model after looks to the right in the treatment only."""
+    made = random.Random(17)
+    rows: list[Row] = []
+    for task, regime in TASKS:
+        roles = ROLES[task]
+        for pair, role, *models in PAIRS:
+            base: Row = {"pair": pair, "role": role, "task": task, "regime": regime, "intervention": "looks"}
+            bidirectional = role == "treatment"
+            for layer in range(LAYERS):
+                for head in (*range(HEADS), None):
+                    sight = [made.random() for _ in roles]
+                    before = {name: value / sum(sight) for name, value in zip(roles, sight, strict=True)}
+                    right = made.uniform(0, 0.4) if bidirectional else 0.0
+                    after = {name: value * (1 - right) for name, value in before.items()}
+                    before |= {"(left)": 0.9, "(self)": 0.1, "(right)": 0.0}
+                    after |= {"(left)": 0.9 - right, "(self)": 0.1, "(right)": right}
+                    shift = {name: after[name] - before[name] for name in after}
+                    sides = ((models[0], "before", before), (models[1], "after", after), (None, "shift", shift))
+                    for model, side, masses in sides:
+                        for to, mass in masses.items():
+                            row = base | {"model": model, "side": side, "layer": layer, "head": head}
+                            row |= {"from_role": "(read)", "to_role": to, "mass": mass, "uniform": 0.1, "n": 90}
+                            tested = side == "shift" and head is not None
+                            row |= {"p_corrected": 0.04 if tested else None}
+                            rows.append(row | {"low": mass - 0.02, "high": mass + 0.02})
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def targeted_table() -> pl.DataFrame:
+    """Early components matter to the diffusion model; one side of one panel could not be computed."""
+    rows: list[Row] = []
+    for key, regime in keys():
+        moved = (key["side"], key["role"], regime) == ("after", "treatment", "global")
+        shown = {"early": 3.0 if moved else 0.8, "middle": 1.4, "late": -0.2, "random": 0.3}
+        missing = (key["side"], key["role"], regime) == ("before", "control", "local")
+        for layers, effect in shown.items():
+            target = layers == "early"
+            row = key | {"intervention": "early", "ablation": "mean", "layers": layers, "target": target, "size": 4}
+            row |= {"components": None if layers == "random" else "a0.h1 m0 m1 a1.h3", "effect": effect}
+            row |= {"low": effect - 0.3, "high": effect + 0.3, "beyond": None if target else shown["early"] - effect}
+            row |= {"beyond_low": None if target else -0.1, "beyond_high": None if target else 4.0}
+            row |= {"p": 0.048 if layers == "random" else None, "n": 90, "status": "ok"}
+            if missing:
+                row |= dict.fromkeys(("components", "effect", "low", "high", "beyond", "beyond_low", "beyond_high"))
+                row |= {"p": None, "status": "failed: no luck"}
+            if target or not missing:
+                rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def probes_table() -> pl.DataFrame:
+    """The subject fades over the layers and the answer comes, earlier after than before; one variable is left out."""
+    rows: list[Row] = []
+    for key, _ in keys():
+        after = key["side"] == "after"
+        for variable, first in (("answer", 2 if after else 4), ("template", 0)):
+            for layer in range(LAYERS + 1):
+                accuracy = min(1.0, 0.3 + 0.25 * max(0, layer - first + 1))
+                row = key | {"intervention": "read", "variable": variable, "layer": layer, "accuracy": accuracy}
+                row |= {"low": accuracy - 0.05, "high": accuracy + 0.05, "control": 0.26, "majority": 0.3}
+                rows.append(row | {"classes": 4, "n": 90, "status": "ok"})
+        rare = key | {"intervention": "read", "variable": "rare", "n": 0, "status": "fewer than two values"}
+        rows.append(rare | dict.fromkeys(("layer", "accuracy", "low", "high", "control", "majority", "classes")))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def curve_estimates() -> tuple[Estimate, ...]:
     values = {
         "cmd": (0.012, 0.06, {"random": 0.55, "random_low": 0.5, "random_high": 0.58}),
@@ -143,6 +210,9 @@ def with_interventions(run: ReportData) -> ReportData:
         "lens": lens_table(),
         "denoising": denoising_table(),
         "indices": pl.concat([run.tables["indices"], lens_indices(run.tables["indices"])]),
+        "attention": attention_table(),
+        "targeted": targeted_table(),
+        "probes": probes_table(),
     }
     found = run.findings
     estimates = (*found.estimates, *curve_estimates(), *lens_estimates())

@@ -17,11 +17,21 @@ from reports import CircuitFacts, ReportData, formats, prose, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
-from reports.sections import faithfulness, integration, nodes, provenance, specialization, token_roles
+from reports.sections import (
+    attention,
+    faithfulness,
+    integration,
+    nodes,
+    probes,
+    provenance,
+    specialization,
+    targeted,
+    token_roles,
+)
 from reports.tables import Table
 from reports.templating import environment
 
-ADDED = ("faithfulness", "nodes", "token-roles")
+ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention", "probes")
 
 
 def written(table: Table) -> str:
@@ -58,6 +68,49 @@ def test_the_tables_behind_nodes_and_token_roles(snapshot: SnapshotAssertion, ru
     assert [written(table) for table in tables] == snapshot
 
 
+def test_a_targeted_ablation_is_drawn_beside_its_controls(run: ReportData) -> None:
+    figure = targeted.figure(run.tables["targeted"], number=1)
+    labels = {panel.title + panel.subtitle: str(panel.drawings[0]) for panel in figure.panels}
+    assert "early * 0.800 and 3.000, middle 1.400 and 1.400, late −0.200" in labels["countdowndiffusion-s0"]
+    assert "early * 0.800, middle" in labels["ioicontrol-s0"]
+    assert [panel.note for panel in figure.panels if panel.note] == ["before: failed: no luck."]
+    assert len(figure.tables[0].rows) == run.tables["targeted"].height
+    made = targeted.section(replace(run, tables={"targeted": run.tables["targeted"].head(1)}))
+    assert made is not None and "Effect of losing components" in str(made.body)
+
+
+def test_probes_are_drawn_by_variable_and_what_is_left_out_is_said(run: ReportData) -> None:
+    figure = probes.figure(run.tables["probes"])
+    panel = figure.panels[0]
+    assert len(panel.drawings) == 2 and panel.note == "Not probed for: rare."
+    label = (
+        "Accuracy of a probe for answer by layer before and after, ioi, diffusion-s0: L0 30 % to 30 %, L1 30 % to 30 %"
+    )
+    assert f"{label}, L2 30 % to 55 %" in str(panel.drawings[0])
+    assert len(figure.tables[0].rows) == 2 * 2 * 2 * 2 * 7
+    only = run.tables["probes"].filter(pl.col("variable") == "rare")
+    made = probes.section(replace(run, tables={"probes": only}))
+    assert made is not None and "Not probed for: rare." in str(made.body)
+
+
+def test_attention_is_drawn_where_a_model_sees_to_the_right(run: ReportData) -> None:
+    made = attention.section(replace(run, tables={"attention": run.tables["attention"]}))
+    assert made is not None
+    page = str(made.body)
+    assert page.count("Attention to the right by layer before and after, ") == 2
+    assert page.count("Neither model can look to the right.") == 2
+    rows = run.tables["attention"]
+    (layers, changed) = attention.figure(rows).tables
+    assert len(layers.rows) == 2 * 2 * 3 * 6
+    assert len(changed.rows) == 2 * 2 * attention.LISTED
+    one = small(rows, task="ioi", pair="diffusion-s0", side="shift").filter(
+        pl.col("head").is_not_null() & ~pl.col("to_role").is_in(["(left)", "(self)"])
+    )
+    largest = one.filter(pl.col("mass").abs() == pl.col("mass").abs().max()).row(0, named=True)
+    first = next(row for row in changed.rows if row[:2] == ("ioi", "diffusion-s0"))
+    assert first[2:4] == (f"a{largest['layer']}.h{largest['head']}", largest["to_role"])
+
+
 def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, run: ReportData) -> None:
     assert provenance.notes(run.provenance) == snapshot
     assert provenance.notes({"execution": {"dtype": "auto"}, "batching": None, "git": None}) == []
@@ -65,7 +118,8 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
 
 @pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
-    plain = {name: frame for name, frame in run.tables.items() if name not in ("faithfulness", "edge_roles")}
+    added = ("faithfulness", "edge_roles", "attention", "targeted", "probes")
+    plain = {name: frame for name, frame in run.tables.items() if name not in added}
     plain["components"] = specialization.attributed(run.tables["components"])
     for tables in (plain, {name: frame.clear() for name, frame in run.tables.items()}):
         tree = read(render(replace(run, tables=tables)))

@@ -1,0 +1,138 @@
+"""Where heads look: the attention of every head, summed by token role and by direction.
+
+Probabilities are those of Transformers' eager attention, since fused kernels do not give them; the model keeps its own
+kernel for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import nnsight
+import torch
+from torch import Tensor
+
+from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.walk import traced
+from mechshift_core.models.load import Model
+
+DIRECTIONS = ("left", "self", "right")
+"""The tokens before a query, the query itself, and those after it, which only a bidirectional model sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionMass:
+    """Attention by groups of queries and of keys, float32, on the CPU.
+
+    Queries: the position read, then those of each role, over which the mass is averaged. Keys: those of each role, over
+    which it is summed, then those to the `DIRECTIONS` of the query. Over roles the mass sums to 1, and so it does over
+    directions.
+
+    Attributes:
+        mass: [examples, layers, heads, 1 + roles, roles + 3]; 0 where no query has the role.
+        uniform: The same of attention that is spread evenly over all that a query sees, [examples, 1 + roles,
+            roles + 3]. (Sliding windows are disregarded.)
+        queries: Number of queries of each group, [examples, 1 + roles].
+    """
+
+    mass: Tensor
+    uniform: Tensor
+    queries: Tensor
+
+
+def attention_mass(
+    model: Model,
+    batch: CounterfactualBatch,
+    roles: Tensor,
+    *,
+    count: int,
+    rows: int | None = None,
+    halvings: list[int] | None = None,
+) -> AttentionMass:
+    """The attention of every head on the clean prompts, by token role.
+
+    Args:
+        model: A loaded model.
+        batch: Examples of which none is padded.
+        roles: Number of the role of every position, [examples, positions].
+        count: Number of roles.
+        rows: Examples that go through the model at once; as many as fit into memory unless given.
+        halvings: Receives the numbers of rows that did not fit into memory.
+
+    Raises:
+        ValueError: if roles are not one for each position, or not below `count`.
+    """
+    if roles.shape != batch.clean_ids.shape or bool(((roles < 0) | (roles >= count)).any()):
+        raise ValueError(
+            f"roles must be numbers below {count}, {list(batch.clean_ids.shape)}; they are {list(roles.shape)}"
+        )
+    batching = Batching(rows or sequences_for_gradients(model, roles.shape[1]), [] if halvings is None else halvings)
+
+    def compute(part: slice) -> AttentionMass:
+        return _of_part(model, batch.rows(part).to(model.device), roles[part].to(model.device), count)
+
+    with eager_attention(model):
+        parts = list(in_batches(len(batch), batching, compute))
+    return AttentionMass(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("mass", "uniform", "queries"))
+    )
+
+
+@contextmanager
+def eager_attention(model: Model) -> Iterator[None]:
+    """Have a model compute attention in the one way that gives its probabilities."""
+    module: Any = model.module
+    kernel = module.config._attn_implementation
+    module.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        module.set_attn_implementation(kernel)
+
+
+def _of_part(model: Model, batch: CounterfactualBatch, roles: Tensor, count: int) -> AttentionMass:
+    groups = _Groups.of(batch, roles, count)
+    attention = model.view.declaration.attention_output.rpartition(".")[0]
+    net: Any = model.net
+    with torch.no_grad(), traced(model, batch, batch.clean_ids):
+        layers = []
+        for block in attrgetter(model.view.declaration.blocks)(net):
+            probabilities = attrgetter(attention)(block).output[1]
+            layers.append(groups.mass(probabilities))
+        found = nnsight.save(torch.stack(layers, dim=1))
+    positions = roles.shape[1]
+    seen = torch.ones(positions, positions, device=model.device)
+    seen = seen.tril() if model.paradigm == "autoregressive" else seen
+    uniform = groups.mass((seen / seen.sum(-1, keepdim=True)).expand(len(batch), 1, -1, -1))[:, 0]
+    return AttentionMass(found.cpu(), uniform.cpu(), groups.queries.sum(-1).cpu())
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The positions of each group: queries [examples, 1 + roles, positions], keys [examples, positions, roles]."""
+
+    queries: Tensor
+    keys: Tensor
+
+    @classmethod
+    def of(cls, batch: CounterfactualBatch, roles: Tensor, count: int) -> _Groups:
+        assert isinstance(batch.position, Tensor)
+        keys = torch.nn.functional.one_hot(roles, count).float()
+        read = torch.nn.functional.one_hot(batch.position, roles.shape[1]).float()
+        return cls(torch.cat([read[:, None], keys.transpose(1, 2)], dim=1), keys)
+
+    def mass(self, probabilities: Tensor) -> Tensor:
+        """Of probabilities [examples, heads, queries, keys], [examples, heads, 1 + roles, roles + 3]."""
+        attention = probabilities.float()
+        by_role = attention @ self.keys[:, None]
+        directions = [
+            attention.tril(-1).sum(-1), attention.diagonal(dim1=-2, dim2=-1), attention.triu(1).sum(-1)
+        ]  # fmt: skip
+        by_query = torch.cat([by_role, torch.stack(directions, dim=-1)], dim=-1)
+        mean = self.queries / self.queries.sum(-1, keepdim=True).clamp(min=1)
+        return mean[:, None] @ by_query

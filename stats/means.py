@@ -1,0 +1,97 @@
+"""Bootstrap intervals of many means of the same units at once: of every head, of every neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, fraction
+from stats.interval_methods import MINIMUM_CLUSTERS, Method
+from stats.resampling import bootstrap_interval, resampling_weights
+
+SMALLEST_SPREAD = 1e-9
+"""Standard error of a replicate, over that of the data, below which it can't be studentized by."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class MeanIntervals:
+    """Means with their intervals, [C] each; `low`, `high` and `se` are NaN where there is none.
+
+    Attributes:
+        n: Number of units.
+    """
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    se: Floats
+    n: int
+
+
+def mean_intervals(
+    values: ArrayLike,
+    *,
+    method: Method = "studentized",
+    confidence: float = 0.95,
+    replicates: int = 5000,
+    seed: int = 0,
+) -> MeanIntervals:
+    """What :func:`bootstrap_interval` gives for the mean of each column, with the same resamples for all of them.
+
+    Args:
+        values: One value per unit and quantity [n, C].
+        method: `percentile`, `bca` or `studentized`.
+        confidence: Of the two-sided intervals.
+        replicates: Number of bootstrap replicates.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: if there are no values, they are not finite, or an argument is not known.
+    """
+    array = as_floats(values, "values", dimensions=2)
+    fraction(confidence, "confidence")
+    if method != "studentized" or len(array) < MINIMUM_CLUSTERS:
+        return _intervals(_one_by_one(array, method, confidence, replicates, seed), len(array))
+    weights = resampling_weights(len(array), replicates, seed=seed).astype(np.float64)
+    step = max(1, BLOCK_NUMBERS // replicates)
+    blocks = [array[:, start : start + step] for start in range(0, array.shape[1], step)]
+    found = [_studentized(block, weights, confidence, seed) for block in blocks]
+    return _intervals(np.concatenate(found, axis=1), len(array))
+
+
+def _intervals(rows: Floats, n: int) -> MeanIntervals:
+    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n)
+
+
+def _one_by_one(values: Floats, method: Method, confidence: float, replicates: int, seed: int) -> Floats:
+    """Estimate, low, high and standard error of every column, [4, C]."""
+    rows = np.full((4, values.shape[1]), np.nan)
+    for at, column in enumerate(values.T):
+        one = bootstrap_interval(column, method=method, confidence=confidence, replicates=replicates, seed=seed)
+        rows[:, at] = [np.nan if x is None else x for x in (one.estimate, one.low, one.high, one.se)]
+    return rows
+
+
+def _studentized(values: Floats, weights: Floats, confidence: float, seed: int) -> Floats:
+    """Estimate, low, high and standard error of a block of columns, [4, C]."""
+    n = len(values)
+    shifted = values - values[0]
+    offset = shifted.mean(axis=0)
+    residuals = shifted - offset
+    mean = values[0] + offset
+    constant = np.abs(residuals).max(axis=0) <= 1e-12 * np.abs(shifted).sum(axis=0)
+    se = np.where(constant, 0.0, np.sqrt(n / (n - 1) * (residuals**2).sum(axis=0)) / n)
+    shift = weights @ residuals / n
+    squares = np.maximum(weights @ residuals**2 - n * shift**2, 0)
+    spreads = np.sqrt(n / (n - 1) * squares) / n
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    unusable = spreads <= SMALLEST_SPREAD * se
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.quantile(shift / spreads, tails, axis=0)
+    found = np.stack([mean, mean - high * se, mean - low * se, se])
+    found[1:3, constant] = np.nan
+    for column in np.flatnonzero(unusable.any(axis=0) & ~constant):  # some replicates have no spread
+        found[:, [column]] = _one_by_one(values[:, [column]], "studentized", confidence, len(weights), seed)
+    return found

@@ -1,0 +1,168 @@
+"""Where the answer is known by construction, knock-outs, indices, attention and targeted ablation say it."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import planted_heads as planted
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from mechshift_core import CounterfactualBatch, load_model, run
+from mechshift_core.attribution import patch_nodes
+from mechshift_core.graph import Graph
+from mechshift_core.models import Model
+from stats import interaction_ratio, interactions
+from stats.specialization import specialization
+
+FIRST, SECOND = planted.REDUNDANT
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("planted")
+    planted.write_specialised(made / "specialised")
+    planted.write_redundant(made / "redundant")
+    return made
+
+
+@pytest.fixture(scope="module")
+def batch() -> CounterfactualBatch:
+    return planted.batch(40)
+
+
+def knocked_out(model: Model, batch: CounterfactualBatch, nodes: list[list[str]]) -> np.ndarray:  # type: ignore[type-arg]
+    """The metric without nodes over that of the whole model, [examples, runs]."""
+    whole, *rest = patch_nodes(model, batch, [[], *nodes], ablation="zero").numpy().astype(np.float64)
+    return np.stack(rest, axis=1) / whole.mean()
+
+
+@pytest.mark.parametrize("name", ["specialised", "redundant"])
+def test_the_models_solve_every_prompt(name: str, folder: Path, batch: CounterfactualBatch) -> None:
+    model = load_model(folder / name, device="cpu")
+    assert model.logits(batch.clean_ids)[:, -1].argmax(-1).tolist() == batch.answer_ids[:, 0].tolist()
+    assert model.logits(batch.corrupt_ids)[:, -1].argmax(-1).tolist() == batch.foil_ids[:, 0].tolist()
+
+
+def test_one_head_has_nearly_the_whole_share_where_one_does_the_work(folder: Path, batch: CounterfactualBatch) -> None:
+    model = load_model(folder / "specialised", device="cpu")
+    names = [source.name for source in Graph.of(model.shape).sources[1:]]
+    effects = 1 - knocked_out(model, batch, [[name] for name in names])
+    sizes = np.abs(effects.mean(0))
+    assert names[int(sizes.argmax())] == planted.SPECIALISED
+    assert sizes.max() / sizes.sum() > 0.9
+    found = specialization(effects, splits=20, draws=200)
+    assert found.value > 0.95 and found.value > found.null.high
+    assert found.crossfitted == pytest.approx(1, abs=0.1)
+
+
+def test_each_of_two_redundant_heads_costs_nothing_and_both_cost_everything(
+    folder: Path, batch: CounterfactualBatch
+) -> None:
+    model = load_model(folder / "redundant", device="cpu")
+    alone = [[FIRST], [SECOND], [planted.SATURATING], [FIRST, SECOND]]
+    first, second, saturating, both = knocked_out(model, batch, alone).mean(0)
+    assert first == pytest.approx(1, abs=0.1) and second == pytest.approx(1, abs=0.1)
+    assert saturating == pytest.approx(0, abs=0.1) and both == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["specialised", "redundant"])
+def test_only_redundant_heads_interact_and_negatively(name: str, folder: Path, batch: CounterfactualBatch) -> None:
+    model = load_model(folder / name, device="cpu")
+    names = [FIRST, SECOND, planted.SPECIALISED, "a2.h0", planted.SATURATING]
+    members = np.array(list(combinations(range(len(names)), 2)))
+    single = knocked_out(model, batch, [[one] for one in names])
+    both = knocked_out(model, batch, [[names[i], names[j]] for i, j in members])
+    found = interactions(np.ones(len(single)), single, both, members).mean(0)
+    redundant = (members == [0, 1]).all(1)
+    np.testing.assert_allclose(found[~redundant], 0, atol=0.15)
+    assert found[redundant].item() == pytest.approx(-1 if name == "redundant" else 0, abs=0.15)
+    ratio = interaction_ratio(1 - single, interactions(np.ones(len(single)), single, both, members), draws=100)
+    assert ratio.value > 0.8 if name == "redundant" else ratio.value < 0.3
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Path:
+    """A study of the specialised model before and the redundant one after."""
+    planted.write_prompts(folder / "kinds.jsonl", 40)
+    spec = {
+        "schema": "mechshift/v1",
+        "name": "planted-heads",
+        "models": {
+            name: {"source": name, "paradigm": "autoregressive"} for name in ("specialised", "redundant")
+        },
+        "pairs": [{"name": "spread", "before": "specialised", "after": "redundant", "role": "treatment"}],
+        "tasks": [{"name": "kinds", "regime": "local", "dataset": "kinds.jsonl", "examples": 40}],
+        "interventions": [
+            {"name": "circuit", "kind": "edge_attribution"},
+            {"name": "pairs", "kind": "ablation", "ablation": "zero", "components": ["heads"], "pairwise": 12},
+            {"name": "looks", "kind": "attention"},
+            {"name": "read", "kind": "probe"},
+            {"name": "middle", "kind": "targeted_ablation", "of": "circuit", "layers": "middle", "size": 1,
+             "ablation": "zero", "random": 19},
+        ],
+        "measures": {"specialization": {}, "integration": {}},
+        "statistics": {"bootstrap": {"replicates": 200}},
+        "execution": {"device": "cpu"},
+    }  # fmt: skip
+    with (folder / "study.yaml").open("w") as handle:
+        YAML().dump(spec, handle)
+    made = run(folder / "study.yaml", out=folder / "out")
+    assert made.failures == ()
+    return made.path
+
+
+def read(out: Path, name: str) -> pl.DataFrame:
+    return pl.read_parquet(out / "tables" / f"{name}.parquet")
+
+
+def test_a_study_finds_integration_in_the_redundant_model_only(finished: Path) -> None:
+    rows = read(finished, "interactions").filter(pl.col("side") == "after")
+    largest = rows.filter(pl.col("interaction").abs() == pl.col("interaction").abs().max()).row(0, named=True)
+    assert (largest["first"], largest["second"]) == planted.REDUNDANT
+    assert largest["high"] < 0
+    index = read(finished, "indices").filter(pl.col("index") == "interaction")
+    value = dict(index.select("side", "value").rows())
+    assert value["before"] < 0.2 and value["after"] > 1
+    assert index.filter(pl.col("side") == "shift")["low"].item() > 0
+
+
+def test_a_study_sees_the_planted_heads_look_at_what_they_read(finished: Path) -> None:
+    rows = read(finished, "attention").filter(
+        (pl.col("from_role") == "(read)") & (pl.col("to_role") == "kind") & pl.col("head").is_not_null()
+    )
+    for side, heads in (("before", (planted.SPECIALISED,)), ("after", planted.REDUNDANT)):
+        one = rows.filter(pl.col("side") == side).with_columns(name=pl.format("a{}.h{}", "layer", "head"))
+        looking = one.filter(pl.col("name").is_in(heads))
+        assert (looking["mass"] > 0.99).all() and looking["uniform"].to_list() == pytest.approx([1 / 7] * len(heads))
+        assert set(one.sort("mass", descending=True)["name"].head(len(heads))) == set(heads)
+    shift = rows.filter((pl.col("side") == "shift") & (pl.col("layer") == 1) & (pl.col("head") == 2))
+    assert shift["mass"].item() < -0.5 and shift["p_corrected"].item() < 0.001
+
+
+def test_a_probe_reads_the_answer_from_where_a_planted_head_has_written_it(finished: Path) -> None:
+    rows = read(finished, "probes").filter(pl.col("accuracy").is_not_null() & (pl.col("side") != "shift"))
+    assert set(rows["variable"]) == {"answer"} and set(rows["n"]) == {40} and set(rows["majority"]) == {0.5}
+    accuracy = {(row["side"], row["layer"]): row["accuracy"] for row in rows.iter_rows(named=True)}
+    # 32 prompts train a probe of 128 activations, so that even what is there perfectly is missed now and then.
+    assert min(accuracy["before", layer] for layer in (2, 3)) > 0.9
+    assert min(accuracy["after", layer] for layer in (1, 2, 3)) > 0.9
+    assert accuracy["before", 0] < 0.75 and accuracy["after", 0] < 0.75  # the last token says nothing of the answer
+    assert (rows["control"] < 0.75).all()
+    shift = read(finished, "probes").filter((pl.col("side") == "shift") & (pl.col("layer") == 1))
+    assert shift["accuracy"].item() == pytest.approx(accuracy["after", 1] - accuracy["before", 1])
+
+
+def test_a_targeted_ablation_hits_the_specialised_head_and_no_redundant_one(finished: Path) -> None:
+    rows = read(finished, "targeted").filter(pl.col("target"))
+    before, after = (rows.filter(pl.col("side") == side).row(0, named=True) for side in ("before", "after"))
+    assert before["components"] == planted.SPECIALISED and after["components"] == SECOND
+    assert before["low"] > 0 and after["effect"] < 0.1 * before["effect"]
+    beside = read(finished, "targeted").filter((pl.col("side") == "before") & ~pl.col("target"))
+    assert (beside["beyond_low"] > 0).all()
+    random = beside.filter(pl.col("layers") == "random").row(0, named=True)
+    assert random["p"] < 0.3  # the one head of twelve is drawn now and then
+    assert random["effect"] < 0.3 * before["effect"]
