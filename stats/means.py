@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Floats, as_floats, fraction
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes, fraction
 from stats.interval_methods import MINIMUM_CLUSTERS, Method
 from stats.resampling import bootstrap_interval, resampling_weights
 
@@ -20,7 +20,7 @@ class MeanIntervals:
     """Means with their intervals, [C] each; `low`, `high` and `se` are NaN where there is none.
 
     Attributes:
-        n: Number of units.
+        n: Number of values, of `units` independent units.
     """
 
     estimate: Floats
@@ -28,11 +28,13 @@ class MeanIntervals:
     high: Floats
     se: Floats
     n: int
+    units: int
 
 
 def mean_intervals(
     values: ArrayLike,
     *,
+    cluster: ArrayLike | None = None,
     method: Method = "studentized",
     confidence: float = 0.95,
     replicates: int = 5000,
@@ -42,6 +44,7 @@ def mean_intervals(
 
     Args:
         values: One value per unit and quantity [n, C].
+        cluster: Label of the independent unit of each row [n]; None if every row is one.
         method: `percentile`, `bca` or `studentized`.
         confidence: Of the two-sided intervals.
         replicates: Number of bootstrap replicates.
@@ -52,24 +55,34 @@ def mean_intervals(
     """
     array = as_floats(values, "values", dimensions=2)
     fraction(confidence, "confidence")
-    if method != "studentized" or len(array) < MINIMUM_CLUSTERS:
-        return _intervals(_one_by_one(array, method, confidence, replicates, seed), len(array))
+    units = len(array) if cluster is None else codes(cluster, "cluster", length=len(array))[1]
+    if cluster is not None or method != "studentized" or len(array) < MINIMUM_CLUSTERS:
+        return _intervals(_one_by_one(array, method, confidence, replicates, seed, cluster), len(array), units)
     weights = resampling_weights(len(array), replicates, seed=seed).astype(np.float64)
     step = max(1, BLOCK_NUMBERS // replicates)
     blocks = [array[:, start : start + step] for start in range(0, array.shape[1], step)]
     found = [_studentized(block, weights, confidence, seed) for block in blocks]
-    return _intervals(np.concatenate(found, axis=1), len(array))
+    return _intervals(np.concatenate(found, axis=1), len(array), units)
 
 
-def _intervals(rows: Floats, n: int) -> MeanIntervals:
-    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n)
+def _intervals(rows: Floats, n: int, units: int) -> MeanIntervals:
+    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n, units=units)
 
 
-def _one_by_one(values: Floats, method: Method, confidence: float, replicates: int, seed: int) -> Floats:
+def _one_by_one(
+    values: Floats,
+    method: Method,
+    confidence: float,
+    replicates: int,
+    seed: int,
+    cluster: ArrayLike | None = None,
+) -> Floats:
     """Estimate, low, high and standard error of every column, [4, C]."""
     rows = np.full((4, values.shape[1]), np.nan)
     for at, column in enumerate(values.T):
-        one = bootstrap_interval(column, method=method, confidence=confidence, replicates=replicates, seed=seed)
+        one = bootstrap_interval(
+            column, cluster=cluster, method=method, confidence=confidence, replicates=replicates, seed=seed
+        )
         rows[:, at] = [np.nan if x is None else x for x in (one.estimate, one.low, one.high, one.se)]
     return rows
 

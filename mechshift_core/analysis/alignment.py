@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mechshift_core.analysis.indices import REFERENCES
-from mechshift_core.analysis.lens_read import Floats, LensRead
-from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
+from mechshift_core.analysis.lens_read import LensRead
+from mechshift_core.analysis.measured import Measured, Rows, mean_estimate
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.alignment import Alignment, output_alignment
@@ -29,7 +29,7 @@ def decision_estimates(sample: Sample, spec: Spec, read: Mapping[str, LensRead])
     shift = {"shift": values["after"] - values["before"]}
     null_shift = {"shift": nulls["after"] - nulls["before"]}
     return tuple(
-        _estimate(sample, spec, "decision_time", side, one, {"null": float((nulls | null_shift)[side].mean())})
+        mean_estimate(sample, spec, "decision_time", side, one, {"null": float((nulls | null_shift)[side].mean())})
         for side, one in (values | shift).items()
     )
 
@@ -41,8 +41,11 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
     null = after.null - before.null
     shift = after.per_prompt - before.per_prompt
     estimates = (
-        *(_estimate(sample, spec, "alignment", side, one.per_prompt, _reference(one)) for side, one in found.items()),
-        _estimate(sample, spec, "alignment", "shift", shift, {"null": null, "excess": float(shift.mean()) - null}),
+        *(
+            mean_estimate(sample, spec, "alignment", side, one.per_prompt, _reference(one))
+            for side, one in found.items()
+        ),
+        mean_estimate(sample, spec, "alignment", "shift", shift, {"null": null, "excess": float(shift.mean()) - null}),
     )
     rows: Rows = [
         {
@@ -62,6 +65,7 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
         task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
         label=f"alignment of {sample.pair.name} on {sample.task.name}",
         examples=sample.selected,
+        cluster=sample.templates if sample.by_template else None,
     )
     return Measured(rows={"indices": rows}, estimates=estimates, replicated={"alignment": replicated})
 
@@ -74,22 +78,3 @@ def _aligned(sample: Sample, read: LensRead) -> Alignment:
 
 def _reference(one: Alignment) -> dict[str, float | None]:
     return {"null": one.null, "null_low": one.null_low, "null_high": one.null_high, "excess": one.excess}
-
-
-def _estimate(
-    sample: Sample, spec: Spec, measure: str, side: str, values: Floats, reference: Mapping[str, float | None]
-) -> Estimate:
-    interval = mean_interval(sample, spec, values)
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side=side,
-        value=interval.estimate,
-        low=interval.low,
-        high=interval.high,
-        method=interval.method,
-        status=interval.status,
-        message=interval.message,
-        reference=reference,
-    )

@@ -87,6 +87,7 @@ def _rows(
         mass = looked.mass[chosen, :, :, at]
         found = mean_intervals(
             mass.reshape(len(mass), -1),
+            cluster=sample.clusters(sample.ids("before" if side == "before" else "after")[chosen]),
             method=bootstrap.method,
             confidence=spec.statistics.confidence,
             replicates=bootstrap.replicates,
@@ -122,5 +123,5 @@ def _corrected(found: MeanIntervals, shape: tuple[int, ...]) -> list[float | Non
     p: list[float | None] = []
     for estimate, se, tested in zip(found.estimate, found.se, single.ravel(), strict=True):
         usable = tested and se > 0  # not where it is NaN
-        p.append(difference_test(float(estimate), float(se), found.n - 1).p if usable else None)
+        p.append(difference_test(float(estimate), float(se), found.units - 1).p if usable else None)
     return benjamini_hochberg(p)

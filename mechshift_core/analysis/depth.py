@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, estimate, mean_interval
+from mechshift_core.analysis.measured import Measured, Rows, mean_estimate, mean_interval
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from stats.depth import depth_slope, early_share, layer_shares, scaled_depth
-from stats.findings import Estimate
 from stats.replicates import mean_replicates
 
 Values = npt.NDArray[np.float64]
@@ -26,7 +25,7 @@ def measure_depth(sample: Sample, spec: Spec) -> Measured:
         return _unmeasured(shares)
     found = _shifts(sample, spec, shares)
     sides = [
-        _estimate(sample, spec, "early_share", side, early_share(share, settings.early))
+        mean_estimate(sample, spec, "early_share", side, early_share(share, settings.early))
         for side, share in shares.items()
     ]
     rows = _rows(sample, spec, {**shares, "shift": shares["after"] - shares["before"]})
@@ -63,7 +62,7 @@ def _shifts(sample: Sample, spec: Spec, shares: dict[str, Values]) -> Measured:
     }
     weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     return Measured(
-        estimates=tuple(_estimate(sample, spec, name, "shift", values) for name, values in per_prompt.items()),
+        estimates=tuple(mean_estimate(sample, spec, name, "shift", values) for name, values in per_prompt.items()),
         replicated={
             name: mean_replicates(
                 values,
@@ -87,22 +86,6 @@ def shares_by_layer(sample: Sample) -> dict[str, Values]:
     source, _ = sample.graph.edge_index
     source_layer = np.array([node.layer for node in sample.graph.sources])[source]
     return {side: layer_shares(sample.scores(side), source_layer, layers) for side, _ in sample.sides}
-
-
-def _estimate(sample: Sample, spec: Spec, measure: str, side: str, values: Values) -> Estimate:
-    interval = mean_interval(sample, spec, values)
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side=side,
-        value=interval.estimate,
-        low=interval.low,
-        high=interval.high,
-        method=interval.method,
-        status=interval.status,
-        message=interval.message,
-    )
 
 
 def _rows(sample: Sample, spec: Spec, shares: dict[str, Values]) -> Rows:

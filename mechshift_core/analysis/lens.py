@@ -123,9 +123,8 @@ def _step_rows(sample: Sample, spec: Spec, side: str, read: LensRead) -> Rows:
     for step in range(int(steps.max())):
         having = np.flatnonzero(steps > step)
         for layer, times in enumerate(decided):
-            interval = mean_interval(
-                sample, spec, read.tensors["stream_log_prob"][step, layer, having].astype(np.float64)
-            )
+            values = read.tensors["stream_log_prob"][step, layer, having].astype(np.float64)
+            interval = mean_interval(sample, spec, values, examples=sample.ids(side)[having])
             rows.append(
                 {
                     **_labels(sample, side),

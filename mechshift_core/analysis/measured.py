@@ -130,3 +130,28 @@ def estimate(
         message=message,
         reference=reference or {},
     )
+
+
+def mean_estimate(
+    sample: Sample,
+    spec: Spec,
+    measure: str,
+    side: str,
+    values: npt.NDArray[np.float64],
+    reference: Mapping[str, float | None] | None = None,
+) -> Estimate:
+    """The mean of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`."""
+    interval = mean_interval(sample, spec, values)
+    return estimate(
+        sample,
+        spec,
+        measure=measure,
+        side=side,
+        value=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        method=interval.method,
+        status=interval.status,
+        message=interval.message,
+        reference=reference,
+    )

@@ -40,7 +40,7 @@ def _side_rows(
             zip(stored.tensors["correct"][at], stored.tensors["control"][at], strict=True)
         ):
             known = correct >= 0
-            interval = mean_interval(sample, spec, correct[known].astype(np.float64))
+            interval = mean_interval(sample, spec, correct[known].astype(np.float64), examples=sample.ids(side)[known])
             yield _row(sample, intervention, side, variable["name"], layer) | {
                 "accuracy": interval.estimate,
                 "low": interval.low,
@@ -67,7 +67,8 @@ def _shift_rows(
         for layer, (late, early) in enumerate(zip(own, other, strict=True)):
             known = (late >= 0) & (early >= 0)
             if known.any():
-                interval = mean_interval(sample, spec, (late - early)[known].astype(np.float64))
+                changes = (late - early)[known].astype(np.float64)
+                interval = mean_interval(sample, spec, changes, examples=sample.ids("after")[: len(late)][known])
                 yield _row(sample, intervention, "shift", variable["name"], layer) | {
                     "accuracy": interval.estimate,
                     "low": interval.low,
