@@ -27,7 +27,6 @@ from mechshift_core.errors import MechshiftError
 app = typer.Typer(
     name="mechshift",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
