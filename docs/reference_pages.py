@@ -87,8 +87,8 @@ def measures_page() -> str:
     """Measures and kinds of interventions, as the README has them."""
     return (
         "# Measures and interventions\n\nWhat hypotheses can be about, per pair and task; options are fields of "
-        f"[`measures`](spec.md#measures).\n\n{_table_after(MEASURES)}\n\n## Interventions\n\nWhat is done to the models; options "
-        f"are in [the spec](spec.md).\n\n{_table_after(INTERVENTIONS)}\n"
+        f"[`measures`](spec.md#measures).\n\n{_table_after(MEASURES)}\n\n## Interventions\n\nWhat is done to the "
+        f"models; options are in [the spec](spec.md).\n\n{_table_after(INTERVENTIONS)}\n"
     )
 
 

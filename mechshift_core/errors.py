@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 EXIT_CODES = {
     0: "done",
     1: "a finding has regressed, or a hypothesis named in `--fail-on` does not hold",
