@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+EXIT_CODES = {
+    0: "done",
+    1: "a finding has regressed, or a hypothesis named in `--fail-on` does not hold",
+    2: "the spec, the command line or a baseline is wrong",
+    3: "execution failed or is partial, no pair has enough examples on any task (`calibrate`: no hypothesis could be "
+    "tested), or (`doctor`) something is missing that every run needs",
+    4: "`check`: there are only inconclusive findings",
+    130: "interrupted",
+}
+"""What `mechshift` answers with."""
+
 
 class MechshiftError(Exception):
     """Base of every error that is reported as one message, without a traceback."""

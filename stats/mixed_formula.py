@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, TypeAlias
 
+MAX_TERMS, MAX_DEPTH = 1000, 50
+"""Most terms and levels of parentheses of a formula: `a1 * a2 * ... * a30` would have 10^9 terms."""
+
 _TOKEN = re.compile(r"\s*(?:([^\W\d][\w.]*)|`([^`]+)`|(\d+)|(\S))")
 
 
@@ -49,8 +52,13 @@ class FormulaReader:
         """All terms, those of fewer variables first; the intercept, unless it was taken out, is the empty one.
 
         Raises:
-            ValueError: if the text can't be read, or no term is left.
+            ValueError: if the text can't be read, no term is left, or there are too many.
         """
+        depth = 0
+        for token in self.tokens:
+            depth += {(4, "("): 1, (4, ")"): -1}.get(token, 0)
+            if depth > MAX_DEPTH:
+                raise self._error(f"more than {MAX_DEPTH} levels of parentheses")
         terms = self._sum({_INTERCEPT: ()}, top=True)
         self.end()
         if not terms:
@@ -107,13 +115,13 @@ class FormulaReader:
         terms = self._interaction()
         while self._take("*"):
             right = self._interaction()
-            terms = terms | right | _cross(terms, right)
+            terms = terms | right | self._cross(terms, right)
         return terms
 
     def _interaction(self) -> Terms:
         terms = self._atom()
         while self._take(":"):
-            terms = _cross(terms, self._atom())
+            terms = self._cross(terms, self._atom())
         return terms
 
     def _atom(self) -> Terms:
@@ -139,10 +147,12 @@ class FormulaReader:
         if not self._take(symbol):
             raise self._error(f"expected {symbol!r}")
 
+    def _cross(self, left: Terms, right: Terms) -> Terms:
+        if len(left) * len(right) > MAX_TERMS:
+            raise self._error(f"more than {MAX_TERMS} terms")
+        joined = (tuple(dict.fromkeys(a + b)) for a in left.values() for b in right.values())
+        return {frozenset(term): term for term in joined}
+
     def _error(self, message: str) -> ValueError:
-        return ValueError(f"{self.where}: {message}, in {self.text!r}")
-
-
-def _cross(left: Terms, right: Terms) -> Terms:
-    joined = (tuple(dict.fromkeys(a + b)) for a in left.values() for b in right.values())
-    return {frozenset(term): term for term in joined}
+        text = self.text if len(self.text) <= 200 else f"{self.text[:197]}..."
+        return ValueError(f"{self.where}: {message}, in {text!r}")

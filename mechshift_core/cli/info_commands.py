@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from mechshift_core.cli.console import Console
+
+if TYPE_CHECKING:
+    from mechshift_core.machine import Machine
 
 
 def register(app: typer.Typer) -> None:
@@ -37,26 +42,40 @@ def list_everything(context: typer.Context) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Say what this machine can run: versions, accelerator, memory, bundled models."""
-    import os
+    """Say what this machine can run: versions, processors, memory, GPU, disk, browser, Hub, bundled models."""
+    from dataclasses import asdict
 
-    import torch
-
-    from mechshift_core.execution.provenance import package_versions
-    from mechshift_core.zoo import bundled_models
+    from mechshift_core.machine import this_machine
 
     console: Console = context.obj
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    facts: dict[str, object] = {
-        "packages": package_versions(),
-        "cpus": os.cpu_count(),
-        "memory_gib": round(pages * size / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "bundled_models": sorted(bundled_models()),
-    }
+    machine = this_machine()
     if console.json:
-        console.result_json(facts)
-        return
-    console.result(f"processors: {facts['cpus']}, memory: {facts['memory_gib']} GiB, GPU: {facts['gpu'] or 'none'}")
-    console.result("packages: " + ", ".join(f"{name} {version}" for name, version in package_versions().items()))
-    console.result("bundled models: " + (", ".join(sorted(bundled_models())) or "none"))
+        console.result_json({**asdict(machine), "largest_model": machine.largest_model})
+    else:
+        for name, text in _described(machine).items():
+            console.result(f"{name + ':':<16} {text}")
+    for problem in machine.problems:
+        console.complain(f"problem: {problem}")
+    if machine.problems:
+        raise typer.Exit(3)
+
+
+def _described(machine: Machine) -> dict[str, str]:
+    def of(free: float | None, total: float | None) -> str:
+        return " of ".join(f"{size:g} GiB" for size in (free, total) if size is not None) or "unknown"
+
+    gpu = machine.gpu and f"{machine.gpu}, {of(machine.gpu_memory_free, machine.gpu_memory)} free"
+    number_format = "bfloat16" if machine.gpu else "float32"
+    return {
+        "processors": f"{machine.cpus}, {machine.torch_threads} threads of torch (OMP_NUM_THREADS sets them)",
+        "memory": f"{of(machine.memory_free, machine.memory)} free",
+        "GPU": gpu or "none",
+        "largest model": "unknown"
+        if machine.largest_model is None
+        else f"about {machine.largest_model:g} x 10^9 parameters in {number_format}, weights in half of what is free",
+        "disk": f"{machine.disk_free:g} GiB free here",
+        "browser": machine.browser or "none (only the tests of reports need one)",
+        "Hub": f"{machine.hub}; cache: {machine.hub_cache}",
+        "bundled models": ", ".join(machine.bundled_models) or "none",
+        "packages": ", ".join(f"{name} {version}" for name, version in machine.packages.items()),
+    }

@@ -27,7 +27,6 @@ from mechshift_core.errors import MechshiftError
 app = typer.Typer(
     name="mechshift",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -60,11 +59,7 @@ for commands in (run_commands, gate_commands, calibrate_command, spec_commands, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    0 done; 1 a gate failed; 2 the spec or the command line is wrong; 3 execution failed; 4 a gate is undecided;
-    130 interrupted.
-    """
+    """Run the command line and return its exit code, one of :data:`mechshift_core.errors.EXIT_CODES`."""
     console = Console()
     given = hoist_flags(sys.argv[1:] if arguments is None else arguments)
     try:

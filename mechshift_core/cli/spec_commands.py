@@ -92,7 +92,7 @@ def init(
         if console.json:
             console.result_json(known)
         else:
-            console.result("\n".join(f"{name:<12} {summary}" for name, summary in known.items()))
+            console.result("\n".join(f"{name:<18} {summary}" for name, summary in known.items()))
         return
     if template not in known:
         raise UsageError(f"unknown template {template!r}{suggestion(template, known)}; expected {listing(known)}")

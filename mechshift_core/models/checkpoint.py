@@ -54,7 +54,8 @@ def weight_files(folder: Path) -> list[Path]:
     """The checkpoint's safetensors files: one, or the shards that its index names.
 
     Raises:
-        ExecutionError: if there are none (pickled weights are never read), or if a shard is missing.
+        ExecutionError: if there are none (pickled weights are never read), if a shard is missing, or if the
+            index names other files than safetensors files of the folder.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -62,7 +63,13 @@ def weight_files(folder: Path) -> list[Path]:
         shards = read_json(folder / INDEX).get("weight_map")
         if not isinstance(shards, Mapping) or not shards:
             raise ExecutionError(f"{folder / INDEX} has no weight_map")
-        files = [folder / Path(str(name)).name for name in sorted(set(map(str, shards.values())))]
+        names = sorted(set(map(str, shards.values())))
+        strange = [name for name in names if not name.endswith(".safetensors") or Path(name).name != name]
+        if strange:  # Transformers reads what the index names: other folders, and pickled files
+            raise ExecutionError(
+                f"{folder / INDEX} names {strange[0]!r}; expected .safetensors files in the same folder"
+            )
+        files = [folder / name for name in names]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise ExecutionError(f"the checkpoint in {folder} is incomplete: no {', '.join(missing[:8])}")

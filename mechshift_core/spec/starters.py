@@ -22,9 +22,17 @@ class Starter:
 
 _SUMMARIES = {
     "quickstart": "a complete study with the bundled models: two tasks, treatment and control, four hypotheses",
+    "own-models": "checkpoints of your own: parent, diffusion model and control",
     "custom-task": "a task of your own from a JSON Lines file",
+    "gpt2-diffugpt": "a published pair from the Hub, without a control",
+    "interventions": "every intervention on one task: faithfulness, transfer, patching, knock-outs, the logit lens",
+    "inference-budgets": "does a verdict depend on the number of denoising steps?",
+    "calibration": "A/A data: halves of the prompts, and another training seed",
+    "gate": "findings as a regression test, with a workflow for GitHub",
 }
-_COMPANIONS = {"custom-task": ("custom-task.jsonl",)}
+_COMPANIONS = {"custom-task": ("custom-task.jsonl",), "gate": ("gate-workflow.yml",)}
+NEEDS_MODELS = ("own-models",)
+"""Templates whose models are the user's to fill in."""
 
 
 def starters() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,7 +39,7 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
 
     Where a value may be one of several types, pydantic reports each of them; these become one complaint.
     """
-    schema: Json = model.model_json_schema(by_alias=True)
+    schema = _schema(model)
     grouped: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         if not _is_consequence(error):
@@ -52,6 +53,12 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
             came = describe(group[0]["input"])
             found.append(Complaint(path, f"expected {' or '.join(expected)}, got {came}"))
     return found
+
+
+@cache
+def _schema(model: type[BaseModel]) -> Json:
+    """The JSON Schema of a model; making it takes longer than reading most specs."""
+    return model.model_json_schema(by_alias=True)
 
 
 def _is_consequence(error: ErrorDetails) -> bool:

@@ -83,6 +83,8 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
     Raises:
         ExecutionError: naming every malformed line by its number (at most ten of them).
     """
+    if path.exists() and not path.is_file():
+        raise ExecutionError(f"dataset {path} cannot be read: it is no regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -141,6 +143,8 @@ def custom_dataset(
 def _first(error: ValidationError) -> str:
     """The first key that is wrong and why; of the types that its value may have, that which it comes closest to."""
     errors = error.errors()
+    if not errors[0]["loc"]:  # a key with half of a surrogate pair
+        return str(errors[0]["msg"])
     key = errors[0]["loc"][0]
     closest = max((e for e in errors if e["loc"][0] == key), key=lambda e: len(e["loc"]))
     items = [str(step) for step in closest["loc"][1:] if isinstance(step, int)]

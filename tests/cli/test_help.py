@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,29 @@ def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"mechshift {mechshift_core.__version__}\n"
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert mechshift_core.__version__ == project["version"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    def run(**variables: str) -> str:
+        code = "import sys; from mechshift_core.cli.main import main; sys.exit(main())"
+        call = [sys.executable, "-c", code, *([] if variables else ["--show-completion", shell])]
+        environment = {**os.environ, **variables, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+        return subprocess.run(call, capture_output=True, text=True, check=False, env=environment).stdout
+
+    script = run()
+    assert "_MECHSHIFT_COMPLETE" in script and "mechshift" in script
+    asked = {
+        "bash": {"COMP_WORDS": "mechshift cal", "COMP_CWORD": "1"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": "mechshift cal"},
+        "fish": {"_TYPER_COMPLETE_ARGS": "mechshift cal", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }[shell]
+    assert "calibrate" in run(_MECHSHIFT_COMPLETE=f"complete_{shell}", **asked)
+
+
+def test_the_packages_are_marked_as_typed() -> None:
+    for package in ("mechshift_core", "stats", "reports"):
+        assert (Path(__file__).parents[2] / package / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("arguments", [["valdate"], ["validate"], ["--nonsense"], ["init", "--out"], []])

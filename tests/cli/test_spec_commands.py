@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from mechshift_core.cli import spec_commands
 from mechshift_core.cli.console import hoist_flags
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.spec import SpecError
-from mechshift_core.spec.starters import starter
+from mechshift_core.spec.starters import starter, starters
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +45,10 @@ def test_init_overwrites_nothing_and_writes_all_or_nothing(capsys: pytest.Captur
 
 def test_init_says_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--template", "quikstart"]) == 2
-    message = "unknown template 'quikstart' (did you mean 'quickstart'?); expected 'quickstart' or 'custom-task'\n"
-    assert capsys.readouterr().err == message
+    shown = capsys.readouterr().err
+    assert shown.startswith("unknown template 'quikstart' (did you mean 'quickstart'?); expected 'quickstart', ")
     assert main(["init", "--list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["quickstart", "custom-task"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*starters()]
     assert main(["init", "--out", "no/such/folder.yaml"]) == 2
     assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: No such file or directory\n"
 
@@ -87,6 +88,13 @@ def test_schema_prints_a_json_schema(capsys: pytest.CaptureFixture[str]) -> None
     schema = json.loads(capsys.readouterr().out)
     assert schema["title"] == "mechshift spec"
     assert "schema" in schema["properties"]
+
+
+def test_the_gate_comes_with_a_workflow_that_runs_it() -> None:
+    assert main(["init", "--template", "gate"]) == 0
+    steps = YAML(typ="safe", pure=True).load(Path("gate-workflow.yml").read_text())["jobs"]["gate"]["steps"]
+    commands = [step["run"].split() for step in steps if step.get("run", "").startswith("mechshift")]
+    assert [command[1:3] for command in commands] == [["run", "gate.yaml"], ["check", "runs/gate"]]
 
 
 @pytest.mark.parametrize(

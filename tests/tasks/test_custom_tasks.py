@@ -122,6 +122,7 @@ def test_a_file_that_is_missing_a_folder_or_not_utf_8_is_an_error(path: Path, tm
         ({**TEXT, "clean": ""}, "clean: String should have at least 1 character"),
         ({**TEXT, "clean": 3}, "clean: Input should be a valid string"),
         ({**TEXT, "clean": "\ud800"}, "clean: Input should be a valid string, unable to parse"),
+        ({**TEXT, "\ud800": 1}, "Input should be a valid string, unable to parse"),
         ({**TEXT, "answer": ["Mary", ""]}, "answer.1: String should have at least 1 character"),
         ({**TEXT, "clean_ids": [1]}, "corrupt_ids: Field required"),
         ({**TOKENS, "clean_ids": []}, "clean_ids: List should have at least 1 item"),
