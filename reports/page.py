@@ -30,6 +30,7 @@ from reports.sections import (
     verdicts,
 )
 from reports.sections.base import Section
+from reports.sharing import share
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     verdicts.section,
@@ -59,12 +60,14 @@ def render(data: ReportData) -> str:
     Same data, same text. The page can be encoded as UTF-8 whatever the prompts contain.
     """
     style = templating.source("style.css")
+    sections = [made for section in SECTIONS if (made := section(data)) is not None]
     page = templating.render_template(
         "page",
         data=data,
         style=Markup(style),
         policy=policy(style),
-        sections=[made for section in SECTIONS if (made := section(data)) is not None],
+        sections=sections,
+        body=Markup(share(templating.render_template("sections", sections=sections))),
         verdicts=[finding.verdict for finding in data.findings.hypotheses],
     )
     return str(page)

@@ -20,9 +20,9 @@ PLAIN_LIMIT = 10_000
 """Bytes above which a download is compressed."""
 EMBED_LIMIT = 1_000_000
 """Bytes of all tables embedded in a page together; the largest are left out first."""
-DIGITS = 7
+DIGITS = 6
 """Significant digits of the numbers in a download: the run directory has them whole, at twice the size."""
-ROWS = 60
+ROWS = 40
 """Rows of a table that the page shows."""
 
 
@@ -110,7 +110,8 @@ def downloads(frames: Mapping[str, pl.DataFrame]) -> list[Download]:
 
 def download(name: str, frame: pl.DataFrame) -> Download:
     """A table as CSV in a `data:` address, its real numbers to :data:`DIGITS` digits."""
-    written = frame.write_csv(float_scientific=True, float_precision=DIGITS - 1).encode("utf-8", "replace")
+    rounded = frame.with_columns(pl.col(pl.Float64, pl.Float32).round_sig_figs(DIGITS))
+    written = rounded.write_csv().encode("utf-8", "replace")
     file, content, href = packed(f"{name}.csv", written, "text/csv;charset=utf-8")
     return Download(name=name, file=file, rows=frame.height, columns=frame.width, size=len(content), href=href)
 

@@ -16,7 +16,7 @@ import altair as alt
 import vl_convert
 from markupsafe import Markup
 
-from reports.figures.compact import compact
+from reports.figures.compact import AXES, compact
 from reports.templating import visible
 
 PALETTE = {
@@ -97,7 +97,8 @@ def _clean(parent: ElementTree.Element) -> None:
         if hidden or (child.tag == "g" and len(child) == 0):
             parent.remove(child)
             continue
-        child.attrib = _attributes(child.attrib)
+        axis = "role-axis" in child.attrib.get("class", "")
+        child.attrib = {"class": AXES} if axis else _attributes(child.attrib)
 
 
 def _attributes(found: dict[str, str]) -> dict[str, str]:

@@ -7,29 +7,41 @@ from xml.etree.ElementTree import Element
 
 _SHIFT = re.compile(r"translate\((-?[\d.]+),(-?[\d.]+)\)$")
 _DISC = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
-_SQUARE = re.compile(r"M-([\d.]+),-\1L\1,-\1L\1,\1L-\1,\1Z$")
+_SQUARE = re.compile(r"M-[\d.]+,-[\d.]+h([\d.]+)v\1h-\1Z$")
+
+
+AXES = "axes"
+"""Class of the groups that hold axes."""
 
 
 def compact(group: Element) -> None:
-    """Rewrite the content of a `<g>`, in place; what is seen stays the same to a tenth of a pixel."""
-    flat: list[Element] = []
+    """Rewrite the content of a `<g>`, in place; what is seen stays the same to a tenth of a pixel.
+
+    Axes in groups of class :data:`AXES` come to lie in one such group, the first of all, as they lay below the marks.
+    """
+    axes: list[Element] = []
+    marks: list[Element] = []
     for child in group:
-        flat += _unwrapped(child, 0.0, 0.0)
-    group[:] = _joined([_placed(child) for child in flat])
+        for node, inside in _unwrapped(child, 0.0, 0.0):
+            (axes if inside else marks).append(node)
+    first = Element("g", {"class": AXES})
+    first[:] = _joined([_placed(node) for node in axes])
+    group[:] = [first] * bool(axes) + _joined([_placed(node) for node in marks])
 
 
-def _unwrapped(node: Element, dx: float, dy: float) -> list[Element]:
-    """A node, or what is in it where it is a group that at most shifts, with the shifts of its groups in its own."""
+def _unwrapped(node: Element, dx: float, dy: float, *, inside: bool = False) -> list[tuple[Element, bool]]:
+    """What is in groups that at most shift, shifted by them all, and whether it is of an axis; other nodes shifted."""
     shift = _SHIFT.match(node.get("transform", ""))
-    if node.tag == "g" and not set(node.keys()) - {"transform"} and (shift or "transform" not in node.keys()):
+    inside = inside or node.get("class") == AXES
+    if node.tag == "g" and (set(node.keys()) <= {"transform"} or inside) and (shift or not node.get("transform")):
         x, y = (float(shift[1]), float(shift[2])) if shift else (0.0, 0.0)
-        return [found for child in node for found in _unwrapped(child, dx + x, dy + y)]
+        return [found for child in node for found in _unwrapped(child, dx + x, dy + y, inside=inside)]
     if dx or dy:
-        first = shift[0] if shift else ""
-        rest = node.get("transform", "")[len(first) :]
-        x, y = (float(shift[1]), float(shift[2])) if shift else (0.0, 0.0)
-        node.set("transform", f"translate({_short(dx + x)},{_short(dy + y)}){rest}")
-    return [node]
+        node.set("transform", f"translate({_short(dx)},{_short(dy)}){node.get('transform', '')}")
+        if shift:
+            x, y = float(shift[1]), float(shift[2])
+            node.set("transform", f"translate({_short(dx + x)},{_short(dy + y)})")
+    return [(node, inside)]
 
 
 def _placed(node: Element) -> Element:
@@ -49,8 +61,8 @@ def _placed(node: Element) -> Element:
     if node.tag == "path" and (disc := _DISC.match(node.get("d", ""))):
         return _remade(node, "circle", cx=_short(x), cy=_short(y), r=disc[1])
     if node.tag == "path" and (square := _SQUARE.match(node.get("d", ""))):
-        half = float(square[1])
-        place = {"x": _short(x - half), "y": _short(y - half), "width": _short(2 * half), "height": _short(2 * half)}
+        edge = float(square[1])
+        place = {"x": _short(x - edge / 2), "y": _short(y - edge / 2), "width": square[1], "height": square[1]}
         return _remade(node, "rect", **place)
     return node
 
