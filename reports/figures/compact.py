@@ -1,4 +1,4 @@
-"""The same drawing in fewer bytes: no group that only nests, positions instead of shifts, one path for all grid lines."""
+"""The same drawing in fewer bytes: no group that only nests, positions instead of shifts, one path for grid lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ _SHIFT = re.compile(r"translate\((-?[\d.]+),(-?[\d.]+)\)$")
 _DISC = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0$")
 _SQUARE = re.compile(r"M-[\d.]+,-[\d.]+h([\d.]+)v\1h-\1Z$")
 
+_STROKES = re.compile(r"(M[\d. -]+[hvl][\d. -]+)+")
 
 AXES = "axes"
 """Class of the groups that hold axes."""
@@ -48,7 +49,7 @@ def _placed(node: Element) -> Element:
     """The node with its shift as a position, where its kind has one."""
     shift = _SHIFT.match(node.get("transform", ""))
     x, y = (float(shift[1]), float(shift[2])) if shift else (0.0, 0.0)
-    if "transform" in node.keys() and not shift:
+    if node.get("transform") and not shift:
         return node
     own = {key: float(node.get(key, 0)) for key in ("x", "y", "x1", "y1", "x2", "y2", "width", "height")}
     if node.tag == "line":
@@ -92,7 +93,7 @@ def _look(node: Element) -> dict[str, str] | None:
 
 
 def _straight(node: Element) -> bool:
-    return "transform" not in node.keys() and re.fullmatch(r"(M[\d. -]+[hvl][\d. -]+)+", node.get("d", "")) is not None
+    return not node.get("transform") and _STROKES.fullmatch(node.get("d", "")) is not None
 
 
 def _short(value: float) -> str:

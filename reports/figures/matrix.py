@@ -152,11 +152,9 @@ def _squares(
             named[positive].append(element("path", title, d=path))
         else:
             paths[positive] += path
-    return [
-        element("g", *found, *([element("path", d=paths[positive])] if paths[positive] else []), class_=_class(side, positive))
-        for positive, found in named.items()
-        if found or paths[positive]
-    ]
+    for positive, path in paths.items():
+        named[positive] += [element("path", d=path)] if path else []
+    return [element("g", *found, class_=_class(side, positive)) for positive, found in named.items() if found]
 
 
 def _class(side: str, positive: bool) -> str:
