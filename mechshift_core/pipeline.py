@@ -83,14 +83,14 @@ def analyze(path: Path, *, progress: Progress | None = None) -> Run:
         return _conclude(plan, folder, execution, progress, force=True)
 
 
-def report(path: Path) -> Path:
-    """Write the report again, from the stored tables and findings."""
+def report(path: Path, *, static: bool = False) -> Path:
+    """Write the report again, from the stored tables and findings; `static` leaves its script out."""
     from mechshift_core.reporting import write_report
 
     folder = RunFolder(path)
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
-        write_report(plan, folder)
+        write_report(plan, folder, static=static)
     return path / REPORT
 
 
@@ -226,7 +226,7 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
         path.read_bytes()
         for package in ("stats", "reports", "mechshift_core")
         for path in sorted((root / package).rglob("*"))
-        if path.suffix in (".py", ".j2", ".css")
+        if path.suffix in (".py", ".j2", ".css", ".js")
     ]
     content = [plan.spec.text, dict(plan.dataset_keys), [cell.key for _, cell in plan.every_cell], dict(failures)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())

@@ -18,8 +18,8 @@ from reports import CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCo
 from stats.findings import Findings
 
 
-def write_report(plan: Plan, folder: RunFolder) -> None:
-    """Draw `report.html` from the tables, findings and provenance of a run."""
+def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> None:
+    """Draw `report.html` from the tables, findings and provenance of a run; `static` leaves the script out."""
     tables = read_tables(folder.tables)
     findings = Findings.from_json((folder.path / "findings.json").read_text(encoding="utf-8"))
     stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
@@ -41,6 +41,7 @@ def write_report(plan: Plan, folder: RunFolder) -> None:
         readings=[] if examples is None or len(plan.budgets) == 1 else _readings(plan, examples),
         failures=failures,
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
+        interactive=plan.spec.report.interactive and not static,
     )
     write_text(folder.path / "report.html", render(data))
 

@@ -158,6 +158,7 @@ class ReportData:
         readings: How well each model does at each inference budget, where there are several.
         failures: One line per cell that failed.
         calibration: How often the analysis errs; None where it was not calibrated.
+        interactive: Whether the page carries the script that adds a slider, filters, sorting and tooltips.
     """
 
     title: str
@@ -172,6 +173,7 @@ class ReportData:
     readings: Sequence[ReadingFacts] = ()
     failures: Sequence[str] = ()
     calibration: CalibrationFacts | None = None
+    interactive: bool = False
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The table, or None where it is missing or has no rows."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from reports import templating
-from reports.data import ReportData
+from reports.data import ReportData, in_order
 from reports.sections import (
     attention,
     calibration,
@@ -33,6 +33,7 @@ from reports.sections import (
     verdicts,
 )
 from reports.sections.base import Section
+from reports.sharing import share
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     verdicts.section,
@@ -59,25 +60,44 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
 """What makes the sections, in order; None where a run has nothing for one that not every run has."""
 
 
+SCRIPT = "report.js"
+"""The script among the templates, the only one that a page may run."""
+
+
 def render(data: ReportData) -> str:
-    """The report as one self-contained HTML page, without scripts and without any request.
+    """The report as one self-contained HTML page without any request; it says the same where no script runs.
 
     Same data, same text. The page can be encoded as UTF-8 whatever the prompts contain.
     """
     style = templating.source("style.css")
+    script = templating.source(SCRIPT) if data.interactive else ""
+    sections = [made for section in SECTIONS if (made := section(data)) is not None]
     page = templating.render_template(
         "page",
         data=data,
         style=Markup(style),
-        policy=policy(style),
-        sections=[made for section in SECTIONS if (made := section(data)) is not None],
+        script=Markup(script),
+        policy=policy(style, script),
+        filters={name: names for name in ("task", "pair") if len(names := _names(data, name)) > 1},
+        sections=sections,
+        body=Markup(share(templating.render_template("sections", sections=sections))),
         verdicts=[finding.verdict for finding in data.findings.hypotheses],
     )
     return str(page)
 
 
-def policy(style: str) -> str:
-    """Content-security policy that allows this one stylesheet and images within the page."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    sources = ("default-src 'none'", "img-src data:", f"style-src 'sha256-{digest}'", "base-uri 'none'")
-    return "; ".join((*sources, "form-action 'none'"))
+def policy(style: str, script: str = "") -> str:
+    """Content-security policy that allows this one stylesheet, this one script if any, and images within the page."""
+    sources = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
+    sources += [f"script-src {_digest(script)}"] if script else []
+    return "; ".join((*sources, "base-uri 'none'", "form-action 'none'"))
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _names(data: ReportData, column: str) -> list[str]:
+    """The tasks or pairs that any table has, in order of first appearance."""
+    found = [name for frame in data.tables.values() if column in frame.columns for name in in_order(frame, column)]
+    return list(dict.fromkeys(found))

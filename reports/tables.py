@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from reports import formats
 
-PLAIN_LIMIT = 150_000
-"""Bytes of CSV above which a download is compressed."""
+PLAIN_LIMIT = 10_000
+"""Bytes above which a download is compressed."""
 EMBED_LIMIT = 1_000_000
-"""Bytes above which a compressed table is not embedded any more."""
+"""Bytes of all tables embedded in a page together; the largest are left out first."""
+DIGITS = 6
+"""Significant digits of the numbers in a download: the run directory has them whole, at twice the size."""
+ROWS = 40
+"""Rows of a table that the page shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,11 @@ class Table:
     caption: str
     fields: tuple[Field, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def shown(self) -> tuple[tuple[str, ...], ...]:
+        """The first :data:`ROWS` rows: as the data of a figure no more of them are written."""
+        return self.rows[:ROWS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +97,30 @@ def from_frame(caption: str, frame: pl.DataFrame, fields: Mapping[str, Field]) -
     return build(caption, list(fields.values()), frame.select(list(fields)).rows())
 
 
+def downloads(frames: Mapping[str, pl.DataFrame]) -> list[Download]:
+    """The tables that have rows, by name; those that do not fit into :data:`EMBED_LIMIT` together are not embedded."""
+    made = [download(name, frame) for name, frame in sorted(frames.items()) if not frame.is_empty()]
+    taken, inside = 0, set()
+    for one in sorted(made, key=lambda one: (one.size, one.name)):
+        if taken + one.size <= EMBED_LIMIT:
+            taken += one.size
+            inside.add(one.name)
+    return [one if one.name in inside else replace(one, href=None) for one in made]
+
+
 def download(name: str, frame: pl.DataFrame) -> Download:
-    """A table as CSV in a `data:` address; compressed (with no time stamp in it) where it is large."""
-    content = frame.write_csv().encode("utf-8", "replace")
-    file, kind = f"{name}.csv", "text/csv;charset=utf-8"
-    if len(content) > PLAIN_LIMIT:
-        content, file, kind = gzip.compress(content, compresslevel=9, mtime=0), f"{name}.csv.gz", "application/gzip"
-    href = None if len(content) > EMBED_LIMIT else data_address(content, kind)
+    """A table as CSV in a `data:` address, its real numbers to :data:`DIGITS` digits."""
+    rounded = frame.with_columns(pl.col(pl.Float64, pl.Float32).round_sig_figs(DIGITS))
+    written = rounded.write_csv().encode("utf-8", "replace")
+    file, content, href = packed(f"{name}.csv", written, "text/csv;charset=utf-8")
     return Download(name=name, file=file, rows=frame.height, columns=frame.width, size=len(content), href=href)
+
+
+def packed(file: str, content: bytes, kind: str) -> tuple[str, bytes, str]:
+    """Name, content and address of a file: compressed (with no time stamp in it) unless it is small."""
+    if len(content) > PLAIN_LIMIT:
+        file, content, kind = f"{file}.gz", gzip.compress(content, compresslevel=9, mtime=0), "application/gzip"
+    return file, content, data_address(content, kind)
 
 
 def data_address(content: bytes, kind: str) -> str:

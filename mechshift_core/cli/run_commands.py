@@ -85,12 +85,16 @@ def analyze(context: typer.Context, run: RunFolder) -> None:
     _summarise(console, finished, [])
 
 
-def report(context: typer.Context, run: RunFolder) -> None:
+def report(
+    context: typer.Context,
+    run: RunFolder,
+    static: Annotated[bool, typer.Option("--static", help="Without the script, whatever the spec says.")] = False,
+) -> None:
     """Write the report again from the stored tables and findings; no model is needed."""
     from mechshift_core.pipeline import report as write_report
 
     console: Console = context.obj
-    path = write_report(run)
+    path = write_report(run, static=static)
     if console.json:
         console.result_json({"report": str(path)})
     console.say(f"wrote {path}")

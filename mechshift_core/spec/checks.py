@@ -253,7 +253,6 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
         ("dtype", spec.execution.dtype, ("execution", "dtype")),
         ("number of workers", spec.execution.workers, ("execution", "workers")),
         ("engine", spec.execution.engine, ("execution", "engine")),
-        ("interactive report", spec.report.interactive, ("report", "interactive")),
     ]
     for subject, value, path in settings:
         yield from _refused(subject, value, path)

@@ -42,7 +42,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "device": ("auto", "cpu", "cuda"),
     "number of workers": (1,),
     "engine": ("local",),
-    "interactive report": (False,),
 }
 """Subject -> the values that work."""
 

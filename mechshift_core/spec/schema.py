@@ -195,8 +195,8 @@ class Execution(Section):
 class Report(Section):
     """The HTML report."""
 
-    interactive: bool = False
-    """Whether the page carries the script for tooltips and sliders; the static figures are always there."""
+    interactive: bool = True
+    """Whether the page carries a small script for sliders, filters, sorting and tooltips; it says the same without."""
 
 
 class Spec(Section):

@@ -16,6 +16,7 @@ import altair as alt
 import vl_convert
 from markupsafe import Markup
 
+from reports.figures.compact import AXES, compact
 from reports.templating import visible
 
 PALETTE = {
@@ -34,7 +35,8 @@ PALETTE = {
 _CLASSES = {colour: name for name, colour in PALETTE.items()}
 _KEEP = ("d", "x", "y", "x1", "x2", "y1", "y2", "r", "cx", "cy", "width", "height", "transform", "text-anchor")
 _PAINT = ("stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "stroke-opacity", "font-weight", "font-size")
-_DECIMAL = re.compile(r"-?\d+\.\d{3,}")
+_USUAL = {"font-size": "11px", "font-weight": "normal", "stroke-dasharray": "1,0"}  # as the stylesheet has it
+_DECIMAL = re.compile(r"-?\d+\.\d{2,}")
 
 Row = dict[str, Any]
 
@@ -81,8 +83,10 @@ def to_svg(chart: alt.LayerChart, *, label: str) -> Markup:
     for child in [child for child in tree if child.tag == "rect"]:
         tree.remove(child)
     _clean(tree)
+    for child in tree:
+        compact(child)
     tree.attrib = {"class": "chart", "role": "img", "aria-label": visible(label), **size}
-    return Markup(ElementTree.tostring(tree, encoding="unicode", short_empty_elements=True))
+    return Markup(ElementTree.tostring(tree, encoding="unicode", short_empty_elements=True).replace(" />", "/>"))
 
 
 def _clean(parent: ElementTree.Element) -> None:
@@ -93,12 +97,13 @@ def _clean(parent: ElementTree.Element) -> None:
         if hidden or (child.tag == "g" and len(child) == 0):
             parent.remove(child)
             continue
-        child.attrib = _attributes(child.attrib)
+        axis = "role-axis" in child.attrib.get("class", "")
+        child.attrib = {"class": AXES} if axis else _attributes(child.attrib)
 
 
 def _attributes(found: dict[str, str]) -> dict[str, str]:
     kept = {key: _rounded(found[key]) for key in _KEEP if key in found}
-    kept |= {key: found[key] for key in _PAINT if key in found and found[key] != "1"}
+    kept |= {key: found[key] for key in _PAINT if key in found and found[key] not in ("1", _USUAL.get(key))}
     classes = []
     for key in ("fill", "stroke"):
         colour = found.get(key, "").lower()
@@ -106,6 +111,8 @@ def _attributes(found: dict[str, str]) -> dict[str, str]:
             classes.append(f"{key[0]}-{_CLASSES[colour]}")
         elif colour and colour != "transparent":
             kept[key] = colour
+    if not any(name.startswith("s-") for name in classes) and "stroke" not in kept:
+        kept.pop("stroke-width", None)
     return ({"class": " ".join(classes)} if classes else {}) | kept
 
 

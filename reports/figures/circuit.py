@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,6 +14,8 @@ from reports.figures.base import Key
 from reports.figures.layout import Layout, Point, layout_of, parse_head, parse_mlp, parse_port
 from reports.figures.svg import element, picture, short
 
+FRAME = "circuit-frame"
+"""Fragment identifier of what the drawings share."""
 _ORDER = {"lost": 0, "gained": 1, "kept": 2}
 
 
@@ -35,6 +37,16 @@ class Edge:
     rank_before: int | None
     rank_after: int | None
 
+    def fate_at(self, k: int) -> str | None:
+        """What becomes of the edge in circuits of the k largest edges; None where it is in neither."""
+        inside = (_within(self.rank_before, k), _within(self.rank_after, k))
+        return None if not any(inside) else "kept" if all(inside) else "lost" if inside[0] else "gained"
+
+    @property
+    def enters_at(self) -> int:
+        """Smallest size at which the edge is in one of the circuits."""
+        return min(rank for rank in (self.rank_before, self.rank_after) if rank is not None)
+
 
 def edges_of(rows: pl.DataFrame, *, k: int) -> list[Edge]:
     """The K largest edges of each model of one pair and task, with what became of them; lost, gained, then kept.
@@ -54,7 +66,7 @@ def edges_of(rows: pl.DataFrame, *, k: int) -> list[Edge]:
     }
     found = []
     for source, target, before, rank, after, rank_after in both.rows():
-        inside = (rank is not None and rank <= k, rank_after is not None and rank_after <= k)
+        inside = (_within(rank, k), _within(rank_after, k))
         if not any(inside):
             continue
         fate = "kept" if all(inside) else "lost" if inside[0] else "gained"
@@ -80,20 +92,39 @@ def shape_of(edges: pl.DataFrame) -> Layout:
     return layout_of(edges["source"].unique().sort().to_list(), edges["target"].unique().sort().to_list())
 
 
-def draw(edges: list[Edge], *, layout: Layout, label: str) -> Markup:
-    """The drawing of one circuit."""
+def draw(edges: list[Edge], *, layout: Layout, label: str, sizes: Sequence[int]) -> Markup:
+    """The drawing of one circuit at its largest size, where classes say what is not in it at the smaller ones.
+
+    What looks the same in every drawing is in :func:`frame`, which the page has once.
+
+    Args:
+        edges: The edges at the largest size.
+        layout: Where the nodes are.
+        label: Text alternative.
+        sizes: Numbers of edges to choose from, ascending; the last one is shown at first.
+    """
     starts = _spread(edges, layout, end="source")
     ends = _spread(edges, layout, end="target")
-    used = {name for edge in edges for name in (edge.source, edge.target)}
+    used: dict[str, int] = {}
+    for edge in edges:
+        for name in (edge.source, edge.target):
+            used[name] = min(edge.enters_at, used.get(name, edge.enters_at))
     drawn = []
     for edge in edges:
         start = layout.leaves(edge.source) or starts.get(edge)
         end = layout.enters(edge.target) or ends.get(edge)
         if start and end:
-            drawn.append(_edge(edge, start, end))
-    ties, ports = _ports(layout, used)
-    parts = [*_frame(layout), ties, *drawn, *ports, *_nodes(layout, used)]
+            drawn.append(_edge(edge, start, end, sizes))
+    ties, ports = _ports(layout, used, sizes)
+    shared = element("use", href=f"#{FRAME}")
+    parts = [shared, *ties, *drawn, *ports, *_nodes(layout, used, sizes)]
     return picture(*parts, width=layout.width, height=layout.height, label=label, class_="circuit")
+
+
+def frame(layout: Layout) -> Markup:
+    """What all drawings of a layout share: stripes and names of layers and columns, the bars of input and logits."""
+    parts = element("g", *_frame(layout), id=FRAME)
+    return element("svg", parts, class_="circuit shared", width=0, height=0, aria_hidden="true")
 
 
 def legend() -> tuple[Key, ...]:
@@ -115,17 +146,34 @@ def describe(edge: Edge) -> str:
     """An edge in words."""
     before = f"before {formats.number(edge.before)} (rank {formats.count(edge.rank_before)})"
     after = f"after {formats.number(edge.after)} (rank {formats.count(edge.rank_after)})"
-    return f"{edge.source} → {edge.target}, {edge.fate}: {before}, {after}"
+    return f"{edge.source} → {edge.target}: {before}, {after}"
 
 
-def _edge(edge: Edge, start: Point, end: Point) -> Markup:
+def _within(rank: int | None, k: int) -> bool:
+    return rank is not None and rank <= k
+
+
+def _edge(edge: Edge, start: Point, end: Point, sizes: Sequence[int]) -> Markup:
     (x1, y1), (x2, y2) = start, end
     rise = y1 - y2
     bow = 0.0 if rise < 60 else min(0.1 * rise, 30.0) * (1 if x2 >= x1 else -1)
     lift = max(0.45 * rise, 10.0)
-    path = f"M{x1:.1f} {y1:.1f}C{x1 + bow:.1f} {y1 - lift:.1f} {x2 + bow:.1f} {y2 + lift:.1f} {x2:.1f} {y2:.1f}"
+    first, second, last = (x1 + bow, y1 - lift), (x2 + bow, y2 + lift), (x2, y2)
+    ways = " ".join(f"{x - x1:.0f} {y - y1:.0f}" for x, y in (first, second, last))
     step = 1 + min(5, int(6 * edge.weight))
-    return element("path", element("title", describe(edge)), d=path, class_=f"edge {edge.fate} w{step}")
+    smaller = [(place, edge.fate_at(k)) for place, k in enumerate(sizes, start=1)]
+    other = "".join(f" {(fate or 'none')[0]}{place}" for place, fate in smaller if fate != edge.fate)
+    return element(
+        "path",
+        element("title", describe(edge)),
+        d=f"M{short(round(x1, 1))} {short(round(y1, 1))}c{ways}",
+        class_=f"edge {edge.fate} w{step}{other}",
+    )
+
+
+def _absent(enters: int, sizes: Sequence[int]) -> str:
+    """Classes for the sizes at which something that enters the circuit later is not in it."""
+    return "".join(f" n{place}" for place, k in enumerate(sizes, start=1) if enters > k)
 
 
 def _spread(edges: list[Edge], layout: Layout, *, end: str) -> dict[Edge, Point]:
@@ -178,37 +226,46 @@ def _dots(layout: Layout, layer: int) -> Markup:
     return element("path", d=path, stroke_dasharray=f"0 {short(layout.step)}", class_="idle")
 
 
-def _ports(layout: Layout, used: set[str]) -> tuple[Markup, list[Markup]]:
+def _ports(layout: Layout, used: dict[str, int], sizes: Sequence[int]) -> tuple[list[Markup], list[Markup]]:
     """Ties from the ports that the circuit uses to the heads that they feed, and the ports."""
-    ties: list[str] = []
+    ties: list[Markup] = []
     ports: list[Markup] = []
-    for name in sorted(used):
+    for name, enters in sorted(used.items()):
         if not (port := parse_port(name)):
             continue
         layer, kind, index, letter = port
         x, y = layout.port(layer, kind, index, letter)
+        path = ""
         for head in layout.members(index) if kind == "kv" else (index,):
             hx, hy = layout.head(layer, head)
-            ties.append(f"M{short(x)} {short(y)}L{short(hx)} {short(hy)}")
+            path += f"M{short(x)} {short(y)}L{short(hx)} {short(hy)}"
+        absent = _absent(enters, sizes)
+        ties.append(element("path", d=path, class_=f"tie{absent}", data_k=enters))
         half = 4.5 if layout.dense else 6.5
-        ports.append(element("rect", x=x - half, y=y - 6, width=2 * half, height=12, rx=2.5, class_="port"))
-        ports.append(element("text", letter, x=x, y=y + 3.4, class_="letter small" if layout.dense else "letter"))
-    return element("path", d="".join(ties), class_="tie"), ports
+        box = element("rect", x=x - half, y=y - 6, width=2 * half, height=12, rx=2.5, class_="port")
+        written = element("text", letter, x=x, y=y + 3.4, class_="letter small" if layout.dense else "letter")
+        ports.append(element("g", box, written, class_=absent.strip() or None, data_k=enters))
+    return ties, ports
 
 
-def _nodes(layout: Layout, used: set[str]) -> list[Markup]:
+def _nodes(layout: Layout, used: dict[str, int], sizes: Sequence[int]) -> list[Markup]:
     """Heads that write or read a query and MLPs of the circuit."""
-    queries = {(port[0], port[2]) for name in used if (port := parse_port(name)) and port[1] == "h"}
-    heads = {parse_head(name) for name in used} | queries
-    mlps = {parse_mlp(name) for name in used}
+    heads: dict[tuple[int, int], int] = {}
+    mlps: dict[int, int] = {}
+    for name, enters in used.items():
+        port = parse_port(name)
+        head = (port[0], port[2]) if port and port[1] == "h" else parse_head(name)
+        if head is not None:
+            heads[head] = min(enters, heads.get(head, enters))
+        if (layer := parse_mlp(name)) is not None:
+            mlps[layer] = min(enters, mlps.get(layer, enters))
     radius = min(5.5, 0.16 * layout.step)
     parts = []
-    for layer in range(layout.layers):
-        for head in range(layout.heads):
-            x, y = layout.head(layer, head)
-            if (layer, head) in heads:
-                parts.append(element("circle", cx=x, cy=y, r=radius, class_="node"))
+    for (layer, index), enters in sorted(heads.items()):
+        x, y = layout.head(layer, index)
+        parts.append(element("circle", cx=x, cy=y, r=radius, class_=f"node{_absent(enters, sizes)}", data_k=enters))
+    for layer, enters in sorted(mlps.items()):
         x, y = layout.mlp(layer)
-        if layer in mlps:
-            parts.append(element("rect", x=x - 6, y=y - 6, width=12, height=12, rx=2, class_="node"))
+        box = {"x": x - 6, "y": y - 6, "width": 12, "height": 12, "rx": 2}
+        parts.append(element("rect", **box, class_=f"node{_absent(enters, sizes)}", data_k=enters))
     return parts

@@ -95,14 +95,15 @@ def draw(
     pitch = pitch or size
     width, height = places[-1] + max(size / 2 + _RIGHT, 18), _TOP + pitch * len(rows.names) + _BOTTOM
     middles = [_TOP + pitch * (at + 0.5) for at in range(len(rows.names))]
+    across = width - _RIGHT - left
+    stripes = "".join(
+        f"M{short(left)} {short(y - pitch / 2)}h{short(across)}v{short(pitch)}h-{short(across)}z" for y in middles[::2]
+    )
+    names = [element("path", d=stripes, class_="stripe")]
+    names += [element("text", _cut(name), x=left - 5, y=middles[at] + 4, class_="end") for at, name in rows.written]
+    names += [element("text", _cut(name), x=places[at], y=height - 5, class_="middle") for at, name in columns.written]
     parts = [element("text", f"{side}, {title}" if title else side, x=left, y=13, class_="strong")]
-    for at, y in enumerate(middles):
-        if at % 2 == 0:
-            parts.append(
-                element("rect", x=left, y=y - pitch / 2, width=width - _RIGHT - left, height=pitch, class_="stripe")
-            )
-    parts += [element("text", _cut(name), x=left - 5, y=middles[at] + 4, class_="end") for at, name in rows.written]
-    parts += [element("text", _cut(name), x=places[at], y=height - 5, class_="middle") for at, name in columns.written]
+    parts.append(element("g", *names, class_="places"))
     parts += _squares(cells, places, middles, size=size, top=top, side=side)
     return picture(*parts, width=width, height=height, label=label, class_="matrix")
 
@@ -138,19 +139,22 @@ def _squares(
 ) -> list[Markup]:
     shown = [cell for cell in cells if abs(cell.value) >= _SMALLEST * top > 0]
     shown.sort(key=lambda cell: (-abs(cell.value), cell.row, cell.column))
-    parts, paths = [], {True: "", False: ""}
+    named: dict[bool, list[Markup]] = {True: [], False: []}
+    paths = {True: "", False: ""}
     for number, cell in enumerate(shown):
         positive = cell.value > 0
         edge = (size - 1) * min(1.0, abs(cell.value) / top) ** 0.5 - (0 if positive else 1)
-        edge = max(edge, 1.0)
+        edge = round(max(edge, 1.0), 1)
         x, y = places[cell.column] - edge / 2, middles[cell.row] - edge / 2
+        path = f"M{short(round(x, 1))} {short(round(y, 1))}h{edge:g}v{edge:g}h-{edge:g}z"
         if number < NAMED:
             title = element("title", f"{cell.name}: {formats.number(cell.value)}")
-            parts.append(element("rect", title, x=x, y=y, width=edge, height=edge, class_=_class(side, positive)))
+            named[positive].append(element("path", title, d=path))
         else:
-            paths[positive] += f"M{short(round(x, 1))} {short(round(y, 1))}h{edge:.1f}v{edge:.1f}h-{edge:.1f}z"
-    parts += [element("path", d=path, class_=_class(side, positive)) for positive, path in paths.items() if path]
-    return parts
+            paths[positive] += path
+    for positive, path in paths.items():
+        named[positive] += [element("path", d=path)] if path else []
+    return [element("g", *found, class_=_class(side, positive)) for positive, found in named.items() if found]
 
 
 def _class(side: str, positive: bool) -> str:

@@ -21,18 +21,27 @@ LARGEST = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """The figure at one number of edges."""
+class Tally:
+    """How many edges of a panel are kept, lost and gained at one number of edges; `place` counts these from 1."""
 
-    k: int
-    figure: Figure
+    place: int
+    text: str
 
 
 def section(data: ReportData) -> Section:
-    """One drawing for each task and pair, at a few sizes to switch between."""
+    """One drawing for each task and pair, which shows a few sizes to switch between."""
     edges = data.table("edges")
-    variants = [] if edges is None else variants_of(edges, sizes=sizes(data.table("overlap")))
-    body = render_template("circuits", variants=variants, shown=len(variants))
+    if edges is None:
+        return Section(id="circuits", title="Circuits", body=render_template("circuits", figure=None))
+    offered = sizes(data.table("overlap"))
+    layout = circuit.shape_of(edges)
+    body = render_template(
+        "circuits",
+        sizes=offered,
+        frame=circuit.frame(layout),
+        figure=figure(edges, layout, sizes=offered),
+        tallies=[tallies(circuit.edges_of(rows, k=offered[-1]), sizes=offered) for _, _, rows in panels_of(edges)],
+    )
     return Section(id="circuits", title="Circuits", body=body)
 
 
@@ -43,40 +52,42 @@ def sizes(overlap: pl.DataFrame | None) -> list[int]:
     return sorted({max(1, largest // 4), max(1, largest // 2), largest})
 
 
-def variants_of(edges: pl.DataFrame, *, sizes: list[int]) -> list[Variant]:
-    """The figure at each size, the last of them the one shown at first."""
-    layout = circuit.shape_of(edges)
-    return [Variant(k=k, figure=_figure(edges, layout, k=k, with_table=k == sizes[-1])) for k in sizes]
+def tallies(edges: list[circuit.Edge], *, sizes: list[int]) -> list[Tally]:
+    """What becomes of a panel's edges at each size."""
+    return [Tally(place=place, text=_tally(edges, k=k)) for place, k in enumerate(sizes, start=1)]
 
 
-def _figure(edges: pl.DataFrame, layout: Layout, *, k: int, with_table: bool) -> Figure:
+def figure(edges: pl.DataFrame, layout: Layout, *, sizes: list[int]) -> Figure:
+    """The circuits of every task and pair, drawn at the largest size."""
+    largest = sizes[-1]
     panels, listed = [], []
     for task, pair, rows in panels_of(edges):
-        found = circuit.edges_of(rows, k=k)
-        label = f"Circuit of {task} in {pair}, {k} edges of each model: {_tally(found)}."
-        drawing = circuit.draw(found, layout=layout, label=label)
-        panels.append(Panel(title=task, subtitle=pair, drawings=(drawing,), note=_tally(found)))
+        found = circuit.edges_of(rows, k=largest)
+        words = "; ".join(f"of {k} edges of each model {_tally(found, k=k)}" for k in sizes)
+        drawing = circuit.draw(found, layout=layout, label=f"Circuit of {task} in {pair}: {words}.", sizes=sizes)
+        panels.append(Panel(title=task, subtitle=pair, drawings=(drawing,)))
         listed += [_row(task, pair, edge) for edge in reversed(found)]
     fields = [tables.text(name) for name in ("task", "pair", "from", "to", "fate")]
     fields += [tables.real("score before"), tables.whole("rank before")]
     fields += [tables.real("score after"), tables.whole("rank after")]
-    table = tables.build(f"The edges drawn at K = {k}", fields, listed)
+    table = tables.build(f"The edges drawn at K = {largest}", fields, listed)
     return Figure(
-        id=f"figure-circuits-{k}",
+        id="figure-circuits",
         caption=(
-            f"The {k} edges of largest attribution of each model. Information flows upwards, from the input to the "
-            "logits; width shows magnitude relative to the model's largest edge. Solid edges are shared; a drawing "
-            "dominated by dashed and dotted edges is a circuit that was replaced. Point at an edge for its scores."
+            f"The edges of largest attribution of each model, up to {largest}. Information flows upwards, from the "
+            "input to the logits; width shows magnitude relative to the model's largest edge. Solid edges are shared; "
+            "a drawing dominated by dashed and dotted edges is a circuit that was replaced. Point at an edge for its "
+            "scores and its rank in each model."
         ),
         panels=tuple(panels),
         columns=min(len(in_order(edges, "pair")), max(1, int(PAGE // layout.width))),
         legend=circuit.legend(),
-        tables=(table,) if with_table else (),
+        tables=(table,),
     )
 
 
-def _tally(edges: list[circuit.Edge]) -> str:
-    counts = {fate: sum(edge.fate == fate for edge in edges) for fate in ("kept", "lost", "gained")}
+def _tally(edges: list[circuit.Edge], *, k: int) -> str:
+    counts = {fate: sum(edge.fate_at(k) == fate for edge in edges) for fate in ("kept", "lost", "gained")}
     return ", ".join(f"{formats.count(amount)} {fate}" for fate, amount in counts.items())
 
 

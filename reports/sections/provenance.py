@@ -15,17 +15,18 @@ Tree = str | list[tuple[str, "Tree"]]
 
 def section(data: ReportData) -> Section:
     """Provenance as a nested list, the spec verbatim, and each table as a link."""
-    downloads = [tables.download(name, frame) for name, frame in sorted(data.tables.items()) if not frame.is_empty()]
+    found = data.findings.to_json().encode("utf-8", "replace")
+    findings_file, _, findings_href = tables.packed("findings.json", found, "application/json;charset=utf-8")
     body = render_template(
         "provenance",
         notes=notes(data.provenance),
         tree=tree(data.provenance),
         spec=data.spec_text,
         spec_href=tables.data_address(data.spec_text.encode("utf-8", "replace"), "text/plain;charset=utf-8"),
-        findings_href=tables.data_address(
-            data.findings.to_json().encode("utf-8", "replace"), "application/json;charset=utf-8"
-        ),
-        downloads=downloads,
+        findings_file=findings_file,
+        findings_href=findings_href,
+        downloads=tables.downloads(data.tables),
+        digits=tables.DIGITS,
     )
     return Section(id="provenance", title="Provenance and data", body=body)
 

@@ -50,7 +50,7 @@ def test_the_methods_paragraph(snapshot: SnapshotAssertion, run: ReportData) -> 
 
 def test_a_small_circuit(snapshot: SnapshotAssertion) -> None:
     found = circuit.edges_of(EDGES, k=2)
-    assert circuit.draw(found, layout=circuit.shape_of(EDGES), label="a small circuit") == snapshot
+    assert circuit.draw(found, layout=circuit.shape_of(EDGES), label="a small circuit", sizes=[1, 2]) == snapshot
 
 
 def test_a_table_of_text_and_numbers(snapshot: SnapshotAssertion) -> None:
@@ -86,7 +86,7 @@ def test_an_edge_that_one_model_lacks_is_lost_or_gained() -> None:
 def test_every_edge_of_a_circuit_is_drawn_with_a_stroke_of_its_fate(run: ReportData) -> None:
     edges = run.tables["edges"].filter((pl.col("task") == "countdown") & (pl.col("pair") == "diffusion-s0"))
     found = circuit.edges_of(edges, k=40)
-    tree = read(circuit.draw(found, layout=circuit.shape_of(edges), label="a circuit"))
+    tree = read(circuit.draw(found, layout=circuit.shape_of(edges), label="a circuit", sizes=[10, 40]))
     for fate in ("kept", "lost", "gained"):
         assert len(tree.all("path", class_=fate)) == sum(edge.fate == fate for edge in found)
     assert len(tree.all("path", class_="edge")) == len(found) > 40

@@ -76,9 +76,8 @@ def test_every_figure_has_a_caption_and_its_data_as_a_table(tree: Element) -> No
             captions = [child for child in figure.children if child.tag == "figcaption"]
             assert len(captions) == 1 and len(captions[0].text) > 60
         if figures:
-            alone = [figure for figure in figures if "variant" not in (figure.get("class") or "").split()]
             details = section.all("details", class_="data")
-            assert len(details) == (len(alone) or 1) and all(one.all("table") for one in details)
+            assert len(details) == len(figures) and all(one.all("table") for one in details)
 
 
 def test_header_cells_say_what_they_head(tree: Element) -> None:
