@@ -19,6 +19,7 @@ from mechshift_core.cli import (
     info_commands,
     pair_commands,
     run_commands,
+    runs_commands,
     spec_commands,
 )
 from mechshift_core.cli.console import Console, hoist_flags
@@ -55,7 +56,15 @@ def _options(
     console.debug, console.quiet, console.json = debug, quiet, json
 
 
-for commands in (run_commands, gate_commands, calibrate_command, spec_commands, info_commands, pair_commands):
+for commands in (
+    run_commands,
+    gate_commands,
+    calibrate_command,
+    runs_commands,
+    spec_commands,
+    info_commands,
+    pair_commands,
+):
     commands.register(app)
 
 

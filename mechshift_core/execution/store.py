@@ -72,6 +72,18 @@ class RunFolder:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield
 
+    @property
+    def claimed(self) -> bool:
+        """Whether a process holds the run directory right now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def log(self, event: str, **facts: object) -> None:
         """Append one event to `events.jsonl`, on a line of its own even after half a line, as a full disk leaves it."""
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
