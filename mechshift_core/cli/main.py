@@ -21,6 +21,7 @@ from mechshift_core.cli import (
     run_commands,
     runs_commands,
     spec_commands,
+    verify_command,
 )
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
@@ -61,6 +62,7 @@ for commands in (
     gate_commands,
     calibrate_command,
     runs_commands,
+    verify_command,
     spec_commands,
     info_commands,
     pair_commands,

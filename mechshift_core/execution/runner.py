@@ -50,7 +50,7 @@ class Execution:
 
 
 @dataclass
-class _Loaded:
+class LoadedModel:
     """The one model that is in memory, and why others could not be loaded."""
 
     name: str = ""
@@ -118,14 +118,14 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
     if workers > 1:
         _share_out(plan, cells, account, workers)
         return account.close()
-    loaded = _Loaded()
+    loaded = LoadedModel()
     for own, cell in cells:
         if account.settled(cell):
             continue
         if cell.model != loaded.name:
             account.report(f"loading {cell.model}")
         account.report(_what(cell))
-        account.finish(cell, _compute(plan, own, cell, loaded, folder))
+        account.finish(cell, compute_cell(plan, own, cell, loaded, folder))
     return account.close()
 
 
@@ -173,12 +173,12 @@ def _start_worker(plan: Plan, folder: RunFolder, threads: int, number: int) -> W
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
-    loaded, every = _Loaded(), plan.every_cell
+    loaded, every = LoadedModel(), plan.every_cell
 
     def work(job: int) -> str | None:
         own, cell = every[job]
         try:
-            return _compute(plan, own, cell, loaded, folder)
+            return compute_cell(plan, own, cell, loaded, folder)
         except Exception as error:
             return f"internal error: {type(error).__name__}: {error}"
 
@@ -189,8 +189,15 @@ def _what(cell: Cell) -> str:
     return f"{cell.intervention} {cell.part}".strip() + f" of {cell.model} on {cell.task}"
 
 
-def _compute(plan: Plan, own: Plan, cell: Cell, loaded: _Loaded, folder: RunFolder) -> str | None:
-    """Compute and store a cell; returns why it failed, None where it did not."""
+def compute_cell(plan: Plan, own: Plan, cell: Cell, loaded: LoadedModel, folder: RunFolder) -> str | None:
+    """Compute and store a cell; returns why it failed, None where it did not.
+
+    Args:
+        plan: The plan of the study; `own`, the one that the cell belongs to: it, or that of an alternative.
+        cell: The cell.
+        loaded: What is in memory; it then holds the cell's model.
+        folder: Where it is stored, and where what it needs is.
+    """
     try:
         _hold(plan, cell.model, loaded, folder)
         assert loaded.model is not None
@@ -208,7 +215,7 @@ def _in_order(plan: Plan, cells: Sequence[tuple[Plan, Cell]]) -> list[tuple[Plan
     return first + second
 
 
-def _hold(plan: Plan, name: str, loaded: _Loaded, folder: RunFolder) -> None:
+def _hold(plan: Plan, name: str, loaded: LoadedModel, folder: RunFolder) -> None:
     """Have a model in memory, and no other.
 
     Raises:
