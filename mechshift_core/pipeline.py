@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.runner import Execution, Progress, execute
-from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
 from mechshift_core.spec import Spec, load_spec
@@ -193,7 +193,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
     key = _analysis_key(plan, failures)
     state = folder.path / STATE
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
-    unchanged = state.is_file() and state.read_text(encoding="utf-8") == key and all(p.is_file() for p in outputs)
+    unchanged = all(p.is_file() for p in (state, *outputs)) and state.read_bytes() == _analysis_state(folder, key)
     if force or not unchanged:
         from mechshift_core.analysis import analyse
         from mechshift_core.execution.provenance import provenance
@@ -212,11 +212,17 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         if progress is not None:
             progress("report", total - len(failures), total)
         write_report(plan, folder)
-        write_text(state, key)
+        write_text(state, _analysis_state(folder, key).decode())
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
     return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged, too_few)
+
+
+def _analysis_state(folder: RunFolder, key: str) -> bytes:
+    """What stands in the last file written: what findings and tables depend on, and their own hashes."""
+    files = [folder.path / FINDINGS, folder.path / PROVENANCE, *sorted(folder.tables.glob("*.parquet"))]
+    return json.dumps({"key": key, **{path.name: file_digest(path) for path in files}}, indent=2).encode()
 
 
 def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:

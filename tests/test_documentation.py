@@ -27,6 +27,14 @@ def test_every_command_is_in_the_readme() -> None:
     assert missing == []
 
 
+def test_every_event_of_the_log_is_in_the_readme() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mechshift_core").rglob("*.py"))
+    events = set(re.findall(r'\.log\("([^"]+)"', code))
+    described = README[README.index("`events.jsonl` is the log") :].split("\n\n")[0]
+    assert len(events) >= 8
+    assert [event for event in sorted(events) if f"`{event}`" not in described] == []
+
+
 def test_the_readme_sets_everything_up_with_two_commands() -> None:
     blocks = re.findall(r"```sh setup\n(.*?)\n```", README, flags=re.DOTALL)
     assert len(blocks) == 2

@@ -19,7 +19,9 @@ from mechshift_core.cli import (
     info_commands,
     pair_commands,
     run_commands,
+    runs_commands,
     spec_commands,
+    verify_command,
 )
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
@@ -54,7 +56,16 @@ def _options(
     console.debug, console.quiet, console.json = debug, quiet, json
 
 
-for commands in (run_commands, gate_commands, calibrate_command, spec_commands, info_commands, pair_commands):
+for commands in (
+    run_commands,
+    gate_commands,
+    calibrate_command,
+    runs_commands,
+    verify_command,
+    spec_commands,
+    info_commands,
+    pair_commands,
+):
     commands.register(app)
 
 

@@ -130,8 +130,8 @@ def save_plan(plan: Plan) -> str:
         name: {
             **asdict(facts),
             "declared": facts.declared.model_dump(mode="json"),
-            "folder": str(facts.folder),
-            "tokenizer_folder": str(facts.tokenizer_folder),
+            "folder": str(facts.folder.absolute()),
+            "tokenizer_folder": str(facts.tokenizer_folder.absolute()),
         }
         for name, facts in plan.models.items()
     }
@@ -174,6 +174,22 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         return _with_alternatives(plan, others)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
+
+
+def saved_names(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Keys of all cells and names of all data files that a plan needs, alternatives too, from :func:`save_plan`'s text.
+
+    Raises:
+        ExecutionError: if the text is no plan.
+    """
+    try:
+        content = json.loads(text)
+        listed = [content["cells"], *(cells for cells in content["alternatives"] if cells is not None)]
+        keys = content["dataset_keys"]
+        files = [_dataset_file(Path(), name, keys) for name in keys]
+        return frozenset(cell["key"] for cells in listed for cell in cells), frozenset(f.name for f in files if f)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExecutionError(f"no plan of a run ({error!r}); run the spec again") from error
 
 
 def _read_cells(rows: Iterable[dict[str, Any]]) -> tuple[Cell, ...]:

@@ -1,6 +1,7 @@
 """The run directory: cells that are there whole or not at all, a lock, and a log of events.
 
-A cell is a folder `cells/<hash>/` with `cell.json` (what it is, and the hash of its tensors) and `tensors.safetensors`.
+A cell is a folder `cells/<hash>/` with `cell.json` (what it is, the hash of its tensors and one over both) and
+`tensors.safetensors`.
 It is written under a temporary name, row by row if need be, synced and renamed, and its content is checked when it is
 read: what a kill, a full disk or a damaged file leaves behind is recomputed, never believed.
 """
@@ -19,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.cells import Cell, content_hash
 from mechshift_core.execution.stream import Array, Layout, TensorFile
 from mechshift_core.files import sync, write_text
 
-CELL, TENSORS = "cell.json", "tensors.safetensors"
+CELL, TENSORS, EVENTS = "cell.json", "tensors.safetensors", "events.jsonl"
 
 
 class RunFolder:
@@ -71,11 +72,26 @@ class RunFolder:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield
 
+    @property
+    def claimed(self) -> bool:
+        """Whether a process holds the run directory right now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def log(self, event: str, **facts: object) -> None:
-        """Append one event to `events.jsonl`."""
+        """Append one event to `events.jsonl`, on a line of its own even after half a line, as a full disk leaves it."""
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(line + "\n")
+        with (self.path / EVENTS).open("ab+", buffering=0) as handle:
+            length = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, length - 1))
+            begin = b"" if handle.read(1) in (b"", b"\n") else b"\n"
+            handle.write(begin + line.encode() + b"\n")
 
     def log_halvings(self, cell: Cell, halvings: Sequence[int]) -> None:
         """Log that batches of a cell did not fit into memory, if any did not."""
@@ -86,8 +102,9 @@ class RunFolder:
         """Whether a cell is there with exactly the content that was written."""
         folder = self.cells / key
         try:
-            recorded = json.loads((folder / CELL).read_text(encoding="utf-8"))["tensors_sha256"]
-            return bool(recorded == _digest(folder / TENSORS))
+            recorded = self.describe(key)
+            whole = recorded.pop("sha256") == content_hash([key, recorded])
+            return whole and bool(recorded["tensors_sha256"] == file_digest(folder / TENSORS))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -109,7 +126,8 @@ class RunFolder:
             temporary.mkdir()
             with TensorFile(temporary / TENSORS, layout) as file:
                 yield file
-            recorded = {**description, "tensors_sha256": _digest(temporary / TENSORS)}
+            recorded = {**description, "tensors_sha256": file_digest(temporary / TENSORS)}
+            recorded["sha256"] = content_hash([key, recorded])
             (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for name in (TENSORS, CELL):
                 sync(temporary / name)
@@ -141,6 +159,7 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

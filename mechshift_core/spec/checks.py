@@ -251,7 +251,6 @@ def _check_settings(draft: Draft) -> Iterator[Complaint]:
         ("bootstrap method", statistics.bootstrap.method, ("statistics", "bootstrap", "method")),
         ("device", spec.execution.device, ("execution", "device")),
         ("dtype", spec.execution.dtype, ("execution", "dtype")),
-        ("number of workers", spec.execution.workers, ("execution", "workers")),
         ("engine", spec.execution.engine, ("execution", "engine")),
     ]
     for subject, value, path in settings:

@@ -40,7 +40,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "model source": ("bundled", "local", "hf"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda"),
-    "number of workers": (1,),
     "engine": ("local",),
 }
 """Subject -> the values that work."""

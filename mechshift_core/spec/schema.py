@@ -187,7 +187,8 @@ class Execution(Section):
     batch_size: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
     """Examples in one batch; scores do not depend on it."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Processes that execute cells."""
+    """Processes of this machine that execute cells, each with a model of its own in memory; of several GPUs they take
+    turns. Findings do not depend on it."""
     engine: Literal["local"] = "local"
     """What executes cells."""
 

@@ -175,7 +175,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 SETTINGS = {
     "statistics: {units: {prompt: fixed}}": f"prompt unit 'fixed' {NOT_YET} random)",
-    "execution: {workers: 2}": f"number of workers 2 {NOT_YET} 1)",
 }
 
 
