@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 @runs.command("list")
 def list_runs(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of run directories; runs unless given.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of run directories; runs unless given.")
+    ] = None,
 ) -> None:
     """List the runs of a folder: state, when last active (UTC), cells there and needed, size, verdicts."""
     from mechshift_core.run_files import RUNS

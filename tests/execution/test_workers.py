@@ -18,7 +18,7 @@ from worker_jobs import start_jobs
 
 from mechshift_core import run
 from mechshift_core.execution import plan as planning
-from mechshift_core.execution import runner
+from mechshift_core.execution import runner, schedule
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
@@ -103,7 +103,7 @@ def test_a_worker_gets_a_cell_whose_needs_are_met(
     cells = [cell("a", "x"), cell("b", "x"), cell("c", "y"), cell("d", "y", "a", "c"), cell("e", "x", "z", "b")]
     taken = {name for name, _ in running}
     waiting = [own for own in cells if own[1].key not in taken]
-    chosen = runner._next_cell(waiting, [cell(name, model)[1] for name, model in running], holds, 0)
+    chosen = schedule._next_cell(waiting, [cell(name, model)[1] for name, model in running], holds, 0)
     assert (None if chosen is None else chosen[1].key) == expected
 
 
@@ -151,14 +151,14 @@ def test_workers_batches_and_order_change_no_finding(
     study = write_study(tmp_path, interventions=EVERY_KIND, diffusion=True)
     first = run(execution(study), out=tmp_path / "first")
     if "order" in settings:
-        in_order = runner._in_order
+        in_order = runner.in_order
 
         def shuffled(plan: Plan, cells: Sequence[tuple[Plan, Cell]]) -> list[tuple[Plan, Cell]]:
             found = in_order(plan, cells)
             random.Random(settings["order"]).shuffle(found)
             return sorted(found, key=lambda own: bool(own[1].needs))
 
-        monkeypatch.setattr(runner, "_in_order", shuffled)
+        monkeypatch.setattr(runner, "in_order", shuffled)
         second = run(study, out=tmp_path / "second")
     else:
         second = run(execution(study, **settings), out=tmp_path / "second")
