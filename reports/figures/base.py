@@ -8,6 +8,9 @@ from markupsafe import Markup
 
 from reports.tables import Table
 
+WIDEST = 4
+"""Most panels in a row."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
@@ -41,7 +44,7 @@ class Figure:
         id: Fragment identifier.
         caption: What to see in it, in sentences.
         panels: Small multiples, row by row.
-        columns: Panels in a row where the page is wide.
+        columns: Panels that belong in a row.
         legend: Entries of the legend.
         tables: The numbers behind the drawings.
     """
@@ -52,3 +55,8 @@ class Figure:
     columns: int
     legend: tuple[Key, ...]
     tables: tuple[Table, ...]
+
+    @property
+    def abreast(self) -> int:
+        """Panels in a row where the page is wide: at most 4, and so few that no row mixes two groups if it can be."""
+        return self.columns if self.columns <= WIDEST else next((n for n in (4, 3) if self.columns % n == 0), WIDEST)

@@ -54,7 +54,7 @@ def sizes(overlap: pl.DataFrame | None) -> list[int]:
 
 def tallies(edges: list[circuit.Edge], *, sizes: list[int]) -> list[Tally]:
     """What becomes of a panel's edges at each size."""
-    return [Tally(place=place, text=_tally(edges, k=k)) for place, k in enumerate(sizes, start=1)]
+    return [Tally(place=place, text=f"{k} edges each: {_tally(edges, k=k)}") for place, k in enumerate(sizes, start=1)]
 
 
 def figure(edges: pl.DataFrame, layout: Layout, *, sizes: list[int]) -> Figure:

@@ -67,7 +67,7 @@ def tree(value: object) -> Tree:
         return [(str(key), tree(item)) for key, item in value.items()]
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if all(not isinstance(item, Mapping | list | tuple) for item in value):
-            return ", ".join(_leaf(item) for item in value)
+            return ", ".join(_leaf(item) for item in value) or "none"
         return [(str(index), tree(item)) for index, item in enumerate(value)]
     return _leaf(value)
 

@@ -162,7 +162,7 @@
       });
       drawing.addEventListener("pointerout", hide);
       drawing.addEventListener("keydown", event => {
-        const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+        const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
         if (!step) return;
         event.preventDefault();
         if (step[0]) {

@@ -6,13 +6,17 @@ import hashlib
 import io
 import re
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
+import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from report_markup import Element, read
 
 from reports import ReportData, render, tables
+from reports.data import in_order, panels_of
+from reports.figures import circuit
 from reports.figures.charts import PALETTE
 from reports.templating import source
 from stats.findings import Findings
@@ -37,6 +41,22 @@ def test_the_policy_allows_exactly_the_one_stylesheet(tree: Element) -> None:
     assert f"style-src 'sha256-{digest}'" in content
     assert content.startswith("default-src 'none'; img-src data:; ")
     assert "unsafe" not in content and "script-src" not in content
+
+
+def test_the_policy_of_an_interactive_page_allows_exactly_the_one_script(run: ReportData, page: str) -> None:
+    live = render(replace(run, interactive=True))
+    assert live == render(replace(run, interactive=True))
+    found = read(live)
+    (script,) = found.all("script")
+    (policy,) = [meta for meta in found.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    assert f"; script-src 'sha256-{digest}';" in (policy.get("content") or "")
+    assert "unsafe" not in (policy.get("content") or "")
+    assert script.text == source("report.js") and script.attributes == {} and len(script.text) < 12_000
+    for name in ("eval(", "Function(", "innerHTML", "insertAdjacentHTML", "fetch(", "import(", 'setAttribute("style'):
+        assert name not in script.text
+    main = page.split('<main id="main">')[1].split("</main>")[0]
+    assert main in live
 
 
 def test_nothing_in_the_page_can_run_or_load_or_is_refused_by_the_policy(tree: Element) -> None:
@@ -183,13 +203,14 @@ def test_columns_without_any_value_do_not_break_the_page(run: ReportData) -> Non
     assert "not defined at any K" in "".join(svg.get("aria-label") or "" for svg in tree.all("svg"))
 
 
-def test_a_downloaded_table_is_the_table(run: ReportData) -> None:
+def test_a_downloaded_table_is_the_table_to_six_digits(run: ReportData) -> None:
     for name in ("overlap", "edges"):
         link = tables.download(name, run.tables[name])
         assert link.href is not None
         content = base64.b64decode(link.href.split(",", 1)[1])
         text = gzip.decompress(content) if link.file.endswith(".gz") else content
-        assert pl.read_csv(io.BytesIO(text)).shape == run.tables[name].shape
+        found = pl.read_csv(io.BytesIO(text), infer_schema_length=None)
+        assert_frame_equal(found, run.tables[name], rel_tol=1e-5, abs_tol=0, check_dtypes=False)
     assert tables.download("edges", run.tables["edges"]).file == "edges.csv.gz"
     assert tables.download("overlap", run.tables["overlap"]).file == "overlap.csv"
 
@@ -198,6 +219,52 @@ def test_a_table_too_large_to_embed_is_named_instead(run: ReportData, monkeypatc
     monkeypatch.setattr(tables, "EMBED_LIMIT", 1000)
     page = render(replace(run, tables={"layers": run.tables["layers"]}))
     assert "tables/layers.parquet" in page and "layers.csv" not in page
+
+
+def test_the_largest_tables_are_left_out_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = {name: pl.DataFrame({"x": range(rows)}) for name, rows in (("a", 300), ("b", 30), ("c", 200))}
+    sizes = {one.name: one.size for one in tables.downloads(frames)}
+    monkeypatch.setattr(tables, "EMBED_LIMIT", sizes["b"] + sizes["c"])
+    assert {one.name: one.href is not None for one in tables.downloads(frames)} == {"a": False, "b": True, "c": True}
+
+
+def test_the_data_of_a_figure_say_how_many_rows_they_leave_to_the_downloads(run: ReportData) -> None:
+    tree = read(render(replace(run, tables={"edges": run.tables["edges"]})))
+    (details,) = tree.all("details", class_="data")
+    edges = sum(len(circuit.edges_of(rows, k=40)) for _, _, rows in panels_of(run.tables["edges"]))
+    assert len(details.all("tr")) - 1 == tables.ROWS < edges
+    assert f"These are the first 40 of {edges} rows" in details.words()
+    assert [link.get("href") for link in details.all("a")] == ["#tables"]
+    assert [heading.words() for heading in tree.all("h3") if heading.get("id") == "tables"] == ["Tables"]
+
+
+def test_the_report_of_six_pairs_and_four_tasks_stays_below_three_megabytes(run: ReportData) -> None:
+    """Every table of the synthetic run for 6 pairs and 4 tasks, each with values of its own."""
+    pairs = [f"{name}-{number}" for number in range(3) for name in in_order(run.tables["edges"], "pair")]
+    tasks = [f"{name}-{number}" for number in range(2) for name in in_order(run.tables["edges"], "task")]
+    data = replace(run, tables={name: widened(frame) for name, frame in run.tables.items()}, interactive=True)
+    assert [in_order(data.tables["edges"], name) for name in ("pair", "task")] == [pairs, tasks]
+    page = render(data)
+    assert len(page.encode()) < 3_000_000
+    assert len(read(page).all("figure", class_="panel")) > 24 * 10
+
+
+def widened(frame: pl.DataFrame) -> pl.DataFrame:
+    """Three times the pairs and twice the tasks, each copy with numbers that no other has."""
+    copies = []
+    for task, pair in product(range(2), range(3)):
+        noise = np.random.default_rng([task, pair]).normal(1, 0.05, frame.height)
+        floats = [
+            name for name, kind in frame.schema.items() if kind == pl.Float64 and name not in ("percent", "depth")
+        ]
+        copies.append(
+            frame.with_columns(
+                pl.format("{}-{}", "task", pl.lit(task)).alias("task"),
+                pl.format("{}-{}", "pair", pl.lit(pair)).alias("pair"),
+                *(pl.col(name) * noise for name in floats),
+            )
+        )
+    return pl.concat(copies)
 
 
 def contrast(one: str, other: str) -> float:
