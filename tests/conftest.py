@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+
+# Before anything that computes is imported: tests share the cores by processes, and each has its own.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from oracle_models import ORACLES, Oracle
