@@ -125,7 +125,8 @@ def test_standard_errors_that_are_too_small_are_flagged() -> None:
 
 def test_a_test_that_always_rejects_is_flagged() -> None:
     found = decisions([hypothesis({"kind": "difference"})], repetitions=100)
-    (calibrated,), family = Decisions(found.spec, found.known, [[finding(5.0, 0.1)]] * 100).calibrated((1.0,))
+    rows = [[finding(5.0, 0.1)]] * 100
+    (calibrated,), family = Decisions(found.spec, found.known, rows, contrasts(rows)).calibrated((1.0,))
     assert calibrated.false_positives[0].rate.value == 1.0
     assert calibrated.false_positives[0].rate.flag == "above"
     assert family is not None and family.flag == "above"
@@ -181,7 +182,7 @@ def test_retention_of_one_group_is_held_against_one_or_a_bound_and_otherwise_ref
 def test_the_family_rate_is_that_of_its_correction(correction: str, nominal: float | None) -> None:
     tests = [hypothesis({"kind": "difference"}, name=name) for name in "abcd"]
     made = decisions(tests, repetitions=500)
-    _, family = Decisions(spec(correction), made.known, made.findings).calibrated((1.0,))
+    _, family = Decisions(spec(correction), made.known, made.findings, made.contrasts).calibrated((1.0,))
     assert family is not None and family.nominal == nominal
     # Independent hypotheses: Holm's 1 - (1 - .05 / 4)^4, which Benjamini-Hochberg's equals at most slightly above.
     expected = 1 - 0.95**4 if correction == "none" else 0.049
@@ -202,7 +203,7 @@ def test_repetitions_without_a_test_are_counted_out_and_said() -> None:
     made = decisions(tests, repetitions=40)
     untested = finding(0.0, 1.0, status="undefined", message="no ceiling")
     rows = [[a if number % 4 else untested, untested] for number, (a, _) in enumerate(made.findings)]
-    (some, never), family = Decisions(made.spec, made.known, rows).calibrated((1.0,))
+    (some, never), family = Decisions(made.spec, made.known, rows, contrasts(rows)).calibrated((1.0,))
     assert (some.tested, some.false_positives[0].rate.n) == (30, 30)
     assert some.message == "not tested in 10 of 40 repetitions: no ceiling"
     assert (never.tested, never.status, never.message) == (0, "undefined", "no ceiling")

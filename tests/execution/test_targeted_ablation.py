@@ -151,7 +151,7 @@ def test_its_attribution_must_be_there_and_its_cost_is_counted(tmp_path: Path) -
         load_spec(write_study(tmp_path, interventions=[ATTRIBUTION, {**AIMED, "of": "circiut"}]))
     plan = make_plan(load_spec(write_study(tmp_path, interventions=[ATTRIBUTION, AIMED])))
     aimed = [cell for cell in plan.cells if cell.intervention == "aimed"]
-    assert len(aimed) == 4 and cost(plan, aimed).patched == 4 * 12 * (1 + 2 + 4)
+    assert len(aimed) == 4 and cost([(plan, cell) for cell in aimed]).patched == 4 * 12 * (1 + 2 + 4)
 
 
 @pytest.mark.parametrize(
