@@ -111,7 +111,7 @@ def charts(run: Path, numbers: dict[str, Rows]) -> dict[str, Any]:
     rates = line.properties(data=_data(numbers["unit"]), width=420, height=220).encode(
         x=alt.X("rows per prompt:O", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("rejected:Q", axis=alt.Axis(format="%"), title="true nulls rejected"),
-        color=alt.Color("unit:N", title="taken as the unit"),
+        color=alt.Color("unit:N", title="unit"),
     )
     skewness = line.properties(data=_data(numbers["skewness"]), width=420, height=220).encode(
         x=alt.X("prompts:Q", scale=alt.Scale(type="log", domain=[7, 90]), axis=alt.Axis(values=[8, 12, 20, 40, 80])),
