@@ -65,7 +65,8 @@ def denoising_table() -> pl.DataFrame:
 def lens_indices(indices: pl.DataFrame) -> pl.DataFrame:
     """Rows of the alignment in the table of indices."""
     values = {name: pl.col(name) + 1 for name in ("value", "null", "low", "high")}
-    return indices.with_columns(**values, index=pl.lit("alignment"))
+    rows = indices.filter(pl.col("index") == "gini")
+    return rows.with_columns(**values, measure=pl.lit("alignment"), index=pl.lit("alignment"))
 
 
 def lens_estimates() -> tuple[Estimate, ...]:
