@@ -40,7 +40,8 @@ def test_groups_of_one_kind_are_not_those_of_the_other_and_nothing_repeated_mean
         ),
         ('<g opacity="0.5"><path d="M0,0L1,1"/></g>', '<g opacity="0.5"><path d="M0,0L1,1"/></g>'),
         (
-            '<g class="axes" transform="translate(1,0)"><text>a</text></g><path d="M0,0L1,1"/><g class="axes"><text>b</text></g>',
+            '<g class="axes" transform="translate(1,0)"><text>a</text></g><path d="M0,0L1,1"/>'
+            '<g class="axes"><text>b</text></g>',
             '<g class="axes"><text x="1" y="0">a</text><text x="0" y="0">b</text></g><path d="M0,0L1,1"/>',
         ),
     ],
