@@ -28,6 +28,7 @@ MEASURES = {
     "spearman": "Spearman correlation",
     "cosine": "cosine",
     "decision_time": "decision time",
+    "neuron_overlap": "overlap of the strongest neurons",
 }
 READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",

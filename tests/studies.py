@@ -36,6 +36,7 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "averaged", "kind": "ablation", "components": ["heads", "mlps"]},
     {"name": "shuffled", "kind": "ablation", "components": ["mlps"], "ablation": "resample"},
     {"name": "lens", "kind": "logit_lens"},
+    {"name": "neurons", "kind": "neurons", "strongest": 4},
     {"name": "read", "kind": "probe"},
     {"name": "looked", "kind": "attention"},
     {"name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 2, "random": 3},

@@ -18,6 +18,7 @@ from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
+from mechshift_core.analysis.neurons import measure_neurons
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap, measure_retention
 from mechshift_core.analysis.probes import measure_probes
@@ -53,6 +54,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
     "ablation": measure_ablation,
     "targeted_ablation": measure_targeted,
     "probe": measure_probes,
+    "neurons": measure_neurons,
     "attention": measure_attention,
     "circuit_patching": measure_faithfulness,
     "circuit_transfer": measure_transfer,

@@ -183,7 +183,7 @@ def _settings(
     reading: Reading,
     intervention: PerExample,
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise"})
+    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise", "strongest"})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
     if intervention.roles_key is not None:

@@ -17,6 +17,7 @@ from mechshift_core.spec.interventions import (
     CircuitPatching,
     EdgeAttribution,
     LogitLens,
+    Neurons,
     Probe,
     TargetedAblation,
 )
@@ -72,6 +73,8 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
         return Cost(times * examples, 0, examples * runs)
     if isinstance(intervention, Attention | Probe | LogitLens):
         return Cost(examples, 0, 0)
+    if isinstance(intervention, Neurons):
+        return Cost(2 * examples, examples, 0)
     if isinstance(intervention, TargetedAblation):
         sizes = [len(found) for found in components_by_depth(shape).values()]
         groups = sum(size >= intervention.size for size in sizes) + intervention.random

@@ -16,6 +16,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
 from mechshift_core.execution.lens_cells import execute_lens
+from mechshift_core.execution.neuron_cells import execute_neurons
 from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
@@ -32,6 +33,7 @@ from mechshift_core.spec.interventions import (
     CircuitTransfer,
     EdgeAttribution,
     LogitLens,
+    Neurons,
     Probe,
     TargetedAblation,
 )
@@ -183,6 +185,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
         execute_targeted(plan, cell, model, folder, intervention)
     elif isinstance(intervention, Probe):
         execute_probe(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Neurons):
+        execute_neurons(plan, cell, model, folder)
     elif isinstance(intervention, Attention):
         execute_attention(plan, cell, model, folder)
     else:

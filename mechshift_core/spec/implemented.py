@@ -17,6 +17,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
         "targeted_ablation",
         "attention",
         "probe",
+        "neurons",
     ),
     "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
     "quadrature": ("left", "midpoint", "gauss-legendre"),

@@ -173,6 +173,17 @@ class Probe(_Intervention):
     """Permutations of the labels behind the control."""
 
 
+class Neurons(_Intervention):
+    """Attribution of the neurons of all MLPs: the strongest, the tokens and examples that drive them, and how selective
+    they are for one of the answers. Nothing is changed in the model."""
+
+    kind: Literal["neurons"]
+    """`neurons`."""
+    strongest: Annotated[int, Field(ge=1, le=1000)] = 10
+    """How many of the strongest neurons of each model and task are listed; chosen on one half of the prompts, scored on
+    the other."""
+
+
 class LogitLens(_Intervention):
     """What each component's output says about the answer, projected to the vocabulary: the logit lens of every residual
     stream, head and MLP, what each adds to the answer's logit, and when the answer is decided over denoising steps."""
@@ -190,10 +201,11 @@ Intervention = Annotated[
     | TargetedAblation
     | Attention
     | Probe
+    | Neurons
     | LogitLens,
     Field(discriminator="kind"),
 ]
-PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention | LogitLens
+PerExample = EdgeAttribution | ActivationPatching | Ablation | Attention | Neurons | LogitLens
 """What needs no pair: its cells hold some of a task's examples each."""
 PerPair = CircuitPatching | CircuitTransfer | TargetedAblation | Probe
 """What depends on the examples that are selected for a pair: its cells are one for each pair and side."""

@@ -236,7 +236,7 @@ def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     spec.write_text((study / "study.yaml").read_text().replace("device: cpu", "device: cpu\n  batch_size: 3"))
     apart = run(spec, out=tmp_path / "out")
     assert apart.failures == ()
-    assert len(list((tmp_path / "out" / "cells").iterdir())) == 6 * 9 + 16
+    assert len(list((tmp_path / "out" / "cells").iterdir())) == 7 * 9 + 16
     for name, column in (
         ("faithfulness", "metric"),
         ("components", "effect"),

@@ -1,0 +1,172 @@
+"""The neurons that a model owes most to: held-out scores, what drives them, and how selective they are.
+
+Which neurons are strongest is seen on one half of the selected examples, what they score on the other: the strongest of
+thousands of noisy means look stronger than they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, Results, estimate, mean_interval
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.execution.scores import Stored
+from mechshift_core.spec import Spec
+from mechshift_core.spec.interventions import Intervention, Neurons
+from stats.class_selectivity import selectivity
+from stats.findings import Estimate
+from stats.hypothesis_tests import difference_test
+from stats.multiplicity import benjamini_hochberg
+from stats.seeding import generator
+from stats.split_half import draw_halves, prompts
+
+Places = npt.NDArray[np.int64]
+FEWEST = 4
+"""Examples in a half, and of an answer, below which nothing is said."""
+DRIVING, TOKENS = 10, 3
+"""Examples in which a neuron is most active, and their most frequent tokens that the table lists."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Side:
+    """One model: scores and activations of the selected examples [n, neurons], and the tokens of the largest."""
+
+    scores: npt.NDArray[np.float64]
+    activations: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.int64]
+    texts: dict[str, str]
+    strongest: Places
+
+
+def measure_neurons(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
+    """Rows of `neurons`; how many of the strongest neurons both models share, beside chance."""
+    assert isinstance(intervention, Neurons)
+    stored = {side: found for side, found in results.items() if isinstance(found, Stored)}
+    choosing = _half(sample)
+    if not stored or min(choosing.sum(), (~choosing).sum()) < FEWEST:
+        return Measured()
+    width = next(iter(stored.values())).tensors["score"].shape[1]
+    sides = {side: _side(sample, side, found, choosing, intervention.strongest) for side, found in stored.items()}
+    rows = [
+        row
+        for side, one in sides.items()
+        for row in _rows(sample, spec, intervention, side, one, sides.get(_other(side)), ~choosing, width)
+    ]
+    shared = (_shared(sample, spec, sides["before"], sides["after"]),) if len(sides) == 2 else ()
+    return Measured(rows={"neurons": rows}, estimates=shared)
+
+
+def _other(side: str) -> str:
+    return "after" if side == "before" else "before"
+
+
+def _half(sample: Sample) -> npt.NDArray[np.bool_]:
+    """The half of the selected examples that chooses the neurons, the same for both models, [n]."""
+    chosen = prompts(sample.n, examples=sample.selected, total=sample.total, templates=sample.templates)
+    return np.asarray(draw_halves(chosen, 1, generator(sample.seed, "halves of neurons"))[0])
+
+
+def _side(sample: Sample, side: str, stored: Stored, choosing: npt.NDArray[np.bool_], count: int) -> _Side:
+    score, activation, token = (
+        stored.tensors[name].reshape(-1, stored.tensors[name].shape[-1])[:, sample.ids(side)].T
+        for name in ("score", "activation", "token")
+    )
+    mean = np.abs(score[choosing].mean(axis=0, dtype=np.float64))
+    strongest = np.argsort(-mean, kind="stable")[:count]
+    texts: dict[str, str] = stored.description["tokens"]
+    return _Side(score.astype(np.float64), activation.astype(np.float64), token, texts, strongest)
+
+
+def _rows(
+    sample: Sample,
+    spec: Spec,
+    intervention: Neurons,
+    side: str,
+    own: _Side,
+    other: _Side | None,
+    held_out: npt.NDArray[np.bool_],
+    width: int,
+) -> Iterator[dict[str, object]]:
+    ids = sample.ids(side)
+    intervals = [
+        mean_interval(sample, spec, own.scores[held_out, place], examples=ids[held_out]) for place in own.strongest
+    ]
+    p = [
+        None if one.se is None or one.estimate is None else difference_test(one.estimate, one.se, one.clusters - 1).p
+        for one in intervals
+    ]
+    answers = [sample.dataset.examples[number].answer for number in ids]
+    selective = _selective(np.abs(own.activations[:, own.strongest]), answers, sample.seed)
+    for number, (place, interval, corrected) in enumerate(
+        zip(own.strongest.tolist(), intervals, benjamini_hochberg(p), strict=True)
+    ):
+        driving = np.argsort(-np.abs(own.activations[:, place]), kind="stable")[:DRIVING]
+        yield {
+            **sample.labels(),
+            "model": sample.side(side).model,
+            "side": side,
+            "intervention": intervention.name,
+            "layer": place // width,
+            "neuron": place % width,
+            "rank": number + 1,
+            "score": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
+            "p_corrected": corrected,
+            "partner": None if other is None else float(other.scores[held_out, place].mean()),
+            "tokens": _listed(own, place, driving),
+            "example": int(ids[driving[0]]),
+            **selective[number],
+            "n": int(held_out.sum()),
+        }
+
+
+def _listed(own: _Side, place: int, driving: Places) -> str:
+    """The tokens at which a neuron is most active in the examples that drive it, the most frequent first."""
+    counted = Counter(own.tokens[driving, place].tolist())
+    first = sorted(counted, key=lambda token: (-counted[token], token))[:TOKENS]
+    return ", ".join(f"{own.texts[str(token)]} ({counted[token]} of {len(driving)})" for token in first)
+
+
+def _selective(activity: npt.NDArray[np.float64], answers: Sequence[str], seed: int) -> list[dict[str, object]]:
+    """Selectivity of each neuron for one of the answers that occur often enough; nothing where there are not two."""
+    nothing: dict[str, object] = dict.fromkeys(("answer", "selectivity", "selectivity_null", "selectivity_p"))
+    counts = Counter(answers)
+    known = np.array([counts[answer] >= FEWEST for answer in answers])
+    if len({answer for answer, keep in zip(answers, known, strict=True) if keep}) < 2:
+        return [nothing] * activity.shape[1]
+    found = selectivity(activity[known], np.array(answers)[known], seed=seed)
+    return [
+        {
+            "answer": found.conditions[found.preferred[number]],
+            "selectivity": float(found.value[number]),
+            "selectivity_null": float(found.null[number]),
+            "selectivity_p": float(found.p[number]),
+        }
+        for number in range(activity.shape[1])
+    ]
+
+
+def _shared(sample: Sample, spec: Spec, before: _Side, after: _Side) -> Estimate:
+    """Jaccard of the strongest neurons of both models; by chance, of sets of that size at random places."""
+    count, total = len(before.strongest), before.scores.shape[1]
+    shared = len(np.intersect1d(before.strongest, after.strongest))
+    expected = count**2 / total
+    return estimate(
+        sample,
+        spec,
+        measure="neuron_overlap",
+        side="between",
+        value=shared / (2 * count - shared),
+        low=None,
+        high=None,
+        method=f"Jaccard of the {count} neurons with the largest mean scores on half of the prompts",
+        status="points only",
+        message="sets chosen once: no interval",
+        reference={"chance": expected / (2 * count - expected)},
+    )
