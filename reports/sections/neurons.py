@@ -34,9 +34,9 @@ _SHARED = {
 _EXPLAINED = (
     "A neuron's score is what corrupting its activation would cost, to first order: (clean minus corrupted activation) "
     "times the gradient of the metric. The strongest neurons were chosen on one half of the prompts; scores and "
-    "intervals are from the other half, p-values are Benjamini–Hochberg-corrected over those listed of a model and task. "
-    "Selectivity compares the magnitude of the activation for one answer with that for the others, the answer chosen on "
-    "other prompts than the means are taken from; 0 is none, and permuted answers say what noise gives."
+    "intervals are from the other half, p-values are Benjamini–Hochberg-corrected over those listed of a model and "
+    "task. Selectivity compares the magnitude of the activation for one answer with that for the others, the answer "
+    "chosen on other prompts than the means are taken from; 0 is none, and permuted answers say what noise gives."
 )
 
 
