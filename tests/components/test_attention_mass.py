@@ -59,8 +59,14 @@ def returned(folder: Path, paradigm: Paradigm, ids: Tensor) -> Tensor:
     return torch.stack(output.attentions, dim=1)
 
 
-@pytest.mark.parametrize("paradigm", ["autoregressive", "masked_diffusion"])
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "gpt_neox-sequential"])
+@pytest.mark.parametrize(
+    ("family", "paradigm"),
+    [
+        *((family, "masked_diffusion") for family in FAMILIES if family != "gpt_neox-sequential"),
+        ("gpt2", "autoregressive"),
+        ("mistral", "autoregressive"),
+    ],
+)
 def test_every_architecture_s_attention_is_that_of_transformers(
     family: str, paradigm: Paradigm, tmp_path: Path
 ) -> None:

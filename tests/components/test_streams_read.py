@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_models import FAMILIES, write_random_model
+from random_models import write_random_model
 
 from mechshift_core import CounterfactualBatch, load_model
 from mechshift_core.components.streams import streams_read
 
 
-@pytest.mark.parametrize("family", ["gpt2", "qwen2", "gemma2", "gpt_neox"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
 def test_the_streams_are_the_inputs_of_blocks_and_final_norm(family: str, tmp_path: Path) -> None:
-    assert family in FAMILIES
     model = load_model(write_random_model(family, tmp_path), paradigm="masked_diffusion", device="cpu")
     ids = torch.randint(40, (4, 6), generator=torch.Generator().manual_seed(0))
     at = torch.tensor([5, 0, 3, 2])
