@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import pickle
+import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from mechshift_core.models import load_model
 from mechshift_core.models.hub import snapshot
 from mechshift_core.spec import SpecError, load_spec
 from mechshift_core.tasks.custom import read_lines
+from mechshift_core.zoo import bundled_models
 from stats import fit_mixed_model
 
 STUDY = fuzz_specs.GRAMMAR
@@ -109,6 +112,21 @@ def test_a_formula_that_explodes_is_refused_at_once(formula: str, message: str) 
     assert time.process_time() - start < 1 and len(str(caught.value)) < 300
 
 
+def test_any_text_is_a_formula_or_a_value_error() -> None:
+    frame = pl.DataFrame({"shift": [0.1, 0.2, 0.4], "depth": [-0.5, 0.0, 0.5], "prompt": ["a", "b", "c"]})
+    pieces = [*"shift depth prompt ~ + - * : ( ) C( ` 1 0 | || / x.y ** 99999999999999999999 __import__('os')".split()]
+    pieces += [" ", "\x00", "\ud800", "\u0662"]
+    for case in range(400):
+        draw = random.Random(case)
+        formula, group = ("".join(draw.choices(pieces, k=draw.randrange(9))) for _ in range(2))
+        with contextlib.suppress(ValueError):
+            fit_mixed_model(
+                frame,
+                formula=formula if case % 2 else f"shift ~ {formula}",
+                random="0 + depth | prompt" if case % 3 else group,
+            )
+
+
 @pytest.mark.parametrize(
     "name", ["../x", "a/b", "..", ".", "/etc/x", "a\\b", "a\nb", "A", "", "-x", "x" * 81, "\u0430"]
 )
@@ -169,17 +187,22 @@ def test_a_pickle_is_not_loaded_under_any_name(name: str, checkpoint: Path, mark
     assert not marker.exists()
 
 
-def test_the_code_of_a_checkpoint_is_not_imported(checkpoint: Path, marker: Path) -> None:
+@pytest.mark.parametrize(
+    "files", [["config.json"], ["tokenizer_config.json"], ["config.json", "tokenizer_config.json"]]
+)
+def test_the_code_of_a_checkpoint_is_not_imported(files: list[str], tmp_path: Path, marker: Path) -> None:
+    checkpoint = tmp_path / "model"
+    shutil.copytree(bundled_models()["tiny-s0/arm"], checkpoint)
     (checkpoint / "modeling_evil.py").write_text(f"import os\nos.system('touch {marker}')\n")
-    for file in ("config.json", "tokenizer_config.json"):
-        path = checkpoint / file
-        content = json.loads(path.read_text()) if path.exists() else {}
+    for file in files:
+        content = json.loads((checkpoint / file).read_text())
         content["auto_map"] = {
             "AutoConfig": "modeling_evil.EvilConfig",
             "AutoModelForCausalLM": "modeling_evil.Evil",
-            "AutoTokenizer": ["modeling_evil.EvilTokenizer", None],
+            "AutoTokenizer": ["modeling_evil.EvilTokenizer", "modeling_evil.EvilTokenizer"],
         }
-        path.write_text(json.dumps(content))
+        content |= {"tokenizer_class": "EvilTokenizer"} if file.startswith("tokenizer") else {}
+        (checkpoint / file).write_text(json.dumps(content))
     with contextlib.suppress(ExecutionError):  # refused is as good as loaded natively
         load_model(checkpoint)
     assert not marker.exists()
