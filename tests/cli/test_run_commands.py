@@ -33,6 +33,12 @@ def test_a_run_prints_its_verdicts_and_resumes(study: Path, capsys: pytest.Captu
     assert main(["analyze", "runs/random-study", "--quiet"]) == 0
     assert main(["report", "runs/random-study"]) == 0
     assert capsys.readouterr().out == "wrote runs/random-study/report.html\n"
+    page = Path("runs/random-study/report.html")
+    scripts = [page.read_text().count("<script>")]
+    for options in (["--static"], []):
+        assert main(["report", "runs/random-study", "--quiet", *options]) == 0
+        scripts.append(page.read_text().count("<script>"))
+    assert scripts == [1, 0, 1]
 
 
 def test_a_hypothesis_that_must_hold_and_does_not_gives_exit_code_1(
