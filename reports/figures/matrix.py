@@ -102,10 +102,12 @@ def draw(
     names = [element("path", d=stripes, class_="stripe")]
     names += [element("text", _cut(name), x=left - 5, y=middles[at] + 4, class_="end") for at, name in rows.written]
     names += [element("text", _cut(name), x=places[at], y=height - 5, class_="middle") for at, name in columns.written]
-    parts = [element("text", f"{side}, {title}" if title else side, x=left, y=13, class_="strong")]
+    heading = f"{side}, {title}" if title else side
+    parts = [element("text", heading, x=left, y=13, class_="strong")]
     parts.append(element("g", *names, class_="places"))
     parts += _squares(cells, places, middles, size=size, top=top, side=side)
-    return picture(*parts, width=width, height=height, label=label, class_="matrix")
+    # A heading longer than a narrow grid needs its room.
+    return picture(*parts, width=max(width, left + _LETTER * len(heading)), height=height, label=label, class_="matrix")
 
 
 def legend() -> tuple[Key, ...]:

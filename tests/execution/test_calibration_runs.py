@@ -195,6 +195,7 @@ def test_the_command_writes_its_results_and_the_report_shows_them(
     assert [one["id"] for one in shown["hypotheses"]] == [each["id"] for each in HYPOTHESES]
 
 
+@pytest.mark.long
 def test_a_calibration_of_other_statistics_is_stale_and_one_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     spec = write(tmp_path)
     call = ["calibrate", str(spec), "--out", str(tmp_path / "out"), "--repetitions", "2", "--quiet"]

@@ -72,6 +72,7 @@ def test_a_changed_hypothesis_recomputes_no_cell_of_any_kind(copied: Path) -> No
     assert (again.computed, again.cached, again.analysed) == (0, COUNT, True)
 
 
+@pytest.mark.long
 def test_another_rule_for_circuits_recomputes_only_them(copied: Path) -> None:
     spec = copied / "study" / "study.yaml"
     spec.write_text(spec.read_text().replace("random: 2", "random: 1"))
@@ -180,6 +181,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_provenance_says_so(
     assert json.loads((tmp_path / "whole" / "provenance.json").read_text())["batching"]["out_of_memory"] == []
 
 
+@pytest.mark.long
 def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION])
     small_memory(monkeypatch, fits=0)

@@ -97,6 +97,7 @@ def slopes(folder: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     return {name: depth_slope(share - shares["before"]) for name, share in shares.items() if name != "before"}
 
 
+@pytest.mark.long
 def test_fixed_units_are_prompts_alone(folder: Path, again: Again) -> None:
     found = again()["earlier"]
     mean = np.mean([values for name, values in slopes(folder).items() if name.startswith("treatment")], axis=0)
@@ -107,6 +108,7 @@ def test_fixed_units_are_prompts_alone(folder: Path, again: Again) -> None:
     assert found.n == {"prompt": EXAMPLES, "task": 1, "seed": SEEDS}
 
 
+@pytest.mark.long
 def test_random_templates_are_drawn_with_all_of_their_prompts(folder: Path, again: Again) -> None:
     findings = again(template="random")
     found = findings["earlier"]
@@ -160,6 +162,7 @@ def test_templates_and_seeds_can_both_be_random(again: Again) -> None:
         assert "over templates with all of their prompts and training seeds; " in finding.method
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -175,6 +175,7 @@ class _Killing(RunFolder):
         return super().new_cell(key, description, layout)
 
 
+@pytest.mark.long
 def test_a_killed_worker_fails_its_cell_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_study(tmp_path)
     alone = run(study, out=tmp_path / "alone")

@@ -193,6 +193,7 @@ def test_values_of_a_drawing_are_said_to_pointer_and_keyboard(browser: Browser, 
     assert browser.problems() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["report", "live", "bare"])
 def test_axe_finds_no_serious_violation(browser: Browser, folder: Path, axe: str, name: str, scheme: str) -> None:

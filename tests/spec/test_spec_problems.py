@@ -49,7 +49,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'treatment' or 'control', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
-                      " 'ablation', 'targeted_ablation', 'attention', 'probe' or 'logit_lens', got 'edge_atribution'"
+                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons' or 'logit_lens', got"
+                      " 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
     "quoted number": ("examples: 100", "examples: '100'", "'100'", "expected an integer, got '100'"),

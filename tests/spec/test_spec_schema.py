@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mechshift_core
-from mechshift_core.spec import Filter, Hypothesis, HypothesisTest, Spec, json_schema, load_spec
+from mechshift_core.spec import Filter, Hypothesis, HypothesisTest, Spec, SpecError, json_schema, load_spec
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.hypotheses import Contrast
