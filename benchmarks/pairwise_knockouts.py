@@ -1,7 +1,7 @@
 """Time of knocking out a model's strongest components in pairs, batched, over one knock-out of one prompt at a time.
 
 python benchmarks/pairwise_knockouts.py
-python benchmarks/pairwise_knockouts.py --tasks countdown --threads 1
+python benchmarks/pairwise_knockouts.py --tasks countdown --threads 2
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=["ioi", "countdown"], choices=list(TASKS))
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--components", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

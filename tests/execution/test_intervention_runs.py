@@ -236,17 +236,20 @@ def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     spec.write_text((study / "study.yaml").read_text().replace("device: cpu", "device: cpu\n  batch_size: 3"))
     apart = run(spec, out=tmp_path / "out")
     assert apart.failures == ()
-    assert len(list((tmp_path / "out" / "cells").iterdir())) == 7 * 9 + 16
-    for name, column in (
-        ("faithfulness", "metric"),
-        ("components", "effect"),
-        ("edge_roles", "score"),
-        ("lens", "log_prob"),
-    ):
+    assert len(list((tmp_path / "out" / "cells").iterdir())) == 7 * 9 + 4 * 4
+    columns = {
+        "faithfulness": "metric",
+        "components": "effect",
+        "edge_roles": "score",
+        "lens": "log_prob",
+        "attention": "mass",
+        "targeted": "effect",
+    }
+    for name, column in columns.items():
         one, other = table(out, name), table(tmp_path / "out", name)
         keys = [key for key in one.columns if one[key].dtype == pl.String and key != "status"]
-        keys += ["percent"] if name == "faithfulness" else []
+        keys += {"faithfulness": ["percent"], "attention": ["layer", "head"]}.get(name, [])
         assert one.height == other.height > 0
         both = one.join(other, on=keys, how="inner", nulls_equal=True)
         assert both.height == one.height
-        assert both[column].to_list() == pytest.approx(both[f"{column}_right"].to_list(), abs=1e-5)
+        assert both[column].to_list() == pytest.approx(both[f"{column}_right"].to_list(), abs=1e-5), name
