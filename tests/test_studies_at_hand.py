@@ -23,6 +23,8 @@ def small(name: str, folder: Path) -> Path:
     for task in content["tasks"]:
         task["examples"] = 24
     content["measures"]["overlap"] = {"top_k": [50], "splits": 8, "permutations": 50}
+    if "sensitivity" in content:
+        content["sensitivity"]["top_k"] = [20]
     content["statistics"]["bootstrap"]["replicates"] = 100
     content["interventions"][0]["steps"] = 1
     if len(content["interventions"]) > 1:
