@@ -18,7 +18,7 @@ from reports import formats
 
 PLAIN_LIMIT = 10_000
 """Bytes above which a download is compressed."""
-EMBED_LIMIT = 1_000_000
+EMBED_LIMIT = 700_000
 """Bytes of all tables embedded in a page together; the largest are left out first."""
 DIGITS = 6
 """Significant digits of the numbers in a download: the run directory has them whole, at twice the size."""
