@@ -16,18 +16,13 @@ multiplied back (an exchangeably weighted bootstrap; Praestgaard & Wellner 1993)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from stats.checks import Booleans, Floats, positive
-from stats.interval_methods import MINIMUM_CLUSTERS
-from stats.retention import INNER_SPLITS, MINIMUM_PROMPTS, VARIANCE_FLOOR
+from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples
 from stats.seeding import generator
 from stats.split_half import Prompts, draw_halves
-from stats.unit_weights import cluster_weights, resampling_weights
-
-Units: TypeAlias = Literal["prompts", "templates"]
 
 DAMPING = 0.5
 """Share of the deviation of multinomial weights from one that a replicate's weights have."""
@@ -61,24 +56,12 @@ def observed_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     return halves
 
 
-def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
-    """How many units the rows are of, and why that is too few for an interval; empty where it is not."""
-    n = len(chosen.rows)
-    count = len(np.unique(chosen.templates[chosen.rows])) if units == "templates" else n
-    if units == "templates" and count < MINIMUM_CLUSTERS:
-        return count, f"{count} templates: fewer than {MINIMUM_CLUSTERS}, no interval"
-    return count, f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval" if n < MINIMUM_PROMPTS else ""
-
-
 def resampled_halves(chosen: Prompts, replicates: int, seed: int, *, units: Units = "prompts") -> tuple[Floats, Floats]:
     """Weights of the rows in both halves, [R * INNER_SPLITS, n] each, the splits of a replicate adjacent.
 
     A half without any of a handful of prompts has all of them. Templates are drawn with all of their prompts.
     """
-    if units == "templates":
-        drawn = cluster_weights(chosen.templates, replicates, seed=seed)[:, chosen.rows]
-    else:
-        drawn = resampling_weights(chosen.total, replicates, seed=seed)[:, chosen.rows]
+    drawn = drawn_examples(chosen, replicates, seed, units)[:, chosen.rows]
     weights = 1 + DAMPING * (drawn - 1.0)
     halves = draw_halves(chosen, replicates * INNER_SPLITS, generator(seed, "split halves of replicates"))
     repeated = np.repeat(weights, INNER_SPLITS, axis=0)

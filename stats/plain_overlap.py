@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
 from stats.checks import Floats, fraction
-from stats.half_bootstrap import Units, by_replicate, counted_units, observed_halves, resampled_halves, standard_errors
+from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
+from stats.retention import Units, counted_units
 from stats.score_blocks import ScoreBlocks
 from stats.split_half import half_overlaps, paired_scores, prompts
 

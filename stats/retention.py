@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +38,7 @@ from stats.seeding import generator
 from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
 from stats.unit_weights import cluster_weights, resampling_weights
 
+Units: TypeAlias = Literal["prompts", "templates"]
 INNER_SPLITS = 4
 MINIMUM_PROMPTS = 2 * MINIMUM_CLUSTERS
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
@@ -107,7 +108,7 @@ def retention_index(
     seed: int = 0,
     examples: ArrayLike | None = None,
     total: int | None = None,
-    units: Literal["prompts", "templates"] = "prompts",
+    units: Units = "prompts",
     block_bytes: int = BLOCK_BYTES,
 ) -> Retention:
     """Retention of the top-K edges of the model before in the model after; see the module for the formula.
@@ -146,20 +147,28 @@ def retention_index(
     scored = min(edges_with_scores(x, name, block_bytes=block_bytes) for x, name in ((a, "before"), (b, "after")))
     overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)
     observed = overlaps(halves, ~halves)
-    by_template = units == "templates"
-    counted = len(np.unique(chosen.templates[chosen.rows])) if by_template else n
-    few = f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval" if n < MINIMUM_PROMPTS else ""
-    if by_template and counted < MINIMUM_CLUSTERS:
-        few = f"{counted} templates: fewer than {MINIMUM_CLUSTERS}, no interval"
+    counted, few = counted_units(chosen, units)
     spread = None
     if not few:
-        if by_template:
-            weights = cluster_weights(chosen.templates, replicates, seed=seed)
-        else:
-            weights = resampling_weights(chosen.total, replicates, seed=seed)
-        resampled = overlaps(*_resampled_halves(chosen, weights, seed))
+        resampled = overlaps(*_resampled_halves(chosen, drawn_examples(chosen, replicates, seed, units), seed))
         spread = _Spread.of(resampled, observed, counted)
     return _summarise(observed, spread, n=n, units=counted, name=units, few=few, scored=scored, confidence=confidence)
+
+
+def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
+    """How many units the rows are of, and why that is too few for an interval; empty where it is not."""
+    n = len(chosen.rows)
+    count = len(np.unique(chosen.templates[chosen.rows])) if units == "templates" else n
+    if units == "templates" and count < MINIMUM_CLUSTERS:
+        return count, f"{count} templates: fewer than {MINIMUM_CLUSTERS}, no interval"
+    return count, f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval" if n < MINIMUM_PROMPTS else ""
+
+
+def drawn_examples(chosen: Prompts, replicates: int, seed: int, units: Units) -> Integers:
+    """How often each example is drawn in each replicate [R, total]; templates with all of their prompts."""
+    if units == "templates":
+        return cluster_weights(chosen.templates, replicates, seed=seed)
+    return resampling_weights(chosen.total, replicates, seed=seed)
 
 
 def _resampled_halves(chosen: Prompts, weights: Integers, seed: int) -> tuple[Integers, Integers]:

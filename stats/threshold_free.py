@@ -27,15 +27,13 @@ from stats.findings import Status
 from stats.half_bootstrap import (
     CeilingRatio,
     HalfAgreement,
-    Units,
-    counted_units,
     observed_halves,
     resampled_halves,
     standard_errors,
 )
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
 from stats.overlap import stratum_sizes
-from stats.retention import NO_CEILING
+from stats.retention import NO_CEILING, Units, counted_units
 from stats.split_half import paired_scores, prompts
 
 REPLICATES = 200

@@ -99,7 +99,7 @@ def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
     )
     if retention.estimate is None:
         return Measured(estimates=(found,), problems={"retention": retention.message})
-    return Measured(estimates=(found,), replicated={"retention": _retention_replicated(sample, retention)})
+    return Measured(estimates=(found,), replicated={"retention": _replicated(sample, "retention", retention)})
 
 
 def _measure_sets(
@@ -135,7 +135,7 @@ def _measure_sets(
     return Measured(
         rows={"overlap": _rows(sample, null, retention, overlap)},
         estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
-        replicated={**retained.replicated, "overlap": _overlap_replicated(sample, overlap)},
+        replicated={**retained.replicated, "overlap": _replicated(sample, "overlap", overlap)},
         problems=retained.problems,
     )
 
@@ -207,26 +207,14 @@ def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, o
     ]
 
 
-def _retention_replicated(sample: Sample, retention: Retention) -> Replicated:
-    assert retention.estimate is not None
+def _replicated(sample: Sample, measure: str, found: Retention | BetweenOverlap) -> Replicated:
+    assert found.estimate is not None
     return Replicated(
-        label=f"retention of {sample.pair.name} on {sample.task.name}",
-        estimate=retention.estimate,
-        replicates=retention.replicates,
-        se=retention.se,
-        df=retention.df,
-        units=retention.units,
-        message=retention.message,
-    )
-
-
-def _overlap_replicated(sample: Sample, overlap: BetweenOverlap) -> Replicated:
-    return Replicated(
-        label=f"overlap of {sample.pair.name} on {sample.task.name}",
-        estimate=overlap.estimate,
-        replicates=overlap.replicates,
-        se=overlap.se,
-        df=overlap.df,
-        units=overlap.units,
-        message=overlap.message,
+        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
+        estimate=found.estimate,
+        replicates=found.replicates,
+        se=found.se,
+        df=found.df,
+        units=found.units,
+        message=found.message,
     )
