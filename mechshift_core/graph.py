@@ -181,3 +181,10 @@ def components_by_depth(shape: Shape) -> dict[str, tuple[str, ...]]:
         for name, layers in ranges.items()
         if layers
     }
+
+
+def component_names(shape: Shape, components: Sequence[str]) -> list[str]:
+    """Names of the components of some kinds (heads, mlps, residual), in the order in which they compute."""
+    kinds = {"head": "heads", "mlp": "mlps"}
+    names = [source.name for source in Graph.of(shape).sources if kinds.get(source.kind) in components]
+    return [*names, *shape.residual_streams] if "residual" in components else names

@@ -279,6 +279,41 @@ TABLES: dict[str, dict[str, Column]] = {
         ),
     }
     | _INTERVAL,
+    "shapley": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the ablation in the spec"),
+        "ablation": Column(TEXT, "what takes the place of a component's output: mean, zero, resample, counterfactual"),
+        "order": Column(INTEGER, "number of components in the set"),
+        "components": Column(TEXT, "the components of the set"),
+        "value": Column(
+            REAL,
+            "of one component its Shapley value: metric lost with it, averaged over all orders in which the components "
+            "could be lost; these sum to what losing all costs. Of several, their Shapley interaction index; mean over "
+            "the selected examples",
+        ),
+    }
+    | _INTERVAL,
+    "shapley_orders": _PAIR
+    | {
+        "model": Column(TEXT, "name of the model in the spec; null for a shift"),
+        "side": Column(TEXT, "before, after, or shift (after minus before, paired)"),
+    }
+    | _TASK
+    | {
+        "intervention": Column(TEXT, "name of the ablation in the spec"),
+        "ablation": Column(TEXT, "what takes the place of a component's output: mean, zero, resample, counterfactual"),
+        "order": Column(INTEGER, "1 for additive effects, 2 for pairs, 3 for triples, ..."),
+        "share": Column(
+            REAL, "share of the variance of the mean metric over all combinations; before and after it sums to 1"
+        ),
+        "null": Column(REAL, "mean with the signs of this order's effects flipped over the examples"),
+        "null_low": Column(REAL, "2.5 % quantile of the null"),
+        "null_high": Column(REAL, "97.5 % quantile of the null"),
+        "status": Column(TEXT, "ok, or why there is no share"),
+    }
+    | _INTERVAL,
     "lens": _PAIR
     | _MODEL
     | _TASK
@@ -332,9 +367,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "index": Column(
             TEXT,
             "name of the index; specialization, of component effects: gini, participation_ratio, hoyer, entropy, "
-            "largest_share, all higher where fewer components do the work; integration: interaction (ratio), and "
-            "participation, modularity (higher: less integrated) and efficiency of the graph of components; "
-            "alignment: alignment (nats)",
+            "largest_share, all higher where fewer components do the work; integration: interaction and shapley "
+            "(ratios), and participation, modularity (higher: less integrated) and efficiency of the graph of "
+            "components; alignment: alignment (nats)",
         ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index"),

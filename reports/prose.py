@@ -59,6 +59,7 @@ _INDICES = {
     "entropy": "normalised entropy (1 minus it)",
     "largest_share": "share of the largest component",
     "interaction": "interaction ratio",
+    "shapley": "Shapley interaction ratio",
     "alignment": "alignment entropy",
     "participation": "participation coefficient",
     "modularity": "modularity",
@@ -282,7 +283,9 @@ def _integration(index: str) -> str:
     """How integration was measured, for the methods paragraph; nothing where it was not."""
     if index == "none":
         return ""
-    against = "random signs of the examples" if index == "interaction" else "random graphs of the same strengths"
+    against = (
+        "random signs of the examples" if index in ("interaction", "shapley") else "random graphs of the same strengths"
+    )
     return f" Integration is the {index_name(index)}, beside its value under {against}."
 
 

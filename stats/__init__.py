@@ -62,6 +62,15 @@ if TYPE_CHECKING:
     from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
+    from stats.shapley import (
+        Interactions,
+        OrderShares,
+        all_combinations,
+        order_share_replicates,
+        order_shares,
+        shapley_interactions,
+    )
+    from stats.shapley_sampling import estimated_interactions, sampled_combinations
     from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
@@ -79,10 +88,12 @@ __all__ = [
     "GraphIndex",
     "GraphMeasures",
     "Integration",
+    "Interactions",
     "Interval",
     "MarginalContrast",
     "MeanIntervals",
     "MixedModelFit",
+    "OrderShares",
     "Rate",
     "RatioEstimate",
     "Replicated",
@@ -93,6 +104,7 @@ __all__ = [
     "TestResult",
     "ThresholdFree",
     "TransferRatio",
+    "all_combinations",
     "benjamini_hochberg",
     "between_overlap",
     "binomial_rate",
@@ -111,6 +123,7 @@ __all__ = [
     "efficiency_replicates",
     "equivalence_test",
     "equivalence_verdict",
+    "estimated_interactions",
     "faithfulness_curve",
     "fit_mixed_model",
     "gini",
@@ -137,6 +150,8 @@ __all__ = [
     "nested_weights",
     "non_inferiority",
     "normalized_entropy",
+    "order_share_replicates",
+    "order_shares",
     "output_alignment",
     "overlap_replicates",
     "participation_coefficient",
@@ -151,8 +166,10 @@ __all__ = [
     "relative_efficiency",
     "resampling_weights",
     "retention_index",
+    "sampled_combinations",
     "scaled_depth",
     "selectivity",
+    "shapley_interactions",
     "shift_frame",
     "sign_flip_null",
     "specializations",
@@ -232,6 +249,15 @@ _MODULES = {
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
+    "stats.shapley": (
+        "Interactions",
+        "OrderShares",
+        "all_combinations",
+        "order_share_replicates",
+        "order_shares",
+        "shapley_interactions",
+    ),
+    "stats.shapley_sampling": ("estimated_interactions", "sampled_combinations"),
     "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),

@@ -11,7 +11,7 @@ import numpy as np
 from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
 from mechshift_core.analysis.depth import measure_depth_shifts
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
-from mechshift_core.analysis.integration import measure_interaction_shift
+from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.overlap import measure_retention
 from mechshift_core.analysis.planting import Decisions, Known
@@ -23,7 +23,6 @@ from mechshift_core.execution.runner import Progress
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.spec import Spec
 from mechshift_core.spec.estimable import MEASURE_NEEDS
-from mechshift_core.spec.interventions import Ablation
 from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
 from stats.findings import Finding
 from stats.rates import clustered_rate
@@ -195,8 +194,8 @@ def _needed(spec: Spec) -> list[tuple[str, Key]]:
 def _results(
     plan: Plan, folder: RunFolder, failures: Mapping[str, str], found: Mapping[Key, Source]
 ) -> dict[Key, Results]:
-    """What the ablation with pairs of components left of the models of the halves, if the spec has one."""
-    for run in plan.spec.interventions:
-        if isinstance(run, Ablation) and run.pairwise:
-            return {key: read_results(plan, folder, failures, one.sample, run.name) for key, one in found.items()}
-    return {}
+    """What the ablation that `integration` is computed from left of the models of the halves, if the spec has one."""
+    run = serving(plan.spec, plan.spec.measures.integration.index if plan.spec.measures.integration else "")
+    if run is None:
+        return {}
+    return {key: read_results(plan, folder, failures, one.sample, run.name) for key, one in found.items()}

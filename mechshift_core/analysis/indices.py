@@ -74,7 +74,7 @@ def measure_indices(
     replicated: dict[str, Replicated] = {}
     for index, one in compared.items():
         for side, value in one.sides.items():
-            result = _replicated(sample, f"{measure} ({side})", value)
+            result = replicated_index(sample, f"{measure} ({side})", value)
             test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
             rows.append(
                 {
@@ -102,7 +102,8 @@ def measure_index(
     return measure_indices(sample, spec, measure, {index: Compared(name, before, after)}, declared=index)
 
 
-def _replicated(sample: Sample, label: str, one: SideIndex) -> Replicated:
+def replicated_index(sample: Sample, label: str, one: SideIndex) -> Replicated:
+    """An index with its replicates widened to the spread over so many units; no interval where these are too few."""
     units, name = sample.units, "templates" if sample.by_template else "prompts"
     enough, few = units >= MINIMUM_CLUSTERS, f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval"
     # Multinomial weights give (units - 1) / units of the variance over units.

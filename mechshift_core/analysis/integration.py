@@ -1,8 +1,9 @@
-"""How much components act together: interactions of a model's strongest components, knocked out singly and in pairs."""
+"""How much components act together: a model's strongest ones, knocked out alone, in pairs and in combinations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,111 +12,145 @@ from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, 
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.analysis.shapley import combined, order_rows, shapley_rows
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Ablation, Intervention
+from mechshift_core.spec.measures import JOINT_INDICES
 from stats.integration import interaction_ratio, interaction_ratio_replicates, interactions
 
 Floats = npt.NDArray[np.float64]
 INDICES = {
     "interaction": "interaction ratio of the strongest components",
+    "shapley": "Shapley interaction ratio of the strongest components",
     "participation": "mean participation coefficient of the graph of components",
     "modularity": "modularity of the graph of components (higher: less integrated)",
     "efficiency": "global efficiency of the graph of components, relative to its mean weight",
 }
 """Index in a spec -> what it is in words."""
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Knocked:
-    """One model's strongest components: single effects [n, C], interactions [n, P], and their names."""
-
-    effects: Floats
-    interaction: Floats
-    pairs: list[tuple[str, str]]
+Effects = tuple[Floats, Floats]
+"""Effects of single components, [n, components], and interactions of several, [n, sets]."""
+Found = tuple[dict[str, Rows], dict[str, Effects]]
+"""Table -> rows; side -> effects."""
 
 
 def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `components`; with knock-outs in pairs, rows of `interactions` and, if declared, `integration`."""
+    """Rows of `components`; with joint knock-outs their tables too and, if declared, `integration`."""
     assert isinstance(intervention, Ablation)
     single = measure_nodes(sample, spec, intervention, results)
-    if not intervention.pairwise:
-        return single
-    declared = spec.measures.integration.index if spec.measures.integration else None
+    taken = [name for name in _TAKEN if JOINT_INDICES[name](intervention)]
+    declared = spec.measures.integration.index if spec.measures.integration else ""
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
-    if problem:
-        return Measured(rows=single.rows, problems={"integration": problem} if declared == "interaction" else {})
-    knocked = {side: _knocked(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
-    listed = [row for side, one in knocked.items() for row in _rows(sample, spec, side, one, intervention)]
-    rows = {**single.rows, "interactions": listed}
-    if declared is None:
-        return Measured(rows=rows)
+    if problem or not taken:
+        return Measured(rows=single.rows, problems={"integration": str(problem)} if declared in taken else {})
+    rows = dict(single.rows)
+    problems: dict[str, str] = {}
+    compared: dict[str, Compared] = {}
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-    try:
-        before, after = (_index(knocked[side], weights, sample.seed) for side, _ in sample.sides)
-    except ValueError as error:
-        return Measured(rows=rows, problems={"integration": str(error)} if declared == "interaction" else {})
-    compared = {"interaction": Compared(INDICES["interaction"], before, after)}
+    for name in taken:
+        listed, effects = _TAKEN[name](sample, spec, intervention, _stored(results))
+        rows |= listed
+        try:
+            before, after = (_index(effects[side], weights, sample.seed) for side, _ in sample.sides)
+            compared[name] = Compared(INDICES[name], before, after)
+        except ValueError as error:
+            problems |= {"integration": str(error)} if name == declared else {}
+    if not declared:
+        return Measured(rows=rows)
     found = measure_indices(sample, spec, "integration", compared, declared=declared)
-    return replace(found, rows={**rows, **found.rows})
+    return replace(found, rows={**rows, **found.rows}, problems=problems)
 
 
 def measure_interaction_shift(sample: Sample, spec: Spec, results: Results) -> Measured:
     """`integration` without the null and the interactions, as hypotheses are tested with it."""
     declared = spec.measures.integration.index if spec.measures.integration else "interaction"
-    if declared != "interaction":
+    if declared not in _TAKEN:
         return Measured(problems={"integration": f"the {INDICES[declared]} can't be taken of A/A data yet"})
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     if problem:
         return Measured(problems={"integration": problem})
+    intervention = serving(spec, declared)
+    assert intervention is not None  # a spec without one is refused
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-    knocked = [_knocked(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)]
+    _, effects = _TAKEN[declared](sample, spec, intervention, _stored(results), listed=False)
     try:
         before, after = (
-            SideIndex(
-                # Without its null, whose draws are what it costs.
-                interaction_ratio(one.effects, one.interaction, draws=1).value,
-                interaction_ratio_replicates(one.effects, one.interaction, weights),
-                {},
-            )
-            for one in knocked
+            # Without its null, whose draws are what it costs.
+            SideIndex(interaction_ratio(*one, draws=1).value, interaction_ratio_replicates(*one, weights), {})
+            for one in effects.values()
         )
     except ValueError as error:
         return Measured(problems={"integration": str(error)})
     return measure_index(
-        sample, spec, "integration", index="interaction", name="interaction ratio", before=before, after=after
+        sample, spec, "integration", index=declared, name=INDICES[declared], before=before, after=after
     )
 
 
-def _index(knocked: _Knocked, weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
-    found = interaction_ratio(knocked.effects, knocked.interaction, seed=seed)
+def serving(spec: Spec, index: str) -> Ablation | None:
+    """The ablation from which an index of integration is computed, if there is one."""
+    served = JOINT_INDICES.get(index)
+    ablations = [one for one in spec.interventions if isinstance(one, Ablation)]
+    return None if served is None else next(filter(served, ablations), None)
+
+
+def _stored(results: Results) -> dict[str, Stored]:
+    return {side: one for side, one in results.items() if isinstance(one, Stored)}
+
+
+def _index(effects: Effects, weights: npt.NDArray[np.int64], seed: int) -> SideIndex:
+    found = interaction_ratio(*effects, seed=seed)
     reference = {
         "null": found.null,
         "null_low": found.null_low,
         "null_high": found.null_high,
         "excess": found.excess,
     }
-    replicates = interaction_ratio_replicates(knocked.effects, knocked.interaction, weights)
-    return SideIndex(found.value, replicates, reference)
+    return SideIndex(found.value, interaction_ratio_replicates(*effects, weights), reference)
 
 
-def _knocked(sample: Sample, side: str, stored: Stored) -> _Knocked:
-    described = stored.description
-    members = np.array(described["members"], dtype=np.int64).reshape(-1, 2)
-    clean, single, both = (
-        stored.tensors[name].astype(np.float64)[..., sample.ids(side)] for name in ("clean_metric", "metric", "pairs")
-    )
-    chosen = [described["components"].index(name) for name in described["strongest"]]
-    return _Knocked(
-        effects=(clean - single[chosen]).T,
-        interaction=interactions(clean, single.T, both.T, members),
-        pairs=[(described["components"][first], described["components"][second]) for first, second in members],
-    )
-
-
-def _rows(sample: Sample, spec: Spec, side: str, knocked: _Knocked, intervention: Ablation) -> Rows:
+def _in_pairs(
+    sample: Sample, spec: Spec, intervention: Ablation, stored: Mapping[str, Stored], *, listed: bool = True
+) -> Found:
+    """Single effects and interactions of pairs."""
     rows: Rows = []
-    for (first, second), values in zip(knocked.pairs, knocked.interaction.T, strict=True):
+    effects: dict[str, Effects] = {}
+    for side, one in stored.items():
+        described = one.description
+        members = np.array(described["members_pairs"], dtype=np.int64).reshape(-1, 2)
+        clean, single, both = (
+            one.tensors[name].astype(np.float64)[..., sample.ids(side)] for name in ("clean_metric", "metric", "pairs")
+        )
+        chosen = [described["components"].index(name) for name in described["strongest_pairs"]]
+        interaction = interactions(clean, single.T, both.T, members)
+        effects[side] = ((clean - single[chosen]).T, interaction)
+        names = [tuple(described["components"][number] for number in pair) for pair in members]
+        rows += _pair_rows(sample, spec, side, names, interaction, intervention) if listed else []
+    return {"interactions": rows}, effects
+
+
+def _in_combinations(
+    sample: Sample, spec: Spec, intervention: Ablation, stored: Mapping[str, Stored], *, listed: bool = True
+) -> Found:
+    """Shapley values and interactions of two and more."""
+    sides = {side: combined(sample, side, one, intervention) for side, one in stored.items()}
+    effects = {side: (one.found.single, one.found.above_one) for side, one in sides.items()}
+    if not listed:
+        return {}, effects
+    asked = (sample, spec, intervention, sides)
+    return {"shapley": shapley_rows(*asked), "shapley_orders": order_rows(*asked)}, effects
+
+
+def _pair_rows(
+    sample: Sample,
+    spec: Spec,
+    side: str,
+    pairs: Sequence[tuple[str, str]],
+    interaction: Floats,
+    intervention: Ablation,
+) -> Rows:
+    rows: Rows = []
+    for (first, second), values in zip(pairs, interaction.T, strict=True):
         interval = mean_interval(sample, spec, values)
         rows.append(
             {
@@ -132,3 +167,7 @@ def _rows(sample: Sample, spec: Spec, side: str, knocked: _Knocked, intervention
             }
         )
     return rows
+
+
+_TAKEN: dict[str, Callable[..., Found]] = {"interaction": _in_pairs, "shapley": _in_combinations}
+"""Index -> what the knock-outs that it needs give."""

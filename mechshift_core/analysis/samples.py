@@ -31,6 +31,8 @@ from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.unit_weights import cluster_weights, drawn_at_all, resampling_weights
 
+JOINT = ("pairs", "shapley")
+"""Parts of an ablation that knock out several components together."""
 FEWEST = 2
 """Selected examples below which there is no spread to estimate."""
 
@@ -248,19 +250,25 @@ def read_results(
         cells = plan.cells_of(*asked, budget=sample.reading.budget)
         circuits = plan.cells_of(*asked, budget=sample.reading.budget, pair=sample.pair.name)
         cells += [cell for cell in circuits if cell.side == name]
-        paired = plan.cells_of(*asked, budget=sample.reading.budget, part="pairs")
-        failed = [f"failed: {failures[cell.key]}" for cell in (*cells, *paired) if cell.key in failures]
-        found[name] = failed[0] if failed else _with_pairs(read_stored(folder, cells), folder, paired)
+        joint = {part: plan.cells_of(*asked, budget=sample.reading.budget, part=part) for part in JOINT}
+        every = (*cells, *(cell for part in joint.values() for cell in part))
+        failed = [f"failed: {failures[cell.key]}" for cell in every if cell.key in failures]
+        found[name] = failed[0] if failed else _with_joint(read_stored(folder, cells), folder, joint)
     return found
 
 
-def _with_pairs(single: Stored, folder: RunFolder, paired: Sequence[Cell]) -> Stored:
-    """Knock-outs with those in pairs, if there are any: the tensor `pairs`, and what its rows are."""
-    if not paired:
-        return single
-    both = read_stored(folder, paired)
-    added = {name: both.description[name] for name in ("strongest", "members")}
-    return Stored({**single.description, **added}, {**single.tensors, "pairs": both.tensors["metric"]})
+def _with_joint(single: Stored, folder: RunFolder, joint: Mapping[str, Sequence[Cell]]) -> Stored:
+    """Knock-outs with those of several components: a tensor for each part, and what its rows are.
+
+    The description then says which are the `strongest_` of the part, and the `members_` of each row, by number.
+    """
+    description, tensors = dict(single.description), dict(single.tensors)
+    for part, cells in joint.items():
+        if cells:
+            both = read_stored(folder, cells)
+            tensors[part] = both.tensors["metric"]
+            description |= {f"{name}_{part}": both.description[name] for name in ("strongest", "members")}
+    return Stored(description, tensors)
 
 
 def task_weights(sample: Sample, replicates: int, *, all_examples: bool = False) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.reading import Reading, readings
-from mechshift_core.graph import components_by_depth
+from mechshift_core.graph import component_names, components_by_depth
 from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
@@ -33,6 +33,8 @@ from mechshift_core.tasks.counterfactual import Dataset, Example
 if TYPE_CHECKING:
     from mechshift_core.execution.facts import ModelFacts
 
+LATER = ("pairwise", "shapley", "strongest")
+"""Fields that single knock-outs and attributions do not depend on."""
 CELL_FORMAT = 3
 """Interventions whose cells need no other model, and no more than a shard's examples."""
 
@@ -45,7 +47,7 @@ class Cell:
         pair: The pair that a circuit is evaluated for, and `side`, before or after; None for what needs no pair.
         needs: Keys of the cells that must be there first.
         budget: Inference budget, see :mod:`.reading`.
-        part: `pairs` for an ablation's knock-outs in pairs; empty otherwise.
+        part: `pairs` for an ablation's knock-outs in pairs, `shapley` for those in combinations; empty otherwise.
     """
 
     model: str
@@ -85,8 +87,8 @@ def name_cells(
 
     Raises:
         ExecutionError: if scores by token role are asked for and a data set has no roles, if an ablation takes
-            values from other prompts of a length that only one prompt has, or if a targeted one asks for more
-            components than there are.
+            values from other prompts of a length that only one prompt has, or if a targeted or joint one asks for
+            more components than there are.
     """
     _check_targets(spec, models)
     for task in spec.tasks:
@@ -112,21 +114,29 @@ def name_cells(
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
-    return (*first, *(cell for ablation in spec.interventions for cell in _pairs(ablation, first)), *second)
+    return (*first, *(cell for one in spec.interventions for cell in _joint(spec, one, first)), *second)
 
 
-def _pairs(intervention: Intervention, singles: Sequence[Cell]) -> Iterator[Cell]:
-    """Cells of knock-outs in pairs: one for each of the single ones, all of which of a model and task it needs."""
-    if not isinstance(intervention, Ablation) or not intervention.pairwise:
+def _joint(spec: Spec, intervention: Intervention, singles: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells of joint knock-outs: one for each of the single ones, all of which of a model and task it needs."""
+    if not isinstance(intervention, Ablation):
         return
+    parts: dict[str, list[object]] = {}
+    if intervention.pairwise:
+        parts["pairs"] = [intervention.pairwise]
+    if intervention.shapley is not None:
+        sampled = intervention.shapley.budget is not None
+        parts["shapley"] = [intervention.shapley.model_dump() if sampled else intervention.shapley.components]
+        parts["shapley"] += [spec.seed] if sampled else []
     needed: dict[tuple[str, str, str], list[str]] = {}
     own = [cell for cell in singles if cell.intervention == intervention.name]
     for cell in own:
         needed.setdefault((cell.model, cell.task, cell.budget), []).append(cell.key)
-    for cell in own:
-        needs = tuple(dict.fromkeys(needed[cell.model, cell.task, cell.budget]))
-        key = content_hash([CELL_FORMAT, cell.key, needs, "pairs", intervention.pairwise])[:32]
-        yield replace(cell, key=key, needs=needs, part="pairs")
+    for part, settings in parts.items():
+        for cell in own:
+            needs = tuple(dict.fromkeys(needed[cell.model, cell.task, cell.budget]))
+            key = content_hash([CELL_FORMAT, cell.key, needs, part, *settings])[:32]
+            yield replace(cell, key=key, needs=needs, part=part)
 
 
 def _check_lengths(spec: Spec, dataset: Dataset) -> None:
@@ -144,14 +154,23 @@ def _check_lengths(spec: Spec, dataset: Dataset) -> None:
 
 def _check_targets(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
     for intervention in spec.interventions:
-        if isinstance(intervention, TargetedAblation):
-            for model in models.values():
+        for model in models.values():
+            if isinstance(intervention, TargetedAblation):
                 found = len(components_by_depth(model.shape).get(intervention.layers, ()))
                 if found < intervention.size:
                     raise ExecutionError(
                         f"{intervention.name!r} knocks out {intervention.size} components of the {intervention.layers} "
                         f"layers, but {model.name!r} has {found}; use a smaller `size`"
                     )
+            elif (
+                isinstance(intervention, Ablation)
+                and intervention.joint
+                and len(component_names(model.shape, intervention.components)) < 2
+            ):
+                raise ExecutionError(
+                    f"{intervention.name!r} knocks out several components together, but {model.name!r} has only one of "
+                    "its `components`"
+                )
 
 
 def _shards(
@@ -183,7 +202,7 @@ def _settings(
     reading: Reading,
     intervention: PerExample,
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", "pairwise", "strongest"})
+    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", *LATER})
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
     if intervention.roles_key is not None:

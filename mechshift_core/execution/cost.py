@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.cells import Cell
-from mechshift_core.execution.node_cells import component_names
 from mechshift_core.execution.plan import Plan
-from mechshift_core.graph import Graph, components_by_depth
+from mechshift_core.graph import Graph, component_names, components_by_depth
 from mechshift_core.spec.interventions import (
     Ablation,
     ActivationPatching,
@@ -66,6 +65,10 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
     if isinstance(intervention, Ablation) and cell.part == "pairs":
         strongest = min(intervention.pairwise, len(component_names(shape, intervention.components)))
         return Cost(0, 0, examples * strongest * (strongest - 1) // 2)
+    if isinstance(intervention, Ablation) and cell.part == "shapley":
+        assert intervention.shapley is not None
+        every = 2 ** min(intervention.shapley.components, len(component_names(shape, intervention.components)))
+        return Cost(0, 0, examples * min(every, intervention.shapley.budget or every))
     if isinstance(intervention, ActivationPatching | Ablation):
         by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
         times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1

@@ -20,7 +20,7 @@ from mechshift_core.execution.batches import (
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.graph import Graph, Shape
+from mechshift_core.graph import component_names
 from mechshift_core.spec.interventions import Ablation, AblationMethod, ActivationPatching
 from stats.seeding import derived_seed
 
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from mechshift_core.models import Model
 
 Floats = npt.NDArray[np.float32]
-
-
-def component_names(shape: Shape, components: Sequence[str]) -> list[str]:
-    """Names of the components of some kinds (heads, mlps, residual), in the order in which they compute."""
-    kinds = {"head": "heads", "mlp": "mlps"}
-    names = [source.name for source in Graph.of(shape).sources if kinds.get(source.kind) in components]
-    return [*names, *shape.residual_streams] if "residual" in components else names
 
 
 def execute_nodes(

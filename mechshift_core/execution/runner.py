@@ -15,10 +15,10 @@ from mechshift_core.execution.attention_cells import execute_attention
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import execute_circuits
 from mechshift_core.execution.edge_cells import execute_edges
+from mechshift_core.execution.joint_cells import execute_joint
 from mechshift_core.execution.lens_cells import execute_lens
 from mechshift_core.execution.neuron_cells import execute_neurons
 from mechshift_core.execution.node_cells import execute_nodes
-from mechshift_core.execution.pair_cells import execute_pairs
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.probe_cells import execute_probe
 from mechshift_core.execution.schedule import Account, in_order, share_out, what_of
@@ -175,8 +175,8 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
     intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
     if isinstance(intervention, EdgeAttribution):
         execute_edges(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, Ablation) and cell.part == "pairs":
-        execute_pairs(plan, cell, model, folder, intervention)
+    elif isinstance(intervention, Ablation) and cell.part:
+        execute_joint(plan, cell, model, folder, intervention)
     elif isinstance(intervention, ActivationPatching | Ablation):
         execute_nodes(plan, cell, model, folder, intervention)
     elif isinstance(intervention, LogitLens):

@@ -22,6 +22,7 @@ from mechshift_core.spec.interventions import (
     PerPair,
     Probe,
 )
+from mechshift_core.spec.joint import check_combinations, check_integration
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.sensible import check_sensitivity
@@ -166,6 +167,8 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
             yield from _of(draft, intervention.of, (*path, "of"))
         if isinstance(intervention, CircuitPatching):
             yield from _ascending(intervention.sizes, (*path, "sizes"))
+        if isinstance(intervention, Ablation) and intervention.shapley is not None:
+            yield from check_combinations(intervention.shapley, (*path, "shapley"))
     if not attributions and "interventions" not in draft.broken:
         message = "expected an edge_attribution: it also decides which examples a model answers correctly"
         yield Complaint(("interventions",), message, on_key=True)
@@ -202,27 +205,11 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
         elif name in measures.model_fields_set:
             yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
     if measures.integration is not None and "interventions" not in draft.broken:
-        yield from _integration(draft)
+        yield from check_integration(draft)
     if measures.alignment is not None and "interventions" not in draft.broken:
         yield from _alignment(draft)
     sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
     yield from _ascending(sizes, ("measures", "overlap", "top_k"))
-
-
-def _integration(draft: Draft) -> Iterator[Complaint]:
-    """One ablation at most knocks out components in pairs, and one does where the index is of interactions."""
-    pairwise = [i for i in draft.spec.interventions if isinstance(i, Ablation) and i.pairwise]
-    measure = draft.spec.measures.integration
-    if not pairwise and measure is not None and measure.index == "interaction":
-        message = (
-            "measure 'integration' needs an intervention of kind ablation with `pairwise: 2` or more (its indices "
-            "participation, modularity and efficiency do without)"
-        )
-        yield Complaint(("measures", "integration"), message, on_key=True)
-    elif len(pairwise) > 1:
-        names = " and ".join(repr(one.name) for one in pairwise)
-        message = f"measure 'integration' is of one intervention, but {names} knock out components in pairs"
-        yield Complaint(("measures", "integration"), message, on_key=True)
 
 
 def _alignment(draft: Draft) -> Iterator[Complaint]:

@@ -15,6 +15,8 @@ AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
 SHARED = ("mean", "resample")
 """Ablations that replace values by those of other prompts of the same length."""
 Selection = Literal["top", "greedy"]
+MOST_COMBINED = 12
+"""Most components of which every combination is run."""
 
 
 class _Intervention(Section):
@@ -105,8 +107,22 @@ class ActivationPatching(_Intervention):
         return "positions" if self.positions == "roles" else None
 
 
+class Shapley(Section):
+    """Knock-outs of a model's strongest components in combinations, for Shapley values and interactions."""
+
+    components: Annotated[int, Field(ge=2, le=32)] = 6
+    """How many of the strongest components, found for each model and task, by their single knock-outs. All 2^n
+    combinations of them are run; more than 12 need a `budget`. A component that others stand in for has no effect by
+    itself, so to find redundancy take as many as can be afforded."""
+    order: Annotated[int, Field(ge=2, le=4)] = 3
+    """The largest sets whose interactions are taken: 2 for pairs, 3 for triples as well."""
+    budget: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How many combinations are run, where not all: a sample, from which the interactions are estimated. It needs the
+    extra `mechshift[shapley]`."""
+
+
 class Ablation(_Intervention):
-    """Effect of knocking out each component, and pairs of them."""
+    """Effect of knocking out each component, pairs of them, and combinations."""
 
     kind: Literal["ablation"]
     """`ablation`."""
@@ -117,6 +133,13 @@ class Ablation(_Intervention):
     pairwise: Annotated[int, Field(ge=0, le=1000)] = 0
     """How many of the strongest components are also knocked out in pairs; 0: none. The strongest are found for each
     model and task, by their single knock-outs."""
+    shapley: Shapley | None = None
+    """Knock-outs of the strongest components in every combination; unless given, none."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether several components are knocked out together."""
+        return self.pairwise > 0 or self.shapley is not None
 
     @field_validator("pairwise")
     @classmethod

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mechshift_core.spec.base import Section, Share
+from mechshift_core.spec.interventions import Ablation
 
 TopK = Annotated[int, Field(ge=1, le=100_000_000)]
 SpecializationIndex = Literal["gini", "participation_ratio", "hoyer", "entropy", "largest_share"]
-IntegrationIndex = Literal["interaction", "participation", "modularity", "efficiency"]
+IntegrationIndex = Literal["interaction", "shapley", "participation", "modularity", "efficiency"]
+JOINT_INDICES: Mapping[str, Callable[[Ablation], bool]] = {
+    "interaction": lambda ablation: ablation.pairwise > 0,
+    "shapley": lambda ablation: ablation.shapley is not None,
+}
+"""Index of integration that needs joint knock-outs -> whether an ablation has them."""
 
 
 class Overlap(Section):
@@ -47,11 +54,13 @@ class Integration(Section):
 
     index: IntegrationIndex = "interaction"
     """The index that hypotheses are about. `interaction`: sum of the magnitudes of pairwise interactions over that of
-    single effects, of the components that an ablation with `pairwise` knocks out in pairs. The others need the edge
-    attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside random
-    graphs with the same strengths: `participation`, how evenly a component's connections are spread over modules;
-    `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over strong
-    connections are."""
+    single effects, of the components that an ablation with `pairwise` knocks out in pairs. `shapley`: sum of the
+    magnitudes of Shapley interactions of two and more over that of Shapley values, of the components that an ablation
+    with `shapley` knocks out in combinations; it also sees what shows only once several are lost. The others need the
+    edge attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside
+    random graphs with the same strengths: `participation`, how evenly a component's connections are spread over
+    modules; `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over
+    strong connections are."""
 
 
 class Alignment(Section):

@@ -34,6 +34,11 @@ class Complaint:
     unknown_key: bool = False
 
 
+_TAG = "kind"
+"""The key by whose value the members of every union are told apart; pydantic has the value in its locations, which may
+be the name of a key as well (an intervention of the kind `ablation` has a key `ablation`)."""
+
+
 def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseModel]) -> list[Complaint]:
     """One complaint per place, from the errors of validating `data` (plain data) as `model`.
 
@@ -71,9 +76,12 @@ def _is_consequence(error: ErrorDetails) -> bool:
 def _document_path(error: ErrorDetails, data: Any) -> Path:
     """The error's location without the steps that are not in the document (names of union members)."""
     path: list[str | int] = []
+    entered = False  # whether the step before led into `data`: only then can this one be the tag of a union
     for step in error["loc"]:
-        if step in data if isinstance(data, dict) else isinstance(data, list) and step in range(len(data)):
-            data = data[step]
+        if entered and isinstance(data, dict) and step == data.get(_TAG):
+            entered = False
+        elif step in data if isinstance(data, dict) else isinstance(data, list) and step in range(len(data)):
+            data, entered = data[step], True
             path.append(step)
     if error["type"] == "missing":
         path.append(error["loc"][-1])

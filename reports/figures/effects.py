@@ -20,11 +20,13 @@ _APART = 6.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A value with its interval, where it has one."""
+    """A value with its interval, and the range of its null, where it has them."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    null_low: float | None = None
+    null_high: float | None = None
 
 
 def draw(
@@ -61,6 +63,10 @@ def draw(
 
 def _point(side: str, effect: Effect, y: float, scale: Scale) -> list[Markup]:
     parts = []
+    if effect.null_low is not None and effect.null_high is not None:
+        start, end = _x(effect.null_low, scale), _x(effect.null_high, scale)
+        band = {"x": start, "y": y - 5, "width": max(end - start, 1.0), "height": 10}
+        parts.append(element("rect", **band, class_="f-chance", opacity=0.3))
     if effect.low is not None and effect.high is not None:
         ends = {"x1": _x(effect.low, scale), "x2": _x(effect.high, scale), "y1": y, "y2": y}
         parts.append(element("line", **ends, class_=f"s-{side}", stroke_width=2))

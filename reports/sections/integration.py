@@ -1,4 +1,4 @@
-"""Section 6, second part: whether components act together, from knock-outs in pairs and from the graph between them."""
+"""Section 6, second part: whether components act together, from joint knock-outs and from the graph between them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from reports.figures import matrix, sides
 from reports.figures.base import Figure, Panel
 from reports.figures.matrix import Axis, Cell
 from reports.prose import index_name
+from reports.sections import shapley
 from reports.sections.base import Part, Section
 from reports.sections.specialization import INDICES, indices_of, observed_words, shift_note
 from reports.templating import render_template
 
 INTERACTION = "interaction"
 """The index of knock-outs; the others are of the graph of components."""
+_KNOCKED_OUT = (INTERACTION, shapley.INDEX)
 LISTED = 10
 """Interactions of each model and task that are listed: the largest ones."""
 _WIDTH, _LARGEST, _SMALLEST = 230, 22, 9
@@ -53,11 +55,15 @@ def section(data: ReportData) -> Section | None:
     """Interactions with their ratio, and indices of the graph; None where a run has neither."""
     rows, indices = data.table("interactions"), indices_of("integration", data.table("indices"))
     found = pl.DataFrame(schema=dict.fromkeys(("task", "pair", "index"), pl.String)) if indices is None else indices
-    ratios, graphs = found.filter(pl.col("index") == INTERACTION), found.filter(pl.col("index") != INTERACTION)
+    ratios, graphs = found.filter(pl.col("index") == INTERACTION), found.filter(~pl.col("index").is_in(_KNOCKED_OUT))
+    combinations, orders = data.table("shapley"), data.table("shapley_orders")
     parts = []
     if rows is not None:
-        heading = "" if graphs.is_empty() else "Knock-outs in pairs"
+        heading = "" if graphs.is_empty() and combinations is None else "Knock-outs in pairs"
         parts.append(Part(heading=heading, paragraphs=(_EXPLAINED,), figure=figure(rows, ratios)))
+    if combinations is not None and orders is not None:
+        drawn = shapley.figure(combinations, orders, found.filter(pl.col("index") == shapley.INDEX))
+        parts.append(Part(heading="Knock-outs in combinations", paragraphs=(shapley.EXPLAINED,), figure=drawn))
     if not graphs.is_empty():
         heading = "The graph of components" if parts else ""
         parts.append(

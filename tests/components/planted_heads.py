@@ -2,8 +2,8 @@
 
 Task: is the token at position 1 one of the first eight (YES) or of the last eight (NO)? The other tokens say nothing,
 and the corrupted prompt has a token of the other kind there. A planted head looks at position 1 and writes the kind as
-a sign. In the specialised model it writes it to the logits; in the redundant one two heads write it to an MLP that
-saturates, so that one of them is as good as both.
+a sign. In the specialised model it writes it to the logits; in the redundant one two heads (or three) write it to an
+MLP that saturates, so that one of them is as good as all.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mechshift_core.zoo.planted import (
 )
 
 SPECIALISED, REDUNDANT, SATURATING = "a1.h2", ("a0.h1", "a1.h3"), "m2"
+THIRD = "a1.h0"
 TOKENS = LENGTH - 1
 FIRST = 4
 """The first token that is not one of those with a meaning of their own."""
@@ -48,9 +49,9 @@ def write_specialised(folder: Path, *, noise: float = 0.05) -> Path:
     return folder
 
 
-def write_redundant(folder: Path, *, noise: float = 0.05) -> Path:
-    """A model in which either of two heads is enough."""
-    heads = [_looking(0, 1), _looking(1, 3)]
+def write_redundant(folder: Path, *, noise: float = 0.05, third: bool = False) -> Path:
+    """A model in which either of two heads is enough; with a third, any of three."""
+    heads = [_looking(0, 1), _looking(1, 3), *([_looking(1, 0)] if third else [])]
     for head in heads:
         head.output[0, SIGN] = torch.tensor([0.5, -0.5])
     neurons = []

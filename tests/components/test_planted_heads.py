@@ -16,6 +16,7 @@ from mechshift_core.attribution import patch_nodes
 from mechshift_core.graph import Graph
 from mechshift_core.models import Model
 from stats import interaction_ratio, interactions
+from stats.shapley import all_combinations, order_shares, shapley_interactions
 from stats.specialization import specialization
 
 FIRST, SECOND = planted.REDUNDANT
@@ -84,6 +85,26 @@ def test_only_redundant_heads_interact_and_negatively(name: str, folder: Path, b
     assert ratio.value > 0.8 if name == "redundant" else ratio.value < 0.3
 
 
+def test_of_three_redundant_heads_pairs_say_nothing_and_combinations_everything(
+    folder: Path, batch: CounterfactualBatch
+) -> None:
+    model = load_model(planted.write_redundant(folder / "threefold", third=True), device="cpu")
+    names = [FIRST, planted.THIRD, SECOND, planted.SPECIALISED]
+    nodes = [[names[one] for one in np.flatnonzero(lost)] for lost in all_combinations(4)[1:]]
+    metric = np.column_stack([np.ones(len(batch)), knocked_out(model, batch, nodes)])
+    members = np.array(list(combinations(range(3), 2)))
+    pairs = metric[:, [(1 << first) + (1 << second) for first, second in members]]
+    at_the_full_model = interactions(metric[:, 0], metric[:, [1, 2, 4]], pairs, members).mean(0)
+    np.testing.assert_allclose(at_the_full_model, 0, atol=0.15)
+    found = shapley_interactions(metric, order=3)
+    value = dict(zip(found.sets, found.values.mean(0), strict=True))
+    assert value[0, 1, 2] == pytest.approx(1, abs=0.25)
+    assert [value[pair] for pair in ((0, 1), (0, 2), (1, 2))] == pytest.approx([-1 / 2] * 3, abs=0.15)
+    assert [value[one,] for one in range(4)] == pytest.approx([1 / 3] * 3 + [0], abs=0.1)
+    shares = order_shares(metric, draws=200)
+    assert (shares.value[:3] > shares.null_high[:3]).all()
+
+
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> Path:
     """A study of the specialised model before and the redundant one after."""
@@ -98,7 +119,8 @@ def finished(folder: Path) -> Path:
         "tasks": [{"name": "kinds", "regime": "local", "dataset": "kinds.jsonl", "examples": 40}],
         "interventions": [
             {"name": "circuit", "kind": "edge_attribution"},
-            {"name": "pairs", "kind": "ablation", "ablation": "zero", "components": ["heads"], "pairwise": 12},
+            {"name": "pairs", "kind": "ablation", "ablation": "zero", "components": ["heads"], "pairwise": 12,
+             "shapley": {"components": 12, "order": 2, "budget": 400}},
             {"name": "looks", "kind": "attention"},
             {"name": "read", "kind": "probe"},
             {"name": "middle", "kind": "targeted_ablation", "of": "circuit", "layers": "middle", "size": 1,
@@ -128,6 +150,24 @@ def test_a_study_finds_integration_in_the_redundant_model_only(finished: Path) -
     value = dict(index.select("side", "value").rows())
     assert value["before"] < 0.2 and value["after"] > 1
     assert index.filter(pl.col("side") == "shift")["low"].item() > 0
+
+
+def test_a_study_finds_what_only_both_heads_do_together(finished: Path) -> None:
+    rows = read(finished, "shapley").filter(pl.col("side") == "after")
+    pairs = rows.filter(pl.col("order") == 2)
+    largest = pairs.filter(pl.col("value").abs() == pairs["value"].abs().max()).row(0, named=True)
+    assert largest["components"] == " ".join(planted.REDUNDANT) and largest["high"] < 0
+    single = dict(rows.filter(pl.col("order") == 1).select("components", "value").rows())
+    first, second = (single[name] for name in planted.REDUNDANT)
+    assert first == pytest.approx(second, rel=0.1) and largest["value"] == pytest.approx(-2 * first, rel=0.1)
+    before = read(finished, "shapley").filter(pl.col("side") == "before")
+    alone = before.filter(pl.col("components") == planted.SPECIALISED)["value"].item()
+    assert alone > 10 * before.filter(pl.col("components") != planted.SPECIALISED)["value"].abs().max()
+    index = read(finished, "indices").filter((pl.col("index") == "shapley") & (pl.col("side") == "shift"))
+    assert index["low"].item() > 0
+    assert read(finished, "shapley_orders")["status"].unique().to_list() == [
+        "a sample of the combinations was run; shares need all of them"
+    ]
 
 
 def test_a_study_sees_the_planted_heads_look_at_what_they_read(finished: Path) -> None:

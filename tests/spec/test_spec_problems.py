@@ -70,6 +70,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                          "expected an integer or 'auto', got 'big'"),
     "measure without its mapping": ("depth: {}", "depth:", "depth",
                                     "expected a mapping ({} for the defaults), got nothing"),
+    "beside a key named like the kind": (" steps: 5}", " steps: 5}\n  - {name: out, kind: ablation, ablation: zero, pairwise:"
+                                         " none}", "none", "expected an integer, got 'none'"),
     "custom task without regime": (" regime: global,", "", "{name: mine",
                                    "a task with a data set must say its regime: local or global"),
     # references and files
