@@ -28,6 +28,8 @@ MEASURES = {
     "spearman": "Spearman correlation",
     "cosine": "cosine",
     "decision_time": "decision time",
+    "right_context": "attention to the right",
+    "targeted": "effect of the components aimed at beyond random groups",
     "neuron_overlap": "overlap of the strongest neurons",
 }
 READINGS = {
@@ -41,11 +43,14 @@ READINGS = {
     "restores nothing",
     "faithfulness": "negative: after post-training, circuits of the same sizes carry less of what the model does",
     "alignment": "higher: components that write the answer spread their output over more tokens",
+    "targeted": "higher: the model after depends more on the components aimed at, beyond any group of that size",
+    "right_context": "higher: the model after looks more at what stands on the right of a token; a causal model has 0",
+    "decision_time": "negative: answers settle earlier in the denoising steps",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
 }
-_COUNTED = ("index", "slope", "share", "centroid", "overlap", "ratio", "(CMD)", "(CPR)")
+_COUNTED = ("index", "slope", "share", "centroid", "overlap", "ratio", "(CMD)", "(CPR)", "time", "groups")
 _ABLATIONS = {
     "counterfactual": "its value on the corrupted prompt",
     "mean": "its mean over the clean prompts, position by position",

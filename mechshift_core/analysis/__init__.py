@@ -70,6 +70,9 @@ TESTABLE: dict[str, tuple[str, ...]] = {
     "circuit_transfer": ("transfer",),
     "circuit_patching": ("faithfulness",),
     "alignment": ("alignment",),
+    "targeted_ablation": ("targeted",),
+    "attention": ("right_context",),
+    "logit_lens": ("decision_time",),
 }
 """Name in a spec's `measures`, or kind of an intervention -> the measures that hypotheses can name."""
 

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from mechshift_core.analysis.indices import REFERENCES
 from mechshift_core.analysis.lens_read import LensRead
-from mechshift_core.analysis.measured import Measured, Rows, mean_estimate
-from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.analysis.measured import Measured, Rows
+from mechshift_core.analysis.paired import paired_shift
+from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.alignment import Alignment, output_alignment
 from stats.decision import DecisionTimes, decision_times
-from stats.findings import Estimate
-from stats.replicates import mean_replicates
 
 
-def decision_estimates(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) -> tuple[Estimate, ...]:
-    """Decision times of both models and their shift; none where every answer is read in one step."""
-    if max(int(one.tensors["steps"].max()) for one in read.values()) == 1:
-        return ()
+def measure_decision(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) -> Measured:
+    """Decision times of both models and their shift, `decision_time`; why not, where all answers are read in one step.
+
+    A prompt of a single step among others has a time, too: 0 if its answer is right, else 1.
+    """
+    single = [
+        f"{side}: every answer is read in one denoising step ({sample.reading.budget}), over which nothing varies"
+        for side, one in read.items()
+        if int(one.tensors["steps"].max()) == 1
+    ]
+    if single:
+        return Measured(problems={"decision_time": "; ".join(single)})
     times: dict[str, DecisionTimes] = {
         side: decision_times(one.right[:, :, -1], one.tensors["steps"]) for side, one in read.items()
     }
-    values = {side: one.time for side, one in times.items()}
     nulls = {side: one.null for side, one in times.items()}
-    shift = {"shift": values["after"] - values["before"]}
-    null_shift = {"shift": nulls["after"] - nulls["before"]}
-    return tuple(
-        mean_estimate(sample, spec, "decision_time", side, one, {"null": float((nulls | null_shift)[side].mean())})
-        for side, one in (values | shift).items()
+    nulls["shift"] = nulls["after"] - nulls["before"]
+    return paired_shift(
+        sample,
+        spec,
+        "decision_time",
+        {side: one.time for side, one in times.items()},
+        references={side: {"null": float(one.mean())} for side, one in nulls.items()},
     )
 
 
@@ -40,13 +49,10 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
     before, after = found["before"], found["after"]
     null = after.null - before.null
     shift = after.per_prompt - before.per_prompt
-    estimates = (
-        *(
-            mean_estimate(sample, spec, "alignment", side, one.per_prompt, _reference(one))
-            for side, one in found.items()
-        ),
-        mean_estimate(sample, spec, "alignment", "shift", shift, {"null": null, "excess": float(shift.mean()) - null}),
-    )
+    references = {side: _reference(one) for side, one in found.items()}
+    references["shift"] = {"null": null, "excess": float(shift.mean()) - null}
+    values = {side: one.per_prompt for side, one in found.items()}
+    measured = paired_shift(sample, spec, "alignment", values, references=references)
     rows: Rows = [
         {
             **sample.labels(),
@@ -58,16 +64,9 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
             "low": row.low,
             "high": row.high,
         }
-        for row in estimates
+        for row in measured.estimates
     ]
-    replicated = mean_replicates(
-        shift,
-        task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
-        label=f"alignment of {sample.pair.name} on {sample.task.name}",
-        examples=sample.selected,
-        cluster=sample.templates if sample.by_template else None,
-    )
-    return Measured(rows={"indices": rows}, estimates=estimates, replicated={"alignment": replicated})
+    return replace(measured, rows={"indices": rows})
 
 
 def _aligned(sample: Sample, read: LensRead) -> Alignment:

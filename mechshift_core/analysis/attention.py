@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results
+from mechshift_core.analysis.right_context import measure_right_context
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
@@ -42,17 +43,18 @@ class _Looked:
 
 
 def measure_attention(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `attention`: of each model, and after minus before where both are there."""
+    """Rows of `attention`: of each model, and after minus before where both are there; the measure `right_context`."""
     assert isinstance(intervention, Attention)
+    right = measure_right_context(sample, spec, intervention.name, results)
     stored = {side: found for side, found in results.items() if isinstance(found, Stored)}
     if not sample.n or not stored:
-        return Measured()
+        return right
     roles = tuple(dict.fromkeys(role for found in stored.values() for role in found.description["roles"]))
     looked = {side: _looked(found, sample.ids(side), roles) for side, found in stored.items()}
     if len(looked) == 2:
         looked["shift"] = looked["after"].minus(looked["before"])
     rows = [row for side, one in looked.items() for row in _rows(sample, spec, intervention, side, one, roles)]
-    return Measured(rows={"attention": rows})
+    return replace(right, rows={"attention": rows})
 
 
 def _looked(stored: Stored, ids: npt.NDArray[np.int64], roles: Sequence[str]) -> _Looked:

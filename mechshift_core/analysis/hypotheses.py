@@ -28,6 +28,9 @@ UNITS = {
     "transfer": "faithfulness of the model after under the circuit of the model before, relative to its own circuit",
     "faithfulness": "after-minus-before shift of the circuit performance ratio (CPR)",
     "alignment": "after-minus-before shift of the entropy (nats) of what components write, weighted by what they add",
+    "targeted": "after-minus-before shift of the metric that the components aimed at cost, beyond random ones",
+    "right_context": "after-minus-before shift of the attention of tokens to what stands on their right",
+    "decision_time": "after-minus-before shift of the share of the denoising steps before the answer stays right",
 }
 """Measure -> what it is in words, with the `{index}` that the spec declares."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from mechshift_core.analysis.alignment import decision_estimates, measure_alignment
+from mechshift_core.analysis.alignment import measure_alignment, measure_decision
 from mechshift_core.analysis.lens_read import Floats, LensRead, read_lens
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.samples import Sample
@@ -21,7 +21,7 @@ LISTED = 3
 
 
 def measure_lens(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `lens` and `denoising`, decision times and, if declared, `alignment`."""
+    """Rows of `lens` and `denoising`, `decision_time` and, if declared, `alignment`."""
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     read = {side: read_lens(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
     rows: dict[str, Rows] = {"lens": [], "denoising": [], "indices": []}
@@ -33,12 +33,15 @@ def measure_lens(sample: Sample, spec: Spec, intervention: Intervention, results
         row["intervention"] = intervention.name
     declared = spec.measures.alignment is not None
     if problem:
-        return Measured(rows=rows, problems={"alignment": problem} if declared else {})
-    estimates = decision_estimates(sample, spec, read)
-    if not declared:
-        return Measured(rows=rows, estimates=estimates)
-    found = measure_alignment(sample, spec, read)
-    return Measured(rows={**rows, **found.rows}, estimates=(*estimates, *found.estimates), replicated=found.replicated)
+        return Measured(rows=rows, problems=dict.fromkeys(("decision_time", *["alignment"] * declared), problem))
+    decision = measure_decision(sample, spec, read)
+    aligned = measure_alignment(sample, spec, read) if declared else Measured()
+    return Measured(
+        rows={**rows, **aligned.rows},
+        estimates=(*decision.estimates, *aligned.estimates),
+        replicated={**decision.replicated, **aligned.replicated},
+        problems=decision.problems,
+    )
 
 
 def _labels(sample: Sample, side: str) -> dict[str, object]:

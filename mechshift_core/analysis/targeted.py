@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, mean_interval
+from mechshift_core.analysis.paired import paired_shift
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.circuit_cells import FEWEST
 from mechshift_core.execution.scores import Stored
@@ -29,7 +30,12 @@ class _Group:
 
 
 def measure_targeted(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `targeted`: the effect of every group on each model, and after minus before."""
+    """Rows of `targeted`: the effect of every group on each model, and after minus before; the measure `targeted`.
+
+    The measure is the effect of the group aimed at minus the mean effect of the random groups, in units of the metric,
+    after minus before on the same prompt. What any group of that size costs more in one model than in the other cancels
+    out.
+    """
     assert isinstance(intervention, TargetedAblation)
     rows: list[dict[str, object]] = []
     groups: dict[str, Mapping[str, _Group]] = {}
@@ -42,7 +48,13 @@ def measure_targeted(sample: Sample, spec: Spec, intervention: Intervention, res
         rows += _side_rows(sample, spec, intervention, side, groups[side])
     if len(groups) == 2:
         rows += _shift_rows(sample, spec, intervention, groups["before"], groups["after"])
-    return Measured(rows={"targeted": rows})
+    problem = _without_contrast(sample, intervention, results)
+    if problem:
+        return Measured(rows={"targeted": rows}, problems={"targeted": problem})
+    # `beyond` of the random groups, prompt by prompt.
+    beyond = {side: found[intervention.layers].effect - found[RANDOM].effect for side, found in groups.items()}
+    found = paired_shift(sample, spec, "targeted", beyond, source=intervention.name)
+    return replace(found, rows={"targeted": rows})
 
 
 def _unusable(sample: Sample, stored: Stored | str) -> str:
@@ -50,6 +62,12 @@ def _unusable(sample: Sample, stored: Stored | str) -> str:
     if isinstance(stored, str):
         return stored
     return "" if stored.description["groups"] else f"{sample.selection}; halves need at least {FEWEST}"
+
+
+def _without_contrast(sample: Sample, intervention: TargetedAblation, results: Results) -> str:
+    """Why there is no effect beyond random groups to compare; empty where there is."""
+    unusable = [f"{side}: {reason}" for side, stored in results.items() if (reason := _unusable(sample, stored))]
+    return "; ".join(unusable) or ("" if intervention.random else f"{intervention.name} has no random groups")
 
 
 def _by_layers(stored: Stored) -> dict[str, _Group]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS, Filter, Hypothesis
 from mechshift_core.spec.implemented import refusal
+from mechshift_core.spec.interventions import TargetedAblation
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
@@ -65,7 +66,8 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
         yield Complaint(place, reason)
         return
     if hypothesis.measure in INTERVENTION_NEEDS:
-        yield from _intervention(draft, hypothesis.measure, place)
+        faults = [*_intervention(draft, hypothesis.measure, place)]
+        yield from faults or _without_value(draft, hypothesis, place)
         return
     needed = MEASURE_NEEDS[hypothesis.measure]
     if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
@@ -83,6 +85,39 @@ def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint
         return
     listed = " and ".join(map(repr, names))
     yield Complaint(place, f"measure {measure!r} is of one intervention, but {listed} are of kind {kind}: leave one")
+
+
+def _without_value(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
+    """Why a measure can have no value, whatever the models do: nothing to compare with, to look at or to vary over."""
+    measure, denoising = hypothesis.measure, draft.spec.denoising
+    if measure == "targeted":
+        for one in draft.spec.interventions:
+            if isinstance(one, TargetedAblation) and not one.random:
+                message = f"measure 'targeted' compares with random groups, but {one.name!r} has none (`random: 0`)"
+                yield Complaint(place, message)
+    elif measure == "decision_time" and "denoising" not in draft.broken:
+        first = denoising.steps[0] if isinstance(denoising.steps, tuple) else denoising.steps
+        if denoising.reveal == "all_masked" or first in (1, "per_token"):
+            budget = "all_masked" if denoising.reveal == "all_masked" else first
+            message = (
+                f"measure 'decision_time' needs several denoising steps, but {budget} reads every answer in one: give "
+                "`denoising` a number of `steps` (hypotheses are decided at the first of several)"
+            )
+            yield Complaint(place, message)
+    elif measure == "right_context" and not {"models", "pairs", "tasks"} & draft.broken:
+        models = draft.spec.models
+        pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
+        causal = [
+            repr(pair.name)
+            for pair in pairs
+            if all(name in models and models[name].paradigm == "autoregressive" for name in (pair.before, pair.after))
+        ]
+        if causal:
+            message = (
+                f"measure 'right_context' is exactly 0, without any spread, where both models are autoregressive, as "
+                f"in {' and '.join(causal)}: leave such pairs out by `where`; others may be compared with zero"
+            )
+            yield Complaint(place, message)
 
 
 def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:

@@ -19,10 +19,19 @@ MeasureName = Literal[
     "alignment",
     "transfer",
     "faithfulness",
+    "targeted",
+    "right_context",
+    "decision_time",
     "selectivity",
 ]
 
-INTERVENTION_NEEDS = {"transfer": "circuit_transfer", "faithfulness": "circuit_patching"}
+INTERVENTION_NEEDS = {
+    "transfer": "circuit_transfer",
+    "faithfulness": "circuit_patching",
+    "targeted": "targeted_ablation",
+    "right_context": "attention",
+    "decision_time": "logit_lens",
+}
 """Measure of a hypothesis -> the kind of intervention that it is a result of."""
 
 
@@ -80,7 +89,11 @@ class Hypothesis(Section):
     """What is compared, one number per pair and task. `overlap` is the Jaccard overlap itself, which no noise ceiling
     sets in proportion: prefer `retention`. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
     under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
-    after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR)."""
+    after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR). The last
+    three are shifts of a mean over prompts: `targeted`, with one `targeted_ablation`, of what losing the components
+    aimed at costs beyond random ones, in units of the task's metric; `right_context`, with one `attention`, of the
+    attention of tokens to what stands on their right; `decision_time`, with one `logit_lens` and several denoising
+    steps, of the share of the steps before the answer stays right."""
     where: Filter = Filter()
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None

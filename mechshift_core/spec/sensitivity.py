@@ -17,6 +17,7 @@ from mechshift_core.spec.interventions import (
     CircuitTransfer,
     EdgeAttribution,
     Intervention,
+    TargetedAblation,
 )
 from mechshift_core.spec.measures import IntegrationIndex, SpecializationIndex, TopK
 
@@ -52,11 +53,11 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "top_k": ("overlap", "retention"),
     "specialization": ("specialization",),
     "integration": ("integration",),
-    "ablation": ("integration", *INTERVENTION_NEEDS),
+    "ablation": ("integration", "transfer", "faithfulness", "targeted"),
 }
 """Choice -> the measures of hypotheses that it can change; those that are not listed can change all."""
 
-_ABLATING = (Ablation, CircuitPatching, CircuitTransfer)
+_ABLATING = (Ablation, CircuitPatching, CircuitTransfer, TargetedAblation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from reports.figures import token_roles as drawings
 from reports.figures.base import Figure, Panel
 from reports.figures.matrix import Axis, Cell
 from reports.sections.base import Part, Section
+from reports.sections.estimates import estimates_tables
 from reports.templating import render_template
 
 READ, RIGHT = "(read)", "(right)"
@@ -19,6 +20,7 @@ LISTED = 15
 """Heads of each pair and task that are listed: those whose attention changed most."""
 _WIDTH, _LARGEST, _SMALLEST = 200, 24, 6
 _DIRECTIONS = ("(left)", "(self)", RIGHT)
+_TOKENS = "Attention to the right of every token that is no mask, mean over tokens and heads"
 _RIGHT = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),
@@ -57,15 +59,17 @@ def section(data: ReportData) -> Section | None:
     rows = found.filter((pl.col("from_role") == READ) & pl.col("mass").is_not_null())
     if rows.is_empty():
         return None
-    part = Part(paragraphs=_EXPLAINED, figure=figure(rows))
+    listed = estimates_tables(_TOKENS, data.findings.estimates, "right_context", null="if spread evenly")
+    part = Part(paragraphs=_EXPLAINED, figure=figure(rows, more=listed))
     return Section(id="attention", title="Attention", body=render_template("parts", parts=[part]))
 
 
-def figure(rows: pl.DataFrame) -> Figure:
+def figure(rows: pl.DataFrame, *, more: tuple[tables.Table, ...] = ()) -> Figure:
     """For each task and pair the attention to the right by layer, and its change by head.
 
     Args:
         rows: Rows of the table `attention` from the position read.
+        more: Tables below those of these rows.
     """
     right = rows.filter(pl.col("to_role") == RIGHT)
     by_layer = right.filter(pl.col("head").is_null())
@@ -95,7 +99,7 @@ def figure(rows: pl.DataFrame) -> Figure:
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=sides.keys(line=False),
-        tables=(_by_layer(by_layer), _most_changed(rows)),
+        tables=(_by_layer(by_layer), _most_changed(rows), *more),
     )
 
 

@@ -11,6 +11,7 @@ from reports.figures.base import Figure, Panel
 from reports.figures.effects import Effect
 from reports.prose import ablation_words
 from reports.sections.base import Part, Section
+from reports.sections.estimates import estimates_tables
 from reports.templating import render_template
 
 _FIELDS = {
@@ -28,6 +29,7 @@ _FIELDS = {
     "components": tables.text("components"),
     "status": tables.text("status"),
 }
+_BEYOND = "Effect of the components aimed at minus the mean effect of the random groups"
 _EXPLAINED = (
     "The heads and MLPs of some layers that a model's own circuit uses most, by the sum of the scores of their "
     "outgoing edges, are knocked out together. Beside them stand as many of the most used ones of the other layers, "
@@ -44,16 +46,18 @@ def section(data: ReportData) -> Section | None:
     parts = [Part(paragraphs=_EXPLAINED)]
     for number, name in enumerate(in_order(found, "intervention"), start=1):
         rows = found.filter(pl.col("intervention") == name)
-        parts.append(Part(heading=name if number > 1 else "", figure=figure(rows, number=number)))
+        beyond = estimates_tables(_BEYOND, data.findings.estimates, "targeted", intervention=name)
+        parts.append(Part(heading=name if number > 1 else "", figure=figure(rows, number=number, more=beyond)))
     return Section(id="targeted", title="Targeted ablation", body=render_template("parts", parts=parts))
 
 
-def figure(rows: pl.DataFrame, *, number: int) -> Figure:
+def figure(rows: pl.DataFrame, *, number: int, more: tuple[tables.Table, ...] = ()) -> Figure:
     """For each task and pair the effect of every group, before and after.
 
     Args:
         rows: Rows of the table `targeted` of one intervention.
         number: Of the figure within the section.
+        more: Tables below that of these rows.
     """
     models = rows.filter(pl.col("side").is_in(list(sides.SIDES)))
     scale = _scale(models)
@@ -78,7 +82,7 @@ def figure(rows: pl.DataFrame, *, number: int) -> Figure:
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=sides.keys(line=False),
-        tables=(tables.from_frame("Effects of groups of components", rows, _FIELDS),),
+        tables=(tables.from_frame("Effects of groups of components", rows, _FIELDS), *more),
     )
 
 

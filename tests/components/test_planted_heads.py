@@ -16,6 +16,7 @@ from mechshift_core.attribution import patch_nodes
 from mechshift_core.graph import Graph
 from mechshift_core.models import Model
 from stats import interaction_ratio, interactions
+from stats.findings import Findings
 from stats.shapley import all_combinations, order_shares, shapley_interactions
 from stats.specialization import specialization
 
@@ -127,6 +128,9 @@ def finished(folder: Path) -> Path:
              "ablation": "zero", "random": 19},
         ],
         "measures": {"specialization": {}, "integration": {}},
+        "hypotheses": [
+            {"id": "spread", "measure": "targeted", "test": {"kind": "difference", "alternative": "less"}},
+        ],
         "statistics": {"bootstrap": {"replicates": 200}},
         "execution": {"device": "cpu"},
     }  # fmt: skip
@@ -206,3 +210,13 @@ def test_a_targeted_ablation_hits_the_specialised_head_and_no_redundant_one(fini
     random = beside.filter(pl.col("layers") == "random").row(0, named=True)
     assert random["p"] < 0.3  # the one head of twelve is drawn now and then
     assert random["effect"] < 0.3 * before["effect"]
+
+
+def test_a_study_says_that_the_redundant_model_relies_less_on_the_component_aimed_at(finished: Path) -> None:
+    (finding,) = Findings.from_json((finished / "findings.json").read_text()).hypotheses
+    rows = read(finished, "targeted").filter(pl.col("side") != "shift")
+    cost = {(row["side"], row["layers"]): row["effect"] for row in rows.iter_rows(named=True)}
+    before, after = (cost[side, "middle"] - cost[side, "random"] for side in ("before", "after"))
+    assert (finding.verdict, finding.estimate) == ("supported", pytest.approx(after - before))
+    # All that the specialised model does is lost, but for what random groups cost in it; nothing in the other one.
+    assert finding.estimate is not None and finding.estimate < -0.7 * cost["before", "middle"]

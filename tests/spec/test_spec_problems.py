@@ -70,8 +70,9 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                          "expected an integer or 'auto', got 'big'"),
     "measure without its mapping": ("depth: {}", "depth:", "depth",
                                     "expected a mapping ({} for the defaults), got nothing"),
-    "beside a key named like the kind": (" steps: 5}", " steps: 5}\n  - {name: out, kind: ablation, ablation: zero, pairwise:"
-                                         " none}", "none", "expected an integer, got 'none'"),
+    "beside a key named like the kind": (
+        " steps: 5}", " steps: 5}\n  - {name: out, kind: ablation, ablation: zero, pairwise: few}", "few",
+        "expected an integer, got 'few'"),
     "custom task without regime": (" regime: global,", "", "{name: mine",
                                    "a task with a data set must say its regime: local or global"),
     # references and files
@@ -117,7 +118,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     # hypotheses
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'overlap', 'retention', 'depth_slope', 'early_share', 'specialization',"
-                        " 'integration', 'alignment', 'transfer', 'faithfulness' or 'selectivity', got 'retension'"
+                        " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context',"
+                        " 'decision_time' or 'selectivity', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
@@ -169,7 +171,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
-                            " specialization, integration, alignment, transfer, faithfulness)"),
+                            " specialization, integration, alignment, transfer, faithfulness, targeted,"
+                            " right_context, decision_time)"),
     "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             "measure 'transfer' needs an intervention of kind circuit_transfer, which is not declared"),
     "bound of nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
@@ -201,16 +204,81 @@ def test_a_wrong_spec_is_refused_with_its_place_and_a_message(name: str, problem
     assert found[0].source_line[found[0].column - 1 :].startswith(at)
 
 
-def test_a_measure_of_circuits_is_of_one_intervention(problems: Problems) -> None:
-    study = STUDY.replace("measure: retention", "measure: faithfulness", 1)
-    one = "  - {name: one, kind: circuit_patching, of: circuit}\nmeasures:"
-    assert problems(study.replace("measures:", one)) == ()
-    two = "  - {name: two, kind: circuit_patching, of: circuit}\n" + one
-    (found,) = problems(study.replace("measures:", two))
-    assert found.message == (
-        "measure 'faithfulness' is of one intervention, but 'two' and 'one' are of kind circuit_patching: leave one"
+OF_INTERVENTIONS = {
+    "transfer": "circuit_transfer, of: circuit",
+    "faithfulness": "circuit_patching, of: circuit",
+    "targeted": "targeted_ablation, of: circuit",
+    "right_context": "attention",
+}
+"""Measure of a hypothesis -> the kind of intervention that it is of, with what that needs."""
+
+
+def claimed(measure: str, *interventions: str, role: str = "treatment") -> str:
+    """The study with interventions and a single hypothesis, that a measure differs from zero."""
+    study = STUDY[: STUDY.index("hypotheses:")].replace("measures:", "".join(interventions) + "measures:")
+    return f"{study}hypotheses:\n  - id: h\n    measure: {measure}\n    where: {{role: {role}}}\n" + (
+        "    test: {kind: difference}\n"
     )
-    assert "measure: faithfulness" in found.source_line
+
+
+@pytest.mark.parametrize("measure", OF_INTERVENTIONS)
+def test_a_measure_of_an_intervention_is_of_one(measure: str, problems: Problems) -> None:
+    one, two = (f"  - {{name: {name}, kind: {OF_INTERVENTIONS[measure]}}}\n" for name in ("one", "two"))
+    assert problems(claimed(measure, one)) == ()
+    kind = OF_INTERVENTIONS[measure].partition(",")[0]
+    (missing,) = problems(claimed(measure))
+    assert missing.message == f"measure '{measure}' needs an intervention of kind {kind}, which is not declared"
+    (several,) = problems(claimed(measure, two, one))
+    assert several.message == (
+        f"measure '{measure}' is of one intervention, but 'two' and 'one' are of kind {kind}: leave one"
+    )
+    assert all(found.source_line == f"    measure: {measure}" for found in (missing, several))
+
+
+def test_a_targeted_effect_is_compared_with_random_groups(problems: Problems) -> None:
+    aimed = "  - {name: early, kind: targeted_ablation, of: circuit, random: 0}\n"
+    assert problems(claimed("transfer", aimed, f"  - {{name: c, kind: {OF_INTERVENTIONS['transfer']}}}\n")) == ()
+    (found,) = problems(claimed("targeted", aimed))
+    assert found.message == ("measure 'targeted' compares with random groups, but 'early' has none (`random: 0`)")
+    assert found.source_line == "    measure: targeted"
+
+
+def test_two_causal_models_have_no_attention_to_the_right_to_compare(problems: Problems) -> None:
+    looks = "  - {name: looks, kind: attention}\n"
+    (found,) = problems(claimed("right_context", looks, role="control"))
+    assert found.message == (
+        "measure 'right_context' is exactly 0, without any spread, where both models are autoregressive, as in "
+        "'control': leave such pairs out by `where`; others may be compared with zero"
+    )
+    assert found.source_line == "    measure: right_context"
+    contrast = claimed("right_context", looks).replace(
+        "where: {role: treatment}", "contrast: {role: [treatment, control]}"
+    )
+    assert [one.message for one in problems(contrast)] == [found.message]
+
+
+@pytest.mark.parametrize(
+    ("denoising", "refused"),
+    [
+        ("steps: 4", ""),
+        ("steps: [4, per_token]", ""),
+        ("reveal: confidence, steps: 2", ""),
+        ("steps: per_token", "per_token"),
+        ("steps: [per_token, 4]", "per_token"),
+        ("steps: 1", "1"),
+        ("reveal: all_masked", "all_masked"),
+    ],
+)
+def test_a_decision_time_needs_several_steps(denoising: str, refused: str, problems: Problems) -> None:
+    lens = "  - {name: lens, kind: logit_lens}\n"
+    found = problems(claimed("decision_time", lens) + f"denoising: {{{denoising}}}\n")
+    assert [one.message for one in found] == [
+        f"measure 'decision_time' needs several denoising steps, but {refused} reads every answer in one: give "
+        "`denoising` a number of `steps` (hypotheses are decided at the first of several)"
+    ] * bool(refused)
+    assert all(one.source_line == "    measure: decision_time" for one in found)
+    (missing,) = problems(claimed("decision_time") + f"denoising: {{{denoising}}}\n")
+    assert missing.message == "measure 'decision_time' needs an intervention of kind logit_lens, which is not declared"
 
 
 def test_most_mistakes_are_one_problem_and_not_a_cascade(problems: Problems) -> None:
