@@ -11,7 +11,7 @@ from reports import formats
 from reports.figures.forest import Scale, ticks
 from reports.figures.matrix import LONGEST
 from reports.figures.sides import SIDES
-from reports.figures.svg import element, picture
+from reports.figures.svg import cut, element, picture
 from reports.templating import visible
 
 _LEFT, _PLOT, _RIGHT, _ROW, _TOP, _BOTTOM = 122, 260, 18, 34, 8, 44
@@ -51,9 +51,7 @@ def draw(
     parts.append(element("text", visible(title), x=_LEFT + _PLOT / 2, y=bottom + 36, class_="middle"))
     for at, name in enumerate(rows):
         middle = _TOP + _ROW * (at + 0.5)
-        text = visible(name)
-        text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-        parts.append(element("text", text, x=_LEFT - 8, y=middle + 4, class_="end"))
+        parts.append(element("text", cut(name, LONGEST), x=_LEFT - 8, y=middle + 4, class_="end"))
         for place, side in enumerate(SIDES):
             effect = values.get(side, {}).get(name)
             if effect is not None:

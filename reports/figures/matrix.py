@@ -13,8 +13,7 @@ from markupsafe import Markup
 from reports import formats
 from reports.figures import svg
 from reports.figures.base import Key
-from reports.figures.svg import element, picture, short
-from reports.templating import visible
+from reports.figures.svg import cut, element, picture, short
 
 NAMED = 24
 """Squares of a drawing that answer to the pointer: the largest ones. (All of them would outweigh the page.)"""
@@ -100,8 +99,12 @@ def draw(
         f"M{short(left)} {short(y - pitch / 2)}h{short(across)}v{short(pitch)}h-{short(across)}z" for y in middles[::2]
     )
     names = [element("path", d=stripes, class_="stripe")]
-    names += [element("text", _cut(name), x=left - 5, y=middles[at] + 4, class_="end") for at, name in rows.written]
-    names += [element("text", _cut(name), x=places[at], y=height - 5, class_="middle") for at, name in columns.written]
+    names += [
+        element("text", cut(name, LONGEST), x=left - 5, y=middles[at] + 4, class_="end") for at, name in rows.written
+    ]
+    names += [
+        element("text", cut(name, LONGEST), x=places[at], y=height - 5, class_="middle") for at, name in columns.written
+    ]
     heading = f"{side}, {title}" if title else side
     parts = [element("text", heading, x=left, y=13, class_="strong")]
     parts.append(element("g", *names, class_="places"))
@@ -161,8 +164,3 @@ def _squares(
 
 def _class(side: str, positive: bool) -> str:
     return f"f-{side}" if positive else f"f-paper s-{side}"
-
-
-def _cut(name: str) -> str:
-    text = visible(name)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

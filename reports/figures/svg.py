@@ -44,6 +44,12 @@ def line_sample(class_: str) -> Markup:
     return sample(element("line", x1=1, y1=7, x2=33, y2=7, class_=class_))
 
 
+def cut(text: str, longest: int) -> str:
+    """The text as it is shown, with an ellipsis for what is beyond `longest` characters."""
+    text = visible(text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def short(value: float) -> str:
     """A coordinate with at most two decimals."""
     return f"{round(float(value), 2) + 0.0:g}" if abs(value) < 1e5 else str(round(value))

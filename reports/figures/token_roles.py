@@ -10,8 +10,7 @@ from reports import formats
 from reports.figures.forest import ticks
 from reports.figures.matrix import LONGEST
 from reports.figures.sides import SIDES
-from reports.figures.svg import element, picture
-from reports.templating import visible
+from reports.figures.svg import cut, element, picture
 
 _LEFT, _PLOT, _RIGHT, _ROW, _TOP, _BOTTOM = 122, 260, 18, 24, 8, 44
 
@@ -43,9 +42,7 @@ def shares(
     parts.append(element("text", title, x=_LEFT + _PLOT / 2, y=bottom + 36, class_="middle"))
     for at, role in enumerate(roles):
         y = _TOP + _ROW * (at + 0.5)
-        text = visible(role)
-        text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-        parts.append(element("text", text, x=_LEFT - 8, y=y + 4, class_="end"))
+        parts.append(element("text", cut(role, LONGEST), x=_LEFT - 8, y=y + 4, class_="end"))
         found = [values[side][role] for side in SIDES if role in values.get(side, {})]
         if len(found) > 1:
             ends = [_x(value, top) for value in found]

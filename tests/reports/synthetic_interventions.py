@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 from synthetic_lens import denoising_table, lens_estimates, lens_indices, lens_table
+from synthetic_neurons import neuron_estimates, neurons_table
 from synthetic_run import HEADS, LAYERS, PAIRS, TASKS, graph
 
 from reports import CircuitFacts, ReportData
@@ -213,9 +214,10 @@ def with_interventions(run: ReportData) -> ReportData:
         "attention": attention_table(),
         "targeted": targeted_table(),
         "probes": probes_table(),
+        "neurons": neurons_table(),
     }
     found = run.findings
-    estimates = (*found.estimates, *curve_estimates(), *lens_estimates())
+    estimates = (*found.estimates, *curve_estimates(), *lens_estimates(), *neuron_estimates())
     findings = Findings(name=found.name, hypotheses=found.hypotheses, estimates=estimates)
     methods = replace(
         run.methods,

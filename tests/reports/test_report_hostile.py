@@ -25,7 +25,7 @@ def poisoned(run: ReportData, text: str) -> ReportData:
     """The run with the text wherever a spec, a prompt or a name can put it."""
     frames = {}
     named_tables = ("examples", "overlap", "layers", "components", "indices", "edges", "faithfulness", "edge_roles")
-    for name in (*named_tables, "lens", "denoising"):
+    for name in (*named_tables, "lens", "denoising", "neurons"):
         frame = run.tables[name]
         if name == "components":
             frame = frame.filter(pl.col("layer") < 2).with_columns(
@@ -33,7 +33,7 @@ def poisoned(run: ReportData, text: str) -> ReportData:
                 token_role=pl.when(pl.col("token_role").is_null()).then(None).otherwise(pl.lit(text)),
             )
         named = ("pair", "task", "regime", "model", "clean", "corrupt", "answer", "foil", "template", "index")
-        named += ("intervention", "ablation", "status", "top")
+        named += ("intervention", "ablation", "status", "top", "tokens")
         if name == "edge_roles":
             named += ("token_role", "source", "target")
         frames[name] = frame.with_columns(pl.lit(text).alias(column) for column in named if column in frame.columns)
@@ -42,12 +42,14 @@ def poisoned(run: ReportData, text: str) -> ReportData:
         run.findings.hypotheses[0], id=text, claim=text, estimand=text, message=text, method=text, measure=text
     )
     estimate = replace(run.findings.estimates[0], task=text, pair=text, measure=text, message=text)
+    shared = next(one for one in run.findings.estimates if one.measure == "neuron_overlap")
+    shared = replace(shared, task=text, pair=text, message=text)
     return replace(
         run,
         title=text,
         name=text,
         version=text,
-        findings=Findings(name=text, hypotheses=(found,), estimates=(estimate,)),
+        findings=Findings(name=text, hypotheses=(found,), estimates=(estimate, shared)),
         tables=frames,
         provenance={
             text: {text: [text, {text: text}]},

@@ -31,7 +31,7 @@ from reports.sections import (
 from reports.tables import ROWS, Table
 from reports.templating import environment
 
-ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention", "probes")
+ADDED = ("faithfulness", "nodes", "targeted", "token-roles", "attention", "probes", "neurons")
 
 
 def written(table: Table) -> str:
@@ -118,7 +118,7 @@ def test_how_it_ran_is_said_above_the_provenance(snapshot: SnapshotAssertion, ru
 
 @pytest.mark.long
 def test_sections_without_rows_do_not_appear(run: ReportData) -> None:
-    added = ("faithfulness", "edge_roles", "attention", "targeted", "probes")
+    added = ("faithfulness", "edge_roles", "attention", "targeted", "probes", "neurons")
     plain = {name: frame for name, frame in run.tables.items() if name not in added}
     plain["components"] = specialization.attributed(run.tables["components"])
     for tables in (plain, {name: frame.clear() for name, frame in run.tables.items()}):
