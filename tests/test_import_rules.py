@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = ["mechshift_core", "stats", "reports"]
 
 MAY_IMPORT = {
-    "stats": ["stats", "numpy", "scipy", "polars", "statsmodels", "sklearn", "networkx"],
+    "stats": ["stats", "numpy", "scipy", "polars", "statsmodels", "sklearn", "networkx", "shapiq"],
     "reports": [
         "reports", "stats.findings", "polars", "altair", "vl_convert", "jinja2", "markupsafe",
     ],

@@ -181,10 +181,10 @@ def test_one_component_can_not_be_combined(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, object], str]] = {
-    "one component": (combined(1), "greater than or equal to 2"),
+    "one component": (combined(1), "expected a number not below 2, got 1"),
     "too many": (combined(13), "13 components have 8192 combinations; without a `budget` expected at most 12 compon"),
     "order too high": (combined(2), "expected at most 2, the number of components, got 3"),
-    "order one": (combined(4, order=1), "greater than or equal to 2"),
+    "order one": (combined(4, order=1), "expected a number not below 2, got 1"),
     "budget too small": (combined(16, order=2, budget=100), "expected at least 138: up to order 2 there are 136 inte"),
     "budget too large": (combined(6, budget=64), "6 components have only 64 combinations: without `budget` all are"),
     "no combinations": ({**KNOCKOUTS}, "measure 'integration' needs an intervention of kind ablation with `shapley`"),
