@@ -33,7 +33,7 @@ from mechshift_core.tasks.counterfactual import Dataset, Example
 if TYPE_CHECKING:
     from mechshift_core.execution.facts import ModelFacts
 
-LATER = ("pairwise", "shapley", "strongest")
+LATER = ("pairwise", "shapley", "strongest", "strongest_by")
 """Fields that single knock-outs and attributions do not depend on."""
 CELL_FORMAT = 3
 """Interventions whose cells need no other model, and no more than a shard's examples."""
@@ -114,11 +114,20 @@ def name_cells(
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
-    return (*first, *(cell for one in spec.interventions for cell in _joint(spec, one, first)), *second)
+    joint = [cell for one in spec.interventions for cell in _joint(spec, one, first, attributed)]
+    return (*first, *joint, *second)
 
 
-def _joint(spec: Spec, intervention: Intervention, singles: Sequence[Cell]) -> Iterator[Cell]:
-    """Cells of joint knock-outs: one for each of the single ones, all of which of a model and task it needs."""
+def _joint(
+    spec: Spec,
+    intervention: Intervention,
+    singles: Sequence[Cell],
+    attributed: Mapping[tuple[str, str, str, str], list[str]],
+) -> Iterator[Cell]:
+    """Cells of joint knock-outs: one for each of the single ones, all of which of a model and task it needs.
+
+    Where attributions rank the components, it needs those of the model and task too.
+    """
     if not isinstance(intervention, Ablation):
         return
     parts: dict[str, list[object]] = {}
@@ -134,7 +143,10 @@ def _joint(spec: Spec, intervention: Intervention, singles: Sequence[Cell]) -> I
         needed.setdefault((cell.model, cell.task, cell.budget), []).append(cell.key)
     for part, settings in parts.items():
         for cell in own:
-            needs = tuple(dict.fromkeys(needed[cell.model, cell.task, cell.budget]))
+            keys = list(needed[cell.model, cell.task, cell.budget])
+            if intervention.strongest_by == "attribution" and spec.edge_attribution is not None:
+                keys += attributed[spec.edge_attribution.name, cell.model, cell.task, cell.budget]
+            needs = tuple(dict.fromkeys(keys))
             key = content_hash([CELL_FORMAT, cell.key, needs, part, *settings])[:32]
             yield replace(cell, key=key, needs=needs, part=part)
 

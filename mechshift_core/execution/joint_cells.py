@@ -1,7 +1,7 @@
 """Second-stage cells of an ablation: a model's strongest components knocked out together, in pairs or in combinations.
 
 The strongest are those whose single knock-out changes the metric most on average over all aligned examples of the task,
-found for each model, task and inference budget by itself.
+or those with the largest attribution, found for each model, task and inference budget by itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.circuit_cells import scores_of
 from mechshift_core.execution.node_cells import patched_metric
 from mechshift_core.execution.plan import Plan, describe_cell
+from mechshift_core.execution.ranking import by_attribution, by_knock_out
 from mechshift_core.execution.scores import read_stored, task_seed
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.spec.interventions import Ablation
@@ -36,13 +38,17 @@ def execute_joint(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     """
     singles = read_stored(folder, plan.cells_of(cell.intervention, cell.model, cell.task, budget=cell.budget))
     components: list[str] = singles.description["components"]
-    effects = singles.tensors["clean_metric"].astype(np.float64) - singles.tensors["metric"]
-    strength = np.abs(effects.mean(axis=1))
     size = intervention.pairwise
     if cell.part == "shapley":
         assert intervention.shapley is not None
         size = intervention.shapley.components
-    chosen = sorted(np.argsort(-strength, kind="stable")[:size].tolist())
+    if intervention.strongest_by == "attribution":
+        assert plan.spec.edge_attribution is not None  # a spec without one is refused
+        store = scores_of(plan, folder, plan.spec.edge_attribution.name, cell.model, cell)
+        order = by_attribution(model.shape, store.mean(np.arange(store.shape[0])))
+    else:
+        order = by_knock_out(singles)
+    chosen = sorted([components.index(name) for name in order if name in components][:size])
     members = list(combinations(chosen, 2)) if cell.part == "pairs" else _combinations(plan, cell, chosen, intervention)
     halvings: list[int] = []
     runs = [[components[one] for one in together] for together in members]

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.circuit_cells import FEWEST, examples_of, halves_of, scores_of
 from mechshift_core.execution.node_cells import patched_metric
 from mechshift_core.execution.plan import Plan, describe_cell
+from mechshift_core.execution.ranking import by_attribution
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph, Shape, components_by_depth
 from mechshift_core.spec.interventions import TargetedAblation
@@ -57,7 +57,7 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
         return
     store = scores_of(plan, folder, intervention.of, cell.model, cell)
     folds = halves_of(plan, cell.task, selected, held_out=intervention.held_out)
-    ranked = [_ranked(model.shape, store.mean(selected[ranking])) for ranking, _ in folds]
+    ranked = [by_attribution(model.shape, store.mean(selected[ranking])) for ranking, _ in folds]
     groups = _groups(plan, cell.task, model.shape, ranked, intervention)
     halvings: list[int] = []
     metric = np.zeros((1 + len(groups), len(selected)), dtype=np.float32)
@@ -70,14 +70,6 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
     description |= {"groups": [asdict(group) for group in groups], "halvings": halvings}
     folder.write_cell(cell.key, description, {"metric": metric[1:], "clean_metric": metric[0], "examples": selected})
     folder.log_halvings(cell, halvings)
-
-
-def _ranked(shape: Shape, scores: npt.NDArray[np.float64]) -> list[str]:
-    """The heads and MLPs by the magnitude of what their outgoing edges score together, the largest first."""
-    graph = Graph.of(shape)
-    source, _ = graph.edge_index
-    effects = np.abs(np.bincount(source, weights=scores, minlength=len(graph.sources)))[1:]
-    return [graph.sources[1 + number].name for number in np.argsort(-effects, kind="stable")]
 
 
 def _groups(

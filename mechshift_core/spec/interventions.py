@@ -111,9 +111,8 @@ class Shapley(Section):
     """Knock-outs of a model's strongest components in combinations, for Shapley values and interactions."""
 
     components: Annotated[int, Field(ge=2, le=32)] = 6
-    """How many of the strongest components, found for each model and task, by their single knock-outs. All 2^n
-    combinations of them are run; more than 12 need a `budget`. A component that others stand in for has no effect by
-    itself, so to find redundancy take as many as can be afforded."""
+    """How many of the strongest components (see `strongest_by`). All 2^n combinations of them are run; more than 12
+    need a `budget`."""
     order: Annotated[int, Field(ge=2, le=4)] = 3
     """The largest sets whose interactions are taken: 2 for pairs, 3 for triples as well."""
     budget: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -131,10 +130,13 @@ class Ablation(_Intervention):
     ablation: AblationMethod = "mean"
     """What takes the place of a component's output."""
     pairwise: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How many of the strongest components are also knocked out in pairs; 0: none. The strongest are found for each
-    model and task, by their single knock-outs."""
+    """How many of the strongest components are also knocked out in pairs; 0: none."""
     shapley: Shapley | None = None
     """Knock-outs of the strongest components in every combination; unless given, none."""
+    strongest_by: Literal["knock_out", "attribution"] = "knock_out"
+    """How the strongest components are found, for each model and task: by the effect of losing each alone, or by the
+    sum of the scores of their outgoing edges. A component that others stand in for costs nothing alone, but on the
+    path to the corrupted prompt it has a share of the attribution."""
 
     @property
     def joint(self) -> bool:

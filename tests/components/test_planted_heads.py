@@ -141,6 +141,27 @@ def finished(folder: Path) -> Path:
     return made.path
 
 
+def test_attribution_finds_the_redundant_heads_that_single_knock_outs_miss(finished: Path, folder: Path) -> None:
+    yaml = YAML()
+    spec = yaml.load((folder / "study.yaml").read_text())
+    few = {"kind": "ablation", "ablation": "zero", "components": ["heads"], "shapley": {"components": 2, "order": 2}}
+    spec["interventions"] = [spec["interventions"][0], {"name": "few", "strongest_by": "attribution", **few}]
+    spec["measures"] = {"integration": {"index": "shapley"}}
+    del spec["hypotheses"]
+    with (folder / "few.yaml").open("w") as handle:
+        yaml.dump(spec, handle)
+    made = run(folder / "few.yaml", out=folder / "few")
+    assert made.failures == ()
+    rows = read(made.path, "shapley").filter(pl.col("side") == "after")
+    assert rows["components"].to_list() == [*planted.REDUNDANT, " ".join(planted.REDUNDANT)]
+    assert rows["high"][2] < 0
+    share = read(made.path, "shapley_orders").filter((pl.col("side") == "after") & (pl.col("order") == 2))["share"]
+    assert share.item() == pytest.approx(1 / 3, abs=0.02)  # w = 1 unless both are lost: variances 1/16 thrice
+    alone = read(finished, "components").filter((pl.col("side") == "after") & (pl.col("method") == "zero ablation"))
+    effects = alone.filter(pl.col("kind") == "head").sort(pl.col("effect").abs(), descending=True)
+    assert effects["component"].to_list()[:2] != [*planted.REDUNDANT]
+
+
 def read(out: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(out / "tables" / f"{name}.parquet")
 

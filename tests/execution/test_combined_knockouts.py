@@ -140,6 +140,22 @@ def test_a_sample_of_the_combinations_is_estimated_from(
     assert made.findings.hypotheses[0].status == "ok"
 
 
+def test_the_strongest_may_be_those_of_the_attribution(finished: tuple[Path, Run], tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    by = {**combined(2, order=2), "strongest_by": "attribution"}
+    made = run(write(folder, by, measures={**MEASURES, "specialization": {}}), out=folder / "out")
+    assert (made.computed, made.failures) == (3, ())
+    effects = table(made.path, "components").filter(
+        (pl.col("pair") == "shift") & (pl.col("side") == "after") & (pl.col("method") == "attribution")
+    )
+    order = effects.sort(pl.col("effect").abs(), descending=True)["component"].to_list()
+    described = [one for one, _ in cells(made.path, model="after", part="shapley") if len(one["members"]) == 4]
+    assert sorted(described[0]["strongest"]) == sorted(order[:2])
+
+
 @pytest.mark.long
 def test_a_budget_beyond_all_combinations_of_a_small_model_runs_all(tmp_path: Path) -> None:
     few = {**combined(8, order=2, budget=200), "components": ["mlps"]}
