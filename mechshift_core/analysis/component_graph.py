@@ -39,13 +39,25 @@ def measure_component_graph(sample: Sample, spec: Spec) -> Measured:
         return Measured()
     if sample.too_few:
         return Measured(problems={"integration": sample.too_few})
-    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-    try:
-        before, after = (_indices(sample, side, weights) for side, _ in sample.sides)
-    except ValueError as error:
-        return Measured(problems={"integration": str(error)} if asked else {})
-    compared = {index: Compared(INDICES[index], before[index], after[index]) for index in GRAPH_INDICES}
+    compared = _compared(sample, spec.statistics.bootstrap.replicates)
+    if isinstance(compared, str):
+        return Measured(problems={"integration": compared} if asked else {})
     return measure_indices(sample, spec, "integration", compared, declared=settings.index)
+
+
+def _compared(sample: Sample, replicates: int) -> Mapping[str, Compared] | str:
+    """All indices of both models, or why there are none; found once, whichever of them is declared."""
+    key = ("component graph", replicates)
+    if key not in sample.known:
+        weights = task_weights(sample, replicates)
+        try:
+            before, after = (_indices(sample, side, weights) for side, _ in sample.sides)
+        except ValueError as error:
+            sample.known[key] = str(error)
+        else:
+            sample.known[key] = {one: Compared(INDICES[one], before[one], after[one]) for one in GRAPH_INDICES}
+    found: Mapping[str, Compared] | str = sample.known[key]
+    return found
 
 
 def component_graphs(sample: Sample, side: str) -> Iterator[Floats]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,7 @@ class Sample:
         spec_seed: Seed of the spec.
         rule: Whose correct answers select an example, as the spec says.
         by_template: Whether templates are random, each with all of its prompts; else prompts are.
+        known: What has been computed of it and does not depend on the choices that a study names alternatives to.
     """
 
     pair: PairSpec
@@ -81,6 +83,7 @@ class Sample:
     selected_after: npt.NDArray[np.int64] | None = None
     reading: Reading = field(default_factory=Reading)
     by_template: bool = False
+    known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
     def n(self) -> int:
