@@ -15,7 +15,7 @@ from studies import ATTRIBUTION
 from mechshift_core import analysis, run
 from mechshift_core.analysis import component_graph, integration, specialization, task_selectivity
 from mechshift_core.pipeline import Run
-from mechshift_core.spec.measures import Integration, Specialization
+from mechshift_core.spec.measures import JOINT_INDICES, Integration, Specialization
 from stats import specializations
 from stats.inequality import INDEX_NAMES
 
@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_index_of_the_grammar_is_there() -> None:
     assert get_args(Specialization.model_fields["index"].annotation) == INDEX_NAMES == tuple(specialization.INDICES)
     assert get_args(Integration.model_fields["index"].annotation) == tuple(integration.INDICES)
-    assert set(integration.INDICES) == {"interaction", *component_graph.GRAPH_INDICES}
+    assert set(integration.INDICES) == {*JOINT_INDICES, *component_graph.GRAPH_INDICES}
     assert "integration" in analysis.MEASURES
 
 

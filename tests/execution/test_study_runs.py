@@ -47,6 +47,7 @@ def outputs(result: Run) -> dict[str, bytes]:
 
 def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> None:
     paired: dict[str, object] = {"name": "paired", "kind": "ablation", "ablation": "zero", "pairwise": 2}
+    paired["shapley"] = {"components": 2, "order": 2}
     model = {"mixed_model": {"formula": "shift ~ depth * role"}}
     write_study(
         study.parent, interventions=[*EVERY_KIND, paired], diffusion=True, statistics=model, tasks=("mine", "other")
