@@ -10,6 +10,7 @@ import polars as pl
 from synthetic_lens import denoising_table, lens_estimates, lens_indices, lens_table
 from synthetic_neurons import neuron_estimates, neurons_table
 from synthetic_run import HEADS, LAYERS, PAIRS, TASKS, graph
+from synthetic_shapley import orders_table, shapley_table
 
 from reports import CircuitFacts, ReportData
 from stats.findings import Estimate, Findings
@@ -215,6 +216,8 @@ def with_interventions(run: ReportData) -> ReportData:
         "targeted": targeted_table(),
         "probes": probes_table(),
         "neurons": neurons_table(),
+        "shapley": shapley_table(),
+        "shapley_orders": orders_table(),
     }
     found = run.findings
     estimates = (*found.estimates, *curve_estimates(), *lens_estimates(), *neuron_estimates())

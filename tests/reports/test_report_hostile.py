@@ -25,7 +25,7 @@ def poisoned(run: ReportData, text: str) -> ReportData:
     """The run with the text wherever a spec, a prompt or a name can put it."""
     frames = {}
     named_tables = ("examples", "overlap", "layers", "components", "indices", "edges", "faithfulness", "edge_roles")
-    for name in (*named_tables, "lens", "denoising", "neurons"):
+    for name in (*named_tables, "lens", "denoising", "neurons", "shapley", "shapley_orders"):
         frame = run.tables[name]
         if name == "components":
             frame = frame.filter(pl.col("layer") < 2).with_columns(
@@ -33,7 +33,7 @@ def poisoned(run: ReportData, text: str) -> ReportData:
                 token_role=pl.when(pl.col("token_role").is_null()).then(None).otherwise(pl.lit(text)),
             )
         named = ("pair", "task", "regime", "model", "clean", "corrupt", "answer", "foil", "template", "index")
-        named += ("intervention", "ablation", "status", "top", "tokens")
+        named += ("intervention", "ablation", "status", "top", "tokens", "components")
         if name == "edge_roles":
             named += ("token_role", "source", "target")
         frames[name] = frame.with_columns(pl.lit(text).alias(column) for column in named if column in frame.columns)
