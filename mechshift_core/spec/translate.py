@@ -34,11 +34,6 @@ class Complaint:
     unknown_key: bool = False
 
 
-_TAG = "kind"
-"""The key by whose value the members of every union are told apart; pydantic has the value in its locations, which may
-be the name of a key as well (an intervention of the kind `ablation` has a key `ablation`)."""
-
-
 def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseModel]) -> list[Complaint]:
     """One complaint per place, from the errors of validating `data` (plain data) as `model`.
 
@@ -48,7 +43,7 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
     grouped: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         if not _is_consequence(error):
-            grouped.setdefault(_document_path(error, data), []).append(error)
+            grouped.setdefault(_document_path(error, data, schema), []).append(error)
     found = []
     for path, group in grouped.items():
         if len(group) == 1:
@@ -73,16 +68,22 @@ def _is_consequence(error: ErrorDetails) -> bool:
     return error["type"] == "default_factory_not_called"
 
 
-def _document_path(error: ErrorDetails, data: Any) -> Path:
-    """The error's location without the steps that are not in the document (names of union members)."""
+def _document_path(error: ErrorDetails, data: Any, schema: Json) -> Path:
+    """The error's location without the steps that are not in the document (names of union members).
+
+    The tag of a union can be the name of a key as well: an intervention of the kind `ablation` has a key `ablation`.
+    """
     path: list[str | int] = []
-    entered = False  # whether the step before led into `data`: only then can this one be the tag of a union
+    here = schema
     for step in error["loc"]:
-        if entered and isinstance(data, dict) and step == data.get(_TAG):
-            entered = False
-        elif step in data if isinstance(data, dict) else isinstance(data, list) and step in range(len(data)):
-            data, entered = data[step], True
+        here = _resolve(here, schema)
+        tag = step in here.get("discriminator", {}).get("mapping", {})
+        known = step in data if isinstance(data, dict) else isinstance(data, list) and step in range(len(data))
+        if known and not tag:
+            data = data[step]
             path.append(step)
+        if known or tag:
+            here = _step(here, step, schema)
     if error["type"] == "missing":
         path.append(error["loc"][-1])
     elif error["type"] == "union_tag_invalid":
