@@ -63,7 +63,7 @@ def error(name: str, mean: Floats, exact: Floats, order: int, budget: int, seed:
     """Root mean square error of the sets of each order, over the root mean square of the exact values."""
 
     def play(intact: Floats) -> Floats:
-        return mean[~intact.astype(bool) @ (1 << np.arange(COMPONENTS))]
+        return mean[~np.atleast_2d(intact).astype(bool) @ (1 << np.arange(COMPONENTS))]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a budget that does not divide evenly

@@ -2,8 +2,10 @@
 
 The estimates are those of KernelSHAP-IQ (Fumagalli, Muschalik, Kolpaczki, Huellermeier & Hammer 2024) as the library
 shapiq has it, in the variant that fits the interactions of all orders at once. It leaves out what is of higher order
-than asked for, which costs less than the noise of the consistent variant at any sample that is worth taking (see the
-benchmarks). The sample holds for all examples, so that intervals over examples do not contain its error.
+than asked for, which costs less than the noise of the consistent variant (see the benchmarks). With a quarter of the
+combinations of 12 components, Shapley values are off by a hundredth of their size, pairs by a tenth where triples are
+fitted too, and triples by a third to a half. The sample holds for all examples, so that intervals over examples do not
+contain its error.
 """
 
 from __future__ import annotations

@@ -110,7 +110,10 @@ def _shares(one: Combined, weights: npt.NDArray[np.int64], seed: int) -> Iterato
         ValueError: if not every combination was run, or none changes the mean metric.
     """
     if one.metric is None:
-        raise ValueError("a sample of the combinations was run; shares need all of them")
+        raise ValueError(
+            "a sample of the combinations was run: shares need all of them, and intervals do not contain the error of "
+            "the sample"
+        )
     found = order_shares(one.metric, seed=seed)
     replicates = order_share_replicates(one.metric, weights)
     nulls = zip(found.null.tolist(), found.null_low.tolist(), found.null_high.tolist(), strict=True)

@@ -116,8 +116,9 @@ class Shapley(Section):
     order: Annotated[int, Field(ge=2, le=4)] = 3
     """The largest sets whose interactions are taken: 2 for pairs, 3 for triples as well."""
     budget: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """How many combinations are run, where not all: a sample, from which the interactions are estimated. It needs the
-    extra `mechshift[shapley]`."""
+    """How many combinations are run, where not all: a sample, from which the interactions are estimated. Those of the
+    highest `order` are the least certain, and the others gain where `order` is one more than is asked for. It needs
+    the extra `mechshift[shapley]`."""
 
 
 class Ablation(_Intervention):

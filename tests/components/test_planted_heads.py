@@ -191,7 +191,8 @@ def test_a_study_finds_what_only_both_heads_do_together(finished: Path) -> None:
     index = read(finished, "indices").filter((pl.col("index") == "shapley") & (pl.col("side") == "shift"))
     assert index["low"].item() > 0
     assert read(finished, "shapley_orders")["status"].unique().to_list() == [
-        "a sample of the combinations was run; shares need all of them"
+        "a sample of the combinations was run: shares need all of them, and intervals do not contain the error of the "
+        "sample"
     ]
 
 

@@ -1,6 +1,6 @@
 """How often do nominal .95 intervals of a mean cover it, by method, number of clusters and skewness?
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py
+    OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py
 
 Effects of clusters have mean 0 and standard deviation 1: normal, Laplace (symmetric, heavy tails), exponential
 (skewness 2) or log-normal (sigma 1, skewness 6.2). A cluster has one value, the effect itself, or 1 to 8 with normal
