@@ -1,7 +1,8 @@
 """Bootstrap intervals over independent units (clusters), for few clusters and clusters of unequal size.
 
 Below about 40 clusters use `studentized`: percentile and BCa intervals are then too short (nominal .95 covers .88 with
-8 clusters). Below 5 clusters there is no interval at all. `benchmarks/interval_coverage.py` measures the coverage of each.
+8 clusters). Below 5 clusters there is no interval at all. `benchmarks/interval_coverage.py` measures the coverage of
+each.
 
 References: Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 12-14; Cameron, Gelbach & Miller (2008),
 Bootstrap-based improvements for inference with clustered errors.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports import prose
 from reports.data import ReportData
+from reports.methods import methods_paragraph, references
 from reports.sections.base import Section
 from reports.templating import render_template
 
@@ -14,7 +14,11 @@ def section(data: ReportData) -> Section:
     used = list(dict.fromkeys(found.method for found in hypotheses if found.method and found.estimate is not None))
     body = render_template(
         "methods",
-        paragraph=prose.methods(data.methods, version=data.version, methods_used=used),
-        references=prose.references(data.methods, equivalence=any(found.test == "equivalence" for found in hypotheses)),
+        paragraph=methods_paragraph(data.methods, version=data.version, methods_used=used),
+        references=references(
+            data.methods,
+            equivalence=any(found.test == "equivalence" for found in hypotheses),
+            shapley=data.table("shapley") is not None,
+        ),
     )
     return Section(id="methods", title="Methods", body=body)

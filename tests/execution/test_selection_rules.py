@@ -18,7 +18,7 @@ from mechshift_core.execution.scores import Answers, selected_examples
 from mechshift_core.pipeline import Run, analyze
 from mechshift_core.spec.schema import Selection
 from reports.data import MethodsFacts
-from reports.prose import methods
+from reports.methods import methods_paragraph
 
 RULES: tuple[Selection, ...] = ("both", "before", "any", "none")
 WORDS = {
@@ -91,7 +91,7 @@ def test_a_run_selects_by_the_rule_and_its_report_names_it(rule: str, finished: 
 
 
 def test_each_rule_has_words_of_its_own() -> None:
-    texts = {rule: methods(MethodsFacts(select=rule), version="1", methods_used=()) for rule in RULES}
+    texts = {rule: methods_paragraph(MethodsFacts(select=rule), version="1", methods_used=()) for rule in RULES}
     assert all(WORDS[rule] in text for rule, text in texts.items())
 
 

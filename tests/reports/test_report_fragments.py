@@ -8,7 +8,7 @@ from report_markup import read
 from synthetic_run import finding
 from syrupy.assertion import SnapshotAssertion
 
-from reports import ReportData, prose, tables
+from reports import ReportData, methods, prose, tables
 from reports.figures import circuit, forest
 from reports.sections import circuits, compared, diagnostics, provenance
 from reports.templating import render_template
@@ -43,9 +43,9 @@ def test_sentences_of_each_verdict(snapshot: SnapshotAssertion, run: ReportData)
 
 
 def test_the_methods_paragraph(snapshot: SnapshotAssertion, run: ReportData) -> None:
-    text = prose.methods(run.methods, version="0.1.0", methods_used=["studentized bootstrap over prompts"])
+    text = methods.methods_paragraph(run.methods, version="0.1.0", methods_used=["studentized bootstrap over prompts"])
     assert text == snapshot
-    assert prose.references(run.methods, equivalence=True) == snapshot
+    assert methods.references(run.methods, equivalence=True) == snapshot
 
 
 def test_a_small_circuit(snapshot: SnapshotAssertion) -> None:

@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 from synthetic_interventions import patched_components
 from syrupy.assertion import SnapshotAssertion
 
-from reports import CircuitFacts, ReportData, formats, prose, render
+from reports import CircuitFacts, ReportData, formats, methods, render
 from reports.figures import faithfulness as curves
 from reports.figures import matrix, sides
 from reports.figures.matrix import Axis, Cell
@@ -278,10 +278,10 @@ def test_every_side_is_drawn_where_it_is_and_nothing_where_it_is_not() -> None:
 
 
 def test_the_methods_paragraph_says_how_circuits_were_run(run: ReportData) -> None:
-    text = prose.methods(run.methods, version="1", methods_used=[])
+    text = methods.methods_paragraph(run.methods, version="1", methods_used=[])
     assert "In faithfulness, circuits of the edges with the largest scores, ranked on one half" in text
     assert "beside 5 random circuits" in text and "grown greedily" in text
-    assert any("2504.13151" in (work.href or "") for work in prose.references(run.methods, equivalence=False))
+    assert any("2504.13151" in (work.href or "") for work in methods.references(run.methods, equivalence=False))
 
 
 @pytest.mark.long

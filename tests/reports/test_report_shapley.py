@@ -9,7 +9,7 @@ import pytest
 from report_markup import read
 from synthetic_shapley import COMPONENTS, UNKNOWN, ratio_rows
 
-from reports import ReportData
+from reports import ReportData, methods, render
 from reports.figures.base import Figure
 from reports.sections import integration, shapley
 
@@ -64,6 +64,12 @@ def test_the_section_has_the_part_only_where_there_are_combinations(run: ReportD
     empty = run.tables | {"shapley": run.tables["shapley"].clear()}
     cleared = integration.section(replace(run, tables=empty))
     assert cleared is not None and 'id="figure-shapley"' not in cleared.body
+
+
+def test_the_methods_cite_the_index(run: ReportData) -> None:
+    cited = [methods.references(run.methods, equivalence=False, shapley=combined) for combined in (True, False)]
+    assert [any("Grabisch" in work.text for work in works) for works in cited] == [True, False]
+    assert "Grabisch" in render(run)
 
 
 def test_orders_beyond_four_are_in_the_table_only(run: ReportData) -> None:

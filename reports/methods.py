@@ -1,0 +1,186 @@
+"""The methods paragraph and the works that it cites. Plain text: the templates escape it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports import formats
+from reports.data import CircuitFacts, MethodsFacts
+from reports.prose import ablation_words, correction_name, index_name
+
+_SELECTIONS = {
+    "both": "examples that both models of a pair answer correctly",
+    "before": "examples that the model before answers correctly",
+    "any": "examples that at least one model of a pair answers correctly",
+    "none": "all aligned examples, whether they are answered correctly or not",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A work that the methods paragraph cites."""
+
+    text: str
+    href: str | None = None
+
+
+def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -> str:
+    """The methods paragraph.
+
+    Args:
+        facts: Choices of the run.
+        version: Version of mechshift.
+        methods_used: How intervals and tests were made, from the findings.
+    """
+    steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
+    rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
+    select = _SELECTIONS.get(facts.select, facts.select)
+    text = [
+        f"Circuits before and after post-training were compared with mechshift {version}.",
+        f"Edge attributions were computed with {_method_name(facts.attribution)}{steps}{rule}, per example and "
+        f"then averaged over {select}.",
+    ]
+    if facts.top_k:
+        sizes = formats.listed([formats.count(k) for k in facts.top_k])
+        text.append(f"Overlap is the Jaccard index of the K edges of largest magnitude, K = {sizes}.")
+    if facts.permutations:
+        text.append(
+            f"Chance overlap comes from {formats.count(facts.permutations)} permutations of the edges within strata "
+            "of source kind, receiver kind and layer distance."
+        )
+    if facts.splits:
+        text.append(
+            f"The noise ceiling is the overlap of two disjoint halves of the prompts within one model, over "
+            f"{formats.count(facts.splits)} random splits; the retention index is "
+            "(J_between − J_null) / (J_ceiling − J_null), with the geometric mean of both models' ceilings. The same "
+            "halves give the ceilings of weighted Jaccard, Spearman correlation and cosine of all edge scores."
+        )
+    text += [_circuit_runs(run) for run in facts.circuits]
+    replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"
+    unit = "templates" if facts.random_templates else "prompts"
+    seeds = "training seeds are averaged over as they are"
+    if facts.random_seeds:
+        seeds = "hypotheses are tested over training seeds as well, crossed with them"
+    kind = f"{facts.bootstrap} " if facts.bootstrap else ""
+    text.append(
+        f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over {unit}{replicates} "
+        f"where not said otherwise; {unit} are the random unit, never edges or layers, and {seeds}."
+    )
+    if methods_used:
+        text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
+    text.append(
+        f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
+        f"of the examples.{_integration(facts.integration)} p-values of the declared hypotheses are "
+        f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
+        "margins declared before the run (two one-sided tests)."
+    )
+    if facts.alignment:
+        text.append(
+            "Output alignment is the entropy in nats of what heads and MLPs write, read through the logit lens and "
+            "weighted by the positive part of their direct logit attribution, beside its value with these weights "
+            "permuted within heads and within MLPs."
+        )
+    if facts.packages:
+        names = [f"{name} {number}" for name, number in facts.packages.items()]
+        text.append(f"Software: {formats.listed(names)}.")
+    return " ".join(text)
+
+
+def _integration(index: str) -> str:
+    """How integration was measured, for the methods paragraph; nothing where it was not."""
+    if index == "none":
+        return ""
+    against = (
+        "random signs of the examples" if index in ("interaction", "shapley") else "random graphs of the same strengths"
+    )
+    return f" Integration is the {index_name(index)}, beside its value under {against}."
+
+
+def _circuit_runs(run: CircuitFacts) -> str:
+    """How circuits were run, for the methods paragraph."""
+    made = "grown greedily from the logits" if run.greedy else "of the edges with the largest scores"
+    ranked = (
+        "ranked on one half of the prompts and run on the other, both ways"
+        if run.held_out
+        else "ranked and run on the same prompts"
+    )
+    drawn = f", beside {formats.plural(run.random, 'random circuit')} of equal size and depth profile" * (
+        run.random > 0
+    )
+    return (
+        f"In {run.name}, circuits {made}, {ranked}, were run with every other edge carrying "
+        f"{ablation_words(run.ablation)}{drawn}; faithfulness is (m(C) − m(∅)) / (m(full) − m(∅)), a ratio of means "
+        "over prompts."
+    )
+
+
+def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False) -> tuple[Reference, ...]:
+    """The works behind the methods of this run.
+
+    Args:
+        facts: Choices of the run.
+        equivalence: Whether a hypothesis is of equivalence.
+        shapley: Whether components were knocked out in combinations.
+    """
+    found = [
+        Reference(
+            text="Kong, Lee & Jo (2026). Mechanism Shift During Post-training from Autoregressive to Masked Diffusion "
+            "Language Models.",
+            href="https://arxiv.org/abs/2601.14758",
+        )
+    ]
+    if facts.attribution.startswith("eap") or facts.attribution == "clean-corrupted":
+        found.append(
+            Reference(
+                text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
+                "Finding Model Mechanisms (EAP-IG).",
+                href="https://arxiv.org/abs/2403.17806",
+            )
+        )
+    if facts.circuits:
+        found.append(
+            Reference(
+                text="Mueller et al. (2025). MIB: A Mechanistic Interpretability Benchmark (faithfulness, CMD, CPR).",
+                href="https://arxiv.org/abs/2504.13151",
+            )
+        )
+    if shapley:
+        found.append(
+            Reference(
+                text="Grabisch & Roubens (1999). An axiomatic approach to the concept of interaction among players in "
+                "cooperative games. International Journal of Game Theory 28, 547–565."
+            )
+        )
+    if facts.correction.lower() == "holm":
+        found.append(
+            Reference(
+                text="Holm (1979). A simple sequentially rejective multiple test procedure. "
+                "Scandinavian Journal of Statistics 6, 65–70."
+            )
+        )
+    if equivalence:
+        found.append(
+            Reference(
+                text="Schuirmann (1987). A comparison of the two one-sided tests procedure and the power approach for "
+                "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
+                "Biopharmaceutics 15, 657–680."
+            )
+        )
+    if facts.replicates:
+        found.append(
+            Reference(
+                text="Davison & Hinkley (1997). Bootstrap Methods and their Application. Cambridge University Press."
+            )
+        )
+    return tuple(found)
+
+
+def _method_name(method: str) -> str:
+    names = {
+        "eap": "edge attribution patching",
+        "eap-ig": "edge attribution patching with integrated gradients (EAP-IG; Hanna et al. 2024)",
+        "clean-corrupted": "edge attribution patching averaged over the clean and the corrupted run",
+        "exact": "exact edge patching",
+    }
+    return names.get(method, method)
