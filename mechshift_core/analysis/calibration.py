@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
 from mechshift_core.analysis.depth import measure_depth_shifts
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
+from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.overlap import measure_retention
 from mechshift_core.analysis.planting import Decisions, Known
+from mechshift_core.analysis.right_context import measure_right_context
 from mechshift_core.analysis.samples import Sample, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization_shift
 from mechshift_core.execution.plan import Plan
@@ -22,7 +25,7 @@ from mechshift_core.execution.reading import readings
 from mechshift_core.execution.runner import Progress
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.spec import Spec
-from mechshift_core.spec.estimable import MEASURE_NEEDS
+from mechshift_core.spec.interventions import Attention, Intervention, LogitLens
 from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
 from stats.findings import Finding
 from stats.rates import clustered_rate
@@ -34,15 +37,26 @@ REPLICATES = 500
 
 @dataclass(frozen=True, slots=True)
 class Calibratable:
-    """An entry of `measures` that can be taken of A/A data.
+    """Measures that can be taken of A/A data together.
 
     Attributes:
-        measure: What hypotheses are tested with, of one sample; with what an ablation left of it, if one is needed.
+        measure: What hypotheses are tested with, of one sample; with what an intervention left of it, if one is needed.
         truths: Measure that hypotheses can name -> its value where nothing differs.
+        needs: The intervention of a spec that they are computed from, beside the edge attribution; None if there is
+            none.
     """
 
     measure: Callable[[Sample, Spec, Results], Measured]
     truths: Mapping[str, float]
+    needs: Callable[[Spec], Intervention | None] = lambda _: None
+
+
+def _knocked_out(spec: Spec) -> Intervention | None:
+    return serving(spec, spec.measures.integration.index if spec.measures.integration else "")
+
+
+def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention | None]:
+    return lambda spec: next((one for one in spec.interventions if isinstance(one, kind)), None)
 
 
 CALIBRATABLE: dict[str, Calibratable] = {
@@ -54,9 +68,20 @@ CALIBRATABLE: dict[str, Calibratable] = {
     "specialization": Calibratable(
         lambda sample, spec, _: measure_specialization_shift(sample, spec), {"specialization": 0.0}
     ),
-    "integration": Calibratable(measure_interaction_shift, {"integration": 0.0}),
+    "integration": Calibratable(measure_interaction_shift, {"integration": 0.0}, _knocked_out),
+    "alignment": Calibratable(partial(measure_lens_shift, "alignment"), {"alignment": 0.0}, _of_kind(LogitLens)),
+    "decision_time": Calibratable(
+        partial(measure_lens_shift, "decision_time"), {"decision_time": 0.0}, _of_kind(LogitLens)
+    ),
+    "right_context": Calibratable(
+        lambda sample, spec, results: measure_right_context(sample, spec, "", results),
+        {"right_context": 0.0},
+        _of_kind(Attention),
+    ),
 }
-"""Name in a spec's `measures` -> how it is taken of A/A data."""
+"""What is measured together -> how it is taken of A/A data."""
+ENTRIES = {name: entry for entry, one in CALIBRATABLE.items() for name in one.truths}
+"""Measure that hypotheses can name -> its entry in `CALIBRATABLE`."""
 TRUTHS = {name: truth for entry in CALIBRATABLE.values() for name, truth in entry.truths.items()}
 
 
@@ -91,7 +116,9 @@ def calibrate(
     spec = plan.spec.model_copy(update={"statistics": statistics})
     samples = collect(plan, folder, failures, readings(spec.denoising)[0])
     found = sources(samples)
-    study = _Study(spec, _needed(spec), found, _results(plan, folder, failures, found), samples.missing)
+    needed = _needed(spec)
+    results = _results(plan, folder, failures, found, needed)
+    study = _Study(spec, needed, found, results, samples.missing)
     findings: list[tuple[Finding, ...]] = []
     contrasts: list[list[Contrast | None]] = []
     covered: dict[str, list[list[bool]]] = defaultdict(list)
@@ -143,16 +170,16 @@ class _Study:
 
     Attributes:
         spec: The spec, with fewer bootstrap replicates.
-        needed: Entries of `measures` that hypotheses need, with the pairs and tasks.
+        needed: Entries of `CALIBRATABLE` that hypotheses need, with the pairs and tasks.
         found: What halves are drawn from.
-        results: What the ablation left that knocks out components in pairs, if one is needed.
+        results: What the interventions left that these are computed from.
         missing: (pair, task) -> why it was not executed.
     """
 
     spec: Spec
     needed: Sequence[tuple[str, Key]]
     found: Mapping[Key, Source]
-    results: Mapping[Key, Results]
+    results: Mapping[tuple[str, Key], Results]
     missing: Mapping[Key, str]
 
     def measure(self, drawn: Mapping[Key, Sample]) -> tuple[Evidence, dict[str, list[bool]]]:
@@ -167,11 +194,11 @@ class _Study:
         }
         covered: dict[str, list[bool]] = defaultdict(list)
         for entry, key in self.needed:
-            names = [name for name, needs in MEASURE_NEEDS.items() if needs == entry]
+            names = CALIBRATABLE[entry].truths
             if key not in drawn:
                 problems |= {(name, *key): self.missing[key] for name in names}
             else:
-                measured = CALIBRATABLE[entry].measure(drawn[key], self.spec, self.results.get(key, {}))
+                measured = CALIBRATABLE[entry].measure(drawn[key], self.spec, self.results.get((entry, key), {}))
                 replicated |= {(name, *key): value for name, value in measured.replicated.items()}
                 problems |= {(name, *key): reason for name, reason in measured.problems.items()}
                 for one in measured.estimates:
@@ -181,9 +208,9 @@ class _Study:
 
 
 def _needed(spec: Spec) -> list[tuple[str, Key]]:
-    """Entries of `measures` with the pairs and tasks of which some hypothesis needs them, in order."""
+    """Entries of `CALIBRATABLE` with the pairs and tasks of which some hypothesis needs them, in order."""
     needed = {
-        (MEASURE_NEEDS[hypothesis.measure], (pair.name, task.name)): None
+        (ENTRIES[hypothesis.measure], (pair.name, task.name)): None
         for hypothesis in spec.hypotheses
         if hypothesis.measure in TRUTHS
         for pair, task in cell_weights(spec, hypothesis)
@@ -192,10 +219,16 @@ def _needed(spec: Spec) -> list[tuple[str, Key]]:
 
 
 def _results(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], found: Mapping[Key, Source]
-) -> dict[Key, Results]:
-    """What the ablation that `integration` is computed from left of the models of the halves, if the spec has one."""
-    run = serving(plan.spec, plan.spec.measures.integration.index if plan.spec.measures.integration else "")
-    if run is None:
-        return {}
-    return {key: read_results(plan, folder, failures, one.sample, run.name) for key, one in found.items()}
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    found: Mapping[Key, Source],
+    needed: Sequence[tuple[str, Key]],
+) -> dict[tuple[str, Key], Results]:
+    """What the interventions left of the models of the halves, for each entry that is computed from one."""
+    results: dict[tuple[str, Key], Results] = {}
+    for entry, key in needed:
+        intervention = CALIBRATABLE[entry].needs(plan.spec)
+        if intervention is not None and key in found:
+            results[entry, key] = read_results(plan, folder, failures, found[key].sample, intervention.name)
+    return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 
@@ -42,6 +43,17 @@ def measure_lens(sample: Sample, spec: Spec, intervention: Intervention, results
         replicated={**decision.replicated, **aligned.replicated},
         problems=decision.problems,
     )
+
+
+def measure_lens_shift(
+    measure: Literal["alignment", "decision_time"], sample: Sample, spec: Spec, results: Results
+) -> Measured:
+    """One of the measures alone, without the tables, as hypotheses are tested with it."""
+    problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
+    if problem:
+        return Measured(problems={measure: problem})
+    read = {side: read_lens(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
+    return measure_alignment(sample, spec, read) if measure == "alignment" else measure_decision(sample, spec, read)
 
 
 def _labels(sample: Sample, side: str) -> dict[str, object]:

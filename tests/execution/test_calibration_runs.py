@@ -15,8 +15,10 @@ from studies import write_study
 from mechshift_core import run
 from mechshift_core.analysis import MEASURES
 from mechshift_core.analysis.aa_samples import draw, sources
+from mechshift_core.analysis.attention import measure_attention
 from mechshift_core.analysis.calibration import CALIBRATABLE, calibrate
 from mechshift_core.analysis.integration import measure_ablation
+from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.samples import Samples, collect, read_results
 from mechshift_core.cli.main import main
 from mechshift_core.execution.reading import Reading
@@ -34,6 +36,8 @@ HYPOTHESES: list[dict[str, Any]] = [
     {"id": "earlier", "measure": "depth_slope", **GROUPS, "test": {"kind": "difference", "alternative": "less"}},
     {"id": "even", "measure": "specialization", **GROUPS, "test": {"kind": "non_inferiority", "margin": 0.1}},
     {"id": "alone", "measure": "integration", "test": {"kind": "difference"}},
+    {"id": "sharp", "measure": "alignment", **GROUPS, "test": {"kind": "difference"}},
+    {"id": "rightwards", "measure": "right_context", "where": {"role": "treatment"}, "test": {"kind": "difference"}},
 ]
 
 
@@ -58,9 +62,10 @@ def small(folder: Path) -> Path:
     content = YAML().load(QUICKSTART.read_text())
     content["tasks"] = [{"name": "ioi", "regime": "local", "examples": 40}]
     content["interventions"] = [{"name": "circuit", "kind": "edge_attribution", "method": "eap"}, KNOCKOUTS]
+    content["interventions"] += [{"name": "lens", "kind": "logit_lens"}, {"name": "looks", "kind": "attention"}]
     content["measures"] = {
         "overlap": {"top_k": [40, 80], "splits": 10, "permutations": 20}, "depth": {}, "specialization": {},
-        "integration": {},
+        "integration": {}, "alignment": {},
     }  # fmt: skip
     content["statistics"]["bootstrap"]["replicates"] = 100
     content["hypotheses"] = HYPOTHESES
@@ -125,15 +130,18 @@ def test_pairs_that_share_the_model_after_are_read_on_different_models(study: tu
 
 def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study: tuple[Path, Path]) -> None:
     path, plan = study[1], stored_plan(study[1])
-    (knockouts,) = (each for each in plan.spec.interventions if each.name == "knockouts")
-    for sample in draw(sources(samples(path)), seed=1, repetition=0).values():
-        results = read_results(plan, RunFolder(path), {}, sample, "knockouts")
+    wholes = {"integration": measure_ablation, "alignment": measure_lens, "right_context": measure_attention}
+    for (pair, _), sample in draw(sources(samples(path)), seed=1, repetition=0).items():
         for entry, calibratable in CALIBRATABLE.items():
+            if entry == "decision_time" or (entry, pair) == ("right_context", "control"):
+                continue  # the answers of this task are read in one step; the control is causal
+            needed = calibratable.needs(plan.spec)
+            results = {} if needed is None else read_results(plan, RunFolder(path), {}, sample, needed.name)
             lean = calibratable.measure(sample, plan.spec, results)
-            if entry == "integration":
-                whole = measure_ablation(sample, plan.spec, knockouts, results)
-            else:
+            if needed is None:
                 whole = MEASURES[entry](sample, plan.spec)
+            else:
+                whole = wholes[entry](sample, plan.spec, needed, results)
             # The overlap itself is measured too, but what it is on A/A data is not known.
             assert set(lean.replicated) == set(whole.replicated) - {"overlap"} == set(calibratable.truths)
             for name, value in lean.replicated.items():
@@ -152,15 +160,16 @@ def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study
 def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Path]) -> None:
     found = repeated(study[1], 6)
     assert {one.id: one.status for one in found.hypotheses} == {
-        "kept": "ok", "lost": "refused", "earlier": "ok", "even": "ok", "alone": "ok",
+        "kept": "ok", "lost": "refused", "earlier": "ok", "even": "ok", "alone": "ok", "sharp": "ok",
+        "rightwards": "ok",
     }  # fmt: skip
     assert {one.id: one.truth for one in found.hypotheses} == {
-        "kept": 0.0, "lost": 1.0, "earlier": 0.0, "even": 0.0, "alone": 0.0,
+        "kept": 0.0, "lost": 1.0, "earlier": 0.0, "even": 0.0, "alone": 0.0, "sharp": 0.0, "rightwards": 0.0,
     }  # fmt: skip
     kept = next(one for one in found.hypotheses if one.id == "kept")
     assert [point.value for point in kept.false_positives] == [0.5, -0.5]
     assert {one.measure for one in found.measures} == {
-        "retention", "depth_slope", "early_share", "specialization", "integration",
+        "retention", "depth_slope", "early_share", "specialization", "integration", "alignment", "right_context",
     }  # fmt: skip
     assert {one.measure: one.rate.n for one in found.measures}["depth_slope"] == 12
     assert found.family is not None and found.family.n == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from scipy import stats as scipy_stats
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core import load_model, load_spec, run
+from mechshift_core.analysis.aa_samples import draw, sources
 from mechshift_core.analysis.calibration import calibrate
+from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.right_context import attention_to_the_right, measure_right_context
-from mechshift_core.analysis.samples import collect, read_results
+from mechshift_core.analysis.samples import Samples, collect, read_results
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution import runner
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import make_plan
-from mechshift_core.execution.reading import Reading
+from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.scores import Stored
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import Run, stored_plan
@@ -236,14 +239,15 @@ def test_the_report_shows_what_was_tested(finished: Run) -> None:
     assert "every cluster has the same mean" not in page
 
 
-def test_they_are_refused_on_a_a_data_by_name(finished: Run) -> None:
+def test_on_a_a_data_they_are_calibrated_or_refused_by_name(finished: Run) -> None:
     made = calibrate(
         stored_plan(finished.path), RunFolder(finished.path), {}, key="", repetitions=2, seed=1, distances=(0.1,)
     )
-    assert {one.id: (one.status, one.message) for one in made.hypotheses} == {
+    found = {one.id: (one.status, one.message) for one in made.hypotheses}
+    assert found.pop("rightwards") == ("ok", "")
+    assert found == {
         name: ("undefined", message)
         for name, message in (
-            ("rightwards", "shift on mine: right_context can't be taken of A/A data yet"),
             ("relied-on", "shift on mine: targeted can't be taken of A/A data yet"),
             (
                 "beyond",
@@ -326,6 +330,25 @@ def decided_at(made: Run, side: str) -> Floats:
         first = next((step for step in range(steps) if all(right[step:])), steps)
         times.append(first / steps)
     return np.array(times)
+
+
+def test_decision_times_are_taken_of_a_a_data(stepwise: Run) -> None:
+    plan, folder = stored_plan(stepwise.path), RunFolder(stepwise.path)
+    made = calibrate(plan, folder, {}, key="", repetitions=3, seed=1, distances=(0.1,))
+    (settled, everywhere) = made.hypotheses
+    # The model after decides every prompt at once, so its halves do not vary.
+    assert not decided_at(stepwise, "after").any() and "every unit gives the same value" in settled.message
+    assert everywhere.status == "undefined" and "every answer is read in one denoising step" in everywhere.message
+    key, times = ("diffusion", "countdown"), decided_at(stepwise, "before")
+    whole = collect(plan, folder, {}, readings(plan.spec.denoising)[0]).by_pair_and_task[key]
+    sample = draw(sources(Samples({key: replace(whole, after=whole.before)}, {})), seed=2, repetition=0)[key]
+    results = read_results(plan, folder, {}, sample, "lens")
+    measured = measure_lens_shift("decision_time", sample, plan.spec, results)
+    expected = {side: times[sample.ids(side)].mean() for side in ("before", "after")}
+    expected["shift"] = expected["after"] - expected["before"]
+    assert min(expected["before"], expected["after"]) > 0
+    assert {one.side: one.estimate for one in measured.estimates} == pytest.approx(expected)
+    assert measured.replicated["decision_time"].estimate == pytest.approx(expected["shift"])
 
 
 def test_decision_times_shift_prompt_by_prompt(stepwise: Run) -> None:
