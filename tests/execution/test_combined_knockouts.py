@@ -12,9 +12,14 @@ from intervention_study import cells, table
 from test_pairwise_knockouts import KNOCKOUTS, by_hand, write
 
 from mechshift_core import load_spec, run
+from mechshift_core.analysis.aa_samples import draw, sources
+from mechshift_core.analysis.integration import measure_ablation, measure_interaction_shift
+from mechshift_core.analysis.samples import collect, read_results
 from mechshift_core.execution.cost import cost
 from mechshift_core.execution.plan import make_plan
-from mechshift_core.pipeline import Run
+from mechshift_core.execution.reading import Reading
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.spec import SpecError
 from stats import interaction_ratio
 from stats.shapley import all_combinations, order_shares, shapley_interactions
@@ -90,6 +95,18 @@ def test_a_hypothesis_on_the_shapley_index_is_the_contrast_of_the_shifts(
     found = shapley_interactions(metric[1].T, order=3)
     value = indices.filter((pl.col("pair") == "shift") & (pl.col("side") == "after"))["value"].item()
     assert value == pytest.approx(interaction_ratio(found.single, found.above_one).value, rel=1e-3)
+
+
+def test_on_a_a_data_the_index_is_what_the_study_is_tested_with(finished: tuple[Path, Run]) -> None:
+    plan, folder = stored_plan(finished[1].path), RunFolder(finished[1].path)
+    drawn = draw(sources(collect(plan, folder, {}, Reading())), seed=1, repetition=0)
+    for sample in drawn.values():
+        results = read_results(plan, folder, {}, sample, "knockouts")
+        lean = measure_interaction_shift(sample, plan.spec, results)
+        whole = measure_ablation(sample, plan.spec, plan.spec.interventions[1], results)
+        one, other = lean.replicated["integration"], whole.replicated["integration"]
+        assert (one.estimate, one.se, one.df) == (other.estimate, other.se, other.df)
+        assert one.se is not None and one.se > 0
 
 
 def test_the_report_draws_the_orders(finished: tuple[Path, Run]) -> None:
