@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
+from mechshift_core.analysis.component_graph import measure_graph_shift
 from mechshift_core.analysis.depth import measure_depth_shifts
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
@@ -55,6 +56,10 @@ def _knocked_out(spec: Spec) -> Intervention | None:
     return serving(spec, spec.measures.integration.index if spec.measures.integration else "")
 
 
+def _measure_integration(sample: Sample, spec: Spec, results: Results) -> Measured:
+    return measure_interaction_shift(sample, spec, results) if _knocked_out(spec) else measure_graph_shift(sample, spec)
+
+
 def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention | None]:
     return lambda spec: next((one for one in spec.interventions if isinstance(one, kind)), None)
 
@@ -68,7 +73,7 @@ CALIBRATABLE: dict[str, Calibratable] = {
     "specialization": Calibratable(
         lambda sample, spec, _: measure_specialization_shift(sample, spec), {"specialization": 0.0}
     ),
-    "integration": Calibratable(measure_interaction_shift, {"integration": 0.0}, _knocked_out),
+    "integration": Calibratable(_measure_integration, {"integration": 0.0}, _knocked_out),
     "alignment": Calibratable(partial(measure_lens_shift, "alignment"), {"alignment": 0.0}, _of_kind(LogitLens)),
     "decision_time": Calibratable(
         partial(measure_lens_shift, "decision_time"), {"decision_time": 0.0}, _of_kind(LogitLens)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.indices import Compared, SideIndex, measure_indices
+from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
 from mechshift_core.analysis.integration import INDICES
 from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.samples import Sample, task_weights
@@ -43,6 +43,24 @@ def measure_component_graph(sample: Sample, spec: Spec) -> Measured:
     if isinstance(compared, str):
         return Measured(problems={"integration": compared} if asked else {})
     return measure_indices(sample, spec, "integration", compared, declared=settings.index)
+
+
+def measure_graph_shift(sample: Sample, spec: Spec) -> Measured:
+    """`integration` as the shift of the declared index, without its null, as hypotheses are tested with it."""
+    settings = spec.measures.integration
+    assert settings is not None
+    index = settings.index
+    if sample.too_few:
+        return Measured(problems={"integration": sample.too_few})
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
+    try:
+        # A single random graph, since these are what it costs.
+        before, after = (_indices(sample, side, weights, draws=1, only=index) for side, _ in sample.sides)
+    except ValueError as error:
+        return Measured(problems={"integration": str(error)})
+    return measure_index(
+        sample, spec, "integration", index=index, name=INDICES[index], before=before[index], after=after[index]
+    )
 
 
 def _compared(sample: Sample, replicates: int) -> Mapping[str, Compared] | str:
@@ -108,7 +126,10 @@ def _readers(graph: Graph, receiver: str) -> list[int]:
     return heads[int(group) * size : (int(group) + 1) * size]
 
 
-def _indices(sample: Sample, side: str, weights: npt.NDArray[np.int64]) -> Mapping[str, SideIndex]:
+def _indices(
+    sample: Sample, side: str, weights: npt.NDArray[np.int64], *, draws: int | None = None, only: str = ""
+) -> Mapping[str, SideIndex]:
+    """The indices of one model; `only` the replicates of one of them, where it is named."""
     components = len(sample.graph.sources) - 1
     total = np.zeros((components, components))
     for one in component_graphs(sample, side):
@@ -116,14 +137,15 @@ def _indices(sample: Sample, side: str, weights: npt.NDArray[np.int64]) -> Mappi
     found = measure_graph(
         total / sample.n,
         allowed=possible_connections(sample.graph),
-        draws=DRAWS if components <= SMALL else FEW_DRAWS,
+        draws=draws or (DRAWS if components <= SMALL else FEW_DRAWS),
         seed=sample.seed,
     )
-    member = np.eye(int(found.modules.max()) + 1)[found.modules]
-    links = np.stack([one @ member for one in component_graphs(sample, side)])
-    participation, modularity = module_replicates(links, found.modules, weights)
-    paths = None
-    if components <= SMALL:
+    participation = modularity = paths = None
+    if only != "efficiency":
+        member = np.eye(int(found.modules.max()) + 1)[found.modules]
+        links = np.stack([one @ member for one in component_graphs(sample, side)])
+        participation, modularity = module_replicates(links, found.modules, weights)
+    if components <= SMALL and only in ("", "efficiency"):
         paths = efficiency_replicates(np.stack([*component_graphs(sample, side)]), weights[:PATHS])
     return _sides(found, {"participation": participation, "modularity": modularity, "efficiency": paths})
 
