@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import shortest_path
 
-from stats.checks import Floats, Integers, as_floats, codes
+from stats.checks import Floats, Integers, as_floats, codes, positive
 
 _GAIN = 1e-10
 """Part of the total weight by which moving a node must raise the modularity, so that rounding moves none."""
@@ -93,16 +93,30 @@ def _links(weights: ArrayLike, modules: ArrayLike) -> tuple[Floats, Integers]:
     return graph @ np.eye(count)[code], code
 
 
-def louvain_modules(weights: ArrayLike, rng: np.random.Generator) -> Integers:
+def louvain_modules(weights: ArrayLike, rng: np.random.Generator, *, starts: int = 1) -> Integers:
     """Modules of large modularity, found by the Louvain method (Blondel et al. 2008): labels 0.. of the nodes [N].
 
     Nodes, in random order, move to the neighbouring module that gains most until none gains; modules become nodes; and
-    so on. What it finds is a local maximum.
+    so on. What it finds is a local maximum, which depends on the order.
+
+    Args:
+        weights: [N, N].
+        rng: Draws the orders.
+        starts: How often it is done; the modules of the largest modularity are taken.
 
     Raises:
-        ValueError: if the weights are no graph (:func:`as_graph`).
+        ValueError: if the weights are no graph (:func:`as_graph`), or there is no start.
     """
-    links = as_graph(weights)
+    graph = as_graph(weights)
+    found = [_louvain(graph, rng) for _ in range(positive(starts, "starts"))]
+    if starts == 1:
+        return found[0]
+    # The first of equals: which one is the best must not hang on rounding.
+    value = np.round([modularity(graph, modules) for modules in found], 12)
+    return found[int(np.argmax(value))]
+
+
+def _louvain(links: Floats, rng: np.random.Generator) -> Integers:
     labels = np.arange(len(links))
     while True:
         moved = _move(links, rng)

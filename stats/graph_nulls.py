@@ -8,6 +8,7 @@ a graph with all the edges that it can have the first step changes nothing: its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +19,15 @@ from stats.graph_measures import (
     as_graph,
     louvain_modules,
     modularity,
-    modularity_of_links,
     participation_coefficient,
-    participation_of_links,
     relative_efficiency,
 )
 from stats.seeding import generator
 
 SWAPS = 10
 """Swaps that are tried for each edge."""
+STARTS = 4
+"""Random orders in which modules are searched; the best are taken."""
 SORTS = 50
 """How often, at most, the edges are sorted anew while weights are dealt out."""
 
@@ -87,12 +88,12 @@ def measure_graph(
     """
     graph, possible = _possible(weights, allowed)
     rng = generator(seed, "random graphs")
-    modules = louvain_modules(graph, generator(seed, "modules"))
+    modules = louvain_modules(graph, generator(seed, "modules"), starts=STARTS)
     value = _measure(graph, modules)
     nulls, kept = [], []
     for _ in range(positive(draws, "draws")):
         other = _reweighted(_rewired(graph, possible, rng), graph, rng)
-        nulls.append(_measure(other, louvain_modules(other, rng)))
+        nulls.append(_measure(other, louvain_modules(other, rng, starts=STARTS)))
         kept.append(_correlation(graph.sum(axis=1), other.sum(axis=1)))
     null = np.array(nulls)
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
@@ -127,37 +128,43 @@ def random_graph(weights: ArrayLike, rng: np.random.Generator, *, allowed: Array
     return _reweighted(_rewired(graph, possible, rng), graph, rng)
 
 
-def module_replicates(links: ArrayLike, modules: ArrayLike, weights: ArrayLike) -> tuple[Floats, Floats]:
-    """Mean participation coefficient and modularity in every bootstrap replicate, the modules held as they are.
+def module_replicates(graphs: Iterable[ArrayLike], weights: ArrayLike, *, seed: int = 0) -> tuple[Floats, Floats]:
+    """Mean participation coefficient and modularity of the mean graph in every bootstrap replicate.
 
-    A module that changes with the sample moves the modularity only to second order, since it is at a maximum of it;
-    the participation coefficient is that of the nodes over the given modules.
+    Modules are searched anew in each. A graph that hardly prefers one partition to another has other modules on other
+    prompts, and its participation coefficient depends on them: held as they are, intervals of a shift between halves
+    of the prompts of one model covered zero in 62 % of the cases instead of 95 %. Resampled graphs are noisier than the
+    observed one and prefer less, so that the spread is rather too large.
 
     Args:
-        links: Each node's weight to every module, per example [n, N, modules].
-        modules: Module of each node, 0.. [N].
+        graphs: Weights of each example, n of [N, N]; read once.
         weights: How often each example was drawn [R, n].
 
     Returns:
         Two of [R].
 
     Raises:
-        ValueError: if shapes do not match, or a replicate has no weight at all.
+        ValueError: if shapes do not match, or a replicate's mean is no graph.
     """
-    each = as_floats(links, "links", dimensions=3)
     drawn = as_floats(weights, "weights", dimensions=2)
-    code = np.asarray(modules)
-    if drawn.shape[1] != len(each) or code.shape != each.shape[1:2]:
-        raise ValueError(
-            f"expected links [n, N, modules], modules [N] and weights [R, n], got {list(each.shape)}, "
-            f"{list(code.shape)} and {list(drawn.shape)}"
-        )
+    total: Floats = np.zeros((len(drawn), 0, 0))
+    count = 0
+    for count, one in enumerate(graphs, start=1):
+        graph = as_floats(one, "graphs", dimensions=2)
+        if count == 1:
+            total = np.zeros((len(drawn), *graph.shape))
+        if graph.shape != total.shape[1:]:
+            raise ValueError(f"graphs: expected {list(total.shape[1:])} as the first, got {list(graph.shape)}")
+        if count <= drawn.shape[1]:
+            for at in np.flatnonzero(drawn[:, count - 1]):
+                total[at] += drawn[at, count - 1] * graph
+    if not count or count != drawn.shape[1]:
+        raise ValueError(f"weights: expected a column for each of {count} graphs, got shape {drawn.shape}")
+    rng = generator(seed, "modules of replicates")
     found = []
-    for row in drawn:
-        resampled = np.tensordot(row, each, axes=1)
-        if not resampled.any():
-            raise ValueError("links: all are zero in a replicate")
-        found.append((participation_of_links(resampled, code).mean(), float(modularity_of_links(resampled, code))))
+    for resampled in total:
+        modules = louvain_modules(resampled, rng, starts=STARTS)
+        found.append((participation_coefficient(resampled, modules).mean(), modularity(resampled, modules)))
     participation, modular = np.array(found).T
     return participation, modular
 

@@ -26,8 +26,8 @@ SMALL = 200
 """Components up to which a graph is measured unasked, beside more random graphs, and its efficiency resampled."""
 DRAWS, FEW_DRAWS = 100, 20
 """Random graphs beside a small graph and beside a larger one."""
-PATHS = 200
-"""Bootstrap replicates in which the shortest paths are searched anew."""
+PATHS, PARTITIONS = 200, 100
+"""Bootstrap replicates in which shortest paths, and in which modules are searched anew."""
 
 
 def measure_component_graph(sample: Sample, spec: Spec) -> Measured:
@@ -142,9 +142,8 @@ def _indices(
     )
     participation = modularity = paths = None
     if only != "efficiency":
-        member = np.eye(int(found.modules.max()) + 1)[found.modules]
-        links = np.stack([one @ member for one in component_graphs(sample, side)])
-        participation, modularity = module_replicates(links, found.modules, weights)
+        graphs = component_graphs(sample, side)
+        participation, modularity = module_replicates(graphs, weights[:PARTITIONS], seed=sample.seed)
     if components <= SMALL and only in ("", "efficiency"):
         paths = efficiency_replicates(np.stack([*component_graphs(sample, side)]), weights[:PATHS])
     return _sides(found, {"participation": participation, "modularity": modularity, "efficiency": paths})

@@ -122,7 +122,7 @@ def graph_figure(indices: pl.DataFrame, *, preferred: str) -> Figure:
         caption=(
             f"The {name} of the graph of components, before and after, with intervals over prompts where they were "
             "made; ticks and bands: mean and 95 % range over random graphs. Modules are those found in each graph; "
-            "intervals hold them as they are. The table has every index."
+            "intervals search them anew in every replicate. The table has every index."
         ),
         panels=tuple(panels),
         columns=len(in_order(chosen, "pair")),
