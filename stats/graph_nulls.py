@@ -134,7 +134,8 @@ def module_replicates(graphs: Iterable[ArrayLike], weights: ArrayLike, *, seed: 
     Modules are searched anew in each. A graph that hardly prefers one partition to another has other modules on other
     prompts, and its participation coefficient depends on them: held as they are, intervals of a shift between halves
     of the prompts of one model covered zero in 62 % of the cases instead of 95 %. Resampled graphs are noisier than the
-    observed one and prefer less, so that the spread is rather too large.
+    observed one and prefer less, so that the spread of the participation is rather too large (98 %); that of the
+    modularity is still a little small (93 %, where it was 89 %).
 
     Args:
         graphs: Weights of each example, n of [N, N]; read once.
