@@ -131,21 +131,24 @@ def _indices(
 ) -> Mapping[str, SideIndex]:
     """The indices of one model; `only` the replicates of one of them, where it is named."""
     components = len(sample.graph.sources) - 1
+    small = components <= SMALL
+    # Those of a large model don't fit into memory: they are made again for the replicates.
+    kept = [*component_graphs(sample, side)] if small else None
     total = np.zeros((components, components))
-    for one in component_graphs(sample, side):
+    for one in kept or component_graphs(sample, side):
         total += one
     found = measure_graph(
         total / sample.n,
         allowed=possible_connections(sample.graph),
-        draws=draws or (DRAWS if components <= SMALL else FEW_DRAWS),
+        draws=draws or (DRAWS if small else FEW_DRAWS),
         seed=sample.seed,
     )
     participation = modularity = paths = None
     if only != "efficiency":
-        graphs = component_graphs(sample, side)
+        graphs = kept or component_graphs(sample, side)
         participation, modularity = module_replicates(graphs, weights[:PARTITIONS], seed=sample.seed)
-    if components <= SMALL and only in ("", "efficiency"):
-        paths = efficiency_replicates(np.stack([*component_graphs(sample, side)]), weights[:PATHS])
+    if kept and only in ("", "efficiency"):
+        paths = efficiency_replicates(kept, weights[:PATHS])
     return _sides(found, {"participation": participation, "modularity": modularity, "efficiency": paths})
 
 

@@ -12,7 +12,7 @@ from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, 
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights
-from mechshift_core.analysis.shapley import combined, order_rows, shapley_rows
+from mechshift_core.analysis.shapley import ablation_labels, combined, order_rows, shapley_rows
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Ablation, Intervention
@@ -147,16 +147,13 @@ def _pair_rows(
     interaction: Floats,
     intervention: Ablation,
 ) -> Rows:
+    labels = ablation_labels(sample, side, intervention)
     rows: Rows = []
     for (first, second), values in zip(pairs, interaction.T, strict=True):
         interval = mean_interval(sample, spec, values)
         rows.append(
             {
-                **sample.labels(),
-                "model": sample.side(side).model,
-                "side": side,
-                "intervention": intervention.name,
-                "ablation": intervention.ablation,
+                **labels,
                 "first": first,
                 "second": second,
                 "interaction": interval.estimate,

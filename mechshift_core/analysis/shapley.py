@@ -58,7 +58,7 @@ def shapley_rows(sample: Sample, spec: Spec, intervention: Ablation, sides: Mapp
     """Rows of `shapley`: every component and every set, with its interval."""
     rows: Rows = []
     for side, one in sides.items():
-        labels = _labels(sample, side, intervention)
+        labels = ablation_labels(sample, side, intervention)
         for members, values in zip(one.found.sets, one.found.values.T, strict=True):
             interval = mean_interval(sample, spec, values)
             rows.append(
@@ -81,7 +81,7 @@ def order_rows(sample: Sample, spec: Spec, intervention: Ablation, sides: Mappin
         shares = {side: list(_shares(one, weights, sample.seed)) for side, one in sides.items()}
     except ValueError as error:
         return [
-            {**_labels(sample, side, intervention), **dict.fromkeys(_NUMBERS), "status": str(error)}
+            {**ablation_labels(sample, side, intervention), **dict.fromkeys(_NUMBERS), "status": str(error)}
             for side in (*sides, "shift")
         ]
     rows: Rows = []
@@ -91,7 +91,7 @@ def order_rows(sample: Sample, spec: Spec, intervention: Ablation, sides: Mappin
             test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
             rows.append(
                 {
-                    **_labels(sample, side, intervention),
+                    **ablation_labels(sample, side, intervention),
                     "order": order,
                     "share": value.value,
                     **{name: value.reference.get(name) for name in ("null", "null_low", "null_high")},
@@ -121,7 +121,8 @@ def _shares(one: Combined, weights: npt.NDArray[np.int64], seed: int) -> Iterato
         yield SideIndex(value, replicated, {"null": null, "null_low": low, "null_high": high})
 
 
-def _labels(sample: Sample, side: str, intervention: Ablation) -> dict[str, object]:
+def ablation_labels(sample: Sample, side: str, intervention: Ablation) -> dict[str, object]:
+    """What a row on a side of a pair, or on the shift, says of itself and of the ablation that it is from."""
     model = None if side == "shift" else sample.side(side).model
     named = {"intervention": intervention.name, "ablation": intervention.ablation}
     return {**sample.labels(), "model": model, "side": side, **named}

@@ -12,6 +12,9 @@ from mechshift_core.spec.problems import listing
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 
+_FIELDS = {"interaction": ("pairwise", "in pairs"), "shapley": ("shapley", "in combinations")}
+"""Index -> the field of an ablation that it needs, and how components are knocked out by it."""
+
 
 def check_integration(draft: Draft) -> Iterator[Complaint]:
     """One ablation at most has the joint knock-outs of an index, and one does where the index needs them."""
@@ -19,7 +22,7 @@ def check_integration(draft: Draft) -> Iterator[Complaint]:
     ablations = [one for one in draft.spec.interventions if isinstance(one, Ablation)]
     for index, served in JOINT_INDICES.items():
         names = [one.name for one in ablations if served(one)]
-        field, what = {"interaction": ("pairwise", "in pairs"), "shapley": ("shapley", "in combinations")}[index]
+        field, what = _FIELDS[index]
         if not names and measure is not None and measure.index == index:
             message = (
                 f"measure 'integration' needs an intervention of kind ablation with `{field}` "
