@@ -100,7 +100,7 @@ def name_cells(
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
         if isinstance(intervention, PerExample)
-        for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
+        for cell in _shards(spec, model, datasets[task.name].begun(model.begin), reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
     for cell in first:
@@ -248,8 +248,9 @@ def _circuits(
     keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
-            CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
-            spec.select.correct, spec.seed, dataset.task, _states(models[name], dataset.examples, reading),
+            CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
+            keys[name], keys[partner], spec.select.correct, spec.seed, dataset.task,
+            _states(models[name], dataset.examples, reading),
             pair.prompts, *labels,
         ]  # fmt: skip
         yield Cell(

@@ -125,7 +125,7 @@ def evaluate(
     """
     from mechshift_core.attribution import evaluate_circuits
 
-    task, dataset = cell.task, plan.datasets[cell.task]
+    task, dataset = cell.task, plan.dataset(cell.model, cell.task)
     edges = len(Graph.of(model.shape).edges)
     every = [np.ones(edges, dtype=bool), np.zeros(edges, dtype=bool), *circuits]
     distinct = {circuit.tobytes(): circuit for circuit in every}  # random circuits of all edges, for example, are one

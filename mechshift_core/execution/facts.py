@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
 from mechshift_core.models.hub import HUB, commit_of
+from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.spec.schema import ModelSpec, Spec
+from mechshift_core.tasks.encoding import begin_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,6 +30,7 @@ class ModelFacts:
         vocabulary: Number of token ids.
         dtype: Number format that the weights are loaded in.
         revision: Commit of a model of the Hub.
+        begin: Tokens before every prompt that is text: a beginning-of-sequence token, where there is one.
     """
 
     name: str
@@ -40,6 +44,7 @@ class ModelFacts:
     shape: Shape
     dtype: sources.Dtype
     revision: str | None
+    begin: tuple[int, ...] = ()
 
 
 def model_facts(spec: Spec, name: str) -> ModelFacts:
@@ -77,3 +82,25 @@ def load_facts_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase | None:
     from mechshift_core.models.load import load_tokenizer
 
     return load_tokenizer(facts.tokenizer_folder)
+
+
+def with_beginning(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> ModelFacts:
+    """A model with the tokens that go before its prompts.
+
+    Raises:
+        ExecutionError: if the spec asks for a token that there is not.
+    """
+    wanted, source = facts.declared.add_bos_token, facts.declared.source
+    if tokenizer is None:
+        if wanted:
+            raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
+        return facts
+    return replace(facts, begin=begin_ids(tokenizer, wanted, source=source))
+
+
+def hole_of(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """The token that is a hole to a masked diffusion model, wherever it stands; None for other models."""
+    if facts.declared.paradigm != "masked_diffusion":
+        return None
+    declared, source = facts.declared.mask_token, facts.declared.source
+    return find_mask_token(facts.folder, layout_of(facts.folder), tokenizer, declared, source=source)

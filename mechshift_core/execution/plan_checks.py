@@ -70,8 +70,8 @@ def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
 
 
 def _check_context(dataset: Dataset, models: Sequence[ModelFacts]) -> None:
-    longest = max(len(example.clean_ids) + example.masks for example in dataset.examples)
     for model in models:
+        longest = max(len(example.clean_ids) + example.masks for example in dataset.begun(model.begin).examples)
         if model.context is not None and longest > model.context:
             raise ExecutionError(
                 f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "

@@ -38,6 +38,7 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "weights_sha256": facts.weights,
                 "weights_dtype": facts.dtype,
                 "tokenizer_sha256": facts.tokenizer,
+                "prompts_begin_with": list(facts.begin),
             }
             for name, facts in plan.models.items()
         },

@@ -40,6 +40,9 @@ class ModelSpec(Section):
     """Number format of the weights; `auto` follows `execution.dtype`."""
     tokenizer: NonEmpty | None = None
     """Folder of the tokenizer, or `hf:ORG/NAME`, where it is not the model's own; looked up as `source` is."""
+    add_bos_token: bool | None = None
+    """Whether prompts begin with the tokenizer's beginning-of-sequence token; as the tokenizer writes texts unless
+    given. A text that begins with it gets no second one, and data sets of token ids are read as they are."""
 
     @property
     def origin(self) -> Literal["bundled", "hf", "local"]:
@@ -89,6 +92,9 @@ class TaskSpec(Section):
     """Prompt pairs to generate (from a data set: the most that are read)."""
     dataset: NonEmpty | None = None
     """JSON Lines file of counterfactual pairs; a relative path is looked up from the folder of the spec file."""
+    target_delimiter: Annotated[str, Field(max_length=100)] = " "
+    """What stands between prompt and answer where neither brings a space of its own (with `dataset`, text only); empty
+    for languages that are written without spaces."""
     seed: Seed | None = None
     """Seed of the prompts; the seed of the spec unless given."""
 

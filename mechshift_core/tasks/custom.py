@@ -8,6 +8,7 @@ characters of `clean`, or one role for each token of `clean_ids`.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
+from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
 from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
 
 if TYPE_CHECKING:
@@ -111,25 +113,36 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
 
 
 def custom_dataset(
-    name: str, path: Path, tokenizer: PreTrainedTokenizerBase | None, *, examples: int, vocabulary: int
+    name: str,
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase | Encoder | None,
+    *,
+    examples: int,
+    vocabulary: int,
+    delimiter: str = " ",
+    holes: frozenset[int] = frozenset(),
 ) -> Dataset:
     """The first `examples` aligned pairs of a dataset (all of them if it holds fewer).
 
     Args:
+        tokenizer: Needed for lines of text.
         vocabulary: Size of the models' vocabulary; pairs with token ids beyond it are dropped and counted.
+        delimiter: What stands between prompt and answer where neither brings a space.
+        holes: Mask tokens of the models; pairs that hold one are dropped and counted.
 
     Raises:
         ExecutionError: for malformed lines, or if no pair is aligned.
     """
     kept: list[Example] = []
     dropped: dict[str, int] = {}
+    encoder = None if tokenizer is None else replace(Encoder.of(tokenizer), vocabulary=vocabulary, holes=holes)
     for line in read_lines(path):
         if isinstance(line, TokenLine):
-            aligned: Example | str = _from_tokens(line, vocabulary)
-        elif tokenizer is None:
+            aligned: Example | str = _from_tokens(line, vocabulary, holes)
+        elif encoder is None:
             raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
         else:
-            aligned = align(_as_pair(line), tokenizer)
+            aligned = align(_as_pair(line, delimiter), encoder)
         if isinstance(aligned, str):
             dropped[aligned] = dropped.get(aligned, 0) + 1
         elif len(kept) < examples:
@@ -151,15 +164,23 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join([str(key), *items])}: {closest['msg']}"
 
 
-def _as_pair(line: TextLine) -> CounterfactualText:
+def _as_pair(line: TextLine, delimiter: str) -> CounterfactualText:
+    """A line as generated tasks have it: one space in all between prompt and answer, on whichever side it is written.
+
+    As in lm-evaluation-harness, a space at the end of a prompt goes over to the answer. Other white space, a line break
+    say, stays, and nothing more stands between.
+    """
+    clean, corrupt = line.clean.rstrip(" "), line.corrupt.rstrip(" ")
+    spans = ((role, start, min(stop, len(clean))) for role, start, stop in line.roles)
     return CounterfactualText(
         line.template,
-        line.clean,
-        line.corrupt,
+        clean,
+        corrupt,
         _listed(line.answer),
         _listed(line.foil),
         key=line.clean,
-        roles=tuple(RoleSpan(*span) for span in line.roles),
+        joiner=" " if clean != line.clean else "" if clean[-1:].isspace() else delimiter,
+        roles=tuple(RoleSpan(*span) for span in spans if span[1] < span[2]),
     )
 
 
@@ -167,11 +188,13 @@ def _listed(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
-    answers = (line.answer_ids,) if isinstance(line.answer_ids, int) else tuple(line.answer_ids)
-    foils = (line.foil_ids,) if isinstance(line.foil_ids, int) else tuple(line.foil_ids)
-    if max(*line.clean_ids, *line.corrupt_ids, *answers, *foils) >= vocabulary:
-        return f"a token id is outside the vocabulary of {vocabulary}"
+def _from_tokens(line: TokenLine, vocabulary: int, holes: frozenset[int]) -> Example | str:
+    answers, foils = _distinct(line.answer_ids), _distinct(line.foil_ids)
+    every = (*line.clean_ids, *line.corrupt_ids, *answers, *foils)
+    if max(every) >= vocabulary:
+        return outside(vocabulary)
+    if not holes.isdisjoint(every):
+        return MASK_IN_PROMPT
     if len(line.clean_ids) != len(line.corrupt_ids):
         return "clean and corrupted prompt differ in their number of tokens"
     if line.clean_ids == line.corrupt_ids:
@@ -187,3 +210,8 @@ def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
         shown(line.clean_ids), shown(line.corrupt_ids), shown(answers), shown(foils),
         tuple(line.roles) if line.roles is not None else unclaimed_end([OTHER] * len(line.clean_ids)),
     )  # fmt: skip
+
+
+def _distinct(ids: int | list[int]) -> tuple[int, ...]:
+    """A set of tokens, each once."""
+    return (ids,) if isinstance(ids, int) else tuple(dict.fromkeys(ids))

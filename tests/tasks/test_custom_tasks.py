@@ -28,7 +28,7 @@ def lines(*rows: object) -> str:
 
 
 def load(path: Path, tokenizer: PreTrainedTokenizerBase | None = None, **options: Any) -> Dataset:
-    return custom_dataset("mine", path, tokenizer, **{"examples": 10, "vocabulary": 20, **options})
+    return custom_dataset("mine", path, tokenizer, **{"examples": 10, "vocabulary": 1000, **options})
 
 
 def test_text_lines_become_aligned_examples(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -77,13 +77,13 @@ def test_a_file_without_an_aligned_pair_is_an_error_with_the_reasons(
 ) -> None:
     path.write_text(lines({**TOKENS, **change}, {**TOKENS, **change}))
     with pytest.raises(ExecutionError) as error:
-        load(path)
+        load(path, vocabulary=20)
     assert str(error.value) == f"task 'mine': no pair of {path} is aligned (2 x {reason})"
 
 
 def test_the_last_token_of_the_vocabulary_is_inside(path: Path) -> None:
     path.write_text(lines({**TOKENS, "foil_ids": 19}))
-    assert load(path).examples[0].foil_ids == (19,)
+    assert load(path, vocabulary=20).examples[0].foil_ids == (19,)
 
 
 def test_text_without_a_tokenizer_is_an_error(path: Path) -> None:
@@ -188,7 +188,7 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
     path.write_bytes("\n".join(content).encode("utf-8", "surrogatepass") + end)
     try:
-        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=20)
+        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=len(FUZZED))
     except ExecutionError as error:
         assert str(path) in str(error)
         return

@@ -191,9 +191,12 @@ class Slow:
     is_fast = False
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer, self.unk_token_id = tokenizer, tokenizer.unk_token_id
+        self.tokenizer = tokenizer
 
-    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, text: str | list[str], *, add_special_tokens: bool = True) -> Any:
         return self.tokenizer(text, add_special_tokens=add_special_tokens)
 
 
@@ -247,7 +250,7 @@ def test_only_the_role_digest_depends_on_roles_and_it_depends_on_the_tokens_too(
 
 def load(path: Path, *rows: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None = None) -> Dataset:
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    return custom_dataset("mine", path, tokenizer, examples=10, vocabulary=20)
+    return custom_dataset("mine", path, tokenizer, examples=10, vocabulary=1000)
 
 
 def test_lines_of_token_ids_give_one_role_per_token_or_none(tmp_path: Path) -> None:
