@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
+from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, Progress, execute
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
@@ -20,6 +21,7 @@ from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, S
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
+    from mechshift_core.tasks.account import PromptAccount
     from stats.calibration import Calibration
     from stats.findings import Findings
 
@@ -35,6 +37,7 @@ class Run:
         failures: What failed, one line each; the run is partial if there are any.
         analysed: Whether this call computed the statistics (False: nothing had changed).
         too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
+        prompts: How many prompts of each task were asked for, aligned and read.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Run:
     failures: tuple[str, ...]
     analysed: bool
     too_few: str = ""
+    prompts: tuple[PromptAccount, ...] = ()
 
 
 def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -216,7 +220,8 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
-    return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged, too_few)
+    computed, cached = execution.computed, execution.cached
+    return Run(folder.path, findings, computed, cached, lines, force or not unchanged, too_few, accounts(plan))
 
 
 def _analysis_state(folder: RunFolder, key: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import formats
@@ -36,10 +36,11 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
     rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
     select = _SELECTIONS.get(facts.select, facts.select)
+    judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
         f"Circuits before and after post-training were compared with mechshift {version}.",
         f"Edge attributions were computed with {_method_name(facts.attribution)}{steps}{rule}, per example and "
-        f"then averaged over {select}.",
+        f"then averaged over {select}.{judged}",
     ]
     if facts.top_k:
         sizes = formats.listed([formats.count(k) for k in facts.top_k])
@@ -85,6 +86,20 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")
     return " ".join(text)
+
+
+def _judged(judged_by: Mapping[str, str]) -> str:
+    """What makes an answer correct, for the methods paragraph; nothing where it is not known."""
+    rules = {"metric": "the task's metric is above 0", "argmax": "the most likely token is an answer"}
+    used = {
+        rule: [task for task, by in judged_by.items() if by == rule] for rule in rules if rule in judged_by.values()
+    }
+    if not used:
+        return ""
+    if len(used) == 1:
+        return f" An answer is correct where {rules[next(iter(used))]}."
+    parts = [f"on {formats.listed(tasks)} where {rules[rule]}" for rule, tasks in used.items()]
+    return f" An answer is correct {formats.listed(parts)}."
 
 
 def _integration(index: str) -> str:

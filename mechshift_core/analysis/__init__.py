@@ -222,6 +222,8 @@ def _example_rows(sample: Sample) -> Rows:
                     "clean_metric": float(side.answers.clean_metric[number]),
                     "corrupt_metric": float(side.answers.corrupt_metric[number]),
                     "correct": bool(side.answers.correct[number]),
+                    "correct_by_metric": bool(side.answers.metric[number]),
+                    "correct_by_argmax": bool(side.answers.argmax[number]),
                     "selected": bool(selected[number]),
                 }
             )

@@ -47,7 +47,8 @@ def run(
 
 
 def plan(context: typer.Context, spec: SpecFile) -> None:
-    """Show the cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    """Show the prompts and cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
     from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
@@ -62,8 +63,11 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     if console.json:
         shown = ("intervention", "model", "task", "pair", "start", "stop", "key")
         rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for _, cell, cached in cells]
-        console.result_json({"cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]})
+        console.result_json(
+            {"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]}
+        )
         return
+    console.result("\n".join(["prompts:", *prompt_lines(planned)]))
     for _, cell, cached in cells:
         state = "cached " if cached else "to do  "
         examples = f"{cell.stop - cell.start} examples"
@@ -122,10 +126,13 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "cached": finished.cached,
                 "failures": list(finished.failures),
                 "too_few": finished.too_few,
+                "tasks": [account.to_json() for account in finished.prompts],
                 "verdicts": {finding.id: finding.verdict for finding in findings},
             }
         )
     elif not console.quiet:
+        for account in finished.prompts:
+            console.say(f"prompts of {account.task}: {account}")
         console.say(f"cells: {finished.computed} computed, {finished.cached} cached, {len(finished.failures)} failed")
         for finding in findings:
             console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")

@@ -249,7 +249,7 @@ def _circuits(
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
-            keys[name], keys[partner], spec.select.correct, spec.seed, dataset.task,
+            keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
             _states(models[name], dataset.examples, reading),
             pair.prompts, *labels,
         ]  # fmt: skip
@@ -265,6 +265,12 @@ def _circuits(
             needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
             budget=reading.budget,
         )
+
+
+def _selection(spec: Spec, dataset: Dataset) -> list[object]:
+    """What decides which examples are selected, beside the answers."""
+    rule = spec.select.correct
+    return [rule] if rule == "none" else [rule, spec.select.by or dataset.judged_by]
 
 
 def _states(model: ModelFacts, examples: Sequence[Example], reading: Reading) -> list[object]:

@@ -23,11 +23,12 @@ from mechshift_core.execution.facts import (
     with_beginning,
 )
 from mechshift_core.execution.plan_checks import check_models, check_prompts
+from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.spec.problems import Problem, SpecError
-from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import GENERATED, ModelSpec, Spec, TaskSpec
 from mechshift_core.spec.sensitivity import Choice, choices
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
@@ -118,6 +119,7 @@ def _plan(spec: Spec, store: Path | None) -> Plan:
     keys = {task.name: _dataset_key(spec, task, readers) for task in spec.tasks}
     datasets = {task.name: _dataset(spec, task, readers, _dataset_file(store, task.name, keys)) for task in spec.tasks}
     check_prompts(spec, models, datasets)
+    check_pooled(spec, datasets)
     plan = Plan(spec, models, datasets, keys, name_cells(spec, models, datasets, shard=SHARD))
     named = [
         name_cells(choice.spec, models, datasets, shard=SHARD) if choice.new_runs else plan.cells
@@ -260,20 +262,21 @@ def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -
 
 
 def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers) -> Dataset:
+    seed = spec.seed if task.seed is None else task.seed
     if task.dataset is not None:
         return custom_dataset(
             task.name,
             spec.resolve(task.dataset),
             readers.encoder,
             examples=task.examples,
+            seed=seed,
             vocabulary=readers.vocabulary,
             delimiter=task.target_delimiter,
             holes=readers.holes,
         )
     if readers.encoder is None:
         raise ExecutionError(f"task {task.name!r} is text, but model {readers.first.name!r} has no tokenizer")
-    seed = spec.seed if task.seed is None else task.seed
-    return generated_dataset(TASKS[task.name], readers.encoder, examples=task.examples, seed=seed)
+    return generated_dataset(TASKS[task.name], readers.encoder, examples=task.examples or GENERATED, seed=seed)
 
 
 def _bytes(spec: Spec, task: TaskSpec) -> str:

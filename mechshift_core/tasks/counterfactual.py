@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
+from mechshift_core.tasks.account import PromptAccount
+from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
+from mechshift_core.tasks.distinct import DistinctPrompts
 from mechshift_core.tasks.encoding import Encoder, UnreadableTextError, begins_with
 from mechshift_core.tasks.options import options_of, rest_of
 from mechshift_core.tasks.roles import BOS, MASK, token_roles
@@ -110,8 +112,12 @@ class Dataset:
     """The examples of one task for one tokenizer.
 
     Attributes:
-        asked: Examples that the spec asks for.
-        dropped: Reason -> number of prompts that were drawn but can't be used.
+        asked: Examples that the spec asks for: a number, or every line of a data set.
+        dropped: Reason -> number of pairs that were looked at but can't be used.
+        judged_by: What makes an answer correct, unless the spec says otherwise.
+        lines: Pairs that the data set holds; None for a generated task.
+        left_out: Aligned pairs of a data set that were not drawn, since fewer are asked for.
+        dropped_lines: Reason -> numbers of the first such lines of a data set.
     """
 
     task: str
@@ -119,6 +125,25 @@ class Dataset:
     asked: int
     examples: tuple[Example, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    judged_by: Judgement = "argmax"
+    lines: int | None = None
+    left_out: int = 0
+    dropped_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> PromptAccount:
+        """How many prompts were asked for, looked at, aligned and read."""
+        aligned = len(self.examples) + self.left_out
+        return PromptAccount(
+            task=self.task,
+            asked=self.asked,
+            found=aligned + sum(self.dropped.values()) if self.lines is None else self.lines,
+            aligned=aligned,
+            read=len(self.examples),
+            dropped=self.dropped,
+            lines=self.dropped_lines,
+            generated=self.lines is None,
+        )
 
     def begun(self, begin: tuple[int, ...]) -> Dataset:
         """The data set as a model reads it that begins every text with these tokens."""
@@ -151,7 +176,8 @@ class Dataset:
             {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
             for row in content.pop("examples")
         ]
-        return cls(**content, examples=tuple(Example(**row) for row in rows))
+        lines = {reason: tuple(numbers) for reason, numbers in content.pop("dropped_lines", {}).items()}
+        return cls(**content, examples=tuple(Example(**row) for row in rows), dropped_lines=lines)
 
 
 def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase | Encoder, *, examples: int, seed: int) -> Dataset:
@@ -160,7 +186,8 @@ def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase | Encoder, 
     Raises:
         ExecutionError: if the tokenizer leaves too few aligned prompts, with the reasons and their numbers.
     """
-    return _collect(task.name, task.metric, _draws(task, seed, examples), Encoder.of(tokenizer), examples)
+    dataset = _collect(task.name, task.metric, _draws(task, seed, examples), Encoder.of(tokenizer), examples)
+    return replace(dataset, judged_by=getattr(task, "judged_by", "argmax"))  # a task may be older than the rule
 
 
 def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase | Encoder) -> Example | str:
@@ -230,13 +257,15 @@ def _collect(
 ) -> Dataset:
     kept: list[Example] = []
     dropped: Counter[str] = Counter()
+    distinct = DistinctPrompts(either_way=False)
     for text in texts:
         aligned = align(text, encoder)
-        if isinstance(aligned, str):
-            dropped[aligned] += 1
+        reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
+        if reason is not None:
+            dropped[reason] += 1
             if dropped.total() > 20 * examples and len(kept) < dropped.total() // 100:
                 break  # a tokenizer that this task does not suit
-        else:
+        elif isinstance(aligned, Example):
             kept.append(aligned)
         if len(kept) == examples:
             break

@@ -8,6 +8,7 @@ characters of `clean`, or one role for each token of `clean_ids`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks.base import CounterfactualText
+from mechshift_core.tasks.account import LISTED
+from mechshift_core.tasks.base import CounterfactualText, Judgement
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
+from mechshift_core.tasks.distinct import DistinctPrompts
+from mechshift_core.tasks.draw import draw_examples
 from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
 from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
 
@@ -80,7 +84,12 @@ class TokenLine(BaseModel):
 
 
 def read_lines(path: Path) -> list[TextLine | TokenLine]:
-    """Parse a dataset.
+    """The lines of a dataset; raises as :func:`numbered_lines` does."""
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
+    """Parse a dataset: every line that is not empty, with its number in the file.
 
     Raises:
         ExecutionError: naming every malformed line by its number (at most ten of them).
@@ -91,7 +100,7 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ExecutionError(f"dataset {path} cannot be read: {error}") from error
-    parsed: list[TextLine | TokenLine] = []
+    parsed: list[tuple[int, TextLine | TokenLine]] = []
     problems: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):  # JSON text may hold other line separators as they are
         if not line.strip():
@@ -101,7 +110,7 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
             if not isinstance(row, dict):
                 raise ValueError(f"expected an object, got {type(row).__name__}")
             kind = TokenLine if "clean_ids" in row else TextLine
-            parsed.append(kind.model_validate(row))
+            parsed.append((number, kind.model_validate(row)))
         except ValidationError as error:
             problems.append(f"{path}:{number}: {_first(error)}")
         except (ValueError, RecursionError) as error:
@@ -117,16 +126,19 @@ def custom_dataset(
     path: Path,
     tokenizer: PreTrainedTokenizerBase | Encoder | None,
     *,
-    examples: int,
     vocabulary: int,
+    examples: int | None = None,
+    seed: int = 0,
     delimiter: str = " ",
     holes: frozenset[int] = frozenset(),
 ) -> Dataset:
-    """The first `examples` aligned pairs of a dataset (all of them if it holds fewer).
+    """The aligned pairs of a dataset, each clean prompt once, in the order of the file.
 
     Args:
         tokenizer: Needed for lines of text.
         vocabulary: Size of the models' vocabulary; pairs with token ids beyond it are dropped and counted.
+        examples: How many are wanted; of more aligned ones so many are drawn (see :mod:`.draw`). None reads all.
+        seed: Seed of the draw.
         delimiter: What stands between prompt and answer where neither brings a space.
         holes: Mask tokens of the models; pairs that hold one are dropped and counted.
 
@@ -134,23 +146,43 @@ def custom_dataset(
         ExecutionError: for malformed lines, or if no pair is aligned.
     """
     kept: list[Example] = []
-    dropped: dict[str, int] = {}
+    dropped: dict[str, list[int]] = {}
+    distinct = DistinctPrompts(either_way=True)
+    lines = numbered_lines(path)
     encoder = None if tokenizer is None else replace(Encoder.of(tokenizer), vocabulary=vocabulary, holes=holes)
-    for line in read_lines(path):
+    for number, line in lines:
         if isinstance(line, TokenLine):
             aligned: Example | str = _from_tokens(line, vocabulary, holes)
         elif encoder is None:
             raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
         else:
             aligned = align(_as_pair(line, delimiter), encoder)
-        if isinstance(aligned, str):
-            dropped[aligned] = dropped.get(aligned, 0) + 1
-        elif len(kept) < examples:
+        reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
+        if reason is not None:
+            dropped.setdefault(reason, []).append(number)
+        elif isinstance(aligned, Example):
             kept.append(aligned)
     if not kept:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the file is empty"
+        reasons = "; ".join(f"{len(numbers)} x {reason}" for reason, numbers in dropped.items()) or "the file is empty"
         raise ExecutionError(f"task {name!r}: no pair of {path} is aligned ({reasons})")
-    return Dataset(name, "logit_difference", examples, tuple(kept), dropped)
+    asked = len(lines) if examples is None else examples
+    drawn = draw_examples(kept, asked, seed=seed, task=name)
+    return Dataset(
+        name,
+        "logit_difference",
+        asked,
+        tuple(kept[place] for place in drawn),
+        {reason: len(numbers) for reason, numbers in dropped.items()},
+        judged_by=_judged_by(kept),
+        lines=len(lines),
+        left_out=len(kept) - len(drawn),
+        dropped_lines={reason: tuple(numbers[:LISTED]) for reason, numbers in dropped.items()},
+    )
+
+
+def _judged_by(examples: Sequence[Example]) -> Judgement:
+    """By the metric where the answer of a line is a set of tokens, over which a model spreads its mass."""
+    return "metric" if any(len(set(example.answer_ids)) > 1 for example in examples) else "argmax"
 
 
 def _first(error: ValidationError) -> str:

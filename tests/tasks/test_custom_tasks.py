@@ -32,7 +32,7 @@ def load(path: Path, tokenizer: PreTrainedTokenizerBase | None = None, **options
 
 
 def test_text_lines_become_aligned_examples(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    path.write_text(lines(TEXT, {**TEXT, "answer": ["Mary", "Anna"], "template": "two"}))
+    path.write_text(lines(TEXT, {**TEXT, "clean": "Anna and John gave", "answer": ["Mary", "Anna"], "template": "two"}))
     one, two = load(path, tokenizer).examples
     assert tokenizer.convert_ids_to_tokens(list(one.clean_ids)) == TEXT["clean"].split()
     assert tokenizer.convert_ids_to_tokens([*two.answer_ids, *two.foil_ids]) == ["Mary", "Anna", "John"]
@@ -47,17 +47,18 @@ def test_token_lines_need_no_tokenizer(path: Path) -> None:
     assert (example.answer_ids, example.foil_ids, example.masks, example.template) == ((8,), (9, 10), 1, "mine")
     assert (example.clean, example.corrupt, example.answer, example.foil) == ("4 5 6", "4 7 6", "8", "9 10")
     assert (dataset.task, dataset.metric, dataset.asked, dataset.dropped) == ("mine", "logit_difference", 10, {})
+    assert (dataset.lines, dataset.left_out, dataset.judged_by) == (1, 0, "argmax")
 
 
-def test_the_first_aligned_pairs_are_taken_and_every_other_pair_counted(path: Path) -> None:
+def test_all_aligned_pairs_are_read_in_the_order_of_the_file_and_every_other_pair_counted(path: Path) -> None:
     rows: list[dict[str, Any]] = [{**TOKENS, "clean_ids": [4, 5, n]} for n in range(5)]
-    path.write_text(lines({**TOKENS, "corrupt_ids": [4]}, *rows, {**TOKENS, "foil_ids": 8}))
-    dataset = load(path, examples=3)
-    assert [example.clean_ids[-1] for example in dataset.examples] == [0, 1, 2]
-    assert dataset.dropped == {
-        "clean and corrupted prompt differ in their number of tokens": 1,
-        "answer and foil are the same token": 1,
-    }
+    path.write_text(lines({**TOKENS, "corrupt_ids": [4]}, "", *rows, {**TOKENS, "foil_ids": 8}))
+    dataset = load(path, examples=None)
+    assert [example.clean_ids[-1] for example in dataset.examples] == [0, 1, 2, 3, 4]
+    unequal, same = "clean and corrupted prompt differ in their number of tokens", "answer and foil are the same token"
+    assert dataset.dropped == {unequal: 1, same: 1}
+    assert dataset.dropped_lines == {unequal: (1,), same: (8,)}, "empty lines count as lines of the file"
+    assert (dataset.asked, dataset.lines, dataset.left_out) == (7, 7, 0)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
     path.write_bytes("\n".join(content).encode("utf-8", "surrogatepass") + end)
     try:
-        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=len(FUZZED))
+        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=len(FUZZED), seed=1)
     except ExecutionError as error:
         assert str(path) in str(error)
         return
@@ -198,6 +199,9 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
         assert example.clean_ids != example.corrupt_ids
         assert not set(example.answer_ids) & set(example.foil_ids) and example.answer_ids and example.foil_ids
         assert Dataset.from_json(dataset.to_json()) == dataset
+    account = dataset.account
+    assert account.found == account.aligned + sum(account.dropped.values()) and account.read == len(dataset.examples)
+    assert len({example.clean_ids for example in dataset.examples}) == len(dataset.examples)
 
 
 FUZZED = build_tokenizer()

@@ -257,8 +257,8 @@ def test_lines_of_token_ids_give_one_role_per_token_or_none(tmp_path: Path) -> N
     named, unnamed, claimed = load(
         tmp_path / "pairs.jsonl",
         {**TOKENS, "roles": ["s1", "verb", "other"]},
-        TOKENS,
-        {**TOKENS, "roles": ["a", "b", "c"]},
+        {**TOKENS, "clean_ids": [4, 5, 7]},
+        {**TOKENS, "clean_ids": [4, 5, 8], "roles": ["a", "b", "c"]},
     ).examples
     assert named.roles == ("s1", "verb", "other"), "what the user says is taken as it is"
     assert unnamed.roles == ("other", "other", "end")
@@ -270,8 +270,8 @@ def test_lines_of_text_give_spans_of_the_clean_prompt(tmp_path: Path, tokenizer:
     marked, plain, claimed = load(
         tmp_path / "pairs.jsonl",
         {**TEXT, "roles": spans},
-        TEXT,
-        {**TEXT, "roles": [*spans, ["verb", 14, 18]]},
+        {**TEXT, "clean": TEXT["clean"].replace("John", "Paul")},
+        {**TEXT, "clean": TEXT["clean"].replace("John", "Mark"), "roles": [*spans, ["verb", 14, 18]]},
         tokenizer=tokenizer,
     ).examples
     assert marked.roles == ("io", "other", "s1", "end")
