@@ -16,6 +16,7 @@ from mechshift_core.attribution.ablation import Ablation, replacement_of
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import sequences_for_patching
 from mechshift_core.attribution.patching import circuit_patch, run_in_batches
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
 from mechshift_core.models.ungroup import ungrouped
@@ -53,8 +54,11 @@ def evaluate_circuits(
         float32, [circuits, examples evaluated], on the CPU.
 
     Raises:
-        ValueError: for a name that is no edge of the model.
+        ValueError: for a name that is no edge of the model, a batch that the model can't read, or one over which the
+            ablation can't be taken.
+        ExecutionError: if a metric is not finite.
     """
+    check_readable(model, batch)
     if _reads_shared_heads_apart(model, circuits):
         group = model.shape.heads // model.shape.key_value_heads
         circuits = [_per_query_head(circuit, group) for circuit in circuits]

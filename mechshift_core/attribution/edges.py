@@ -25,6 +25,7 @@ from mechshift_core.attribution.contraction import Contraction, written_differen
 from mechshift_core.attribution.exact import exact_scores
 from mechshift_core.attribution.gradients import Path, differentiate
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.record import Recording, record
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
@@ -125,7 +126,8 @@ def attribute_edges(
         One score per example and edge, on the CPU.
 
     Raises:
-        ValueError: for less than one step, or roles with the method `exact`.
+        ValueError: for less than one step, roles with the method `exact`, or a batch that the model can't read.
+        ExecutionError: if a score is not finite.
         MemoryError: if a single example does not fit into memory.
     """
     blocks = edge_score_blocks(
@@ -145,6 +147,7 @@ def edge_score_blocks(
     roles: Tensor | None = None,
 ) -> Iterator[EdgeScores]:
     """The scores of :func:`attribute_edges` block by block, so that memory does not grow with the examples."""
+    check_readable(model, batch)
     exact = method == "exact"
     if exact and roles is not None:
         raise ValueError("the method 'exact' patches an edge at all positions, so it has no scores by token role")
@@ -162,6 +165,7 @@ def edge_score_blocks(
             at_once = max(1, max(fitting, batch_size or 1) // len(part))
             of_part = None if roles is None else roles[rows].to(model.device)
             by_role, clean, corrupt = _attribute(model, part, path, at_once, of_part, role_count)
+        check_finite(model, "an edge score or metric", by_role, clean.metric, corrupt.metric)
         return EdgeScores(
             Graph.of(model.shape).edges,
             by_role.sum(1).cpu(),

@@ -18,6 +18,7 @@ from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.edges import EdgeScores
 from mechshift_core.attribution.memory import sequences_for_gradients
 from mechshift_core.attribution.patching import Patch, run_in_batches
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.graph import Graph, Shape
 from mechshift_core.models.load import Model
 
@@ -57,8 +58,11 @@ def patch_nodes(
         float32, [runs, examples evaluated], on the CPU. The effect of a run is the clean metric minus this.
 
     Raises:
-        ValueError: for a name that is no node of the model, or positions of another shape.
+        ValueError: for a name that is no node of the model, positions of another shape, a batch that the model can't
+            read, or one over which the ablation can't be taken.
+        ExecutionError: if a metric is not finite.
     """
+    check_readable(model, batch)
     chosen, residual = _membership(model.shape, nodes)
     mask = _positions(positions, len(nodes), batch)
     rows = rows or sequences_for_gradients(model, batch.clean_ids.shape[1])

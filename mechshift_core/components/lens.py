@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mechshift_core.attribution.agreement import TOLERANCE
 from mechshift_core.attribution.batch import NO_TOKEN, CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
-from mechshift_core.attribution.proof import TOLERANCE
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.components.written import Written, record_written
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
@@ -92,8 +93,10 @@ def read_lens(
     Raises:
         ExecutionError: if direct logit attributions do not sum to the difference of logits, or the last residual stream
             does not give the model's logits, by more than rounding.
+        ValueError: for a batch that the model can't read.
         MemoryError: if a single example does not fit into memory.
     """
+    check_readable(model, batch)
     batching = Batching(rows or sequences_for_gradients(model, batch.clean_ids.shape[1]))
     parts = list(in_batches(len(batch), batching, lambda part: _read(model, batch.rows(part).to(model.device))))
     if halvings is not None:

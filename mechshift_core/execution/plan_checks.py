@@ -9,7 +9,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer
 from mechshift_core.execution.reading import hides_left, readings
 from mechshift_core.execution.shift_model import check_mixed_model
-from mechshift_core.models.masks import find_mask_token, names_mask_token
+from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import layout_of
 from mechshift_core.spec.interventions import Ablation
 from mechshift_core.spec.schema import Spec
@@ -92,8 +92,6 @@ def _check_mask(spec: Spec, facts: ModelFacts, datasets: Sequence[Dataset]) -> N
     if not (diffusion or hiding):
         return
     layout, declared = layout_of(facts.folder), facts.declared.mask_token
-    if declared is None and names_mask_token(facts.folder, layout, facts.tokenizer_folder):
-        return
     if find_mask_token(facts.folder, layout, load_facts_tokenizer(facts), declared, source=source) is not None:
         return
     if diffusion:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
-from mechshift_core.models.checkpoint import INDEX, read_json, stored_tensors, weight_files
+from mechshift_core.models.checkpoint import INDEX, WEIGHTS, read_json, refuse_adapter, stored_tensors, weight_files
 from mechshift_core.models.hub import HUB, snapshot
 from mechshift_core.models.published import layout_of, native_config
 
@@ -19,7 +19,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
     "added_tokens.json",
 )  # fmt: skip
-CHECKPOINT_FILES = ("config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+CHECKPOINT_FILES = ("config.json", "adapter_config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+"""What is fetched of a repository; an adapter's configuration, so that the adapter is noticed."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 STORED: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
@@ -36,7 +37,7 @@ def resolve_source(source: str, *, revision: str | None = None) -> Path:
         revision: Commit, branch or tag of a model of the Hub.
 
     Raises:
-        ExecutionError: if there is no such bundled model or folder, or the Hub's can't be had.
+        ExecutionError: if there is no such bundled model or folder, the Hub's can't be had, or it holds an adapter.
     """
     if source.startswith(BUNDLED):
         from mechshift_core.zoo import bundled_models
@@ -50,6 +51,7 @@ def resolve_source(source: str, *, revision: str | None = None) -> Path:
         folder = snapshot(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
     else:
         folder = Path(source)
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         state = "has no config.json" if folder.is_dir() else "does not exist"
         raise ExecutionError(
@@ -103,14 +105,23 @@ def vocabulary(folder: Path) -> int:
 
 
 def check_mask_token(mask_token: object, config: Mapping[str, Any], *, source: object) -> None:
-    """Whether a mask token, if it is an id, is one of the model's.
+    """Whether a declared mask token, if it is an id, and that of the configuration are tokens of the model.
 
     Raises:
-        ExecutionError: if it is not.
+        ExecutionError: if one is not.
     """
     size = config.get("vocab_size")
-    if isinstance(mask_token, int) and isinstance(size, int) and not 0 <= mask_token < size:
-        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens (0 to {size - 1})")
+    last = size - 1 if isinstance(size, int) else None
+
+    def is_token(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (last is None or value <= last)
+
+    wanted = "the id of a token" + ("" if last is None else f", 0 to {last}")
+    recorded = config.get("mask_token_id")
+    if recorded is not None and not is_token(recorded):
+        raise ExecutionError(f"{source}: mask_token_id is {recorded!r} in its config.json; expected {wanted}")
+    if mask_token is not None and not isinstance(mask_token, str) and not is_token(mask_token):
+        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens; expected {wanted}")
 
 
 UNWRITTEN: dict[str, dict[str, Any]] = {
@@ -186,8 +197,14 @@ def _on_gpu(device: str) -> bool:
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 over the configuration and weights of a checkpoint, so that a changed checkpoint is another model."""
-    return _digest([folder / "config.json", *weight_files(folder)])
+    """SHA-256 over all that decides what a model computes, so that a changed checkpoint is another model.
+
+    That is its configuration, its weights and, of shards, the index that names them. Nothing else can: adapters, and
+    settings that have Transformers read other files, are refused (:mod:`.checkpoint`).
+    """
+    files = weight_files(folder)
+    index = [] if files == [folder / WEIGHTS] else [folder / INDEX]
+    return _digest([folder / "config.json", *index, *files])
 
 
 def tokenizer_hash(folder: Path) -> str:
