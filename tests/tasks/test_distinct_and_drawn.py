@@ -26,7 +26,7 @@ TURNED = {"clean_ids": [4, 7, 6], "corrupt_ids": [4, 5, 6], "answer_ids": [10, 9
 def load(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> Dataset:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return custom_dataset("mine", path, options.pop("tokenizer", None), vocabulary=100, **options)
+    return custom_dataset("mine", path, options.pop("tokenizer", None), vocabulary=1000, **options)
 
 
 @pytest.mark.parametrize(
