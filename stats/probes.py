@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Booleans, Floats, as_floats, codes, positive
+from stats.checks import Booleans, Floats, as_floats, codes
 from stats.seeding import generator
 
 FOLDS = 5
@@ -60,7 +60,7 @@ def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: i
         raise ValueError(f"labels: expected at least 2, each {FOLDS} times or more, got counts {counts.tolist()}")
     rng = generator(seed, "probe")
     folds = _folds(y, rng)
-    shuffled = [rng.permutation(y) for _ in range(positive(shuffles, "shuffles"))]
+    shuffled = [rng.permutation(y) for _ in range(shuffles)]
     control = np.mean([_correct(x, labels_, _folds(labels_, rng)) for labels_ in shuffled], axis=0)
     majority = float(counts.max() / len(y))
     return Probe(correct=_correct(x, y, folds), control=control, majority=majority, classes=classes)
