@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stats.options import (
-    MOST_CANDIDATES,
     Count,
     Seed,
     check_option,
@@ -14,7 +13,6 @@ from stats.options import (
 )
 
 __all__ = [
-    "MOST_CANDIDATES",
     "Count",
     "Seed",
     "check_option",
