@@ -68,7 +68,9 @@ def listing(words: Iterable[str], *, conjunction: str = "or") -> str:
 
 def suggestion(word: object, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the known word that comes closest, or nothing."""
-    close = difflib.get_close_matches(str(word)[:200], [*itertools.islice(known, MOST_CANDIDATES)], n=1, cutoff=0.6)
+    if not isinstance(word, str):
+        return ""
+    close = difflib.get_close_matches(word[:200], [*itertools.islice(known, MOST_CANDIDATES)], n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
