@@ -49,6 +49,15 @@ def has_words(kind: str) -> bool:
     return kind in _EXPECTED
 
 
+def words_of(error: ErrorDetails) -> list[str]:
+    """The words that would have been right, of an error about words."""
+    return _quoted(error["ctx"]["expected"])
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)
+
+
 def came(error: ErrorDetails) -> str:
     """What came instead."""
     value, kind = error["input"], error["type"]
@@ -118,7 +127,7 @@ _EXPECTED: dict[str, Callable[[Json], str]] = {
         if c["pattern"] == NAME_PATTERN
         else f"text of the form {c['pattern']}"
     ),
-    "literal_error": lambda c: listing(re.findall(r"'([^']*)'", c["expected"])),
+    "literal_error": lambda c: listing(_quoted(c["expected"])),
 }
 
 

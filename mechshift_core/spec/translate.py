@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mechshift_core.options import suggestion
+from mechshift_core.spec.implemented import offered
 from mechshift_core.spec.tree import Path
-from mechshift_core.wording import Json, came, choice, describe, expected, has_words
+from mechshift_core.wording import Json, came, choice, describe, expected, has_words, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ def _single(error: ErrorDetails, path: Path, schema: Json) -> Complaint:
         return Complaint((*path, _discriminator(error)), f"missing key {_discriminator(error)!r}", on_key=True)
     if kind == "union_tag_invalid":
         tags = re.findall(r"'([^']*)'", context["expected_tags"])
-        return Complaint(path, choice(context["tag"], tags))
+        return Complaint(path, choice(context["tag"], offered(path, tags)))
     if kind == "literal_error":
-        return Complaint(path, choice(error["input"], re.findall(r"'([^']*)'", context["expected"])))
+        return Complaint(path, choice(error["input"], offered(path, words_of(error))))
     if "[key]" in error["loc"]:
         return Complaint(path, f"expected {expected(error)}, got {describe(error['input'])}", on_key=True)
     if has_words(kind):
