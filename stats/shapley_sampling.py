@@ -100,6 +100,6 @@ def _shapiq() -> ModuleType:
         import shapiq
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "a sample of the combinations needs shapiq, which is not installed: pip install 'mechshift[shapley]'"
+            "a sample of the combinations needs shapiq, which is not installed: pip install 'shapiq>=1.4'"
         ) from error
     return shapiq

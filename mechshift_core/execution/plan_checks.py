@@ -46,7 +46,7 @@ def _check_sampling(spec: Spec) -> None:
     if sampled and find_spec("shapiq") is None:
         raise PlacedError(
             f"the ablation {sampled[0]!r} samples combinations (`shapley.budget`), which needs shapiq: "
-            "pip install 'mechshift[shapley]'; or leave `budget` out",
+            "pip install 'shapiq>=1.4'; or leave `budget` out",
             *place_of(spec, "interventions", sampled[0]),
             "shapley",
             "budget",

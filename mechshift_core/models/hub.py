@@ -47,7 +47,6 @@ def snapshot(repository: str, *, revision: str | None, files: tuple[str, ...]) -
     return Path(folder)
 
 
-@cache
 def outline(repository: str, *, revision: str | None, files: tuple[str, ...]) -> Path:
     """As :func:`snapshot`, but of weights that are not in the cache only the headers are fetched.
 
@@ -58,19 +57,25 @@ def outline(repository: str, *, revision: str | None, files: tuple[str, ...]) ->
         NotHadError: if the repository is in no cache and can't be fetched, with the reason and what to do.
         ExecutionError: if there is no such repository or revision, or it has no safetensors weights.
     """
-    from huggingface_hub import constants, get_safetensors_metadata, snapshot_download
-    from huggingface_hub.errors import NotASafetensorsRepoError
+    from huggingface_hub import constants
 
     _check(repository)
     cached = _cached(repository, revision, files)
     if cached is not None or constants.HF_HUB_OFFLINE:
         return cached or snapshot(repository, revision=revision, files=files)
+    return _headers(repository, revision, tuple(name for name in files if not name.endswith(".safetensors")))
+
+
+@cache
+def _headers(repository: str, revision: str | None, small: tuple[str, ...]) -> Path:
+    from huggingface_hub import get_safetensors_metadata, snapshot_download
+    from huggingface_hub.errors import NotASafetensorsRepoError
+
     folder = Path(tempfile.mkdtemp(prefix="mechshift-outline-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    small = [name for name in files if not name.endswith(".safetensors")]
     try:
         snapshot_download(
-            repository, revision=revision, allow_patterns=small, ignore_patterns=["*/*"], local_dir=folder
+            repository, revision=revision, allow_patterns=list(small), ignore_patterns=["*/*"], local_dir=folder
         )
         stored = get_safetensors_metadata(repository, revision=revision)
     except NotASafetensorsRepoError as error:
