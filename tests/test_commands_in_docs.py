@@ -18,7 +18,7 @@ from mechshift_core.cli.main import app
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEMPLATES = sorted((ROOT / "mechshift_core" / "spec" / "templates").iterdir())
-CODE = sorted((ROOT / "mechshift_core").rglob("*.py"))
+CODE = [path for name in ("mechshift_core", "stats", "reports") for path in sorted((ROOT / name).rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

@@ -85,6 +85,8 @@ def _headers(repository: str, revision: str | None, small: tuple[str, ...]) -> P
     except Exception as error:  # as in `snapshot`
         raise _not_had(repository, revision, error) from error
     for name, file in stored.files_metadata.items():
+        if Path(name).name != name:  # an index can name anything; what is not in the folder is refused where it is read
+            continue
         tensors = {
             key: {"dtype": str(one.dtype), "shape": list(one.shape), "data_offsets": list(one.data_offsets)}
             for key, one in file.tensors.items()

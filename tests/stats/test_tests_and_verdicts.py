@@ -188,7 +188,7 @@ def test_a_claim_and_its_opposite_are_never_both_supported(estimate: float, se: 
 def test_invalid_arguments_say_what_came() -> None:
     with pytest.raises(ValueError, match="margin: expected a number > 0, got 0"):
         tost(0.0, 1.0, 5, margin=0)
-    with pytest.raises(ValueError, match="alternative: expected one of two-sided, less, greater, got 'lower'"):
+    with pytest.raises(ValueError, match="alternative: expected 'two-sided', 'less' or 'greater', got 'lower'"):
         difference_test(0.0, 1.0, 5, alternative="lower")
     with pytest.raises(ValueError, match="estimate: expected a finite number, got nan"):
         difference_test(float("nan"), 1.0, 5)
