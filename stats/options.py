@@ -227,7 +227,7 @@ def _phrase(kind: Any, value: object) -> str:
         return listing(get_args(kind))
     if origin is Sequence:
         inside = kinds_of(get_args(kind)[0]) or []
-        return f"a list, each {' or '.join(_phrase(one, value) for one in inside)}"
+        return f"a list, each {' or '.join(_phrase(one, None) for one in inside)}"
     if kind is Callable:
         return "a function"
     return {bool: "True or False", int: "an integer", float: "a finite number", str: "text", Path: "a path"}[kind]

@@ -144,6 +144,7 @@ def mean_replicates(
     )
 
 
+@checked
 def linear_contrast(
     parts: Sequence[Replicated],
     weights: Sequence[float],

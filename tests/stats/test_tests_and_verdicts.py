@@ -122,9 +122,9 @@ def test_hypotheses_without_p_stay_out_of_the_family(correction: object) -> None
     assert [value for value in with_none if value is not None] == correction([0.01, 0.04, 0.03])
     assert with_none[1] is None and with_none[4] is None
     assert correction([]) == [] and correction([None]) == [None]
-    with pytest.raises(ValueError, match="between 0 and 1 or None"):
+    with pytest.raises(ValueError, match=r"p\[1\]: expected a number from 0 to 1 or None, got 1.2"):
         correction([0.5, 1.2])
-    with pytest.raises(ValueError, match="between 0 and 1 or None"):
+    with pytest.raises(ValueError, match=r"p\[1\]: expected a number from 0 to 1 or None, got 1.2"):
         correction([float("nan")])
 
 
