@@ -124,7 +124,7 @@ def test_hypotheses_without_p_stay_out_of_the_family(correction: object) -> None
     assert correction([]) == [] and correction([None]) == [None]
     with pytest.raises(ValueError, match=r"p\[1\]: expected a number from 0 to 1 or None, got 1.2"):
         correction([0.5, 1.2])
-    with pytest.raises(ValueError, match=r"p\[1\]: expected a number from 0 to 1 or None, got 1.2"):
+    with pytest.raises(ValueError, match=r"p\[0\]: expected a number from 0 to 1 or None, got nan"):
         correction([float("nan")])
 
 
