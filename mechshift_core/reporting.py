@@ -43,6 +43,9 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> None
         failures=failures,
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
         interactive=plan.spec.report.interactive and not static,
+        measures=[
+            name for name in type(plan.spec.measures).model_fields if getattr(plan.spec.measures, name) is not None
+        ],
     )
     write_text(folder.path / "report.html", render(data))
 

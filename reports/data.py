@@ -171,6 +171,8 @@ class ReportData:
         failures: One line per cell that failed.
         calibration: How often the analysis errs; None where it was not calibrated.
         interactive: Whether the page carries the script that adds a slider, filters, sorting and tooltips.
+        measures: Names of the measures that the spec declares; None where that is not known. What was not declared has
+            no section.
     """
 
     title: str
@@ -186,6 +188,11 @@ class ReportData:
     failures: Sequence[str] = ()
     calibration: CalibrationFacts | None = None
     interactive: bool = False
+    measures: Sequence[str] | None = None
+
+    def declares(self, measure: str) -> bool:
+        """Whether the spec asks for a measure, as far as is known."""
+        return self.measures is None or measure in self.measures
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The table, or None where it is missing or has no rows."""

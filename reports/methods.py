@@ -71,8 +71,7 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     if methods_used:
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
     text.append(
-        f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
-        f"of the examples.{_integration(facts.integration)} p-values of the declared hypotheses are "
+        f"{_specialization(facts.index)}{_integration(facts.integration)}p-values of the declared hypotheses are "
         f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
         "margins declared before the run (two one-sided tests)."
     )
@@ -102,6 +101,16 @@ def _judged(judged_by: Mapping[str, str]) -> str:
     return f" An answer is correct {formats.listed(parts)}."
 
 
+def _specialization(index: str) -> str:
+    """How specialization was measured, for the methods paragraph; nothing where it was not."""
+    if index == "none":
+        return ""
+    return (
+        f"Specialization is the {index_name(index)} of the component effects, beside its value under sign flips "
+        "of the examples. "
+    )
+
+
 def _integration(index: str) -> str:
     """How integration was measured, for the methods paragraph; nothing where it was not."""
     if index == "none":
@@ -109,7 +118,7 @@ def _integration(index: str) -> str:
     against = (
         "random signs of the examples" if index in ("interaction", "shapley") else "random graphs of the same strengths"
     )
-    return f" Integration is the {index_name(index)}, beside its value under {against}."
+    return f"Integration is the {index_name(index)}, beside its value under {against}. "
 
 
 def _circuit_runs(run: CircuitFacts) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, Integers, as_floats, codes, positive
+from stats.checks import Floats, Integers, as_floats, codes
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 
@@ -45,8 +46,9 @@ class Selectivity:
     n: int
 
 
+@checked
 def selectivity(
-    activity: ArrayLike, conditions: ArrayLike, *, splits: int = 10, permutations: int = 200, seed: int = 0
+    activity: ArrayLike, conditions: ArrayLike, *, splits: Count = 10, permutations: Count = 200, seed: Seed = 0
 ) -> Selectivity:
     """Selectivity of components for conditions, cross-fitted and beside a permutation null.
 
@@ -71,12 +73,9 @@ def selectivity(
     sizes = np.bincount(code)
     if count < 2 or sizes.min() < 2:
         raise ValueError(f"conditions: expected at least 2, each of at least 2 examples, got {sizes.tolist()}")
-    positive(splits, "splits")
     value = _crossfitted(array, code, splits, generator(seed, "selectivity"))
     rng = generator(seed, "selectivity under permutation")
-    null = np.stack(
-        [_crossfitted(array, rng.permutation(code), splits, rng) for _ in range(positive(permutations, "permutations"))]
-    )
+    null = np.stack([_crossfitted(array, rng.permutation(code), splits, rng) for _ in range(permutations)])
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
     means = _means(array, code, np.ones(len(array)))
     preferred = np.argmax(means, axis=0)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stats.checks import Booleans, Floats, positive
+from stats.checks import Booleans, Floats
 from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples
 from stats.seeding import generator
 from stats.split_half import Prompts, draw_halves
@@ -50,7 +50,7 @@ def observed_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     Raises:
         ValueError: if a half is empty.
     """
-    halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
+    halves = draw_halves(chosen, splits, generator(seed, "split halves"))
     if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
         raise ValueError(f"expected prompts in both halves of every split, got only {len(chosen.rows)} prompt(s)")
     return halves

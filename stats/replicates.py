@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes
 from stats.interval_methods import MINIMUM_CLUSTERS, effective_clusters
+from stats.options import checked
 from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
 
@@ -78,6 +79,7 @@ class Contrast:
     skewness: float = 0.0
 
 
+@checked
 def mean_replicates(
     values: ArrayLike,
     weights: ArrayLike,
@@ -142,6 +144,7 @@ def mean_replicates(
     )
 
 
+@checked
 def linear_contrast(
     parts: Sequence[Replicated],
     weights: Sequence[float],

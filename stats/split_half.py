@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, codes, positive
+from stats.checks import Booleans, Floats, Integers, codes
+from stats.options import Count, Seed, checked
 from stats.overlap import stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
@@ -138,17 +139,18 @@ def _chance(first: Integers, second: Integers, stratum: Integers, sizes: Integer
     return np.asarray(shared / (2 * sizes - shared))
 
 
+@checked
 def split_half_overlap(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     *,
-    top_k: Sequence[int],
+    top_k: Sequence[Count],
     strata: ArrayLike | None = None,
     templates: ArrayLike | None = None,
-    splits: int = 50,
-    seed: int = 0,
+    splits: Count = 50,
+    seed: Seed = 0,
     examples: ArrayLike | None = None,
-    total: int | None = None,
+    total: Count | None = None,
 ) -> SplitHalfOverlap:
     """Top-K overlap between two models and within each, on random disjoint halves of the prompts.
 
@@ -171,7 +173,7 @@ def split_half_overlap(
     for scores, name in ((a, "before"), (b, "after")):
         edges_with_scores(scores, name)
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    first = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
+    first = draw_halves(chosen, splits, generator(seed, "split halves"))
     if not (first.any(axis=1) & ~first.all(axis=1)).all():
         raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
     return half_overlaps(a, b, first, ~first, top_k=top_k, strata=strata)

@@ -24,6 +24,7 @@ from mechshift_core.analysis.overlap import measure_overlap, measure_retention
 from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
+from mechshift_core.analysis.steps import Progress, Steps
 from mechshift_core.analysis.targeted import measure_targeted
 from mechshift_core.analysis.task_selectivity import selectivity_rows
 from mechshift_core.execution.plan import Plan
@@ -86,22 +87,29 @@ class Analysis:
     samples: Samples
 
 
-def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analysis:
+def analyse(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], *, progress: Progress | None = None
+) -> Analysis:
     """Compute every declared measure for every pair and task, and test the hypotheses.
 
     Args:
         plan: The plan that was executed.
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
+        progress: Called with (what is being computed, steps done, steps in all).
     """
     spec = plan.spec
-    parts = [_analyse_budget(plan, folder, failures, reading) for reading in readings(spec.denoising)]
+    steps = Steps(progress, _step_count(plan))
+    parts = [_analyse_budget(plan, folder, failures, reading, steps) for reading in readings(spec.denoising)]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
         for part in others
     ]
-    chosen = [_reconsidered(under, folder, failures, choice, primary) for choice, under in plan.alternatives]
+    chosen = []
+    for choice, under in plan.alternatives:
+        steps.begin(f"hypotheses under {choice.name} {choice.value}")
+        chosen.append(_reconsidered(under, folder, failures, choice, primary))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
@@ -125,7 +133,17 @@ class _Part:
     evidence: Evidence
 
 
-def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> _Part:
+def _step_count(plan: Plan) -> int:
+    """Measures and interventions of every pair and task at every budget, the hypotheses at each, and alternatives."""
+    spec = plan.spec
+    each = sum(getattr(spec.measures, name) is not None for name in MEASURES)
+    each += sum(intervention.kind in INTERVENTIONS for intervention in spec.interventions)
+    return len(plan.budgets) * (len(spec.pairs) * len(spec.tasks) * each + 1) + len(plan.alternatives)
+
+
+def _analyse_budget(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading, steps: Steps
+) -> _Part:
     spec = plan.spec
     samples = collect(plan, folder, failures, reading)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
@@ -136,12 +154,13 @@ def _analyse_budget(plan: Plan, folder: RunFolder, failures: Mapping[str, str], 
         rows["examples"] += _example_rows(sample)
         for table, parts in edge_tables(sample).items():
             frames[table] += parts
-        for measured in _measured(plan, folder, failures, sample):
+        for measured in _measured(plan, folder, failures, sample, steps=steps):
             for table, more in measured.rows.items():
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
+    steps.begin("hypotheses")
     for table, more in fit_shift_models(samples, spec).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     rows["selectivity"] = selectivity_rows(samples, spec)
@@ -182,21 +201,30 @@ def _reconsidered(
 
 
 def _measured(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, *, only: Set[str] | None = None
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    sample: Sample,
+    *,
+    only: Set[str] | None = None,
+    steps: Steps | None = None,
 ) -> Iterator[Measured]:
     """What every declared measure and intervention comes to for one pair and task.
 
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
+        steps: Told of each.
     """
-    spec = plan.spec
+    spec, steps = plan.spec, steps or Steps(None, 0)
     for name, measure in MEASURES.items():
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
+            steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
             alone = only is not None and name in SHIFTS and "overlap" not in only
             yield SHIFTS[name](sample, spec) if alone else measure(sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
         if intervention.kind in kinds:
+            steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
             results = read_results(plan, folder, failures, sample, intervention.name)
             yield INTERVENTIONS[intervention.kind](sample, spec, intervention, results)
 

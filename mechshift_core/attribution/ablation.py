@@ -17,6 +17,7 @@ from torch import Tensor
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import Activations, record
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, Seed, checked
 
 Ablation = Literal["counterfactual", "mean", "zero", "resample"]
 SHARED = ("mean", "resample")
@@ -25,8 +26,9 @@ Replacement = Callable[[Tensor], Activations]
 """Numbers of examples -> what replaces their activations; one row serves all examples where they share it."""
 
 
+@checked
 def replacement_of(
-    model: Model, batch: CounterfactualBatch, ablation: Ablation, *, seed: int = 0, rows: int = 256
+    model: Model, batch: CounterfactualBatch, ablation: Ablation, *, seed: Seed = 0, rows: Count = 256
 ) -> Replacement:
     """What an ablation puts in the place of activations.
 
@@ -56,10 +58,8 @@ def replacement_of(
     if ablation == "zero":
         zeros = run(batch.rows(slice(0, 1)), clean=True).map(torch.zeros_like)
         return lambda _: zeros
-    if ablation == "mean":
-        mean = _mean(model, batch, rows)
-        return lambda _: mean
-    raise ValueError(f"unknown ablation {ablation!r} (counterfactual, mean, zero, resample)")
+    mean = _mean(model, batch, rows)
+    return lambda _: mean
 
 
 def _check_shared(batch: CounterfactualBatch, ablation: Ablation) -> None:

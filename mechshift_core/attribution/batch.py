@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mechshift_core.options import check_option
+
 MetricKind = Literal["logit_difference", "probability_difference"]
 NO_TOKEN = -1
 
@@ -29,8 +31,8 @@ class CounterfactualBatch:
             the probability of all answers minus that of all foils.
 
     Raises:
-        ValueError: if shapes disagree, tokens are missing or no token ids, padding is within a prompt, or padding is
-            read.
+        ValueError: if shapes disagree, tokens are missing or no token ids, padding is within a prompt or is read, or
+            the metric is not known.
     """
 
     clean_ids: Tensor
@@ -42,6 +44,7 @@ class CounterfactualBatch:
     metric: MetricKind = "logit_difference"
 
     def __post_init__(self) -> None:
+        check_option("metric", self.metric, MetricKind)
         for name in ("clean_ids", "corrupt_ids", "answer_ids", "foil_ids"):
             object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         if self.clean_ids.ndim != 2 or self.clean_ids.shape != self.corrupt_ids.shape:

@@ -29,6 +29,7 @@ from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.record import Recording, record
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 Method = Literal["eap", "eap-ig", "clean-corrupted", "exact"]
 Quadrature = Literal["left", "midpoint", "gauss-legendre"]
@@ -75,13 +76,14 @@ class EdgeScores:
         )
 
 
-def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> Path:
+@checked
+def integration_path(method: Method, *, steps: Count, quadrature: Quadrature) -> Path:
     """(alpha, weight) of the runs on which a method takes its gradients; alpha is 0 at the corrupted input.
 
     `left` is alpha = k/m for k = 0..m-1, as in the reference implementation since February 2025.
 
     Raises:
-        ValueError: for less than one step, or a method without gradients.
+        ValueError: for an option that is not known or out of range, or a method without gradients.
     """
     if method == "exact":
         raise ValueError("the method 'exact' takes no gradients")
@@ -89,8 +91,6 @@ def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> P
         return [(CLEAN, 1.0)]
     if method == "clean-corrupted":
         return [(CORRUPTED, 0.5), (CLEAN, 0.5)]
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
     if quadrature == "left":
         return [(k / steps, 1 / steps) for k in range(steps)]
     if quadrature == "midpoint":
@@ -100,14 +100,15 @@ def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> P
     return [((node + 1) / 2, weight / 2) for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)]
 
 
+@checked
 def attribute_edges(
     model: Model,
     batch: CounterfactualBatch,
     *,
     method: Method = "eap-ig",
-    steps: int = 5,
-    quadrature: Quadrature = "left",
-    batch_size: int | None = None,
+    steps: Count = 5,
+    quadrature: Quadrature = "midpoint",
+    batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> EdgeScores:
     """Score every edge on every example.
@@ -117,7 +118,8 @@ def attribute_edges(
         batch: Examples; scores do not depend on which others are in it.
         method: Where gradients are taken, see the module.
         steps: Gradient evaluations of `eap-ig`.
-        quadrature: Rule for the integral of `eap-ig`; `left`, that of the reference implementation, unless given.
+        quadrature: Rule for the integral of `eap-ig`; unless given `midpoint`, as in a spec (`left` is the rule of the
+            reference implementation).
         batch_size: Examples that go through the model at once (times `steps`); as many as fit into memory unless given.
             The scores do not depend on it.
         roles: Token role of every position, [examples, positions], numbered from 0: the scores are given by role too.
@@ -126,7 +128,8 @@ def attribute_edges(
         One score per example and edge, on the CPU.
 
     Raises:
-        ValueError: for less than one step, roles with the method `exact`, or a batch that the model can't read.
+        ValueError: for an option that is not known or out of range, roles with the method `exact`, or a batch that the
+            model can't read.
         ExecutionError: if a score is not finite.
         MemoryError: if a single example does not fit into memory.
     """
@@ -136,14 +139,15 @@ def attribute_edges(
     return EdgeScores.joined(list(blocks))
 
 
+@checked
 def edge_score_blocks(
     model: Model,
     batch: CounterfactualBatch,
     *,
     method: Method = "eap-ig",
-    steps: int = 5,
-    quadrature: Quadrature = "left",
-    batch_size: int | None = None,
+    steps: Count = 5,
+    quadrature: Quadrature = "midpoint",
+    batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> Iterator[EdgeScores]:
     """The scores of :func:`attribute_edges` block by block, so that memory does not grow with the examples."""

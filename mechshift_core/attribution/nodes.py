@@ -21,6 +21,7 @@ from mechshift_core.attribution.patching import Patch, run_in_batches
 from mechshift_core.attribution.readable import check_readable
 from mechshift_core.graph import Graph, Shape
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, Seed, checked
 
 
 def node_names(shape: Shape) -> list[str]:
@@ -28,6 +29,7 @@ def node_names(shape: Shape) -> list[str]:
     return [*(source.name for source in Graph.of(shape).sources), *shape.residual_streams]
 
 
+@checked
 def patch_nodes(
     model: Model,
     batch: CounterfactualBatch,
@@ -35,9 +37,9 @@ def patch_nodes(
     *,
     ablation: Ablation = "counterfactual",
     positions: Tensor | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     only: Sequence[int] | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> Tensor:
     """The metric of each example with nodes replaced: activation patching, knock-outs.
@@ -59,7 +61,7 @@ def patch_nodes(
 
     Raises:
         ValueError: for a name that is no node of the model, positions of another shape, a batch that the model can't
-            read, or one over which the ablation can't be taken.
+            read, one over which the ablation can't be taken, or an option that is not known or out of range.
         ExecutionError: if a metric is not finite.
     """
     check_readable(model, batch)

@@ -52,6 +52,7 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
+    from mechshift_core.execution.timing import expect
     from mechshift_core.run_files import RUNS
     from mechshift_core.spec import load_spec
 
@@ -60,21 +61,31 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     planned = make_plan(loaded)
     store = Store(RUNS / loaded.name)
     cells = [(own, cell, store.has_cell(cell.key)) for own, cell in planned.every_cell]
+    missing = [(own, cell) for own, cell, cached in cells if not cached]
+    others = sorted(path for path in RUNS.iterdir() if path.is_dir()) if RUNS.is_dir() else []
+    timing = expect(planned, missing, [store.path, *others])
     if console.json:
-        shown = ("intervention", "model", "task", "pair", "start", "stop", "key")
+        shown = ("intervention", "model", "task", "pair", "budget", "part", "start", "stop", "key")
         rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for _, cell, cached in cells]
-        console.result_json(
-            {"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]}
-        )
+        times = {"seconds": timing.seconds, "timed": timing.timed, "measured": timing.measured, "runs": timing.runs}
+        hypotheses = [h.id for h in loaded.hypotheses]
+        console.result_json({"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": hypotheses, "time": times})
         return
     console.result("\n".join(["prompts:", *prompt_lines(planned)]))
     for _, cell, cached in cells:
         state = "cached " if cached else "to do  "
         examples = f"{cell.stop - cell.start} examples"
+        budget = f" at {cell.budget}" if len(planned.budgets) > 1 else ""
         of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
-        console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}{of_pair}")
-    missing = [(own, cell) for own, cell, cached in cells if not cached]
+        what = f"{cell.intervention} {cell.part}".strip()
+        console.result(f"{state} {what} of {cell.model} on {cell.task}{budget}{of_pair}")
     console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(missing)}")
+    if len(planned.budgets) > 1:
+        for budget in planned.budgets:
+            own_cells = [(own, cell) for own, cell in missing if cell.budget == budget]
+            console.result(f"  denoising steps {budget}: {len(own_cells)} to do: {cost(own_cells)}")
+    if missing:
+        console.result(f"time: {timing}")
     for hypothesis in loaded.hypotheses:
         console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
 

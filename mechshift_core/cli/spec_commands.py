@@ -32,7 +32,7 @@ def check_spec_file(path: Path) -> Plan:
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.spec import load_spec
 
-    return make_plan(load_spec(path))
+    return make_plan(load_spec(path), headers_only=True)
 
 
 def validate(
@@ -44,7 +44,7 @@ def validate(
 ) -> None:
     """Check specs without running anything: every problem, with its line, and how many prompts of each task are usable.
 
-    Models of the Hub are downloaded for it.
+    Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
     """
     from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
     from mechshift_core.execution.prompts import cautions

@@ -20,6 +20,7 @@ from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
 from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 DIRECTIONS = ("left", "self", "right")
 """The tokens before a query, the query itself, and those after it, which only a bidirectional model sees."""
@@ -45,13 +46,14 @@ class AttentionMass:
     queries: Tensor
 
 
+@checked
 def attention_mass(
     model: Model,
     batch: CounterfactualBatch,
     roles: Tensor,
     *,
-    count: int,
-    rows: int | None = None,
+    count: Count,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> AttentionMass:
     """The attention of every head on the clean prompts, by token role.

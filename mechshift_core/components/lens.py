@@ -32,6 +32,7 @@ from mechshift_core.components.written import Written, record_written
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 BIAS = "bias"
 LOGITS_AT_ONCE = 2**24
@@ -76,8 +77,9 @@ def lens_names(model: Model) -> list[str]:
     return [*(source.name for source in Graph.of(model.shape).sources), BIAS]
 
 
+@checked
 def read_lens(
-    model: Model, batch: CounterfactualBatch, *, rows: int | None = None, halvings: list[int] | None = None
+    model: Model, batch: CounterfactualBatch, *, rows: Count | None = None, halvings: list[int] | None = None
 ) -> Lens:
     """Read the clean prompts of a batch at the position where the model predicts the answer.
 

@@ -21,6 +21,7 @@ from mechshift_core.attribution.memory import Batching, in_batches, sequences_fo
 from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h")
 """What the last projection of an MLP is called in the declared architectures."""
@@ -55,12 +56,13 @@ class NeuronScores:
         return [(example, int(self.positions[example, at, neuron])) for example in order]
 
 
+@checked
 def neuron_scores(
     model: Model,
     batch: CounterfactualBatch,
     *,
     layers: Sequence[int] | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> NeuronScores:
     """Scores of the neurons of some MLPs, those of a circuit for example.

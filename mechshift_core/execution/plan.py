@@ -22,14 +22,18 @@ from mechshift_core.execution.facts import (
     model_facts,
     with_beginning,
 )
+from mechshift_core.execution.graph_checks import check_graphs
 from mechshift_core.execution.plan_checks import check_models, check_prompts
 from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
-from mechshift_core.spec.problems import Problem, SpecError
+from mechshift_core.models.hub import NotHadError
+from mechshift_core.spec.placed import PlacedError, UnavailableError, place_of, placed, problems_of
+from mechshift_core.spec.problems import SpecError
 from mechshift_core.spec.schema import GENERATED, ModelSpec, Spec, TaskSpec
 from mechshift_core.spec.sensitivity import Choice, choices
+from mechshift_core.spec.translate import Complaint
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
 from mechshift_core.tasks.custom import custom_dataset
@@ -95,29 +99,59 @@ class Plan:
         return next(reading for reading in readings(self.spec.denoising) if reading.budget == budget)
 
 
-def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
+def make_plan(spec: Spec, *, store: Path | None = None, headers_only: bool = False) -> Plan:
     """Resolve models, tokenise every task and name the cells: every check that needs no model in memory.
 
     Args:
         spec: A validated spec.
         store: Folder in which tokenised data sets are kept, to be read again; None keeps nothing.
+        headers_only: Neither fetch nor hash weights: all checks are made, but the cells have no final names.
 
     Raises:
+        UnavailableError: if all that is wrong is that models of the Hub can't be had here.
         SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
     try:
-        return _plan(spec, store)
+        models = _models(spec, headers_only=headers_only)
+        return _plan(spec, models, store)
+    except PlacedError as error:
+        raise SpecError(problems_of(spec, [error.complaint])) from error
     except ExecutionError as error:
-        raise SpecError([Problem(str(spec.path or spec.name), 0, 0, str(error))]) from error
+        raise SpecError(problems_of(spec, [Complaint((), str(error))])) from error
 
 
-def _plan(spec: Spec, store: Path | None) -> Plan:
+def _models(spec: Spec, *, headers_only: bool) -> dict[str, ModelFacts]:
+    """The models that pairs use; everything that is wrong with any of them, or with their graphs, at once."""
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
-    models = {name: model_facts(spec, name) for name in used}
+    models: dict[str, ModelFacts] = {}
+    wrong: list[Complaint] = []
+    lacking: list[Complaint] = []
+    for name in used:
+        try:
+            models[name] = model_facts(spec, name, headers_only=headers_only)
+        except PlacedError as error:
+            wrong.append(error.complaint)
+        except NotHadError as error:
+            message = f"{error} (not checked: its graph and tokenizer, and the prompts)"
+            lacking.append(Complaint(("models", name, "source"), message))
+    if models:
+        wrong += check_graphs(spec, models)
+    if wrong:
+        raise SpecError(problems_of(spec, [*wrong, *lacking]))
+    if lacking:
+        raise UnavailableError(problems_of(spec, lacking))
+    return models
+
+
+def _plan(spec: Spec, models: dict[str, ModelFacts], store: Path | None) -> Plan:
     check_models(spec, models)
     models, readers = _readers(models)
-    keys = {task.name: _dataset_key(spec, task, readers) for task in spec.tasks}
-    datasets = {task.name: _dataset(spec, task, readers, _dataset_file(store, task.name, keys)) for task in spec.tasks}
+    keys: dict[str, str] = {}
+    datasets: dict[str, Dataset] = {}
+    for task in spec.tasks:
+        with placed(*place_of(spec, "tasks", task.name), "name" if task.dataset is None else "dataset"):
+            keys[task.name] = _dataset_key(spec, task, readers)
+            datasets[task.name] = _dataset(spec, task, readers, _dataset_file(store, task.name, keys))
     check_prompts(spec, models, datasets)
     check_pooled(spec, datasets)
     plan = Plan(spec, models, datasets, keys, name_cells(spec, models, datasets, shard=SHARD))
@@ -230,7 +264,10 @@ class _Readers:
 def _readers(models: Mapping[str, ModelFacts]) -> tuple[dict[str, ModelFacts], _Readers]:
     """The models with what goes before their prompts, and what data sets have to fit."""
     tokenizer = load_facts_tokenizer(next(iter(models.values())))
-    begun = {name: with_beginning(facts, tokenizer) for name, facts in models.items()}
+    begun = {}
+    for name, facts in models.items():
+        with placed("models", name, *([] if facts.declared.add_bos_token is None else ["add_bos_token"])):
+            begun[name] = with_beginning(facts, tokenizer)
     found = (hole_of(facts, tokenizer) for facts in begun.values())
     holes = frozenset(token for token in found if token is not None)
     vocabulary, first = min(facts.vocabulary for facts in begun.values()), next(iter(begun.values()))

@@ -26,12 +26,14 @@ from mechshift_core.models.sources import (
     resolve_source,
     resolve_tokenizer,
 )
+from mechshift_core.options import checked
 
 if TYPE_CHECKING:
     from nnsight import NNsight
     from transformers import PreTrainedTokenizerBase
 
 Paradigm = Literal["autoregressive", "masked_diffusion"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,6 +77,7 @@ class Model:
         return logits
 
 
+@checked
 def load_model(
     source: str | Path,
     *,
@@ -84,7 +87,7 @@ def load_model(
     tokenizer: str | Path | None = None,
     revision: str | None = None,
     dtype: Dtype = "auto",
-    device: str = "auto",
+    device: Device = "auto",
     attention: Literal["sdpa", "eager"] | None = None,
 ) -> Model:
     """Load a model and prove that it attends as its paradigm says.
@@ -106,6 +109,7 @@ def load_model(
         attention: Attention kernel of Transformers; by default the one that the architecture needs.
 
     Raises:
+        ValueError: for an option that is not known.
         ExecutionError: if the folder, its weights or its architecture cannot be used, if any weight is missing or
             left over, or if attention is not what the paradigm says.
     """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models.checkpoint import INDEX, WEIGHTS, read_json, refuse_adapter, stored_tensors, weight_files
-from mechshift_core.models.hub import HUB, snapshot
+from mechshift_core.models.hub import HUB, outline, snapshot
 from mechshift_core.models.published import layout_of, native_config
 
 BUNDLED = "bundled:"
@@ -29,12 +29,13 @@ LARGE = 1_000_000_000
 """Parameters above which `auto` keeps half precision on a GPU."""
 
 
-def resolve_source(source: str, *, revision: str | None = None) -> Path:
+def resolve_source(source: str, *, revision: str | None = None, headers_only: bool = False) -> Path:
     """The folder that a source names; a model of the Hub is downloaded unless the local cache has it.
 
     Args:
         source: `bundled:NAME/MODEL`, `hf:ORG/NAME` or a folder.
         revision: Commit, branch or tag of a model of the Hub.
+        headers_only: Fetch of the Hub's weights, unless the cache has them, only what they are, not their values.
 
     Raises:
         ExecutionError: if there is no such bundled model or folder, the Hub's can't be had, or it holds an adapter.
@@ -48,7 +49,8 @@ def resolve_source(source: str, *, revision: str | None = None) -> Path:
             raise ExecutionError(f"no bundled model {name!r} (bundled: {', '.join(sorted(known)) or 'none'})")
         return known[name]
     if source.startswith(HUB):
-        folder = snapshot(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
+        fetch = outline if headers_only else snapshot
+        folder = fetch(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
     else:
         folder = Path(source)
     refuse_adapter(folder)
@@ -164,6 +166,14 @@ def graph_shape(config: Mapping[str, Any], *, source: object) -> Shape:
         hidden,
         parallel=config.get("use_parallel_residual") is True,
     )
+
+
+def neurons_per_layer(config: Mapping[str, Any]) -> int | None:
+    """Neurons of each MLP; None where the configuration does not say."""
+    named = config.get("intermediate_size", config.get("n_inner"))
+    if named is None and isinstance(config.get("n_embd"), int):  # GPT-2 writes nothing for four times its width
+        named = 4 * config["n_embd"]
+    return named if isinstance(named, int) and not isinstance(named, bool) else None
 
 
 def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float32", "bfloat16", "float16"]:

@@ -24,6 +24,7 @@ from mechshift_core.tasks.distinct import DistinctPrompts
 from mechshift_core.tasks.draw import draw_examples
 from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
 from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
+from mechshift_core.wording import describe, line_fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,7 +54,7 @@ class TextLine(BaseModel):
             if length and not 0 <= start < stop <= length:
                 raise PydanticCustomError(
                     "span",
-                    "Span of {role} should lie within the {length} characters of clean, got {start} to {stop}",
+                    "expected the span of {role} within the {length} characters of clean, got {start} to {stop}",
                     {"role": repr(role), "length": length, "start": start, "stop": stop},
                 )
         return roles
@@ -77,7 +78,7 @@ class TokenLine(BaseModel):
         if roles is not None and tokens and len(roles) != tokens:
             raise PydanticCustomError(
                 "roles",
-                "List should have one role for each of the {tokens} tokens of clean_ids, got {given}",
+                "expected one role for each of the {tokens} tokens of clean_ids, got {given}",
                 {"tokens": tokens, "given": len(roles)},
             )
         return roles
@@ -108,11 +109,12 @@ def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
         try:
             row: Any = json.loads(line)
             if not isinstance(row, dict):
-                raise ValueError(f"expected an object, got {type(row).__name__}")
+                raise ValueError(f"expected an object, got {describe(row)}")
             kind = TokenLine if "clean_ids" in row else TextLine
+            known = list(kind.model_fields)
             parsed.append((number, kind.model_validate(row)))
         except ValidationError as error:
-            problems.append(f"{path}:{number}: {_first(error)}")
+            problems.append(f"{path}:{number}: {line_fault(error.errors(), known)}")
         except (ValueError, RecursionError) as error:
             problems.append(f"{path}:{number}: not a JSON object: {error}")
     if problems:
@@ -183,17 +185,6 @@ def custom_dataset(
 def _judged_by(examples: Sequence[Example]) -> Judgement:
     """By the metric where the answer of a line is a set of tokens, over which a model spreads its mass."""
     return "metric" if any(len(set(example.answer_ids)) > 1 for example in examples) else "argmax"
-
-
-def _first(error: ValidationError) -> str:
-    """The first key that is wrong and why; of the types that its value may have, that which it comes closest to."""
-    errors = error.errors()
-    if not errors[0]["loc"]:  # a key with half of a surrogate pair
-        return str(errors[0]["msg"])
-    key = errors[0]["loc"][0]
-    closest = max((e for e in errors if e["loc"][0] == key), key=lambda e: len(e["loc"]))
-    items = [str(step) for step in closest["loc"][1:] if isinstance(step, int)]
-    return f"{'.'.join([str(key), *items])}: {closest['msg']}"
 
 
 def _as_pair(line: TextLine, delimiter: str) -> CounterfactualText:
