@@ -70,6 +70,8 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
         dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
         stored_tensors(folder)
         weights = "" if headers_only else sources.weights_hash(folder)
+        vocabulary, context = sources.vocabulary(folder), sources.context_length(folder)
+        shape = sources.graph_shape(config, source=folder)
     with placed("models", name, "shifted" if "shifted" in declared.model_fields_set else "paradigm"):
         check_reading(layout, paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
     with placed("models", name, "mask_token"):
@@ -84,9 +86,9 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
         weights=weights,
         tokenizer=sources.tokenizer_hash(tokenizer),
         tokenizer_folder=tokenizer,
-        vocabulary=sources.vocabulary(folder),
-        context=sources.context_length(folder),
-        shape=sources.graph_shape(config, source=folder),
+        vocabulary=vocabulary,
+        context=context,
+        shape=shape,
         dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
         revision=commit_of(folder) if declared.origin == "hf" else None,
     )
@@ -111,11 +113,12 @@ def with_beginning(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None)
         ExecutionError: if the spec asks for a token that there is not.
     """
     wanted, source = facts.declared.add_bos_token, facts.declared.source
-    if tokenizer is None:
-        if wanted:
-            raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
-        return facts
-    return replace(facts, begin=begin_ids(tokenizer, wanted, source=source))
+    with placed("models", facts.name, "add_bos_token"):
+        if tokenizer is None:
+            if wanted:
+                raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
+            return facts
+        return replace(facts, begin=begin_ids(tokenizer, wanted, source=source))
 
 
 def hole_of(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> int | None:

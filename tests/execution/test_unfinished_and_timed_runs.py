@@ -141,7 +141,7 @@ def test_plan_tells_budgets_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = write_study(tmp_path, diffusion=True)
+    path = write_study(tmp_path)
     path.write_text(path.read_text() + "denoising:\n  steps: [1, per_token]\n")
     assert main(["plan", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()

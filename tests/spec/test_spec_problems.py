@@ -118,8 +118,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     # hypotheses
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'overlap', 'retention', 'depth_slope', 'early_share', 'specialization',"
-                        " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context',"
-                        " 'decision_time' or 'selectivity', got 'retension'"
+                        " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context'"
+                        " or 'decision_time', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
