@@ -55,17 +55,17 @@ def fit_mixed_model(
     entries = (random,) if isinstance(random, str) else tuple(random)
     response, y, design = fixed_design(data, formula)
     terms = random_terms(data, entries)
-    model = RestrictedLikelihood(y, design.matrix, terms)
+    model = RestrictedLikelihood(y, design.basis, terms)
     absorbed = model.absorbed()
     if absorbed:
         raise ValueError(f"random: {'; '.join(absorbed)} can't be told from the fixed effects of {formula!r}")
-    lengths = np.linalg.norm(design.matrix, axis=0)
+    columns = design.basis.matrix
     unfitted = FitDiagnostics(
         converged=False,
         expected_gain=None,
         optimizer_gap=None,
         evaluations=0,
-        condition_number=float(np.linalg.cond(design.matrix / lengths)),
+        condition_number=float(np.linalg.cond(columns / np.linalg.norm(columns, axis=0))),
         random_effects=sum(len(term.levels) * len(term.names) for term in terms),
         skewness=None,
         excess_kurtosis=None,
