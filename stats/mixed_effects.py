@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 
 from stats.checks import fraction
 from stats.hypothesis_tests import difference_test
+from stats.mixed_columns import as_frame
 from stats.mixed_design import fixed_design, random_terms
 from stats.mixed_results import FitDiagnostics, FitStatus, MixedModelFit
 from stats.mixed_tables import covariance_table, fixed_table, prediction_table, variance_table
@@ -51,7 +52,7 @@ def fit_mixed_model(
             the same as others or as fixed ones.
     """
     fraction(confidence, "confidence")
-    data = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame({name: list(frame[name]) for name in frame})
+    data = frame if isinstance(frame, pl.DataFrame) else as_frame(frame)
     entries = (random,) if isinstance(random, str) else tuple(random)
     response, y, design = fixed_design(data, formula)
     terms = random_terms(data, entries)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores, positive
+from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels, positive
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
 from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
@@ -74,7 +74,7 @@ def jaccard(first: ArrayLike, second: ArrayLike) -> Floats:
     Raises:
         ValueError: if the shapes do not match or both sets are empty.
     """
-    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    a, b = as_members(first, "first"), as_members(second, "second")
     _same_edges(a, b)
     union = np.count_nonzero(a | b, axis=-1)
     if np.any(union == 0):
@@ -132,7 +132,7 @@ def expected_jaccard_within_strata(first: ArrayLike, second: ArrayLike, strata: 
     Raises:
         ValueError: if the shapes do not match.
     """
-    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    a, b = as_members(first, "first"), as_members(second, "second")
     _same_edges(a, b)
     code, sizes = stratum_sizes(strata, a.shape[-1])
     in_a, in_b = _counts(a, code, len(sizes)), _counts(b, code, len(sizes))
@@ -146,7 +146,7 @@ def stratum_sizes(strata: ArrayLike, edges: int) -> tuple[Integers, Integers]:
     Raises:
         ValueError: if there are not `edges` strata.
     """
-    array = np.asarray(strata)
+    array = known_labels(strata, "strata")
     if array.shape != (edges,):
         raise ValueError(f"strata: expected one for each of {edges} edges, got shape {array.shape}")
     _, code, sizes = np.unique(array, return_inverse=True, return_counts=True)

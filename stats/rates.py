@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 from scipy import stats as scipy_stats
 
-from stats.checks import as_floats, fraction
+from stats.checks import as_floats, as_members, fraction
 
 BAND = 0.95
 """Confidence of every band."""
@@ -57,7 +57,7 @@ def binomial_rate(outcomes: ArrayLike, *, nominal: float | None = None) -> Rate:
     Raises:
         ValueError: if there are none, or the nominal value is not in [0, 1].
     """
-    values = np.asarray(outcomes, dtype=np.bool_)
+    values = as_members(outcomes, "outcomes")
     if values.ndim != 1 or not values.size:
         raise ValueError(f"outcomes: expected at least one, got shape {values.shape}")
     return _banded(int(values.sum()), len(values), float(len(values)), nominal)
@@ -77,7 +77,7 @@ def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: float | None 
     Raises:
         ValueError: if there are none, or the nominal value is not in [0, 1].
     """
-    kept = [np.asarray(row, dtype=np.bool_) for row in outcomes if len(row)]
+    kept = [as_members(row, "outcomes") for row in outcomes if len(row)]
     if not kept:
         raise ValueError("outcomes: expected at least one, got none")
     sizes = np.array([len(row) for row in kept], dtype=np.float64)

@@ -142,7 +142,7 @@ def bootstrap_interval(
         if crossing is not None:
             blocks = crossed_blocks(code, crossing.code, replicates, seed=seed, block_numbers=block_numbers)
         else:
-            inner, _ = codes(np.asarray(within), "within", length=len(x))
+            inner, _ = codes(within if within is not None else [], "within", length=len(x))
             blocks = nested_blocks(code, inner, replicates, seed=seed, block_numbers=block_numbers)
         result = interval_of_two_kinds(sample, crossing, statistic, method, confidence, blocks)
     return Interval(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, codes, positive
+from stats.checks import Booleans, Floats, Integers, codes, known_labels, positive
 from stats.overlap import stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
@@ -60,7 +60,7 @@ def prompts(n: int, *, examples: ArrayLike | None, total: int | None, templates:
     Raises:
         ValueError: if ids repeat or are out of range, or there is not one template for each of the `total` examples.
     """
-    rows = np.arange(n) if examples is None else np.asarray(examples)
+    rows = np.arange(n) if examples is None else known_labels(examples, "examples")
     if rows.shape != (n,) or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"examples: expected {n} integers, one for each row, got {rows.dtype} of shape {rows.shape}")
     size = total if total is not None else int(rows.max()) + 1
