@@ -2,7 +2,8 @@
 
     retention = (J_between - J_null) / (J_ceiling - J_null)
 
-with J the Jaccard of the top-K edges on disjoint halves of the prompts: J_between across the two models, J_ceiling the
+with J the Jaccard of the top-K edges (of those with a score other than 0: it is undefined where a half of the prompts
+has not K of them) on disjoint halves of the prompts: J_between across the two models, J_ceiling the
 geometric mean of the two models' overlaps with themselves, J_null chance within strata, all at half of the prompts and
 averaged over random splits (`stats.split_half`).
 
@@ -72,7 +73,8 @@ class Retention:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
         se: Standard error over prompts or templates, `df` = `units` - 1.
         low: Lower end of the interval at `confidence` (`high`: upper end).
-        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance).
+        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, or fewer
+            than K edges with a score).
         n: Number of prompts.
         units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
@@ -144,7 +146,8 @@ def retention_index(
     halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
     if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
         raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
-    scored = min(edges_with_scores(x, name, block_bytes=block_bytes) for x, name in ((a, "before"), (b, "after")))
+    for scores, name in ((a, "before"), (b, "after")):
+        edges_with_scores(scores, name, block_bytes=block_bytes)
     overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)
     observed = overlaps(halves, ~halves)
     counted, few = counted_units(chosen, units)
@@ -152,7 +155,7 @@ def retention_index(
     if not few:
         resampled = overlaps(*_resampled_halves(chosen, drawn_examples(chosen, replicates, seed, units), seed))
         spread = _Spread.of(resampled, observed, counted)
-    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, scored=scored, confidence=confidence)
+    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
 
 
 def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
@@ -252,7 +255,6 @@ def _summarise(
     units: int,
     name: str,
     few: str,
-    scored: int,
     confidence: float,
 ) -> Retention:
     ratio = _Ratio.of(observed)
@@ -261,15 +263,14 @@ def _summarise(
     for i, k in enumerate(observed.top_k):
         lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
         parts = [float(x[:, i].mean()) for x in (observed.ceiling_before, observed.ceiling_after)]
-        # Edges without any score would be shared by their position only.
-        defined = lowest > 0 and min(parts) > 0 and k <= scored
+        lacking = observed.lacking(i)
+        defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
         se = float(spread.se[i]) if defined and spread else None
         low, high = _ends(estimate, se, quantile)
         message = few
         if not defined:
-            reason = f"only {scored} edges have a score other than zero" if k > scored else NO_CEILING
-            message = f"K = {k}: {reason}"
+            message = lacking or f"K = {k}: {NO_CEILING}"
         rows.append(
             RetentionAtK(
                 k=k,

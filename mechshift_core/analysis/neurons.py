@@ -57,7 +57,12 @@ def measure_neurons(sample: Sample, spec: Spec, intervention: Intervention, resu
         for side, one in sides.items()
         for row in _rows(sample, spec, intervention, side, one, sides.get(_other(side)), ~choosing, width)
     ]
-    shared = (_shared(sample, spec, sides["before"], sides["after"]),) if len(sides) == 2 else ()
+    total = next(iter(sides.values())).scores.shape[1]
+    shared = (
+        (_shared(sample, spec, sides["before"], sides["after"], min(intervention.strongest, total)),)
+        if len(sides) == 2
+        else ()
+    )
     return Measured(rows={"neurons": rows}, estimates=shared)
 
 
@@ -77,7 +82,8 @@ def _side(sample: Sample, side: str, stored: Stored, choosing: npt.NDArray[np.bo
         for name in ("score", "activation", "token")
     )
     mean = np.abs(score[choosing].mean(axis=0, dtype=np.float64))
-    strongest = np.argsort(-mean, kind="stable")[:count]
+    order = np.argsort(-mean, kind="stable")[:count]
+    strongest = order[mean[order] > 0]
     texts: dict[str, str] = stored.description["tokens"]
     return _Side(score.astype(np.float64), activation.astype(np.float64), token, texts, strongest)
 
@@ -152,21 +158,24 @@ def _selective(activity: npt.NDArray[np.float64], answers: Sequence[str], seed: 
     ]
 
 
-def _shared(sample: Sample, spec: Spec, before: _Side, after: _Side) -> Estimate:
+def _shared(sample: Sample, spec: Spec, before: _Side, after: _Side, asked: int) -> Estimate:
     """Jaccard of the strongest neurons of both models; by chance, of sets of that size at random places."""
-    count, total = len(before.strongest), before.scores.shape[1]
+    first, second, total = len(before.strongest), len(after.strongest), before.scores.shape[1]
     shared = len(np.intersect1d(before.strongest, after.strongest))
-    expected = count**2 / total
+    expected = first * second / total
+    fewest = min(first, second)
     return estimate(
         sample,
         spec,
         measure="neuron_overlap",
         side="between",
-        value=shared / (2 * count - shared),
+        value=None if fewest < asked else shared / (2 * asked - shared),
         low=None,
         high=None,
-        method=f"Jaccard of the {count} neurons with the largest mean scores on half of the prompts",
-        status="points only",
-        message="sets chosen once: no interval",
-        reference={"chance": expected / (2 * count - expected)},
+        method=f"Jaccard of the {asked} neurons with the largest mean scores on half of the prompts",
+        status="undefined" if fewest < asked else "points only",
+        message=f"only {fewest} neurons have a score other than zero in a half of the prompts"
+        if fewest < asked
+        else "sets chosen once: no interval",
+        reference={} if fewest < asked else {"chance": expected / (2 * asked - expected)},
     )

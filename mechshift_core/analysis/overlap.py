@@ -135,24 +135,30 @@ def _measure_sets(
     return Measured(
         rows={"overlap": _rows(sample, null, retention, overlap)},
         estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
-        replicated={**retained.replicated, "overlap": _replicated(sample, "overlap", overlap)},
-        problems=retained.problems,
+        replicated={
+            **retained.replicated,
+            **({"overlap": _replicated(sample, "overlap", overlap)} if overlap.status != "undefined" else {}),
+        },
+        problems={**retained.problems, **({"overlap": overlap.message} if overlap.status == "undefined" else {})},
     )
 
 
 def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap: BetweenOverlap) -> Estimate:
+    undefined = overlap.status == "undefined"
     return estimate(
         sample,
         spec,
         measure="overlap",
         side="between",
-        value=overlap.estimate,
+        value=None if undefined else overlap.estimate,
         low=overlap.low,
         high=overlap.high,
         method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
-        status="points only" if overlap.se is None else "ok",
+        status=overlap.status,
         message=overlap.message,
-        reference={
+        reference={}
+        if undefined
+        else {
             "chance": float(np.mean([row.null for row in retention.by_k])),
             "ceiling": float(np.mean([row.ceiling for row in retention.by_k])),
         },
@@ -182,29 +188,37 @@ def _without_sets(sample: Sample, spec: Spec, message: str) -> Measured:
 
 
 def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, overlap: BetweenOverlap) -> Rows:
-    return [
-        {
-            **sample.labels(),
-            "measure": "jaccard",
-            "k": row.k,
+    rows: Rows = []
+    for chance, row, (_, low, high), lacking in zip(null, retention.by_k, overlap.by_k, overlap.lacking, strict=True):
+        halves = {
             "between": row.between,
             "between_low": low,
             "between_high": high,
+            "ceiling_before": row.ceiling_before,
+            "ceiling_after": row.ceiling_after,
+            "ceiling": row.ceiling,
+            "retention": row.estimate,
+            "low": row.low,
+            "high": row.high,
+        }
+        full = {
             "full": chance.observed,
             "null": chance.mean,
             "null_low": chance.low,
             "null_high": chance.high,
             "null_p": chance.p,
-            "ceiling_before": row.ceiling_before,
-            "ceiling_after": row.ceiling_after,
-            "ceiling": row.ceiling,
-            "retention": row.estimate,
-            "status": row.message if row.status != "ok" else "ok",
-            "low": row.low,
-            "high": row.high,
         }
-        for chance, row, (_, low, high) in zip(null, retention.by_k, overlap.by_k, strict=True)
-    ]
+        rows.append(
+            {
+                **sample.labels(),
+                "measure": "jaccard",
+                "k": row.k,
+                **(dict.fromkeys(halves) if lacking else halves),
+                **(dict.fromkeys(full) if chance.message else full),
+                "status": row.message if row.status != "ok" else "ok",
+            }
+        )
+    return rows
 
 
 def _replicated(sample: Sample, measure: str, found: Retention | BetweenOverlap) -> Replicated:
