@@ -101,6 +101,7 @@ def calibrate(
     repetitions: int = 200,
     seed: int | None = None,
     distances: Sequence[float] = (),
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
@@ -112,11 +113,13 @@ def calibrate(
         seed: Seed of their draws; that of the spec unless given.
         distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
             error unless given.
+        replace: Whether a calibration of the run directory with more repetitions may be replaced.
         progress: Called with (what is being done, steps done, steps in all).
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
-        UsageError: if the run directory can't be used, there is no hypothesis, or an option is out of range.
+        UsageError: if the run directory can't be used or holds a calibration with more repetitions, there is no
+            hypothesis, or an option is out of range.
         ExecutionError: if nothing can be run at all.
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec)
@@ -126,6 +129,10 @@ def calibrate(
         raise UsageError(f"repetitions: expected at least 1, got {repetitions}")
     if not all(0 < distance < float("inf") for distance in distances):
         raise UsageError(f"shift: expected distances greater than 0, got {', '.join(map(str, distances))}")
+    if not replace:
+        from mechshift_core.calibration_file import check_replaced
+
+        check_replaced(RunFolder(RUNS / loaded.name if out is None else out), repetitions)
     finished = run(loaded, out=out, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):

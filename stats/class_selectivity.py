@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes, positive
+from stats.minimums import enough_permutations
 from stats.seeding import generator
 
 
@@ -72,11 +73,10 @@ def selectivity(
     if count < 2 or sizes.min() < 2:
         raise ValueError(f"conditions: expected at least 2, each of at least 2 examples, got {sizes.tolist()}")
     positive(splits, "splits")
+    enough_permutations(permutations)
     value = _crossfitted(array, code, splits, generator(seed, "selectivity"))
     rng = generator(seed, "selectivity under permutation")
-    null = np.stack(
-        [_crossfitted(array, rng.permutation(code), splits, rng) for _ in range(positive(permutations, "permutations"))]
-    )
+    null = np.stack([_crossfitted(array, rng.permutation(code), splits, rng) for _ in range(permutations)])
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
     means = _means(array, code, np.ones(len(array)))
     preferred = np.argmax(means, axis=0)

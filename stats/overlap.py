@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels, positive
+from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels
+from stats.minimums import enough_permutations
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
 from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
@@ -272,7 +273,7 @@ def stratified_permutation_null(
     """
     a, b = as_scores(before, "before", dimensions=1), as_scores(after, "after", dimensions=1)
     _same_edges(a, b)
-    positive(permutations, "permutations")
+    enough_permutations(permutations)
     code, sizes = stratum_sizes(strata, len(a))
     results = []
     for k, member_a, member_b in zip(

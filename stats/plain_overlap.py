@@ -17,6 +17,7 @@ from scipy import stats as scipy_stats
 from stats.checks import Floats, fraction
 from stats.findings import Status
 from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
+from stats.minimums import enough_replicates
 from stats.retention import Units, counted_units
 from stats.score_blocks import ScoreBlocks
 from stats.split_half import half_overlaps, paired_scores, prompts
@@ -91,6 +92,7 @@ def between_overlap(
     chosen = prompts(a.shape[0], examples=examples, total=total, templates=templates)
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
+    enough_replicates(replicates, confidence)
     first = observed_halves(chosen, splits, seed)
     halves = half_overlaps(a, b, first, ~first, top_k=top_k)
     observed, lacking = halves.between, tuple(halves.lacking(place) for place in range(len(top_k)))

@@ -91,6 +91,42 @@ def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: float | None 
     return _banded(count, n, effective, nominal)
 
 
+def fewest_repetitions(level: float) -> int:
+    """Repetitions that a rate at a nominal level needs for its band to say anything: about 110 at .05.
+
+    So many that the band of a rate of twice the level lies above the level. With fewer, a test that errs twice as often
+    as it should could not be told from one that does as it should.
+
+    Raises:
+        ValueError: if the level is not between 0 and 1.
+    """
+    fraction(level, "level")
+    few, enough = 0, 1
+    while not _tells(enough, level):
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if _tells(middle, level) else (middle, enough)
+    return enough
+
+
+def uninformative(repetitions: int, level: float) -> str:
+    """Why bands over so few repetitions say nothing of errors at a level; empty where they do."""
+    needed = fewest_repetitions(level)
+    if repetitions >= needed:
+        return ""
+    times = "1 repetition" if repetitions == 1 else f"{repetitions} repetitions"
+    return (
+        f"uninformative: with {times} a test that errs twice as often as its level of {level:g} could not be told from "
+        f"one that holds it; at least {needed} are needed"
+    )
+
+
+def _tells(n: int, level: float) -> bool:
+    count = min(2 * level, (1 + level) / 2) * n
+    return bool(scipy_stats.beta.ppf((1 - BAND) / 2, count, n - count + 1) > level)
+
+
 def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate:
     if nominal is not None and not 0 <= nominal <= 1:
         raise ValueError(f"nominal: expected a number from 0 to 1, got {nominal}")

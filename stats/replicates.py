@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes, is_missing, known_labels
-from stats.interval_methods import MINIMUM_CLUSTERS, effective_clusters
+from stats.interval_methods import effective_clusters
+from stats.minimums import MINIMUM_CLUSTERS
 from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
 

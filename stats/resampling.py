@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction, positive
+from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction
 from stats.findings import Status
 from stats.interval_methods import (
-    MINIMUM_CLUSTERS,
     Crossing,
     Method,
     Sample,
@@ -28,6 +27,7 @@ from stats.interval_methods import (
     interval_of_statistic,
     interval_of_two_kinds,
 )
+from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.unit_weights import crossed_blocks, nested_blocks, resampling_weights, unit_blocks
 
 __all__ = [
@@ -111,12 +111,13 @@ def bootstrap_interval(
         statistic: `mean`, `median`, or a function of one sample of values [m] that returns a number.
         method: `percentile`, `bca` or `studentized`.
         confidence: Of the two-sided interval.
-        replicates: Number of bootstrap replicates.
+        replicates: Number of bootstrap replicates, at least 2 / (1 - confidence) (`stats.minimums`).
         seed: Seed of the draws.
         block_numbers: Numbers in one block of weights; bounds the memory, changes no result.
 
     Raises:
-        ValueError: if the values are empty or not finite, lengths do not match, or an argument is not known.
+        ValueError: if the values are empty or not finite, lengths do not match, labels are missing, there are too few
+            replicates for the confidence, or an argument is not known.
     """
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
@@ -124,8 +125,7 @@ def bootstrap_interval(
         raise ValueError(f"method: expected percentile, bca or studentized, got {method!r}")
     if not (callable(statistic) or statistic in ("mean", "median")):
         raise ValueError(f"statistic: expected mean, median or a function, got {statistic!r}")
-    fraction(confidence, "confidence")
-    positive(replicates, "replicates")
+    enough_replicates(replicates, fraction(confidence, "confidence"))
     sample = Sample(x, code, clusters)
     if within is None and crossed is None:
         crossing, blocks = None, unit_blocks(clusters, replicates, seed, block_numbers)

@@ -33,7 +33,7 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, fraction, positive
 from stats.findings import Status
-from stats.interval_methods import MINIMUM_CLUSTERS
+from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.seeding import generator
 from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
@@ -41,7 +41,6 @@ from stats.unit_weights import cluster_weights, resampling_weights
 
 Units: TypeAlias = Literal["prompts", "templates"]
 INNER_SPLITS = 4
-MINIMUM_PROMPTS = 2 * MINIMUM_CLUSTERS
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
 VARIANCE_FLOOR = 0.05
 NO_CEILING = "the overlap of each model with itself does not clear chance"
@@ -138,9 +137,7 @@ def retention_index(
     a, b = paired_scores(before, after)
     n = a.shape[0]
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    fraction(confidence, "confidence")
-    if replicates < 2:
-        raise ValueError(f"replicates: expected at least 2 for a standard error, got {replicates}")
+    enough_replicates(replicates, fraction(confidence, "confidence"))
     if not top_k or len(set(top_k)) != len(top_k):
         raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
     halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, as_scores, fraction, positive
+from stats.checks import Floats, as_scores, fraction
 from stats.findings import Status
 from stats.half_bootstrap import (
     CeilingRatio,
@@ -32,6 +32,7 @@ from stats.half_bootstrap import (
     standard_errors,
 )
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
+from stats.minimums import enough_permutations, enough_replicates
 from stats.overlap import stratum_sizes
 from stats.retention import NO_CEILING, Units, counted_units
 from stats.split_half import paired_scores, prompts
@@ -116,6 +117,8 @@ def threshold_free_overlap(
     edges = a.shape[1]
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
+    enough_replicates(replicates, confidence)
+    enough_permutations(permutations)
     code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
     order = np.argsort(code, kind="stable")
     a, b = a[:, order], b[:, order]
@@ -125,7 +128,7 @@ def threshold_free_overlap(
     if not few:
         drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed, units=units))
         resampled = half_agreement(a, b, *drawn, sizes=sizes)
-    full, null = permuted_agreement(a.mean(axis=0), b.mean(axis=0), sizes, positive(permutations, "permutations"), seed)
+    full, null = permuted_agreement(a.mean(axis=0), b.mean(axis=0), sizes, permutations, seed)
     return tuple(
         _measure(place, full[place], null[:, place], observed, resampled, few, n=n, quantile=quantile)
         for place in range(len(MEASURES))

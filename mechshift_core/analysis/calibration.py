@@ -29,11 +29,13 @@ from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Attention, Intervention, LogitLens
 from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
 from stats.findings import Finding
+from stats.minimums import fewest_replicates
 from stats.rates import clustered_rate
 from stats.replicates import Contrast, Replicated
 
 REPLICATES = 500
-"""Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone."""
+"""Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone. Where tests
+are by the quantiles of replicates, as many as the spec declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,10 @@ def calibrate(
         progress: Called with (what is being done, repetitions done, repetitions in all).
     """
     declared = plan.spec.statistics.bootstrap
-    replicates = min(declared.replicates, REPLICATES)
+    needed_replicates = fewest_replicates(plan.spec.statistics.confidence)
+    if declared.method == "percentile":  # a tail has to reach the level after the correction
+        needed_replicates = declared.replicates
+    replicates = min(declared.replicates, max(REPLICATES, needed_replicates))
     bootstrap = declared.model_copy(update={"replicates": replicates})
     statistics = plan.spec.statistics.model_copy(update={"bootstrap": bootstrap})
     spec = plan.spec.model_copy(update={"statistics": statistics})

@@ -13,6 +13,7 @@ from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
+from stats.minimums import smallest_p
 from stats.multiplicity import benjamini_hochberg, holm
 from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
 from stats.replicates import Contrast, Replicated, linear_contrast
@@ -83,7 +84,7 @@ def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
     corrected = CORRECTIONS[spec.statistics.correction](raw)
     family = sum(p is not None for p in raw)
     return tuple(
-        _judge(spec, hypothesis, replace(draft, p_corrected=p, family_size=family))
+        _judge(spec, hypothesis, _out_of_reach(spec, replace(draft, p_corrected=p, family_size=family)))
         for hypothesis, draft, p in zip(spec.hypotheses, drafts, corrected, strict=True)
     )
 
@@ -166,6 +167,26 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
     return difference_test(
         *by_t, alternative=test.alternative, null=null, confidence=confidence, skewness=contrast.skewness
     )
+
+
+def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
+    """The finding; with a message where so few replicates can't give a p-value at the level."""
+    statistics = spec.statistics
+    if statistics.bootstrap.method != "percentile" or finding.p is None:
+        return finding
+    smallest = smallest_p(
+        statistics.bootstrap.replicates,
+        two_sided=finding.test == "difference" and finding.alternative == "two-sided",
+        family=finding.family_size if statistics.correction == "holm" else 1,
+    )
+    level = 1 - statistics.confidence
+    if smallest <= level + 1e-12:
+        return finding
+    reason = (
+        f"the level {level:.3g} can't be reached with {statistics.bootstrap.replicates} replicates: the smallest p is "
+        f"{smallest:.3g} after the correction"
+    )
+    return replace(finding, message="; ".join(filter(None, (finding.message, reason))))
 
 
 def _finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.agreement import draws, measure_agreement
+from mechshift_core.analysis.agreement import draws, few_replicates, measure_agreement
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import SelectedScores
@@ -16,7 +16,6 @@ from stats.overlap import OverlapNull, stratified_permutation_null
 from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
-from stats.threshold_free import REPLICATES
 
 
 def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
@@ -128,7 +127,7 @@ def _measure_sets(
         after,
         top_k=settings.top_k,
         # For intervals alone few will do; a contrast of pairs needs them one by one.
-        replicates=replicates if tested else min(REPLICATES, replicates),
+        replicates=replicates if tested else few_replicates(spec),
         **draws(sample, spec),
     )
     retained = _measured(sample, spec, retention)
