@@ -90,7 +90,9 @@ def report(path: Path, *, static: bool = False) -> Path:
     folder = RunFolder(path)
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
-        write_report(plan, folder, static=static)
+        undrawn = write_report(plan, folder, static=static)
+    if undrawn:
+        raise ExecutionError("; ".join(undrawn))
     return path / REPORT
 
 
@@ -211,6 +213,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
             progress("statistics", total - len(failures), total)
         state.unlink(missing_ok=True)
         analysis = analyse(plan, folder, failures)
+        lines += analysis.failures
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
         unusable = {"too_few": analysis.samples.too_few} if analysis.samples.too_few else {}
@@ -218,8 +221,13 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         folder.write_json(PROVENANCE, facts)
         if progress is not None:
             progress("report", total - len(failures), total)
-        write_report(plan, folder)
-        write_text(state, _analysis_state(folder, key).decode())
+        undrawn = write_report(plan, folder)
+        if undrawn:
+            lines += undrawn
+            folder.write_json(PROVENANCE, {**facts, "failures": list(lines)})
+        # What broke may hold another time: it is tried again by the next run.
+        if len(lines) == len(execution.failures):
+            write_text(state, _analysis_state(folder, key).decode())
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")

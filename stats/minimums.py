@@ -65,3 +65,11 @@ def enough_permutations(permutations: int, *, level: float = 0.05, name: str = "
 def smallest_p(replicates: int, *, two_sided: bool = False, family: int = 1) -> float:
     """The smallest p-value that so many replicates or permutations can give, times the number of tests of a family."""
     return min(1.0, (2 if two_sided else 1) * family / (1 + replicates))
+
+
+FEWEST_FOR_SPREAD = 2
+"""Prompts below which there is no spread, and no prompt for each half: nothing is estimated."""
+FEWEST_FOR_FOLDS = 4
+"""Prompts below which circuits and groups of components are not chosen on one half and run on the other."""
+FEWEST_IN_HALF = 4
+"""Prompts in a half, and of an answer, below which nothing is said of single neurons."""

@@ -95,7 +95,9 @@ def mean_replicates(
         label: What it is.
         examples: Example id of each value [n], the column of `weights` that belongs to it.
         cluster: Label of each column's independent unit, e.g. its template, where the weights draw whole clusters. The
-            standard error is then cluster-robust; there is none below 5 clusters.
+            standard error is then cluster-robust.
+
+    There is no standard error below 5 prompts, or clusters of them.
 
     Raises:
         ValueError: if lengths do not match, ids repeat, or a value is not finite.
@@ -119,7 +121,8 @@ def mean_replicates(
     code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
     units = len(np.unique(code[ids]))
     mean = float(x.mean())
-    if cluster is not None and units < MINIMUM_CLUSTERS:
+    if units < MINIMUM_CLUSTERS:
+        name = "prompt(s)" if cluster is None else "cluster(s)"
         return Replicated(
             label=label,
             estimate=mean,
@@ -127,7 +130,7 @@ def mean_replicates(
             se=None,
             df=units - 1,
             units=units,
-            message=f"{units} cluster(s): fewer than {MINIMUM_CLUSTERS}, no interval",
+            message=f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
         )
     residuals = x - mean if np.ptp(x) > 0 else np.zeros_like(x)
     kept = drawn[:, ids]

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, fraction, positive
+from stats.checks import Booleans, Floats, Integers, fraction
 from stats.findings import Status
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.seeding import generator
-from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
+from stats.split_half import Prompts, SplitHalfOverlap, both_halves, draw_halves, half_overlaps, paired_scores, prompts
 from stats.unit_weights import cluster_weights, resampling_weights
 
 Units: TypeAlias = Literal["prompts", "templates"]
@@ -140,9 +140,7 @@ def retention_index(
     enough_replicates(replicates, fraction(confidence, "confidence"))
     if not top_k or len(set(top_k)) != len(top_k):
         raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
-    halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
-    if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    halves = both_halves(chosen, splits, seed)
     for scores, name in ((a, "before"), (b, "after")):
         edges_with_scores(scores, name, block_bytes=block_bytes)
     overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)

@@ -89,6 +89,26 @@ def draw_halves(chosen: Prompts, splits: int, rng: np.random.Generator) -> Boole
     return first[:, chosen.rows]
 
 
+def both_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
+    """Random halves of the rows that are never empty [splits, n]: those of :func:`draw_halves`, as far as they can be.
+
+    Where the rows are few of many examples, all may fall into one half: such a split is drawn anew, evenly among the
+    rows by themselves.
+
+    Raises:
+        ValueError: if there are fewer than two rows.
+    """
+    n = len(chosen.rows)
+    if n < 2:
+        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
+    empty = np.flatnonzero(halves.all(axis=1) | ~halves.any(axis=1))
+    if empty.size:
+        alone = Prompts(rows=np.arange(n), total=n, templates=chosen.templates[chosen.rows])
+        halves[empty] = draw_halves(alone, empty.size, generator(seed, "split halves of few prompts"))
+    return halves
+
+
 def half_overlaps(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
@@ -184,9 +204,7 @@ def split_half_overlap(
     for scores, name in ((a, "before"), (b, "after")):
         edges_with_scores(scores, name)
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    first = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
-    if not (first.any(axis=1) & ~first.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    first = both_halves(chosen, splits, seed)
     return half_overlaps(a, b, first, ~first, top_k=top_k, strata=strata)
 
 

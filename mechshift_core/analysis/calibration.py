@@ -16,6 +16,7 @@ from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
+from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.overlap import measure_retention
 from mechshift_core.analysis.planting import Decisions, Known
 from mechshift_core.analysis.right_context import measure_right_context
@@ -208,13 +209,21 @@ class _Study:
             if key not in drawn:
                 problems |= {(name, *key): self.missing[key] for name in names}
             else:
-                measured = CALIBRATABLE[entry].measure(drawn[key], self.spec, self.results.get((entry, key), {}))
+                measured = self._taken(entry, key, drawn[key])
                 replicated |= {(name, *key): value for name, value in measured.replicated.items()}
                 problems |= {(name, *key): reason for name, reason in measured.problems.items()}
                 for one in measured.estimates:
                     if one.side in ("shift", "between") and one.low is not None and one.high is not None:
                         covered[one.measure].append(one.low <= TRUTHS[one.measure] <= one.high)
         return Evidence(replicated, problems, drawn), covered
+
+    def _taken(self, entry: str, key: Key, sample: Sample) -> Measured:
+        """What is measured of one A/A data set; why nothing, where that breaks: the other repetitions go on."""
+        one = CALIBRATABLE[entry]
+        try:
+            return one.measure(sample, self.spec, self.results.get((entry, key), {}))
+        except Exception as error:
+            return Measured(problems=dict.fromkeys(one.truths, described(error)), failed=described(error))
 
 
 def _needed(spec: Spec) -> list[tuple[str, Key]]:

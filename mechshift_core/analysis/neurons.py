@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, estimate, mean_interval
+from mechshift_core.analysis.needs import nothing
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
@@ -21,13 +22,13 @@ from mechshift_core.spec.interventions import Intervention, Neurons
 from stats.class_selectivity import selectivity
 from stats.findings import Estimate
 from stats.hypothesis_tests import difference_test
+from stats.minimums import FEWEST_IN_HALF
 from stats.multiplicity import benjamini_hochberg
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts
 
 Places = npt.NDArray[np.int64]
-FEWEST = 4
-"""Examples in a half, and of an answer, below which nothing is said."""
+FEWEST = FEWEST_IN_HALF
 DRIVING, TOKENS = 10, 3
 """Examples in which a neuron is most active, and their most frequent tokens that the table lists."""
 
@@ -47,9 +48,14 @@ def measure_neurons(sample: Sample, spec: Spec, intervention: Intervention, resu
     """Rows of `neurons`; how many of the strongest neurons both models share, beside chance."""
     assert isinstance(intervention, Neurons)
     stored = {side: found for side, found in results.items() if isinstance(found, Stored)}
+    if not stored:
+        reasons = dict.fromkeys(str(found) for found in results.values())
+        return Measured(estimates=nothing(sample, spec, ["neuron_overlap"], "; ".join(reasons)).estimates)
     choosing = _half(sample)
-    if not stored or min(choosing.sum(), (~choosing).sum()) < FEWEST:
-        return Measured()
+    smaller = int(min(choosing.sum(), (~choosing).sum()))
+    if smaller < FEWEST:
+        few = f"{sample.selection}, of which {smaller} are in one half; at least {FEWEST} are needed in each"
+        return Measured(estimates=nothing(sample, spec, ["neuron_overlap"], few).estimates)
     width = next(iter(stored.values())).tensors["score"].shape[1]
     sides = {side: _side(sample, side, found, choosing, intervention.strongest) for side, found in stored.items()}
     rows = [

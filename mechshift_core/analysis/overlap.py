@@ -74,12 +74,9 @@ def _retention(
     if too_large:
         return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
     replicates = spec.statistics.bootstrap.replicates
-    try:
-        return retention_index(
-            before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
-        )
-    except ValueError as error:  # a few prompts that all fall into one half
-        return str(error)
+    return retention_index(
+        before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
+    )
 
 
 def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:

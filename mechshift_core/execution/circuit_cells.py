@@ -31,6 +31,7 @@ from mechshift_core.execution.stream import Array
 from mechshift_core.graph import Graph
 from mechshift_core.spec.interventions import AblationMethod, CircuitPatching, CircuitTransfer
 from mechshift_core.spec.schema import PairSpec
+from stats.minimums import FEWEST_FOR_FOLDS
 from stats.seeding import derived_seed, generator
 from stats.split_half import draw_halves, prompts
 
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 Circuit = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Origin = Literal["own", "partner", "random"]
-FEWEST = 4
-"""Selected examples below which halves say nothing."""
+FEWEST = FEWEST_FOR_FOLDS
 
 
 @dataclass(frozen=True, slots=True)

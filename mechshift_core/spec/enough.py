@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from mechshift_core.spec.draft import Draft
@@ -45,11 +46,10 @@ def _tests_by_quantiles(draft: Draft, place: Path) -> Iterator[Complaint]:
     two_sided = any(one.test.kind == "difference" and one.test.alternative == "two-sided" for one in spec.hypotheses)
     smallest = smallest_p(replicates, two_sided=two_sided, family=family)
     if smallest > level + 1e-12:
-        per_test = (2 if two_sided else 1) * family / level
+        needed = math.ceil(round((2 if two_sided else 1) * family / level, 6)) - 1
         message = (
             f"with {replicates} replicates no test by their quantiles can reach the level {level:.3g}: the smallest p "
-            f"is {smallest:.3g} after the correction over {family} hypotheses; at least {round(per_test + 0.5)} are "
-            "needed"
+            f"is {smallest:.3g} after the correction over {family} hypotheses; at least {needed} are needed"
         )
         yield Complaint(place, message)
 
