@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
+from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, Progress, execute
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
+from mechshift_core.gate.stored import read_run
+from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
+    from mechshift_core.tasks.account import PromptAccount
     from stats.calibration import Calibration
     from stats.findings import Findings
 
@@ -35,6 +39,7 @@ class Run:
         failures: What failed, one line each; the run is partial if there are any.
         analysed: Whether this call computed the statistics (False: nothing had changed).
         too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
+        prompts: How many prompts of each task were asked for, aligned and read.
     """
 
     path: Path
@@ -44,23 +49,30 @@ class Run:
     failures: tuple[str, ...]
     analysed: bool
     too_few: str = ""
+    prompts: tuple[PromptAccount, ...] = ()
 
 
-def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progress: Progress | None = None) -> Run:
+@checked_as(UsageError)
+def run(
+    spec: Spec | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Run:
     """Do what a spec says: compute what is missing, analyse it, write the report. Running it again resumes.
 
     Args:
         spec: A spec, or the path of one.
         out: Run directory; `runs/<name>` unless given.
-        progress: Called with (what is being done, cells done, cells in all).
+        progress: Called with (what is being done, steps done, steps in all): cells, then statistics.
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
-        UsageError: if the run directory can't be used.
+        UsageError: if the run directory can't be used, or an argument is of another type.
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec)
-    folder = RunFolder(RUNS / loaded.name if out is None else out)
+    folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
         folder.log("run", spec=loaded.name)
@@ -71,9 +83,10 @@ def run(spec: Spec | str | os.PathLike[str], *, out: Path | None = None, progres
         return _conclude(plan, folder, execution, progress, force=False)
 
 
-def analyze(path: Path, *, progress: Progress | None = None) -> Run:
+@checked_as(UsageError)
+def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Run:
     """Statistics and report again, from the stored cells and the stored spec; no model is loaded."""
-    folder = RunFolder(path)
+    folder = RunFolder(Path(path))
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
         folder.log("analyze")
@@ -83,25 +96,33 @@ def analyze(path: Path, *, progress: Progress | None = None) -> Run:
         return _conclude(plan, folder, execution, progress, force=True)
 
 
-def report(path: Path, *, static: bool = False) -> Path:
-    """Write the report again, from the stored tables and findings; `static` leaves its script out."""
+@checked_as(UsageError)
+def report(path: str | os.PathLike[str], *, static: bool = False) -> Path:
+    """Write the report again, from the stored tables and findings; `static` leaves its script out.
+
+    Raises:
+        UsageError: if the folder holds no run, or an argument is of another type.
+        ExecutionError: if the run has not come to an end, so that there is nothing to report yet.
+    """
     from mechshift_core.reporting import write_report
 
-    folder = RunFolder(path)
+    folder = RunFolder(Path(path))
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
+        _require_end(plan, folder)
         undrawn = write_report(plan, folder, static=static)
     if undrawn:
         raise ExecutionError("; ".join(undrawn))
-    return path / REPORT
+    return folder.path / REPORT
 
 
+@checked_as(UsageError)
 def calibrate(
     spec: Spec | str | os.PathLike[str],
     *,
-    out: Path | None = None,
-    repetitions: int = 200,
-    seed: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    repetitions: Count = 200,
+    seed: Seed | None = None,
     distances: Sequence[float] = (),
     replace: bool = False,
     progress: Progress | None = None,
@@ -127,14 +148,12 @@ def calibrate(
     loaded = spec if isinstance(spec, Spec) else load_spec(spec)
     if not loaded.hypotheses:
         raise UsageError(f"{loaded.name}: no hypotheses, so there is nothing to calibrate; declare some in the spec")
-    if repetitions < 1:
-        raise UsageError(f"repetitions: expected at least 1, got {repetitions}")
     if not all(0 < distance < float("inf") for distance in distances):
         raise UsageError(f"shift: expected distances greater than 0, got {', '.join(map(str, distances))}")
     if not replace:
         from mechshift_core.calibration_file import check_replaced
 
-        check_replaced(RunFolder(RUNS / loaded.name if out is None else out), repetitions)
+        check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
     finished = run(loaded, out=out, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
@@ -170,12 +189,33 @@ def _writing(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def stored_plan(path: Path) -> Plan:
+def _require_end(plan: Plan, folder: RunFolder) -> None:
+    """Refuse a run that was interrupted, or whose data have changed, since its findings were written, if ever.
+
+    Raises:
+        ExecutionError: saying how far it has come and what to do.
+    """
+    every = [cell for _, cell in plan.every_cell]
+    missing = [cell for cell in every if not folder.has_cell(cell.key)]
+    try:
+        noted = read_run(folder.path).failures
+    except ExecutionError as error:
+        raise ExecutionError(f"{error} ({len(every) - len(missing)} of {len(every)} cells are computed)") from error
+    lost = [cell for cell in missing if not any(line.startswith(f"{cell}: ") for line in noted)]
+    if lost:
+        raise ExecutionError(
+            f"{folder.path}: the run has not come to an end ({len(every) - len(missing)} of {len(every)} cells are "
+            "computed); run it again, it resumes"
+        )
+
+
+def stored_plan(path: str | os.PathLike[str]) -> Plan:
     """The plan of a run directory.
 
     Raises:
         UsageError: if the folder holds no run.
     """
+    path = Path(path)
     require_run(path)
     spec = load_spec(path / SPEC, check_files=False)
     return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=RunFolder(path).data)
@@ -209,10 +249,8 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         from mechshift_core.reporting import write_report
         from mechshift_core.tables import write_tables
 
-        if progress is not None:
-            progress("statistics", total - len(failures), total)
         state.unlink(missing_ok=True)
-        analysis = analyse(plan, folder, failures)
+        analysis = analyse(plan, folder, failures, progress=progress)
         lines += analysis.failures
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
@@ -231,7 +269,8 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
-    return Run(folder.path, findings, execution.computed, execution.cached, lines, force or not unchanged, too_few)
+    computed, cached = execution.computed, execution.cached
+    return Run(folder.path, findings, computed, cached, lines, force or not unchanged, too_few, accounts(plan))
 
 
 def _analysis_state(folder: RunFolder, key: str) -> bytes:

@@ -10,6 +10,7 @@ from mechshift_core import __version__
 from mechshift_core.calibration_file import calibration_facts, calibration_key, read_calibration
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
+from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
 from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer
@@ -46,6 +47,9 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         failures=failures,
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
         interactive=plan.spec.report.interactive and not static,
+        measures=[
+            name for name in type(plan.spec.measures).model_fields if getattr(plan.spec.measures, name) is not None
+        ],
     )
     broken: list[str] = []
     write_text(folder.path / "report.html", render(data, broken=broken))
@@ -85,6 +89,7 @@ def _methods(plan: Plan) -> MethodsFacts:
         confidence=spec.statistics.confidence,
         correction=spec.statistics.correction,
         select=spec.select.correct,
+        judged_by={task.name: judgement(spec, plan.datasets[task.name]) for task in spec.tasks},
         index=spec.measures.specialization.index if spec.measures.specialization else "none",
         integration=spec.measures.integration.index if spec.measures.integration else "none",
         circuits=[
@@ -110,23 +115,36 @@ def _counts(plan: Plan, examples: pl.DataFrame | None) -> list[TaskCount]:
     for pair in plan.spec.pairs:
         for task in plan.spec.tasks:
             dataset = plan.datasets[task.name]
-            accuracy: dict[str, float | None] = {"before": None, "after": None}
-            kept = 0
-            if examples is not None:
-                rows = examples.filter((pl.col("pair") == pair.name) & (pl.col("task") == task.name))
-                for side in accuracy:
-                    correct = rows.filter(pl.col("side") == side)["correct"].to_list()
-                    accuracy[side] = sum(correct) / len(correct) if correct else None
-                kept = sum(rows.filter(pl.col("side") == "before")["selected"].to_list())
+            account = dataset.account
+            rows = {side: _rows_of(examples, pair.name, task.name, side) for side in ("before", "after")}
             counts.append(
                 TaskCount(
                     task=task.name,
                     pair=pair.name,
-                    asked=dataset.asked,
-                    aligned=len(dataset.examples),
-                    kept=kept,
-                    accuracy_before=accuracy["before"],
-                    accuracy_after=accuracy["after"],
+                    asked=account.asked,
+                    found=account.found,
+                    aligned=account.aligned,
+                    read=account.read,
+                    kept=sum(rows["before"]["selected"].to_list()) if rows["before"] is not None else 0,
+                    dropped=account.dropped,
+                    judged_by=judgement(plan.spec, dataset),
+                    metric_before=_share(rows["before"], "correct_by_metric"),
+                    metric_after=_share(rows["after"], "correct_by_metric"),
+                    argmax_before=_share(rows["before"], "correct_by_argmax"),
+                    argmax_after=_share(rows["after"], "correct_by_argmax"),
                 )
             )
     return counts
+
+
+def _rows_of(examples: pl.DataFrame | None, pair: str, task: str, side: str) -> pl.DataFrame | None:
+    if examples is None:
+        return None
+    return examples.filter((pl.col("pair") == pair) & (pl.col("task") == task) & (pl.col("side") == side))
+
+
+def _share(rows: pl.DataFrame | None, column: str) -> float | None:
+    """Share of the rows in which a truth holds; None where there are none, or the run is older than the column."""
+    if rows is None or column not in rows.columns or rows.is_empty():
+        return None
+    return float(rows[column].cast(pl.Float64).to_numpy().mean())

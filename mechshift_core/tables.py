@@ -56,7 +56,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "states": Column(INTEGER, "number of states of the completion over which metrics and scores are averaged"),
         "clean_metric": Column(REAL, "metric on the clean prompt"),
         "corrupt_metric": Column(REAL, "metric on the corrupted prompt"),
-        "correct": Column(TRUTH, "whether the model answers the clean prompt correctly"),
+        "correct": Column(TRUTH, "whether the model answers the clean prompt correctly, by the rule of the task"),
+        "correct_by_metric": Column(TRUTH, "whether the metric on the clean prompt is above 0 (rule `metric`)"),
+        "correct_by_argmax": Column(TRUTH, "whether the most likely token is an answer (rule `argmax`)"),
         "selected": Column(TRUTH, "whether the example entered the analysis of this pair"),
     },
     "edges": _PAIR

@@ -12,23 +12,33 @@ from stats.findings import Findings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCount:
-    """How many examples of a task were asked, survived and were answered, for one pair.
+    """How many examples of a task were asked for, survived and were answered, for one pair.
 
     Attributes:
-        asked: Examples that the spec asks for.
-        aligned: Examples whose clean and corrupted prompt have equal token length and one-token answers.
+        asked: Examples that the spec asks for: a number, or every line of a data set.
+        found: Pairs that were looked at: the lines of a data set, or the draws of a generated task.
+        aligned: Pairs of them that can be used: of equal token length, with one-token answers, each clean prompt once.
+        read: Aligned examples that the models are run on; the others were not drawn.
         kept: Examples that the selection rule kept for the analysis.
-        accuracy_before: Share of the aligned examples that the model before answers correctly, in [0, 1].
-        accuracy_after: The same for the model after.
+        dropped: Reason -> number of pairs that are not aligned.
+        judged_by: What makes an answer correct: `metric` (above 0) or `argmax` (the most likely token is an answer).
+        metric_before: Share of the examples read on which the metric of the model before is above 0, in [0, 1], and
+            `argmax_before` of those where its most likely token is an answer; `_after` of the model after.
     """
 
     task: str
     pair: str
     asked: int
+    found: int
     aligned: int
+    read: int
     kept: int
-    accuracy_before: float | None = None
-    accuracy_after: float | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    judged_by: str = "argmax"
+    metric_before: float | None = None
+    metric_after: float | None = None
+    argmax_before: float | None = None
+    argmax_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +92,7 @@ class MethodsFacts:
         confidence: Level of every interval.
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
+        judged_by: Task -> what makes an answer correct, `metric` or `argmax`.
         index: Index of specialization; `none` where it was not measured.
         integration: Index of integration; `none` where it was not measured.
         circuits: The interventions that ran circuits.
@@ -102,6 +113,7 @@ class MethodsFacts:
     confidence: float = 0.95
     correction: str = "holm"
     select: str = "both"
+    judged_by: Mapping[str, str] = field(default_factory=dict)
     index: str = "gini"
     integration: str = "none"
     circuits: Sequence[CircuitFacts] = ()
@@ -161,6 +173,8 @@ class ReportData:
         failures: One line per cell that failed.
         calibration: How often the analysis errs; None where it was not calibrated.
         interactive: Whether the page carries the script that adds a slider, filters, sorting and tooltips.
+        measures: Names of the measures that the spec declares; None where that is not known. What was not declared has
+            no section.
     """
 
     title: str
@@ -176,6 +190,11 @@ class ReportData:
     failures: Sequence[str] = ()
     calibration: CalibrationFacts | None = None
     interactive: bool = False
+    measures: Sequence[str] | None = None
+
+    def declares(self, measure: str) -> bool:
+        """Whether the spec asks for a measure, as far as is known."""
+        return self.measures is None or measure in self.measures
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The table, or None where it is missing or has no rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import formats
@@ -36,10 +36,11 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
     rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
     select = _SELECTIONS.get(facts.select, facts.select)
+    judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
         f"Circuits before and after post-training were compared with mechshift {version}.",
         f"Edge attributions were computed with {_method_name(facts.attribution)}{steps}{rule}, per example and "
-        f"then averaged over {select}.",
+        f"then averaged over {select}.{judged}",
     ]
     if facts.top_k:
         sizes = formats.listed([formats.count(k) for k in facts.top_k])
@@ -70,8 +71,7 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     if methods_used:
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
     text.append(
-        f"Specialization is the {index_name(facts.index)} of the component effects, beside its value under sign flips "
-        f"of the examples.{_integration(facts.integration)} p-values of the declared hypotheses are "
+        f"{_specialization(facts.index)}{_integration(facts.integration)}p-values of the declared hypotheses are "
         f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
         "margins declared before the run (two one-sided tests)."
     )
@@ -87,6 +87,30 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     return " ".join(text)
 
 
+def _judged(judged_by: Mapping[str, str]) -> str:
+    """What makes an answer correct, for the methods paragraph; nothing where it is not known."""
+    rules = {"metric": "the task's metric is above 0", "argmax": "the most likely token is an answer"}
+    used = {
+        rule: [task for task, by in judged_by.items() if by == rule] for rule in rules if rule in judged_by.values()
+    }
+    if not used:
+        return ""
+    if len(used) == 1:
+        return f" An answer is correct where {rules[next(iter(used))]}."
+    parts = [f"on {formats.listed(tasks)} where {rules[rule]}" for rule, tasks in used.items()]
+    return f" An answer is correct {formats.listed(parts)}."
+
+
+def _specialization(index: str) -> str:
+    """How specialization was measured, for the methods paragraph; nothing where it was not."""
+    if index == "none":
+        return ""
+    return (
+        f"Specialization is the {index_name(index)} of the component effects, beside its value under sign flips "
+        "of the examples. "
+    )
+
+
 def _integration(index: str) -> str:
     """How integration was measured, for the methods paragraph; nothing where it was not."""
     if index == "none":
@@ -94,7 +118,7 @@ def _integration(index: str) -> str:
     against = (
         "random signs of the examples" if index in ("interaction", "shapley") else "random graphs of the same strengths"
     )
-    return f" Integration is the {index_name(index)}, beside its value under {against}."
+    return f"Integration is the {index_name(index)}, beside its value under {against}. "
 
 
 def _circuit_runs(run: CircuitFacts) -> str:

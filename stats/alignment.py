@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, Integers, as_floats, codes, positive
+from stats.checks import Floats, Integers, as_floats, codes
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 
@@ -45,8 +46,9 @@ class Alignment:
     excess: float
 
 
+@checked
 def output_alignment(
-    entropy: ArrayLike, added: ArrayLike, kinds: Sequence[str], *, draws: int = 1000, seed: int = 0
+    entropy: ArrayLike, added: ArrayLike, kinds: Sequence[str], *, draws: Count = 1000, seed: Seed = 0
 ) -> Alignment:
     """The weighted entropy of what components write, beside its null.
 
@@ -67,7 +69,7 @@ def output_alignment(
     members = [np.flatnonzero(kind == one) for one in range(count)]
     per_prompt = (weights * found).sum(axis=1)
     null = np.sum([weights[:, own].sum(axis=1) * found[:, own].mean(axis=1) for own in members], axis=0)
-    low, high = np.quantile(_permuted(found, weights, members, positive(draws, "draws"), seed), [0.025, 0.975])
+    low, high = np.quantile(_permuted(found, weights, members, draws, seed), [0.025, 0.975])
     return Alignment(
         per_prompt=per_prompt,
         null_per_prompt=null,

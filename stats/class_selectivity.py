@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, Integers, as_floats, codes, positive
+from stats.checks import Floats, Integers, as_floats, codes
 from stats.minimums import enough_permutations
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 
@@ -46,8 +47,9 @@ class Selectivity:
     n: int
 
 
+@checked
 def selectivity(
-    activity: ArrayLike, conditions: ArrayLike, *, splits: int = 10, permutations: int = 200, seed: int = 0
+    activity: ArrayLike, conditions: ArrayLike, *, splits: Count = 10, permutations: Count = 200, seed: Seed = 0
 ) -> Selectivity:
     """Selectivity of components for conditions, cross-fitted and beside a permutation null.
 
@@ -72,7 +74,6 @@ def selectivity(
     sizes = np.bincount(code)
     if count < 2 or sizes.min() < 2:
         raise ValueError(f"conditions: expected at least 2, each of at least 2 examples, got {sizes.tolist()}")
-    positive(splits, "splits")
     enough_permutations(permutations)
     value = _crossfitted(array, code, splits, generator(seed, "selectivity"))
     rng = generator(seed, "selectivity under permutation")

@@ -12,10 +12,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, as_scores, fraction, known_labels, positive
+from stats.checks import Floats, as_floats, as_scores, known_labels
+from stats.options import Count, Share, checked
 
 
-def layer_shares(scores: ArrayLike, source_layer: ArrayLike, layers: int) -> Floats:
+@checked
+def layer_shares(scores: ArrayLike, source_layer: ArrayLike, layers: Count) -> Floats:
     """Share of the attribution mass sum |score| on the edges that leave each layer's components.
 
     Args:
@@ -33,7 +35,6 @@ def layer_shares(scores: ArrayLike, source_layer: ArrayLike, layers: int) -> Flo
     source = known_labels(source_layer, "source_layer")
     if source.shape != (array.shape[1],):
         raise ValueError(f"source_layer: expected one for each of {array.shape[1]} edges, got shape {source.shape}")
-    positive(layers, "layers")
     if source.min() < -1 or source.max() >= layers:
         raise ValueError(f"source_layer: expected -1 to {layers - 1}, got {source.min()} to {source.max()}")
     # One layer at a time: the magnitudes of all edges at once would double the memory.
@@ -47,21 +48,24 @@ def layer_shares(scores: ArrayLike, source_layer: ArrayLike, layers: int) -> Flo
     return np.asarray(mass / total)
 
 
-def scaled_depth(layers: int) -> Floats:
+@checked
+def scaled_depth(layers: Count) -> Floats:
     """Depth of each layer in [-1/2, 1/2]; a single layer is at 0.
 
     Raises:
         ValueError: if there is no layer.
     """
-    return np.linspace(-0.5, 0.5, layers) if positive(layers, "layers") > 1 else np.zeros(1)
+    return np.linspace(-0.5, 0.5, layers) if layers > 1 else np.zeros(1)
 
 
-def early_layers(layers: int, early: float = 1 / 3) -> int:
+@checked
+def early_layers(layers: Count, early: Share = 1 / 3) -> int:
     """How many layers are early: the fraction of the layers rounded to the nearest (halves up), at least one."""
-    return max(1, math.floor(fraction(early, "early") * positive(layers, "layers") + 0.5))
+    return max(1, math.floor(early * layers + 0.5))
 
 
-def early_share(shares: ArrayLike, early: float = 1 / 3) -> Floats:
+@checked
+def early_share(shares: ArrayLike, early: Share = 1 / 3) -> Floats:
     """Share of the mass [n] in the early layers, the first :func:`early_layers`, from shares [n, L].
 
     Raises:

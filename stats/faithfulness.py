@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, Integers, as_floats, codes, fraction
+from stats.checks import Floats, Integers, as_floats, codes
 from stats.findings import Status
+from stats.options import Share, checked
 from stats.resampling import MINIMUM_CLUSTERS
 
 METHOD = "linearised ratio of means; t interval with cluster-robust standard error"
@@ -108,6 +109,7 @@ class TransferRatio:
     method: str
 
 
+@checked
 def faithfulness_curve(
     circuits: ArrayLike,
     *,
@@ -115,7 +117,7 @@ def faithfulness_curve(
     empty: ArrayLike,
     fractions: ArrayLike,
     cluster: ArrayLike | None = None,
-    confidence: float = 0.95,
+    confidence: Share = 0.95,
 ) -> FaithfulnessCurve:
     """Faithfulness at every size, CMD and CPR, with intervals over examples; see the module for the formulas.
 
@@ -160,6 +162,7 @@ def faithfulness_curve(
     )
 
 
+@checked
 def transfer_ratio(
     own: ArrayLike,
     other: ArrayLike,
@@ -167,7 +170,7 @@ def transfer_ratio(
     full: ArrayLike,
     empty: ArrayLike,
     cluster: ArrayLike | None = None,
-    confidence: float = 0.95,
+    confidence: Share = 0.95,
 ) -> TransferRatio:
     """How much of its own circuit's faithfulness a model has when it runs with another model's circuit.
 
@@ -221,7 +224,7 @@ class _Examples:
     @classmethod
     def of(cls, n: int, cluster: ArrayLike | None, confidence: float) -> _Examples:
         code, clusters = (np.arange(n), n) if cluster is None else codes(cluster, "cluster", length=n)
-        return cls(code, clusters, fraction(confidence, "confidence"))
+        return cls(code, clusters, confidence)
 
     @property
     def enough(self) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.csgraph import shortest_path
 
-from stats.checks import Floats, Integers, as_floats, codes, positive
+from stats.checks import Floats, Integers, as_floats, codes
+from stats.options import Count, checked
 
 _GAIN = 1e-10
 """Part of the total weight by which moving a node must raise the modularity, so that rounding moves none."""
@@ -93,7 +94,8 @@ def _links(weights: ArrayLike, modules: ArrayLike) -> tuple[Floats, Integers]:
     return graph @ np.eye(count)[code], code
 
 
-def louvain_modules(weights: ArrayLike, rng: np.random.Generator, *, starts: int = 1) -> Integers:
+@checked
+def louvain_modules(weights: ArrayLike, rng: np.random.Generator, *, starts: Count = 1) -> Integers:
     """Modules of large modularity, found by the Louvain method (Blondel et al. 2008): labels 0.. of the nodes [N].
 
     Nodes, in random order, move to the neighbouring module that gains most until none gains; modules become nodes; and
@@ -108,7 +110,7 @@ def louvain_modules(weights: ArrayLike, rng: np.random.Generator, *, starts: int
         ValueError: if the weights are no graph (:func:`as_graph`), or there is no start.
     """
     graph = as_graph(weights)
-    found = [_louvain(graph, rng) for _ in range(positive(starts, "starts"))]
+    found = [_louvain(graph, rng) for _ in range(starts)]
     if starts == 1:
         return found[0]
     # The first of equals: which one is the best must not hang on rounding.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, as_floats, known_labels, positive
+from stats.checks import Booleans, Floats, Integers, as_floats, known_labels
 from stats.graph_measures import (
     as_graph,
     louvain_modules,
@@ -22,6 +22,7 @@ from stats.graph_measures import (
     participation_coefficient,
     relative_efficiency,
 )
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 SWAPS = 10
@@ -72,8 +73,9 @@ class GraphMeasures:
     draws: int
 
 
+@checked
 def measure_graph(
-    weights: ArrayLike, *, allowed: ArrayLike | None = None, draws: int = 100, seed: int = 0
+    weights: ArrayLike, *, allowed: ArrayLike | None = None, draws: Count = 100, seed: Seed = 0
 ) -> GraphMeasures:
     """Participation, modularity and efficiency of a graph, each beside random graphs of the same degrees and strengths.
 
@@ -91,7 +93,7 @@ def measure_graph(
     modules = louvain_modules(graph, generator(seed, "modules"), starts=STARTS)
     value = _measure(graph, modules)
     nulls, kept = [], []
-    for _ in range(positive(draws, "draws")):
+    for _ in range(draws):
         other = _reweighted(_rewired(graph, possible, rng), graph, rng)
         nulls.append(_measure(other, louvain_modules(other, rng, starts=STARTS)))
         kept.append(_correlation(graph.sum(axis=1), other.sum(axis=1)))
@@ -128,7 +130,8 @@ def random_graph(weights: ArrayLike, rng: np.random.Generator, *, allowed: Array
     return _reweighted(_rewired(graph, possible, rng), graph, rng)
 
 
-def module_replicates(graphs: Iterable[ArrayLike], weights: ArrayLike, *, seed: int = 0) -> tuple[Floats, Floats]:
+@checked
+def module_replicates(graphs: Iterable[ArrayLike], weights: ArrayLike, *, seed: Seed = 0) -> tuple[Floats, Floats]:
     """Mean participation coefficient and modularity of the mean graph in every bootstrap replicate.
 
     Modules are searched anew in each. A graph that hardly prefers one partition to another has other modules on other

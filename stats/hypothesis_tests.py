@@ -8,16 +8,17 @@ draws and what a refutation needs. A test that is told the skewness of its estim
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction, positive
+from stats.checks import BLOCK_NUMBERS, as_floats, codes
 from stats.findings import Status
 from stats.interval_methods import clustered_mean, effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS, fewest_permutations, smallest_p
+from stats.options import Count, Maybe, Positive, Seed, Share, checked
 from stats.seeding import generator
 from stats.skewness import corrected, skewness_of_estimate, uncorrected
 
@@ -58,14 +59,15 @@ class TestResult:
     message: str = ""
 
 
+@checked
 def difference_test(
     estimate: float,
-    se: float | None,
-    df: float | None,
+    se: Maybe | None,
+    df: Maybe | None,
     *,
     alternative: Alternative = "two-sided",
     null: float = 0.0,
-    confidence: float = 0.95,
+    confidence: Share = 0.95,
     skewness: float = 0.0,
 ) -> TestResult:
     """t-test of an estimate against a null value.
@@ -82,7 +84,6 @@ def difference_test(
     Raises:
         ValueError: if the estimate is not finite, or `alternative` or `confidence` is not valid.
     """
-    _alternative(alternative)
     result = _Frame.of(estimate, se, df, confidence, skewness)
     statistic = p = None
     if result.se:
@@ -108,13 +109,14 @@ def difference_test(
     )
 
 
+@checked
 def tost(
     estimate: float,
-    se: float | None,
-    df: float | None,
+    se: Maybe | None,
+    df: Maybe | None,
     *,
-    margin: float,
-    confidence: float = 0.95,
+    margin: Positive,
+    confidence: Share = 0.95,
     skewness: float = 0.0,
 ) -> TestResult:
     """Two one-sided t-tests: that the quantity lies within -margin..margin (Schuirmann 1987).
@@ -160,13 +162,14 @@ def tost(
     )
 
 
+@checked
 def non_inferiority(
     estimate: float,
-    se: float | None,
-    df: float | None,
+    se: Maybe | None,
+    df: Maybe | None,
     *,
-    margin: float,
-    confidence: float = 0.95,
+    margin: Positive,
+    confidence: Share = 0.95,
     skewness: float = 0.0,
 ) -> TestResult:
     """One-sided t-test that the quantity is not lower than -margin.
@@ -190,8 +193,9 @@ def non_inferiority(
     return replace(result, margin=margin, method=_named("one-sided t-test against the margin", skewness))
 
 
+@checked
 def equivalence_test(
-    values: ArrayLike, *, margin: float, cluster: ArrayLike | None = None, confidence: float = 0.95
+    values: ArrayLike, *, margin: Positive, cluster: ArrayLike | None = None, confidence: Share = 0.95
 ) -> TestResult:
     """Whether the mean of paired differences lies within -margin..margin: :func:`tost` on data, corrected for skewness.
 
@@ -216,13 +220,14 @@ def equivalence_test(
     return tost(mean, se, effective_clusters(sizes) - 1, margin=margin, confidence=confidence, skewness=skewness)
 
 
+@checked
 def permutation_test(
     values: ArrayLike,
     *,
     cluster: ArrayLike | None = None,
     alternative: Alternative = "two-sided",
-    permutations: int = 10_000,
-    seed: int = 0,
+    permutations: Count = 10_000,
+    seed: Seed = 0,
 ) -> TestResult:
     """Sign-flip test that paired differences are symmetric around zero; p = (1 + b) / (1 + B).
 
@@ -238,8 +243,6 @@ def permutation_test(
     Raises:
         ValueError: if values are empty or not finite, or lengths do not match.
     """
-    _alternative(alternative)
-    positive(permutations, "permutations")
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
     sums = np.bincount(code, weights=x, minlength=clusters)
@@ -293,9 +296,6 @@ class _Frame:
 
     @classmethod
     def of(cls, estimate: float, se: float | None, df: float | None, confidence: float, skewness: float) -> _Frame:
-        fraction(confidence, "confidence")
-        if not np.isfinite(estimate):
-            raise ValueError(f"estimate: expected a finite number, got {estimate}")
         if se is None or df is None or not np.isfinite(se) or not df > 0:
             return cls(None, 0.0, None, None, "points only", f"no standard error (se {se}, df {df})")
         if se <= 0:
@@ -309,8 +309,3 @@ class _Frame:
 
 def _named(method: str, skewness: float) -> str:
     return f"{method} corrected for skewness" if skewness else method
-
-
-def _alternative(alternative: str) -> None:
-    if alternative not in get_args(Alternative):
-        raise ValueError(f"alternative: expected one of {', '.join(get_args(Alternative))}, got {alternative!r}")

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, as_floats
+from stats.options import checked
 
 IndexName: TypeAlias = Literal["gini", "participation_ratio", "hoyer", "entropy", "largest_share"]
 INDEX_NAMES: tuple[IndexName, ...] = get_args(IndexName)
@@ -97,6 +98,7 @@ def largest_share(x: ArrayLike) -> float:
     return inequality_index(x, "largest_share")
 
 
+@checked
 def inequality_index(x: ArrayLike, index: IndexName) -> float:
     """An index of non-negative values [C], higher where fewer components hold more of the sum.
 
@@ -115,24 +117,14 @@ def inequality_index(x: ArrayLike, index: IndexName) -> float:
     return float(inequality_rows(as_floats(x, "x", dimensions=1)[None], index)[0])
 
 
+@checked
 def inequality_rows(x: ArrayLike, index: IndexName) -> Floats:
     """:func:`inequality_index` of every row of [rows, C]."""
-    known(index)
     array = _checked(as_floats(x, "x", dimensions=2))
     chosen = INEQUALITIES[index]
     found = chosen.value(array.sum(axis=1), chosen.moment(array, array), array.shape[1])
     # Rounding puts equal values beside the end of the range: all indices lie within it.
     return np.clip(found, 0.0, 1.0)
-
-
-def known(index: str) -> None:
-    """Refuse an index that is not there.
-
-    Raises:
-        ValueError: naming those that are.
-    """
-    if index not in INEQUALITIES:
-        raise ValueError(f"index: expected {', '.join(INEQUALITIES)}, got {index!r}")
 
 
 def _checked(array: Floats) -> Floats:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, block_sizes, known_labels, positive
+from stats.checks import Floats, as_floats, block_sizes, known_labels
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 
@@ -74,7 +75,10 @@ class Integration:
     pairs: int
 
 
-def interaction_ratio(effects: ArrayLike, interaction: ArrayLike, *, draws: int = 1000, seed: int = 0) -> Integration:
+@checked
+def interaction_ratio(
+    effects: ArrayLike, interaction: ArrayLike, *, draws: Count = 1000, seed: Seed = 0
+) -> Integration:
     """Sum of the magnitudes of mean interactions over that of mean single effects: 0 where effects add up.
 
     The ratio has no unit and no upper end; it grows with the number of components, so only sets of the same size can be
@@ -96,7 +100,7 @@ def interaction_ratio(effects: ArrayLike, interaction: ArrayLike, *, draws: int 
         raise ValueError("effects: expected a component whose mean effect is not zero")
     rng = generator(seed, "signs of interactions")
     found = []
-    for size in block_sizes(positive(draws, "draws"), sum(together.shape)):
+    for size in block_sizes(draws, sum(together.shape)):
         signs = rng.integers(0, 2, size=(size, len(together))) * 2.0 - 1
         found.append(np.abs(signs @ together).sum(axis=1) / len(together))
     null = np.concatenate(found) / total

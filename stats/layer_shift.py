@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Floats, as_floats, codes, fraction, known_labels
+from stats.checks import Floats, as_floats, codes, known_labels
 from stats.depth import depth_slope, scaled_depth
 from stats.hypothesis_tests import TestResult, difference_test
+from stats.options import Share, checked
 from stats.resampling import MINIMUM_CLUSTERS, clustered_mean
 
 Labels: TypeAlias = Sequence[Any] | NDArray[Any]
@@ -34,6 +35,7 @@ ShiftScale: TypeAlias = Literal["share", "log-ratio"]
 _SUM_TOLERANCE = 1e-6
 
 
+@checked
 def shift_frame(
     before: ArrayLike,
     after: ArrayLike,
@@ -41,7 +43,7 @@ def shift_frame(
     prompt: Labels | None = None,
     labels: Mapping[str, Labels] | None = None,
     scale: ShiftScale = "share",
-    replacement: float | None = None,
+    replacement: Share | None = None,
 ) -> pl.DataFrame:
     """One row for each prompt and layer.
 
@@ -83,7 +85,8 @@ def shift_frame(
     )
 
 
-def centred_log_ratio(shares: ArrayLike, *, replacement: float | None = None) -> Floats:
+@checked
+def centred_log_ratio(shares: ArrayLike, *, replacement: Share | None = None) -> Floats:
     """Logarithms of shares [n, L] minus their mean over layers.
 
     Zeros are first replaced by `replacement`, and the other shares of the row multiplied by 1 - its total, so that rows
@@ -97,7 +100,7 @@ def centred_log_ratio(shares: ArrayLike, *, replacement: float | None = None) ->
         ValueError: if shares are negative or do not sum to one, or the replacements would fill a row.
     """
     array = _shares(shares, "shares")
-    delta = 1 / array.shape[1] ** 2 if replacement is None else fraction(replacement, "replacement")
+    delta = 1 / array.shape[1] ** 2 if replacement is None else replacement
     zero = array == 0
     filled = delta * zero.sum(axis=1, keepdims=True)
     if filled.max() >= 1:
@@ -108,14 +111,15 @@ def centred_log_ratio(shares: ArrayLike, *, replacement: float | None = None) ->
     return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
 
+@checked
 def two_stage_slope(
     before: ArrayLike,
     after: ArrayLike,
     *,
     unit: Labels | None = None,
     scale: ShiftScale = "share",
-    replacement: float | None = None,
-    confidence: float = 0.95,
+    replacement: Share | None = None,
+    confidence: Share = 0.95,
 ) -> TestResult:
     """Mean over prompts of the slope of the shift over depth, with a one-sample t-test over units.
 
@@ -147,8 +151,6 @@ def two_stage_slope(
 
 
 def _shift(before: ArrayLike, after: ArrayLike, scale: ShiftScale, replacement: float | None) -> Floats:
-    if scale not in get_args(ShiftScale):
-        raise ValueError(f"scale: expected one of {', '.join(get_args(ShiftScale))}, got {scale!r}")
     if scale == "share" and replacement is not None:
         raise ValueError("replacement: only for log-ratios, shares of zero need none")
     first, second = _shares(before, "before"), _shares(after, "after")

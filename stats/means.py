@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes, fraction
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes
 from stats.interval_methods import Method
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
+from stats.options import Count, Seed, Share, checked
 from stats.resampling import bootstrap_interval, resampling_weights
 
 SMALLEST_SPREAD = 1e-9
@@ -32,14 +33,15 @@ class MeanIntervals:
     units: int
 
 
+@checked
 def mean_intervals(
     values: ArrayLike,
     *,
     cluster: ArrayLike | None = None,
     method: Method = "studentized",
-    confidence: float = 0.95,
-    replicates: int = 5000,
-    seed: int = 0,
+    confidence: Share = 0.95,
+    replicates: Count = 5000,
+    seed: Seed = 0,
 ) -> MeanIntervals:
     """What :func:`bootstrap_interval` gives for the mean of each column, with the same resamples for all of them.
 
@@ -55,7 +57,7 @@ def mean_intervals(
         ValueError: if there are no values, they are not finite, or an argument is not known.
     """
     array = as_floats(values, "values", dimensions=2)
-    enough_replicates(replicates, fraction(confidence, "confidence"))
+    enough_replicates(replicates, confidence)
     units = len(array) if cluster is None else codes(cluster, "cluster", length=len(array))[1]
     if cluster is not None or method != "studentized" or len(array) < MINIMUM_CLUSTERS:
         return _intervals(_one_by_one(array, method, confidence, replicates, seed, cluster), len(array), units)

@@ -19,6 +19,7 @@ from stats.checks import Floats
 from stats.hypothesis_tests import TestResult
 from stats.mixed_results import MixedModelFit
 from stats.multiplicity import holm
+from stats.options import checked
 
 Kind: TypeAlias = Literal["slope", "difference", "difference in differences"]
 KINDS: tuple[Kind, ...] = ("slope", "difference", "difference in differences")
@@ -42,6 +43,7 @@ class MarginalContrast:
     p_corrected: float | None
 
 
+@checked
 def marginal_contrasts(
     fit: MixedModelFit, covariate: str, *, factors: Mapping[str, tuple[str, str]]
 ) -> tuple[MarginalContrast, ...]:

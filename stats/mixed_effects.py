@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 from scipy import stats as scipy_stats
 
-from stats.checks import fraction
 from stats.hypothesis_tests import difference_test
 from stats.mixed_columns import as_frame
 from stats.mixed_design import fixed_design, random_terms
 from stats.mixed_results import FitDiagnostics, FitStatus, MixedModelFit
 from stats.mixed_tables import covariance_table, fixed_table, prediction_table, variance_table
+from stats.options import Share, checked
 from stats.reml import RestrictedLikelihood
 from stats.reml_search import search
 from stats.reml_solution import BOUNDARY, Solution
@@ -30,8 +30,9 @@ from stats.satterthwaite import Inference
 _METHOD = "REML, Satterthwaite degrees of freedom"
 
 
+@checked
 def fit_mixed_model(
-    frame: pl.DataFrame, *, formula: str, random: str | Sequence[str], confidence: float = 0.95
+    frame: pl.DataFrame, *, formula: str, random: str | Sequence[str], confidence: Share = 0.95
 ) -> MixedModelFit:
     """Fit a linear mixed model by restricted maximum likelihood.
 
@@ -51,7 +52,6 @@ def fit_mixed_model(
             are linearly dependent; a grouping has one level, or as many effects as there are rows; random effects are
             the same as others or as fixed ones.
     """
-    fraction(confidence, "confidence")
     data = frame if isinstance(frame, pl.DataFrame) else as_frame(frame)
     entries = (random,) if isinstance(random, str) else tuple(random)
     response, y, design = fixed_design(data, formula)

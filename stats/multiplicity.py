@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from stats.checks import Floats, Integers
+from stats.options import Probability, checked
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
+@checked
+def holm(p: Sequence[Probability | None]) -> list[float | None]:
     """Holm's step-down adjusted p-values, which control the family-wise error rate under any dependence.
 
     The i-th smallest of m is multiplied by m - i + 1; adjusted values never decrease along the order (Holm 1979).
@@ -27,7 +29,8 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return _restore(np.minimum(np.maximum.accumulate(scaled), 1.0), order, tested, len(p))
 
 
-def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
+@checked
+def benjamini_hochberg(p: Sequence[Probability | None]) -> list[float | None]:
     """Benjamini and Hochberg's (1995) adjusted p-values, which control the false discovery rate.
 
     The i-th smallest of m is multiplied by m / i; adjusted values never decrease along the order.
@@ -45,8 +48,6 @@ def benjamini_hochberg(p: Sequence[float | None]) -> list[float | None]:
 def _tested(p: Sequence[float | None]) -> tuple[Floats, list[int]]:
     tested = [i for i, value in enumerate(p) if value is not None]
     values = np.array([p[i] for i in tested], dtype=np.float64)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"p: expected numbers between 0 and 1 or None, got {list(p)}")
     return values, tested
 
 

@@ -14,12 +14,14 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels
 from stats.minimums import enough_permutations
+from stats.options import Count, Seed, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
 from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
 
 
-def top_k(scores: ArrayLike, k: int) -> Booleans:
+@checked
+def top_k(scores: ArrayLike, k: Count) -> Booleans:
     """Which edges are among the K largest by magnitude.
 
     Of edges of equal magnitude at the threshold, those that come first are members. An edge of score 0 never is: where
@@ -166,13 +168,14 @@ def _counts(member: Booleans, code: Integers, strata: int) -> Integers:
     return counts.reshape(*member.shape[:-1], strata)
 
 
+@checked
 def overlap_replicates(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     weights: ArrayLike,
     *,
-    top_k: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
+    top_k: Sequence[Count],
+    block_bytes: Count = BLOCK_BYTES,
 ) -> Floats:
     """Jaccard of two models' top-K edges in every bootstrap replicate, for all K at once.
 
@@ -243,14 +246,15 @@ class OverlapNull:
     message: str = ""
 
 
+@checked
 def stratified_permutation_null(
     before: ArrayLike,
     after: ArrayLike,
     strata: ArrayLike,
-    top_k: Sequence[int],
+    top_k: Sequence[Count],
     *,
-    permutations: int = 1000,
-    seed: int = 0,
+    permutations: Count = 1000,
+    seed: Seed = 0,
 ) -> tuple[OverlapNull, ...]:
     """Chance overlap of two models' top-K edges when edges are exchangeable within strata.
 

@@ -19,15 +19,17 @@ from numpy.typing import ArrayLike
 from stats.checks import Booleans, Floats, as_floats
 from stats.hypothesis_tests import Alternative, TestResult, difference_test, tost
 from stats.minimums import TAIL_REPLICATES, enough_replicates
+from stats.options import Positive, Share, checked
 
 
+@checked
 def percentile_difference(
     estimate: float,
     replicates: ArrayLike,
     *,
     alternative: Alternative = "two-sided",
     null: float = 0.0,
-    confidence: float = 0.95,
+    confidence: Share = 0.95,
 ) -> TestResult:
     """Whether a quantity differs from a null value.
 
@@ -50,7 +52,10 @@ def percentile_difference(
     return _tested(frame, moved, p)
 
 
-def percentile_tost(estimate: float, replicates: ArrayLike, *, margin: float, confidence: float = 0.95) -> TestResult:
+@checked
+def percentile_tost(
+    estimate: float, replicates: ArrayLike, *, margin: Positive, confidence: Share = 0.95
+) -> TestResult:
     """Whether a quantity lies within -margin..margin: the larger of the two one-sided p-values.
 
     Raises:
@@ -63,16 +68,15 @@ def percentile_tost(estimate: float, replicates: ArrayLike, *, margin: float, co
     return _tested(frame, moved, max(_share(moved <= -margin), _share(moved >= margin)))
 
 
+@checked
 def percentile_non_inferiority(
-    estimate: float, replicates: ArrayLike, *, margin: float, confidence: float = 0.95
+    estimate: float, replicates: ArrayLike, *, margin: Positive, confidence: Share = 0.95
 ) -> TestResult:
     """Whether a quantity is not lower than -margin.
 
     Raises:
         ValueError: as :func:`percentile_difference`, or if the margin is not positive.
     """
-    if not (margin > 0 and np.isfinite(margin)):
-        raise ValueError(f"margin: expected a number > 0, got {margin}")
     result = percentile_difference(estimate, replicates, alternative="greater", null=-margin, confidence=confidence)
     return replace(result, margin=margin)
 

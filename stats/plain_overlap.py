@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, fraction
+from stats.checks import Floats
 from stats.findings import Status
 from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
 from stats.minimums import enough_replicates
+from stats.options import Count, Seed, Share, checked
 from stats.retention import Units, counted_units
 from stats.score_blocks import ScoreBlocks
 from stats.split_half import half_overlaps, paired_scores, prompts
@@ -55,18 +56,19 @@ class BetweenOverlap:
     message: str
 
 
+@checked
 def between_overlap(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     *,
-    top_k: Sequence[int],
+    top_k: Sequence[Count],
     templates: ArrayLike | None = None,
-    splits: int = 50,
-    replicates: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    splits: Count = 50,
+    replicates: Count = 1000,
+    confidence: Share = 0.95,
+    seed: Seed = 0,
     examples: ArrayLike | None = None,
-    total: int | None = None,
+    total: Count | None = None,
     units: Units = "prompts",
 ) -> BetweenOverlap:
     """Top-K Jaccard between two models on the halves of the retention index: estimate +- t_{n-1} x SE.
@@ -91,7 +93,7 @@ def between_overlap(
     a, b = paired_scores(before, after)
     chosen = prompts(a.shape[0], examples=examples, total=total, templates=templates)
     n, few = counted_units(chosen, units)
-    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
+    quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
     enough_replicates(replicates, confidence)
     first = observed_halves(chosen, splits, seed)
     halves = half_overlaps(a, b, first, ~first, top_k=top_k)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Booleans, Floats, as_floats, codes, known_labels, positive
+from stats.checks import Booleans, Floats, as_floats, codes, known_labels
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 FOLDS = 5
@@ -38,7 +39,8 @@ def probeable(labels: ArrayLike) -> Booleans:
     return np.asarray(counts[inverse] >= FOLDS)
 
 
-def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: int = 3, seed: int = 0) -> Probe:
+@checked
+def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: Count = 3, seed: Seed = 0) -> Probe:
     """Multinomial logistic regression (L2, C = 1, on features standardised by the training folds), in stratified folds.
 
     The control (Hewitt & Liang 2019, arXiv 1909.03368, in spirit) is the same procedure with the labels permuted over
@@ -60,7 +62,7 @@ def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: i
         raise ValueError(f"labels: expected at least 2, each {FOLDS} times or more, got counts {counts.tolist()}")
     rng = generator(seed, "probe")
     folds = _folds(y, rng)
-    shuffled = [rng.permutation(y) for _ in range(positive(shuffles, "shuffles"))]
+    shuffled = [rng.permutation(y) for _ in range(shuffles)]
     control = np.mean([_correct(x, labels_, _folds(labels_, rng)) for labels_ in shuffled], axis=0)
     majority = float(counts.max() / len(y))
     return Probe(correct=_correct(x, y, folds), control=control, majority=majority, classes=classes)

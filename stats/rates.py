@@ -17,6 +17,7 @@ from scipy import optimize
 from scipy import stats as scipy_stats
 
 from stats.checks import as_floats, as_members, fraction
+from stats.options import Probability, Share, checked
 
 BAND = 0.95
 """Confidence of every band."""
@@ -44,7 +45,8 @@ class Rate:
     flag: Literal["", "above", "below"] = ""
 
 
-def binomial_rate(outcomes: ArrayLike, *, nominal: float | None = None) -> Rate:
+@checked
+def binomial_rate(outcomes: ArrayLike, *, nominal: Probability | None = None) -> Rate:
     """The share of true outcomes with its Clopper-Pearson band.
 
     The band holds at least 95 % whatever the rate, so that a rate that is as it should be is flagged at most once in
@@ -63,7 +65,8 @@ def binomial_rate(outcomes: ArrayLike, *, nominal: float | None = None) -> Rate:
     return _banded(int(values.sum()), len(values), float(len(values)), nominal)
 
 
-def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: float | None = None) -> Rate:
+@checked
+def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: Probability | None = None) -> Rate:
     """The share of true outcomes where those of a repetition may depend on each other (Korn & Graubard).
 
     The Clopper-Pearson band of the effective number of outcomes: n divided by how many times larger the variance over
@@ -140,7 +143,8 @@ def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate
     return Rate(count=count, n=n, value=share, low=low, high=high, nominal=nominal, flag=flag)
 
 
-def minimal_detectable(distances: ArrayLike, power: ArrayLike, *, target: float = POWER) -> float | None:
+@checked
+def minimal_detectable(distances: ArrayLike, power: ArrayLike, *, target: Share = POWER) -> float | None:
     """The smallest distance from the null at which the power reaches a target; None if no distance does.
 
     The power is made monotone (pool adjacent violators), and linear between the distances.
@@ -154,7 +158,6 @@ def minimal_detectable(distances: ArrayLike, power: ArrayLike, *, target: float 
         ValueError: if shapes do not match, distances do not ascend, or the target is not between 0 and 1.
     """
     at, rates = as_floats(distances, "distances", dimensions=1), as_floats(power, "power", dimensions=1)
-    fraction(target, "target")
     if at.shape != rates.shape or not (np.diff(at) > 0).all():
         raise ValueError(f"distances: expected {len(rates)} ascending numbers, got {at.tolist()}")
     monotone = np.asarray(optimize.isotonic_regression(rates).x)

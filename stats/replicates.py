@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from stats.checks import Floats, Integers, as_floats, codes, is_missing, known_labels
 from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
+from stats.options import checked
 from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
 
@@ -79,6 +80,7 @@ class Contrast:
     skewness: float = 0.0
 
 
+@checked
 def mean_replicates(
     values: ArrayLike,
     weights: ArrayLike,
@@ -152,6 +154,7 @@ def mean_replicates(
     )
 
 
+@checked
 def linear_contrast(
     parts: Sequence[Replicated],
     weights: Sequence[float],

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, as_floats, codes, fraction
+from stats.checks import BLOCK_NUMBERS, as_floats, codes
 from stats.findings import Status
 from stats.interval_methods import (
     Crossing,
@@ -28,6 +28,7 @@ from stats.interval_methods import (
     interval_of_two_kinds,
 )
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
+from stats.options import Count, Seed, Share, checked
 from stats.unit_weights import crossed_blocks, nested_blocks, resampling_weights, unit_blocks
 
 __all__ = [
@@ -69,6 +70,7 @@ class Interval:
     crossed: int | None = None
 
 
+@checked
 def bootstrap_interval(
     values: ArrayLike,
     *,
@@ -77,10 +79,10 @@ def bootstrap_interval(
     crossed: ArrayLike | None = None,
     statistic: Statistic = "mean",
     method: Method = "studentized",
-    confidence: float = 0.95,
-    replicates: int = 5000,
-    seed: int = 0,
-    block_numbers: int = BLOCK_NUMBERS,
+    confidence: Share = 0.95,
+    replicates: Count = 5000,
+    seed: Seed = 0,
+    block_numbers: Count = BLOCK_NUMBERS,
 ) -> Interval:
     """Bootstrap interval of a statistic, resampling clusters with replacement, or two kinds of units.
 
@@ -121,11 +123,7 @@ def bootstrap_interval(
     """
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
-    if method not in ("percentile", "bca", "studentized"):
-        raise ValueError(f"method: expected percentile, bca or studentized, got {method!r}")
-    if not (callable(statistic) or statistic in ("mean", "median")):
-        raise ValueError(f"statistic: expected mean, median or a function, got {statistic!r}")
-    enough_replicates(replicates, fraction(confidence, "confidence"))
+    enough_replicates(replicates, confidence)
     sample = Sample(x, code, clusters)
     if within is None and crossed is None:
         crossing, blocks = None, unit_blocks(clusters, replicates, seed, block_numbers)
@@ -137,7 +135,7 @@ def bootstrap_interval(
         if cluster is None or (within is not None and crossed is not None):
             raise ValueError("expected `cluster` with either `within` or `crossed`")
         if crossed is not None and method == "bca":
-            raise ValueError("method: expected percentile or studentized with crossed units, got 'bca'")
+            raise ValueError("method: expected 'percentile' or 'studentized' with crossed units, got 'bca'")
         crossing = None if crossed is None else Crossing(*codes(crossed, "crossed", length=len(x)))
         if crossing is not None:
             blocks = crossed_blocks(code, crossing.code, replicates, seed=seed, block_numbers=block_numbers)

@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, fraction
+from stats.checks import Booleans, Floats, Integers
 from stats.findings import Status
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
+from stats.options import Count, Seed, Share, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.seeding import generator
 from stats.split_half import Prompts, SplitHalfOverlap, both_halves, draw_halves, half_overlaps, paired_scores, prompts
@@ -96,21 +97,22 @@ class Retention:
     replicates: Floats | None
 
 
+@checked
 def retention_index(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     *,
     strata: ArrayLike | None = None,
-    top_k: Sequence[int],
+    top_k: Sequence[Count],
     templates: ArrayLike | None = None,
-    splits: int = 50,
-    replicates: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    splits: Count = 50,
+    replicates: Count = 1000,
+    confidence: Share = 0.95,
+    seed: Seed = 0,
     examples: ArrayLike | None = None,
-    total: int | None = None,
+    total: Count | None = None,
     units: Units = "prompts",
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: Count = BLOCK_BYTES,
 ) -> Retention:
     """Retention of the top-K edges of the model before in the model after; see the module for the formula.
 
@@ -137,7 +139,7 @@ def retention_index(
     a, b = paired_scores(before, after)
     n = a.shape[0]
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    enough_replicates(replicates, fraction(confidence, "confidence"))
+    enough_replicates(replicates, confidence)
     if not top_k or len(set(top_k)) != len(top_k):
         raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
     halves = both_halves(chosen, splits, seed)

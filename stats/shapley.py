@@ -26,7 +26,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, as_floats, block_sizes, positive
+from stats.checks import Booleans, Floats, as_floats, block_sizes
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 LARGEST = 12
@@ -72,7 +73,8 @@ class OrderShares:
     null_high: Floats
 
 
-def all_combinations(components: int) -> Booleans:
+@checked
+def all_combinations(components: Count) -> Booleans:
     """Which components are knocked out in each combination [2^components, components]; nothing in the first row.
 
     Row r knocks out component i where bit i of r is set.
@@ -80,23 +82,25 @@ def all_combinations(components: int) -> Booleans:
     Raises:
         ValueError: if there is no component, or more than 12.
     """
-    if positive(components, "components") > LARGEST:
+    if components > LARGEST:
         raise ValueError(f"components: expected at most {LARGEST}, got {components}")
     return (np.arange(2**components)[:, None] >> np.arange(components) & 1).astype(bool)
 
 
-def sets_up_to(components: int, order: int) -> tuple[tuple[int, ...], ...]:
+@checked
+def sets_up_to(components: Count, order: Count) -> tuple[tuple[int, ...], ...]:
     """All sets of 1 to `order` of so many components, by size, then in order.
 
     Raises:
         ValueError: if there is no component, or if sets are larger than there are components.
     """
-    if not 1 <= positive(order, "order") <= positive(components, "components"):
+    if not 1 <= order <= components:
         raise ValueError(f"order: expected at most {components}, the number of components, got {order}")
     return tuple(one for size in range(1, order + 1) for one in combinations(range(components), size))
 
 
-def shapley_interactions(metric: ArrayLike, *, order: int) -> Interactions:
+@checked
+def shapley_interactions(metric: ArrayLike, *, order: Count) -> Interactions:
     """Shapley values and interactions of up to `order` components, exactly, on every example.
 
     They are computed from the Moebius transform m of w: I(S) is the sum of m(T) / (|T| - |S| + 1) over all T that
@@ -121,7 +125,8 @@ def shapley_interactions(metric: ArrayLike, *, order: int) -> Interactions:
     return Interactions(sets, dividends @ weights.T)
 
 
-def order_shares(metric: ArrayLike, *, draws: int = 1000, seed: int = 0) -> OrderShares:
+@checked
+def order_shares(metric: ArrayLike, *, draws: Count = 1000, seed: Seed = 0) -> OrderShares:
     """How much of the variance of the mean metric over combinations is additive, due to pairs, to triples and so on.
 
     Squares of noisy means are positive where the truth is zero: the null says how large they would be, with the signs
@@ -145,7 +150,7 @@ def order_shares(metric: ArrayLike, *, draws: int = 1000, seed: int = 0) -> Orde
         raise ValueError("metric: expected a knock-out that changes its mean")
     rng = generator(seed, "signs of combinations")
     null = []
-    for size in block_sizes(positive(draws, "draws"), len(effects) + effects.shape[1]):
+    for size in block_sizes(draws, len(effects) + effects.shape[1]):
         signs = rng.integers(0, 2, size=(size, len(effects))) * 2.0 - 1
         null.append(np.square(signs @ effects / len(effects)) @ by_order / total)
     drawn = np.concatenate(null)

@@ -15,11 +15,13 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, as_floats, positive
+from stats.checks import Booleans, Floats, as_floats
+from stats.options import Count, Seed, checked
 from stats.shapley import Interactions, sets_up_to
 
 
-def sampled_combinations(components: int, *, order: int, budget: int, seed: int = 0) -> Booleans:
+@checked
+def sampled_combinations(components: Count, *, order: Count, budget: Count, seed: Seed = 0) -> Booleans:
     """Which components are knocked out in each combination of a sample [at most budget, components].
 
     All and none are among them.
@@ -44,8 +46,9 @@ def sampled_combinations(components: int, *, order: int, budget: int, seed: int 
     return np.asarray(~np.concatenate(asked))
 
 
+@checked
 def estimated_interactions(
-    metric: ArrayLike, knocked_out: ArrayLike, *, order: int, budget: int, seed: int = 0
+    metric: ArrayLike, knocked_out: ArrayLike, *, order: Count, budget: Count, seed: Seed = 0
 ) -> Interactions:
     """Shapley values and interactions of up to `order` components, estimated on every example.
 
@@ -88,7 +91,7 @@ def _approximate(game: object, components: int, *, order: int, budget: int, seed
     sets = sets_up_to(components, order)
     shapiq = _shapiq()
     regression = shapiq.InconsistentKernelSHAPIQ(n=components, max_order=order, index="SII", random_state=seed % 2**32)
-    found = regression.approximate(budget=positive(budget, "budget"), game=game)
+    found = regression.approximate(budget=budget, game=game)
     return [float(found[one]) for one in sets]
 
 
@@ -97,6 +100,6 @@ def _shapiq() -> ModuleType:
         import shapiq
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "a sample of the combinations needs shapiq, which is not installed: pip install 'mechshift[shapley]'"
+            "a sample of the combinations needs shapiq, which is not installed: pip install 'shapiq>=1.4'"
         ) from error
     return shapiq

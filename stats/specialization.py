@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Floats, as_floats, block_sizes, positive
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, block_sizes
 from stats.findings import Status
-from stats.inequality import INDEX_NAMES, INEQUALITIES, IndexName, Inequality, inequality_rows, known
+from stats.inequality import INDEX_NAMES, INEQUALITIES, IndexName, Inequality, inequality_rows
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 _ROUNDING = 1e-12
@@ -63,7 +64,10 @@ class Specialization:
     components: int
 
 
-def sign_flip_null(effects: ArrayLike, *, index: IndexName = "gini", draws: int = 1000, seed: int = 0) -> SignFlipNull:
+@checked
+def sign_flip_null(
+    effects: ArrayLike, *, index: IndexName = "gini", draws: Count = 1000, seed: Seed = 0
+) -> SignFlipNull:
     """What an index of |mean effects| would be if no component had a consistent sign over examples.
 
     An example's effects are flipped together, which keeps their dependence across components.
@@ -81,8 +85,9 @@ def sign_flip_null(effects: ArrayLike, *, index: IndexName = "gini", draws: int 
     return _nulls(_effects(effects), [index], draws, seed)[0]
 
 
+@checked
 def specialization(
-    effects: ArrayLike, *, index: IndexName = "gini", splits: int = 50, draws: int = 1000, seed: int = 0
+    effects: ArrayLike, *, index: IndexName = "gini", splits: Count = 50, draws: Count = 1000, seed: Seed = 0
 ) -> Specialization:
     """An index of inequality of component effects: observed, under the sign-flip null, and cross-fitted.
 
@@ -108,13 +113,14 @@ def specialization(
     return specializations(effects, indices=[index], splits=splits, draws=draws, seed=seed)[0]
 
 
+@checked
 def specializations(
     effects: ArrayLike,
     *,
     indices: Sequence[IndexName] = INDEX_NAMES,
-    splits: int = 50,
-    draws: int = 1000,
-    seed: int = 0,
+    splits: Count = 50,
+    draws: Count = 1000,
+    seed: Seed = 0,
 ) -> tuple[Specialization, ...]:
     """:func:`specialization` for several indices, from the same draws."""
     array = _effects(effects)
@@ -122,7 +128,7 @@ def specializations(
         raise ValueError(f"effects: expected at least 2 examples, got {len(array)}")
     nulls = _nulls(array, indices, draws, seed)
     means = np.abs(array.mean(axis=0))[None]
-    total, moments = _crossfit(array, indices, positive(splits, "splits"), seed)
+    total, moments = _crossfit(array, indices, splits, seed)
     chance_total, chance_moments = _crossfit(array, indices, draws, seed, flips=True)
     found = []
     for place, (index, null) in enumerate(zip(indices, nulls, strict=True)):
@@ -148,6 +154,7 @@ def specializations(
     return tuple(found)
 
 
+@checked
 def index_replicates(effects: ArrayLike, weights: ArrayLike, *, index: IndexName = "gini") -> Floats:
     """An index of |weighted mean effects| in every bootstrap replicate.
 
@@ -180,12 +187,10 @@ def index_replicates(effects: ArrayLike, weights: ArrayLike, *, index: IndexName
 
 
 def _nulls(array: Floats, indices: Sequence[IndexName], draws: int, seed: int) -> list[SignFlipNull]:
-    for index in indices:
-        known(index)
     rng = generator(seed, "sign flips")
     least = _ROUNDING * float(np.abs(array).sum(axis=0).max())
     values: list[Floats] = []
-    for size in block_sizes(positive(draws, "draws"), sum(array.shape)):
+    for size in block_sizes(draws, sum(array.shape)):
         signs = rng.integers(0, 2, size=(size, len(array))) * 2.0 - 1
         means = np.abs(signs @ array)
         means = means[means.max(axis=1) > least]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, codes, known_labels, positive
+from stats.checks import Booleans, Floats, Integers, codes, known_labels
+from stats.options import Count, Seed, checked
 from stats.overlap import lacking_edges, stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
@@ -101,7 +102,7 @@ def both_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     n = len(chosen.rows)
     if n < 2:
         raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
-    halves = draw_halves(chosen, positive(splits, "splits"), generator(seed, "split halves"))
+    halves = draw_halves(chosen, splits, generator(seed, "split halves"))
     empty = np.flatnonzero(halves.all(axis=1) | ~halves.any(axis=1))
     if empty.size:
         alone = Prompts(rows=np.arange(n), total=n, templates=chosen.templates[chosen.rows])
@@ -171,17 +172,18 @@ def _chance(first: Integers, second: Integers, stratum: Integers) -> Floats:
     return np.asarray(shared / np.maximum(1, first.sum(axis=-1) + second.sum(axis=-1) - shared))
 
 
+@checked
 def split_half_overlap(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     *,
-    top_k: Sequence[int],
+    top_k: Sequence[Count],
     strata: ArrayLike | None = None,
     templates: ArrayLike | None = None,
-    splits: int = 50,
-    seed: int = 0,
+    splits: Count = 50,
+    seed: Seed = 0,
     examples: ArrayLike | None = None,
-    total: int | None = None,
+    total: Count | None = None,
 ) -> SplitHalfOverlap:
     """Top-K overlap between two models and within each, on random disjoint halves of the prompts.
 

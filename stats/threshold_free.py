@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, as_scores, fraction
+from stats.checks import Floats, as_scores
 from stats.findings import Status
 from stats.half_bootstrap import (
     CeilingRatio,
@@ -33,6 +33,7 @@ from stats.half_bootstrap import (
 )
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
 from stats.minimums import enough_permutations, enough_replicates
+from stats.options import Count, Seed, Share, checked
 from stats.overlap import stratum_sizes
 from stats.retention import NO_CEILING, Units, counted_units
 from stats.split_half import paired_scores, prompts
@@ -76,19 +77,20 @@ class ThresholdFree:
     message: str
 
 
+@checked
 def threshold_free_overlap(
     before: ArrayLike,
     after: ArrayLike,
     *,
     strata: ArrayLike | None = None,
     templates: ArrayLike | None = None,
-    splits: int = 50,
-    permutations: int = 1000,
-    replicates: int = REPLICATES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    splits: Count = 50,
+    permutations: Count = 1000,
+    replicates: Count = REPLICATES,
+    confidence: Share = 0.95,
+    seed: Seed = 0,
     examples: ArrayLike | None = None,
-    total: int | None = None,
+    total: Count | None = None,
     units: Units = "prompts",
 ) -> tuple[ThresholdFree, ...]:
     """The three measures between two models, on the halves of the retention index; see the module for the formulas.
@@ -116,7 +118,7 @@ def threshold_free_overlap(
     chosen = prompts(len(a), examples=examples, total=total, templates=templates)
     edges = a.shape[1]
     n, few = counted_units(chosen, units)
-    quantile = float(scipy_stats.t.ppf((1 + fraction(confidence, "confidence")) / 2, max(1, n - 1)))
+    quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
     enough_replicates(replicates, confidence)
     enough_permutations(permutations)
     code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)

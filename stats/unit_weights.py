@@ -21,21 +21,21 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Integers, codes, known_labels, positive
+from stats.checks import BLOCK_NUMBERS, Integers, codes, known_labels
+from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
 Draw: TypeAlias = Callable[[int], Integers]
 """Number of further replicates -> how often each value is drawn in them [replicates, n]."""
 
 
-def resampling_weights(units: int, replicates: int, *, seed: int) -> Integers:
+@checked
+def resampling_weights(units: Count, replicates: Count, *, seed: Seed) -> Integers:
     """How often each unit is drawn in each bootstrap replicate, [R, units]; every row sums to `units`.
 
     The same seed and number of units give the same weights, so statistics of the same units that are computed apart
     (of several models, say) have paired replicates.
     """
-    positive(units, "units")
-    positive(replicates, "replicates")
     return np.concatenate(list(unit_blocks(units, replicates, seed, BLOCK_NUMBERS)))
 
 
@@ -55,7 +55,8 @@ def _only_block(units: int, replicates: int, seed: int) -> Integers:
     return drawn
 
 
-def cluster_weights(cluster: ArrayLike, replicates: int, *, seed: int) -> Integers:
+@checked
+def cluster_weights(cluster: ArrayLike, replicates: Count, *, seed: Seed) -> Integers:
     """How often each value is drawn where whole clusters are: [R, n].
 
     Args:
@@ -67,7 +68,8 @@ def cluster_weights(cluster: ArrayLike, replicates: int, *, seed: int) -> Intege
     return resampling_weights(clusters, replicates, seed=seed)[:, code]
 
 
-def nested_weights(cluster: ArrayLike, within: ArrayLike, replicates: int, *, seed: int) -> Integers:
+@checked
+def nested_weights(cluster: ArrayLike, within: ArrayLike, replicates: Count, *, seed: Seed) -> Integers:
     """How often each value is drawn where clusters are, and units within every drawn cluster: [R, n].
 
     Args:
@@ -102,7 +104,8 @@ def nested_blocks(
     yield from _in_blocks(draw, len(outer), replicates, block_numbers)
 
 
-def crossed_weights(first: ArrayLike, second: ArrayLike, replicates: int, *, seed: int) -> Integers:
+@checked
+def crossed_weights(first: ArrayLike, second: ArrayLike, replicates: Count, *, seed: Seed) -> Integers:
     """How often each value is drawn where both of its labels are, independently (pigeonhole bootstrap): [R, n].
 
     A replicate that would draw no value at all, which can happen where few of the combinations exist, draws each once.
@@ -145,7 +148,7 @@ def _drawn_units(units: int, seed: int, *purpose: str) -> Draw:
 
 def _in_blocks(draw: Draw, numbers: int, replicates: int, block_numbers: int) -> Iterator[Integers]:
     step = max(1, block_numbers // numbers)
-    for start in range(0, positive(replicates, "replicates"), step):
+    for start in range(0, replicates, step):
         yield draw(min(step, replicates - start))
 
 

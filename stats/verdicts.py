@@ -26,18 +26,19 @@ Any:
 
 from __future__ import annotations
 
-from stats.checks import fraction
 from stats.findings import Status, Verdict
 from stats.hypothesis_tests import Alternative
+from stats.options import Limit, Positive, Probability, Share, checked
 
 
+@checked
 def difference_verdict(
     *,
-    p: float | None,
-    low: float | None,
-    high: float | None,
+    p: Probability | None,
+    low: Limit | None,
+    high: Limit | None,
     alternative: Alternative,
-    alpha: float = 0.05,
+    alpha: Share = 0.05,
     null: float = 0.0,
     status: Status = "ok",
 ) -> Verdict:
@@ -52,7 +53,6 @@ def difference_verdict(
         null: Value that means no difference.
         status: Status of the finding.
     """
-    fraction(alpha, "alpha")
     if p is None or status != "ok":
         return "not estimable"
     if p < alpha:
@@ -64,13 +64,14 @@ def difference_verdict(
     return "inconclusive"
 
 
+@checked
 def equivalence_verdict(
     *,
-    p: float | None,
-    low: float | None,
-    high: float | None,
-    margin: float,
-    alpha: float = 0.05,
+    p: Probability | None,
+    low: Limit | None,
+    high: Limit | None,
+    margin: Positive,
+    alpha: Share = 0.05,
     status: Status = "ok",
 ) -> Verdict:
     """Verdict on a claimed equivalence within -margin..margin.
@@ -83,9 +84,6 @@ def equivalence_verdict(
         alpha: Level.
         status: Status of the finding.
     """
-    fraction(alpha, "alpha")
-    if not margin > 0:
-        raise ValueError(f"margin: expected a number > 0, got {margin}")
     if p is None or status != "ok":
         return "not estimable"
     if p < alpha:

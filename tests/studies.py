@@ -53,11 +53,13 @@ def write_study(
     diffusion: bool = False,
     statistics: dict[str, object] | None = None,
     tasks: tuple[str, ...] = ("mine",),
+    rule: str = "both",
 ) -> Path:
-    """Three random models, two pairs, one data set of token ids, and the spec over them.
+    """Three random models, two pairs, a data set of token ids for each task, and the spec over them.
 
-    The model `after` is a masked diffusion model if asked for; `statistics` are added to those of the spec. All tasks
-    have the same prompts.
+    The model `after` is a masked diffusion model if asked for; `statistics` are added to those of the spec. The answers
+    are nearly all tokens, so that the most likely one, by which they are judged, mostly is one. The first task's data
+    set is `pairs.jsonl`, the others' are `pairs-TASK.jsonl`.
     """
     after: dict[str, object] = {"source": "after", "paradigm": "autoregressive"}
     if diffusion:
@@ -65,7 +67,9 @@ def write_study(
     for number, name in enumerate(("before", "after", "continued")):
         if not (folder / name).exists():
             write_random_model("qwen2", folder / name, seed=number)
-    write_pairs(folder / "pairs.jsonl", examples)
+    files = {name: f"pairs-{name}.jsonl" if number else "pairs.jsonl" for number, name in enumerate(tasks)}
+    for number, file in enumerate(files.values()):
+        write_pairs(folder / file, examples, seed=number)
     spec = {
         "schema": "mechshift/v1",
         "name": "random-study",
@@ -78,7 +82,8 @@ def write_study(
             {"name": "shift", "before": "before", "after": "after", "role": "treatment"},
             {"name": "control", "before": "before", "after": "continued", "role": "control"},
         ],
-        "tasks": [{"name": name, "regime": "local", "dataset": "pairs.jsonl", "examples": examples} for name in tasks],
+        "tasks": [{"name": name, "regime": "local", "dataset": file} for name, file in files.items()],
+        "select": {"correct": rule, "by": "argmax"},
         "interventions": [ATTRIBUTION] if interventions is None else interventions,
         "measures": {"overlap": {"top_k": [5, 10], "splits": 6, "permutations": 50}, "depth": {}, "specialization": {}},
         "hypotheses": HYPOTHESES if hypotheses is None else hypotheses,
@@ -91,9 +96,9 @@ def write_study(
     return path
 
 
-def write_pairs(path: Path, examples: int, *, changed: int | None = None) -> None:
+def write_pairs(path: Path, examples: int, *, changed: int | None = None, seed: int = 0) -> None:
     """Counterfactual pairs whose answers are so many tokens that random models get some right."""
-    draw = random.Random(0)
+    draw = random.Random(seed)
     lines = []
     for number in range(examples):
         length = 5 + number % 2

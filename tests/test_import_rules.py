@@ -22,11 +22,13 @@ MAY_IMPORT = {
 MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
+        "mechshift_core.options",
     ],
     "mechshift_core.components": [
         "mechshift_core.components", "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph",
-        "mechshift_core.errors",
+        "mechshift_core.errors", "mechshift_core.options",
     ],
+    "mechshift_core.options": ["stats.options"],
     "mechshift_core.graph": [],
     "mechshift_core.errors": [],
     "mechshift_core.files": [],

@@ -27,6 +27,7 @@ from mechshift_core.analysis.overlap import measure_overlap, measure_retention
 from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
+from mechshift_core.analysis.steps import Progress, Steps
 from mechshift_core.analysis.targeted import measure_targeted
 from mechshift_core.analysis.task_selectivity import selectivity_rows
 from mechshift_core.execution.plan import Plan
@@ -93,23 +94,30 @@ class Analysis:
     failures: tuple[str, ...] = ()
 
 
-def analyse(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Analysis:
+def analyse(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], *, progress: Progress | None = None
+) -> Analysis:
     """Compute every declared measure for every pair and task, and test the hypotheses.
 
     Args:
         plan: The plan that was executed.
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
+        progress: Called with (what is being computed, steps done, steps in all).
     """
     spec = plan.spec
+    steps = Steps(progress, _step_count(plan))
     broken: dict[str, None] = {}
-    parts = [_analyse_budget(plan, folder, failures, reading, broken) for reading in readings(spec.denoising)]
+    parts = [_analyse_budget(plan, folder, failures, reading, steps, broken) for reading in readings(spec.denoising)]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
         for part in others
     ]
-    chosen = [_reconsidered(under, folder, failures, choice, primary, broken) for choice, under in plan.alternatives]
+    chosen = []
+    for choice, under in plan.alternatives:
+        steps.begin(f"hypotheses under {choice.name} {choice.value}")
+        chosen.append(_reconsidered(under, folder, failures, choice, primary, broken))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
@@ -133,8 +141,21 @@ class _Part:
     evidence: Evidence
 
 
+def _step_count(plan: Plan) -> int:
+    """Measures and interventions of every pair and task at every budget, the hypotheses at each, and alternatives."""
+    spec = plan.spec
+    each = sum(getattr(spec.measures, name) is not None for name in MEASURES)
+    each += sum(intervention.kind in INTERVENTIONS for intervention in spec.interventions)
+    return len(plan.budgets) * (len(spec.pairs) * len(spec.tasks) * each + 1) + len(plan.alternatives)
+
+
 def _analyse_budget(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading, broken: dict[str, None]
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    reading: Reading,
+    steps: Steps,
+    broken: dict[str, None],
 ) -> _Part:
     spec = plan.spec
     samples = collect(plan, folder, failures, reading)
@@ -147,13 +168,14 @@ def _analyse_budget(
         drawn = _kept(broken, f"edges of {key[0]} on {key[1]}", partial(edge_tables, sample))
         for table, parts in drawn.items():
             frames[table] += parts
-        for measured in _measured(plan, folder, failures, sample):
+        for measured in _measured(plan, folder, failures, sample, steps=steps):
             _note(broken, folder, measured)
             for table, more in measured.rows.items():
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
+    steps.begin("hypotheses")
     for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(samples, spec)).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     rows |= _kept(broken, "selectivity", lambda: {"selectivity": selectivity_rows(samples, spec)})
@@ -200,21 +222,30 @@ def _reconsidered(
 
 
 def _measured(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, *, only: Set[str] | None = None
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    sample: Sample,
+    *,
+    only: Set[str] | None = None,
+    steps: Steps | None = None,
 ) -> Iterator[Measured]:
     """What every declared measure and intervention comes to for one pair and task.
 
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
+        steps: Told of each.
     """
-    spec = plan.spec
+    spec, steps = plan.spec, steps or Steps(None, 0)
     for name, measure in MEASURES.items():
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
+            steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
             alone = only is not None and name in SHIFTS and "overlap" not in only
             yield _of_scores(name, SHIFTS[name] if alone else measure, sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
         if intervention.kind in kinds:
+            steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
             yield _of_results(plan, folder, failures, sample, intervention)
 
 
@@ -302,6 +333,8 @@ def _example_rows(sample: Sample) -> Rows:
                     "clean_metric": float(side.answers.clean_metric[number]),
                     "corrupt_metric": float(side.answers.corrupt_metric[number]),
                     "correct": bool(side.answers.correct[number]),
+                    "correct_by_metric": bool(side.answers.metric[number]),
+                    "correct_by_argmax": bool(side.answers.argmax[number]),
                     "selected": bool(selected[number]),
                 }
             )

@@ -20,6 +20,7 @@ from mechshift_core.execution.scores import (
     SelectedScores,
     Stored,
     halves,
+    judgement,
     read_answers,
     read_stored,
     selected_examples,
@@ -29,6 +30,7 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.spec.schema import Selection
+from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.minimums import FEWEST_FOR_SPREAD
 from stats.unit_weights import cluster_weights, drawn_at_all, resampling_weights
@@ -66,6 +68,7 @@ class Sample:
         reading: How answers of several tokens are read.
         spec_seed: Seed of the spec.
         rule: Whose correct answers select an example, as the spec says.
+        by: What makes an answer correct: the metric, or the most likely token.
         by_template: Whether templates are random, each with all of its prompts; else prompts are.
         known: What has been computed of it and does not depend on the choices that a study names alternatives to.
     """
@@ -79,6 +82,7 @@ class Sample:
     selected: npt.NDArray[np.int64]
     spec_seed: int
     rule: Selection = "both"
+    by: Judgement = "argmax"
     selected_after: npt.NDArray[np.int64] | None = None
     reading: Reading = field(default_factory=Reading)
     by_template: bool = False
@@ -151,7 +155,8 @@ class Sample:
     def selection(self) -> str:
         """How many examples are selected, by which rule, and how many each model answers correctly."""
         right = [f"{side.model!r} answers {int(side.answers.correct.sum())}" for _, side in self.sides]
-        return f"{self.n} of {self.total} examples selected (correct: {self.rule}), {' and '.join(right)} correctly"
+        rule = f"correct: {self.rule}, by: {self.by}"
+        return f"{self.n} of {self.total} examples selected ({rule}), {' and '.join(right)} correctly"
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""
@@ -202,7 +207,8 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
             if failed:
                 problems[model, task.name] = f"{model}: {failed[0]}"
             else:
-                sides[model, task.name] = _read_side(folder, cells, plan.datasets[task.name])
+                dataset = plan.datasets[task.name]
+                sides[model, task.name] = _read_side(folder, cells, dataset, judgement(plan.spec, dataset))
     found: dict[tuple[str, str], Sample] = {}
     missing: dict[tuple[str, str], str] = {}
     for pair in plan.spec.pairs:
@@ -227,6 +233,7 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
                 selected=selected,
                 spec_seed=plan.spec.seed,
                 rule=rule,
+                by=judgement(plan.spec, dataset),
                 selected_after=other,
                 reading=reading,
                 by_template=plan.spec.statistics.units.template == "random",
@@ -234,9 +241,9 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
     return Samples(found, missing)
 
 
-def _read_side(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> Side:
+def _read_side(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset, by: Judgement) -> Side:
     files = [folder.cell_file(cell.key) for cell in cells]
-    answers = read_answers(folder, cells, dataset)
+    answers = read_answers(folder, cells, dataset, by)
     roles = tuple(folder.describe(cells[0].key)["roles"])
     by_role = EdgeScoreStore(files, "by_role") if roles else None
     return Side(cells[0].model, EdgeScoreStore(files), answers, by_role, roles)

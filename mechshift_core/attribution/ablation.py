@@ -17,14 +17,18 @@ from torch import Tensor
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import Activations, record
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, Seed, checked
 
 Ablation = Literal["counterfactual", "mean", "zero", "resample"]
+SHARED = ("mean", "resample")
+"""Ablations that take their values from other examples."""
 Replacement = Callable[[Tensor], Activations]
 """Numbers of examples -> what replaces their activations; one row serves all examples where they share it."""
 
 
+@checked
 def replacement_of(
-    model: Model, batch: CounterfactualBatch, ablation: Ablation, *, seed: int = 0, rows: int = 256
+    model: Model, batch: CounterfactualBatch, ablation: Ablation, *, seed: Seed = 0, rows: Count = 256
 ) -> Replacement:
     """What an ablation puts in the place of activations.
 
@@ -36,8 +40,11 @@ def replacement_of(
         rows: Examples that go through the model at once.
 
     Raises:
-        ValueError: for an unknown ablation, or `resample` with a single example.
+        ValueError: for an unknown ablation, `mean` or `resample` with a single example, whose values would be replaced
+            by themselves, or with prompts that are padded differently, whose positions do not correspond.
     """
+    if ablation in SHARED:
+        _check_shared(batch, ablation)
 
     def run(part: CounterfactualBatch, *, clean: bool) -> Activations:
         part = part.to(model.device)
@@ -51,16 +58,25 @@ def replacement_of(
     if ablation == "zero":
         zeros = run(batch.rows(slice(0, 1)), clean=True).map(torch.zeros_like)
         return lambda _: zeros
-    if ablation == "mean":
-        mean = _mean(model, batch, rows)
-        return lambda _: mean
-    raise ValueError(f"unknown ablation {ablation!r} (counterfactual, mean, zero, resample)")
+    mean = _mean(model, batch, rows)
+    return lambda _: mean
+
+
+def _check_shared(batch: CounterfactualBatch, ablation: Ablation) -> None:
+    if len(batch) < 2:
+        raise ValueError(
+            f"the ablation {ablation!r} takes values from other examples, and there is only one (of its length and "
+            "state of its answer); use 'zero' or 'counterfactual', or more prompts of that length"
+        )
+    if batch.attention_mask is not None and bool((batch.attention_mask != batch.attention_mask[:1]).any()):
+        raise ValueError(
+            f"the ablation {ablation!r} takes values from other examples position by position, and these are padded "
+            "differently; evaluate prompts of each length on their own"
+        )
 
 
 def _derangement(examples: int, seed: int) -> Tensor:
     """Every example's partner, never itself: a random cycle through all of them."""
-    if examples < 2:
-        raise ValueError("the ablation 'resample' draws from other examples, and there is only one")
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
     partners = torch.empty(examples, dtype=torch.long)
     partners[order] = order.roll(1)
@@ -68,19 +84,12 @@ def _derangement(examples: int, seed: int) -> Tensor:
 
 
 def _mean(model: Model, batch: CounterfactualBatch, rows: int) -> Activations:
-    """Mean over the examples, position by position, [1, positions, ...]; padded positions do not count."""
-    device = model.device
-    present = torch.ones_like(batch.clean_ids) if batch.attention_mask is None else batch.attention_mask
-    weights = (present.float() / present.sum(0).clamp(min=1)).to(device)
+    """Mean over the examples, position by position, [1, positions, ...]."""
     sums: Activations | None = None
     for start in range(0, len(batch), rows):
-        part = batch.rows(slice(start, start + rows)).to(device)
-        weight = weights[start : start + rows]
-
-        def weighted(values: Tensor, weight: Tensor = weight) -> Tensor:
-            return torch.einsum("bs...,bs->s...", values.float(), weight)[None]
-
-        found = record(model, part, part.clean_ids).activations.map(weighted)
+        part = batch.rows(slice(start, start + rows)).to(model.device)
+        found = record(model, part, part.clean_ids).activations
+        found = found.map(lambda values: values.float().sum(0, keepdim=True) / len(batch))
         sums = found if sums is None else _added(sums, found)
     assert sums is not None
     return sums

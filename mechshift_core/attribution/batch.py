@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mechshift_core.options import check_option
+
 MetricKind = Literal["logit_difference", "probability_difference"]
 NO_TOKEN = -1
 
@@ -18,16 +20,19 @@ class CounterfactualBatch:
 
     Args:
         clean_ids: Token ids, [examples, positions]; `corrupt_ids` alike.
-        answer_ids: One answer token per example, [examples], or a set of them, [examples, set], padded with -1.
+        answer_ids: One answer token per example, [examples], or a set of them, [examples, set], padded with -1. A token
+            that is in a set twice counts once.
         foil_ids: What the answers are held against, like `answer_ids`.
         position: Where the logits are read: one index for all examples, or one each, [examples]; negative counts from
-            the end. (A shifted model's logits at i-1 predict token i.)
-        attention_mask: [examples, positions], 0 where a position is padding; None where nothing is padded.
+            the end of the row, padding included. (A shifted model's logits at i-1 predict token i.)
+        attention_mask: [examples, positions], 1 where there is a token and 0 where there is padding, at the start or
+            at the end of a row; None where nothing is padded. What is computed is what the prompts alone would give.
         metric: `logit_difference` is the mean logit of the answers minus that of the foils, `probability_difference`
             the probability of all answers minus that of all foils.
 
     Raises:
-        ValueError: if shapes disagree or tokens are missing.
+        ValueError: if shapes disagree, tokens are missing or no token ids, padding is within a prompt or is read, or
+            the metric is not known.
     """
 
     clean_ids: Tensor
@@ -39,29 +44,91 @@ class CounterfactualBatch:
     metric: MetricKind = "logit_difference"
 
     def __post_init__(self) -> None:
+        check_option("metric", self.metric, MetricKind)
         for name in ("clean_ids", "corrupt_ids", "answer_ids", "foil_ids"):
-            object.__setattr__(self, name, torch.as_tensor(getattr(self, name), dtype=torch.long))
+            object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         if self.clean_ids.ndim != 2 or self.clean_ids.shape != self.corrupt_ids.shape:
             raise ValueError(
                 "clean_ids and corrupt_ids must both be [examples, positions]; "
                 f"they are {list(self.clean_ids.shape)} and {list(self.corrupt_ids.shape)}"
             )
-        for name in ("answer_ids", "foil_ids"):
-            ids: Tensor = getattr(self, name)
-            ids = ids[:, None] if ids.ndim == 1 else ids
-            object.__setattr__(self, name, ids)
-            if ids.ndim != 2 or len(ids) != len(self):
-                raise ValueError(f"{name} must be [examples] or [examples, set]; it is {list(ids.shape)}")
-            if not bool((ids != NO_TOKEN).any(1).all()):
-                raise ValueError(f"{name} has an example without any token")
         length = self.clean_ids.shape[1]
-        position = torch.as_tensor(self.position, dtype=torch.long).expand(len(self))
+        if not self.clean_ids.numel():
+            raise ValueError(f"clean_ids and corrupt_ids hold no tokens; they are {list(self.clean_ids.shape)}")
+        position = whole_numbers("position", self.position)
+        if position.ndim > 1 or (position.ndim == 1 and len(position) not in (1, len(self))):
+            raise ValueError(f"position must be one index, or [{len(self)}], one each; it is {list(position.shape)}")
+        position = position.expand(len(self))
         if bool(((position < -length) | (position >= length)).any()):
             raise ValueError(f"position {self.position} is outside the {length} positions of the prompts")
         object.__setattr__(self, "position", torch.where(position < 0, position + length, position))
+        if self.attention_mask is not None:
+            object.__setattr__(self, "attention_mask", self._checked_mask(self.attention_mask))
+        for name in ("clean_ids", "corrupt_ids"):
+            self._check_prompts(name)
+        for name in ("answer_ids", "foil_ids"):
+            self._check_answers(name)
+        width = max(self.answer_ids.shape[1], self.foil_ids.shape[1])
+        answers, foils = (
+            torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=NO_TOKEN).sort(dim=1).values
+            for ids in (self.answer_ids, self.foil_ids)
+        )
+        _refuse("answer_ids and foil_ids are the same tokens: nothing is told apart", (answers == foils).all(1))
+
+    def _checked_mask(self, given: Tensor) -> Tensor:
+        mask = torch.as_tensor(given)
+        if mask.shape != self.clean_ids.shape:
+            raise ValueError(
+                f"attention_mask must be {list(self.clean_ids.shape)}, like clean_ids; it is {list(mask.shape)}"
+            )
+        if bool(((mask != 0) & (mask != 1)).any()):
+            raise ValueError("attention_mask must be 1 where there is a token and 0 where there is padding")
+        mask = mask.long()
+        _refuse("attention_mask has no token at all", mask.sum(1) == 0)
+        runs = (mask.diff(dim=1) == 1).sum(1) + mask[:, 0]
+        _refuse("attention_mask has padding between tokens; it may be at the start or at the end", runs > 1)
+        read = mask.gather(1, torch.as_tensor(self.position)[:, None])[:, 0]
+        _refuse(
+            "the position read is padding; give the column of a token, one an example, e.g. "
+            "position=attention_mask.sum(1) - 1 where padding is on the right",
+            read == 0,
+        )
+        return mask
+
+    def _check_prompts(self, name: str) -> None:
+        """Padding is whatever it is; it becomes token 0, which every model has."""
+        ids: Tensor = getattr(self, name)
+        if self.attention_mask is not None:
+            ids = torch.where(self.attention_mask == 0, 0, ids)
+            object.__setattr__(self, name, ids)
+        _refuse(f"{name} has a number below 0, which is no token id (attention_mask says what is padding)", ids < 0)
+
+    def _check_answers(self, name: str) -> None:
+        ids: Tensor = getattr(self, name)
+        ids = ids[:, None] if ids.ndim == 1 else ids
+        if ids.ndim != 2 or len(ids) != len(self):
+            raise ValueError(f"{name} must be [examples] or [examples, set]; it is {list(ids.shape)}")
+        _refuse(f"{name} has a number below 0 other than {NO_TOKEN}, which pads a set", ids < NO_TOKEN)
+        if not bool((ids != NO_TOKEN).any(1).all()):
+            raise ValueError(f"{name} has an example without any token")
+        in_order, places = ids.sort(dim=1, stable=True)
+        twice = torch.zeros_like(ids, dtype=torch.bool)
+        twice.scatter_(1, places[:, 1:], in_order[:, 1:] == in_order[:, :-1])
+        object.__setattr__(self, name, ids.masked_fill(twice, NO_TOKEN))
 
     def __len__(self) -> int:
         return len(self.clean_ids)
+
+    @property
+    def padded(self) -> bool:
+        """Whether any position is padding."""
+        return self.attention_mask is not None and bool((self.attention_mask == 0).any())
+
+    @property
+    def present(self) -> Tensor:
+        """Whether a position holds a token, bool, [examples, positions]."""
+        mask = self.attention_mask
+        return torch.ones_like(self.clean_ids, dtype=torch.bool) if mask is None else mask != 0
 
     def rows(self, part: slice | Tensor) -> CounterfactualBatch:
         """The batch of some of the examples."""
@@ -108,3 +175,27 @@ class CounterfactualBatch:
         present = ids != NO_TOKEN
         total = (values.gather(1, ids.clamp(min=0)).float() * present).sum(1)
         return total if self.metric == "probability_difference" else total / present.sum(1)
+
+
+def whole_numbers(name: str, values: object) -> Tensor:
+    """Values as int64.
+
+    Raises:
+        ValueError: if they are no whole numbers, with the name of the argument.
+    """
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be whole numbers in rows of equal length: {error}") from error
+    whole = tensor.long() if tensor.dtype != torch.bool and not tensor.is_complex() else None
+    if whole is None or (tensor.is_floating_point() and not bool((whole == tensor).all())):
+        raise ValueError(f"{name} must be whole numbers; it holds {str(tensor.dtype).removeprefix('torch.')} numbers")
+    return whole
+
+
+def _refuse(what: str, wrong: Tensor) -> None:
+    """Refuse a batch of which some examples are wrong, [examples] or [examples, ...]."""
+    rows = wrong.reshape(len(wrong), -1).any(1).nonzero()[:, 0].tolist() if len(wrong) else []
+    if rows:
+        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise ValueError(f"{what} (example {shown})")

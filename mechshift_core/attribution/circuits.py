@@ -16,23 +16,26 @@ from mechshift_core.attribution.ablation import Ablation, replacement_of
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import sequences_for_patching
 from mechshift_core.attribution.patching import circuit_patch, run_in_batches
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
 from mechshift_core.models.ungroup import ungrouped
+from mechshift_core.options import Count, Seed, checked
 
 Circuit = Sequence[str] | npt.NDArray[np.bool_]
 """Names of edges, or whether each edge of the graph is in the circuit, [edges]."""
 
 
+@checked
 def evaluate_circuits(
     model: Model,
     batch: CounterfactualBatch,
     circuits: Sequence[Circuit],
     *,
     ablation: Ablation = "counterfactual",
-    seed: int = 0,
+    seed: Seed = 0,
     only: Sequence[int] | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> Tensor:
     """The metric of each example with everything outside of a circuit replaced.
@@ -53,8 +56,11 @@ def evaluate_circuits(
         float32, [circuits, examples evaluated], on the CPU.
 
     Raises:
-        ValueError: for a name that is no edge of the model.
+        ValueError: for a name that is no edge of the model, a batch that the model can't read, one over which the
+            ablation can't be taken, or an option that is not known or out of range.
+        ExecutionError: if a metric is not finite.
     """
+    check_readable(model, batch)
     if _reads_shared_heads_apart(model, circuits):
         group = model.shape.heads // model.shape.key_value_heads
         circuits = [_per_query_head(circuit, group) for circuit in circuits]

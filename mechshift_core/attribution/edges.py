@@ -25,9 +25,11 @@ from mechshift_core.attribution.contraction import Contraction, written_differen
 from mechshift_core.attribution.exact import exact_scores
 from mechshift_core.attribution.gradients import Path, differentiate
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.record import Recording, record
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 Method = Literal["eap", "eap-ig", "clean-corrupted", "exact"]
 Quadrature = Literal["left", "midpoint", "gauss-legendre"]
@@ -74,13 +76,14 @@ class EdgeScores:
         )
 
 
-def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> Path:
+@checked
+def integration_path(method: Method, *, steps: Count, quadrature: Quadrature) -> Path:
     """(alpha, weight) of the runs on which a method takes its gradients; alpha is 0 at the corrupted input.
 
     `left` is alpha = k/m for k = 0..m-1, as in the reference implementation since February 2025.
 
     Raises:
-        ValueError: for less than one step, or a method without gradients.
+        ValueError: for an option that is not known or out of range, or a method without gradients.
     """
     if method == "exact":
         raise ValueError("the method 'exact' takes no gradients")
@@ -88,8 +91,6 @@ def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> P
         return [(CLEAN, 1.0)]
     if method == "clean-corrupted":
         return [(CORRUPTED, 0.5), (CLEAN, 0.5)]
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
     if quadrature == "left":
         return [(k / steps, 1 / steps) for k in range(steps)]
     if quadrature == "midpoint":
@@ -99,14 +100,15 @@ def integration_path(method: Method, *, steps: int, quadrature: Quadrature) -> P
     return [((node + 1) / 2, weight / 2) for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)]
 
 
+@checked
 def attribute_edges(
     model: Model,
     batch: CounterfactualBatch,
     *,
     method: Method = "eap-ig",
-    steps: int = 5,
-    quadrature: Quadrature = "left",
-    batch_size: int | None = None,
+    steps: Count = 5,
+    quadrature: Quadrature = "midpoint",
+    batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> EdgeScores:
     """Score every edge on every example.
@@ -116,7 +118,8 @@ def attribute_edges(
         batch: Examples; scores do not depend on which others are in it.
         method: Where gradients are taken, see the module.
         steps: Gradient evaluations of `eap-ig`.
-        quadrature: Rule for the integral of `eap-ig`; `left`, that of the reference implementation, unless given.
+        quadrature: Rule for the integral of `eap-ig`; unless given `midpoint`, as in a spec (`left` is the rule of the
+            reference implementation).
         batch_size: Examples that go through the model at once (times `steps`); as many as fit into memory unless given.
             The scores do not depend on it.
         roles: Token role of every position, [examples, positions], numbered from 0: the scores are given by role too.
@@ -125,7 +128,9 @@ def attribute_edges(
         One score per example and edge, on the CPU.
 
     Raises:
-        ValueError: for less than one step, or roles with the method `exact`.
+        ValueError: for an option that is not known or out of range, roles with the method `exact`, or a batch that the
+            model can't read.
+        ExecutionError: if a score is not finite.
         MemoryError: if a single example does not fit into memory.
     """
     blocks = edge_score_blocks(
@@ -134,17 +139,19 @@ def attribute_edges(
     return EdgeScores.joined(list(blocks))
 
 
+@checked
 def edge_score_blocks(
     model: Model,
     batch: CounterfactualBatch,
     *,
     method: Method = "eap-ig",
-    steps: int = 5,
-    quadrature: Quadrature = "left",
-    batch_size: int | None = None,
+    steps: Count = 5,
+    quadrature: Quadrature = "midpoint",
+    batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> Iterator[EdgeScores]:
     """The scores of :func:`attribute_edges` block by block, so that memory does not grow with the examples."""
+    check_readable(model, batch)
     exact = method == "exact"
     if exact and roles is not None:
         raise ValueError("the method 'exact' patches an edge at all positions, so it has no scores by token role")
@@ -162,6 +169,7 @@ def edge_score_blocks(
             at_once = max(1, max(fitting, batch_size or 1) // len(part))
             of_part = None if roles is None else roles[rows].to(model.device)
             by_role, clean, corrupt = _attribute(model, part, path, at_once, of_part, role_count)
+        check_finite(model, "an edge score or metric", by_role, clean.metric, corrupt.metric)
         return EdgeScores(
             Graph.of(model.shape).edges,
             by_role.sum(1).cpu(),

@@ -18,8 +18,10 @@ from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.edges import EdgeScores
 from mechshift_core.attribution.memory import sequences_for_gradients
 from mechshift_core.attribution.patching import Patch, run_in_batches
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.graph import Graph, Shape
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, Seed, checked
 
 
 def node_names(shape: Shape) -> list[str]:
@@ -27,6 +29,7 @@ def node_names(shape: Shape) -> list[str]:
     return [*(source.name for source in Graph.of(shape).sources), *shape.residual_streams]
 
 
+@checked
 def patch_nodes(
     model: Model,
     batch: CounterfactualBatch,
@@ -34,9 +37,9 @@ def patch_nodes(
     *,
     ablation: Ablation = "counterfactual",
     positions: Tensor | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     only: Sequence[int] | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> Tensor:
     """The metric of each example with nodes replaced: activation patching, knock-outs.
@@ -57,8 +60,11 @@ def patch_nodes(
         float32, [runs, examples evaluated], on the CPU. The effect of a run is the clean metric minus this.
 
     Raises:
-        ValueError: for a name that is no node of the model, or positions of another shape.
+        ValueError: for a name that is no node of the model, positions of another shape, a batch that the model can't
+            read, one over which the ablation can't be taken, or an option that is not known or out of range.
+        ExecutionError: if a metric is not finite.
     """
+    check_readable(model, batch)
     chosen, residual = _membership(model.shape, nodes)
     mask = _positions(positions, len(nodes), batch)
     rows = rows or sequences_for_gradients(model, batch.clean_ids.shape[1])

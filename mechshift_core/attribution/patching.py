@@ -20,6 +20,7 @@ from mechshift_core.attribution.ablation import Replacement
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.contraction import product, work_dtype
 from mechshift_core.attribution.memory import Batching, in_batches
+from mechshift_core.attribution.readable import check_finite
 from mechshift_core.attribution.record import Activations, live_heads
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.graph import Graph, Role
@@ -88,6 +89,9 @@ def run_in_batches(
 
     Returns:
         float32, [runs, examples evaluated], on the CPU.
+
+    Raises:
+        ExecutionError: if a metric is not finite.
     """
     examples = torch.arange(len(batch)) if only is None else torch.tensor(only, dtype=torch.long)
     if runs == 0 or len(examples) == 0:
@@ -100,7 +104,9 @@ def run_in_batches(
         instead = replacement(chosen)
         at_once = max(1, batching.size // len(chosen))
         patches = (patch_of(slice(first, min(first + at_once, runs)), chosen) for first in range(0, runs, at_once))
-        return torch.cat([run_patched(model, of_part, instead, patch) for patch in patches]).cpu()
+        found = torch.cat([run_patched(model, of_part, instead, patch) for patch in patches]).cpu()
+        check_finite(model, "the metric of a patched run", found)
+        return found
 
     return torch.cat(list(in_batches(len(examples), batching, compute)), dim=1)
 

@@ -1,8 +1,10 @@
 """What is proven of an architecture's declaration before any number comes out of a model.
 
-On random tokens: the heads' contributions, recomputed, sum to the attention output; what a receiver reads differs
-between two runs by exactly what its sources write differently; replacing every edge by what it carries anyway gives the
-clean run, and by its corrupted value the corrupted run.
+On random tokens: each receiver's norm and each head's queries, keys and values, recomputed, are what the modules give,
+and attention takes them for what they are called (:mod:`.receivers`); the heads' contributions, recomputed, sum to the
+attention output; what a receiver reads differs between two runs by exactly what its sources write differently;
+replacing every edge by what it carries anyway gives the clean run, and by its corrupted value the corrupted run; the
+attention kernel computes what eager attention does, which defines the architecture.
 """
 
 from __future__ import annotations
@@ -13,20 +15,19 @@ import nnsight
 import torch
 from torch import Tensor
 
+from mechshift_core.attribution.agreement import blame, compare
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.contraction import written_differences
 from mechshift_core.attribution.patching import circuit_patch, run_patched
+from mechshift_core.attribution.receivers import prove_attention, prove_inputs
 from mechshift_core.attribution.record import Recorder, Recording
 from mechshift_core.attribution.walk import Site, traced, walk
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
+from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
 
 PROBES, LENGTH = 2, 5
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest error, relative to the values that are compared."""
-ROUNDINGS = 16
-"""Units in the last place by which a residual stream of many layers can be off."""
 
 
 def prove(model: Model) -> None:
@@ -44,6 +45,9 @@ def prove(model: Model) -> None:
     ).to(model.device)
     try:
         _prove_modules(model)
+        prove_inputs(model, batch.clean_ids)
+        prove_attention(model, batch.clean_ids[:1])
+        _prove_kernel(model, batch)
         runs = [_run(model, batch, ids) for ids in (batch.clean_ids, batch.corrupt_ids)]
         _prove_heads(model, runs[0][0])
         _prove_graph(model, batch, runs)
@@ -51,7 +55,7 @@ def prove(model: Model) -> None:
     except ExecutionError:
         raise
     except Exception as error:  # what nnsight or torch make of a module that is not there, or not where it is expected
-        raise ExecutionError(f"{_blame(model)}: {error}") from error
+        raise ExecutionError(f"{blame(model)}: {error}") from error
 
 
 def _prove_modules(model: Model) -> None:
@@ -106,7 +110,7 @@ def _prove_heads(model: Model, kept: _Everything) -> None:
     for layer, (heads, written) in enumerate(zip(kept.heads, kept.written, strict=True)):
         summed = torch.einsum("bshe,hed->bsd", heads.float(), model.view.output_weight(layer).float())
         bias = _output_bias(model, layer)
-        _compare(model, summed + bias, written, f"layer {layer}: the heads do not sum to the attention output")
+        compare(model, summed + bias, written, f"layer {layer}: the heads do not sum to the attention output")
 
 
 def _prove_graph(model: Model, batch: CounterfactualBatch, runs: list[tuple[_Everything, Recording]]) -> None:
@@ -121,7 +125,18 @@ def _prove_graph(model: Model, batch: CounterfactualBatch, runs: list[tuple[_Eve
         expected = expected if len(before[0]) == len(expected[0]) else batch.rows_read(expected)
         what = f"what {name} read is not the sum of what the sources before write"
         size = torch.maximum(before.abs(), after.abs()).float()
-        _compare(model, after.float() - before.float(), expected, what, subtracted=size)
+        compare(model, after.float() - before.float(), expected, what, subtracted=size)
+
+
+def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
+    """The chosen attention kernel leaves nothing out that eager attention does, e.g. a cap of attention logits."""
+    module: Any = model.module
+    kernel = module.config._attn_implementation
+    found = model.logits(batch.clean_ids)
+    with attention_kernel(module, "eager"):
+        expected = model.logits(batch.clean_ids)
+    what = f"with the attention kernel {kernel!r} it computes something else than with 'eager'"
+    compare(model, found, expected, what)
 
 
 def _output_bias(model: Model, layer: int) -> Tensor | float:
@@ -133,35 +148,6 @@ def _prove_patching(model: Model, batch: CounterfactualBatch, clean: Recording, 
     graph = Graph.of(model.shape)
     nothing = circuit_patch(graph, [graph.mask & False], model.device)
     patched = run_patched(model, batch, corrupt.activations, nothing)[0]
-    _compare(model, patched, corrupt.metric, "replacing every edge does not give the corrupted run")
+    compare(model, patched, corrupt.metric, "replacing every edge does not give the corrupted run")
     patched = run_patched(model, batch, clean.activations, nothing)[0]
-    _compare(model, patched, clean.metric, "replacing every edge by what it carries does not give the clean run")
-
-
-def _compare(model: Model, found: Tensor, expected: Tensor, what: str, *, subtracted: Tensor | float = 0.0) -> None:
-    """Refuse a model where two tensors differ by more than rounding.
-
-    In float32 every value must agree; in half precision, where the rounding of every layer adds up, the typical one.
-
-    Args:
-        model: The model.
-        found: What came.
-        expected: What should have come.
-        what: What is wrong if they differ.
-        subtracted: Magnitude of the values of which `found` is a difference: their rounding is in it.
-    """
-    found, expected = found.float(), expected.float()
-    dtype = next(model.module.parameters()).dtype
-    rounding = ROUNDINGS * torch.finfo(dtype).eps * torch.as_tensor(subtracted)
-    error, scale = ((found - expected).abs() - rounding).clamp(min=0), expected.abs()
-    reduced = torch.max if dtype == torch.float32 or expected.ndim == 1 else torch.median
-    off, reached = float(reduced(error)), float(reduced(scale))
-    if not off <= TOLERANCE[dtype] * max(reached, 1e-6):
-        raise ExecutionError(f"{_blame(model)}: {what} (off by {off:.2g} where values reach {reached:.2g})")
-
-
-def _blame(model: Model) -> str:
-    return (
-        f"{model.source}: the declaration of {type(model.module).__name__} in mechshift_core/models/architectures.py "
-        "does not fit this version of it"
-    )
+    compare(model, patched, clean.metric, "replacing every edge by what it carries does not give the clean run")

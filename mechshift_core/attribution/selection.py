@@ -230,7 +230,7 @@ def _members(numbers: npt.NDArray[np.int64], edges: int) -> Circuit:
 
 
 def _size(n: int, edges: int) -> int:
-    if not 0 <= n <= edges:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 0 <= n <= edges:
         raise ValueError(f"n: expected a number of edges from 0 to {edges}, got {n}")
     return n
 

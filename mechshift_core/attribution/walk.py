@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.models.load import Model
+from mechshift_core.models.padding import padding
 
 Site = Any
 """A module of the traced model; `input` and `output` can be read, `output` can be set."""
@@ -79,4 +80,4 @@ def traced(model: Model, batch: CounterfactualBatch, ids: Tensor) -> Any:
     """A trace of the model on token ids, [copies x examples, positions], padded as the batch is."""
     net: Any = model.net
     mask = None if batch.attention_mask is None else batch.attention_mask.repeat(len(ids) // len(batch), 1)
-    return net.trace(input_ids=ids, attention_mask=mask, use_cache=False)
+    return net.trace(input_ids=ids, use_cache=False, **padding(mask, model.device))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mechshift_core.cli.console import Console
 
 if TYPE_CHECKING:
+    from rich.console import Console as Terminal
+    from rich.progress import Task
+
     from mechshift_core.execution.runner import Progress
 
 
@@ -26,13 +31,21 @@ def progress_on(console: Console) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def _bar(terminal: Terminal | None = None) -> Iterator[Progress]:
+    """A bar for one stretch after another, with the time since the command began."""
     from rich.console import Console as Terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=Terminal(stderr=True), transient=True) as bar:
+    began = time.monotonic()
+
+    class Clock(ProgressColumn):  # rich's own stops where a stretch is done, though another follows
+        def render(self, task: Task) -> Text:
+            return Text(str(timedelta(seconds=int(time.monotonic() - began))), style="progress.elapsed")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Clock())
+    with Bar(*columns, console=terminal or Terminal(stderr=True), transient=True) as bar:
         shown = bar.add_task("starting", total=None)
 
         def update(what: str, done: int, total: int) -> None:

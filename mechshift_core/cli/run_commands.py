@@ -47,10 +47,12 @@ def run(
 
 
 def plan(context: typer.Context, spec: SpecFile) -> None:
-    """Show the cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    """Show the prompts and cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
     from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
+    from mechshift_core.execution.timing import expect
     from mechshift_core.run_files import RUNS
     from mechshift_core.spec import load_spec
 
@@ -59,18 +61,31 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     planned = make_plan(loaded)
     store = Store(RUNS / loaded.name)
     cells = [(own, cell, store.has_cell(cell.key)) for own, cell in planned.every_cell]
+    missing = [(own, cell) for own, cell, cached in cells if not cached]
+    others = sorted(path for path in RUNS.iterdir() if path.is_dir()) if RUNS.is_dir() else []
+    timing = expect(planned, missing, [store.path, *others])
     if console.json:
-        shown = ("intervention", "model", "task", "pair", "start", "stop", "key")
+        shown = ("intervention", "model", "task", "pair", "budget", "part", "start", "stop", "key")
         rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for _, cell, cached in cells]
-        console.result_json({"cells": rows, "hypotheses": [h.id for h in loaded.hypotheses]})
+        times = {"seconds": timing.seconds, "timed": timing.timed, "measured": timing.measured, "runs": timing.runs}
+        hypotheses = [h.id for h in loaded.hypotheses]
+        console.result_json({"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": hypotheses, "time": times})
         return
+    console.result("\n".join(["prompts:", *prompt_lines(planned)]))
     for _, cell, cached in cells:
         state = "cached " if cached else "to do  "
         examples = f"{cell.stop - cell.start} examples"
+        budget = f" at {cell.budget}" if len(planned.budgets) > 1 else ""
         of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
-        console.result(f"{state} {cell.intervention} of {cell.model} on {cell.task}{of_pair}")
-    missing = [(own, cell) for own, cell, cached in cells if not cached]
+        what = f"{cell.intervention} {cell.part}".strip()
+        console.result(f"{state} {what} of {cell.model} on {cell.task}{budget}{of_pair}")
     console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(missing)}")
+    if len(planned.budgets) > 1:
+        for budget in planned.budgets:
+            own_cells = [(own, cell) for own, cell in missing if cell.budget == budget]
+            console.result(f"  denoising steps {budget}: {len(own_cells)} to do: {cost(own_cells)}")
+    if missing:
+        console.result(f"time: {timing}")
     for hypothesis in loaded.hypotheses:
         console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
 
@@ -122,10 +137,13 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "cached": finished.cached,
                 "failures": list(finished.failures),
                 "too_few": finished.too_few,
+                "tasks": [account.to_json() for account in finished.prompts],
                 "verdicts": {finding.id: finding.verdict for finding in findings},
             }
         )
     elif not console.quiet:
+        for account in finished.prompts:
+            console.say(f"prompts of {account.task}: {account}")
         console.say(f"cells: {finished.computed} computed, {finished.cached} cached, {len(finished.failures)} failed")
         for finding in findings:
             console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")

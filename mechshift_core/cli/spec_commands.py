@@ -11,7 +11,7 @@ from mechshift_core.cli.console import Console
 from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mechshift_core.spec import Spec
+    from mechshift_core.execution.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +20,11 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def check_spec_file(path: Path) -> Spec:
+def check_spec_file(path: Path) -> Plan:
     """Every check of a spec that needs no GPU; the one place where `validate` is extended.
+
+    Returns:
+        The plan, which knows the prompts of every task.
 
     Raises:
         SpecError: with everything that is wrong.
@@ -29,9 +32,7 @@ def check_spec_file(path: Path) -> Spec:
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.spec import load_spec
 
-    spec = load_spec(path)
-    make_plan(spec)
-    return spec
+    return make_plan(load_spec(path), headers_only=True)
 
 
 def validate(
@@ -41,21 +42,33 @@ def validate(
         bool, typer.Option("--no-files", help="Check the specs alone: look up no models, tokenizers or data.")
     ] = False,
 ) -> None:
-    """Check specs without running anything: every problem, with its line. Models of the Hub are downloaded for it."""
+    """Check specs without running anything: every problem, with its line, and how many prompts of each task are usable.
+
+    Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
+    """
+    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
+    from mechshift_core.execution.prompts import cautions
     from mechshift_core.spec import SpecError, load_spec
 
     console: Console = context.obj
     results: list[dict[str, Any]] = []
     for path in specs:
+        tasks: list[dict[str, object]] = []
+        warnings: list[str] = []
+        lines: list[str] = []
         try:
-            load_spec(path, check_files=False) if no_files else check_spec_file(path)
+            if no_files:
+                load_spec(path, check_files=False)
+            else:
+                planned = check_spec_file(path)
+                tasks, warnings, lines = tasks_as_json(planned), [*cautions(planned)], prompt_lines(planned)
         except SpecError as error:
             results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})
             if not console.json:
                 console.complain(str(error))
         else:
-            results.append({"spec": str(path), "ok": True, "problems": []})
-            console.say(f"ok: {path}")
+            results.append({"spec": str(path), "ok": True, "problems": [], "tasks": tasks, "warnings": warnings})
+            console.say("\n".join([f"ok: {path}", *lines]))
     if console.json:
         console.result_json({"specs": results})
     if not all(result["ok"] for result in results):

@@ -6,8 +6,6 @@ kernel for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -18,8 +16,11 @@ from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
+from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 DIRECTIONS = ("left", "self", "right")
 """The tokens before a query, the query itself, and those after it, which only a bidirectional model sees."""
@@ -45,28 +46,31 @@ class AttentionMass:
     queries: Tensor
 
 
+@checked
 def attention_mass(
     model: Model,
     batch: CounterfactualBatch,
     roles: Tensor,
     *,
-    count: int,
-    rows: int | None = None,
+    count: Count,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> AttentionMass:
     """The attention of every head on the clean prompts, by token role.
 
     Args:
         model: A loaded model.
-        batch: Examples of which none is padded.
+        batch: Examples. Padding has no attention and is in no group, whatever role it is given.
         roles: Number of the role of every position, [examples, positions].
         count: Number of roles.
         rows: Examples that go through the model at once; as many as fit into memory unless given.
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Raises:
-        ValueError: if roles are not one for each position, or not below `count`.
+        ValueError: if roles are not one for each position, or not below `count`, or the model can't read the batch.
+        ExecutionError: if a number is not finite.
     """
+    check_readable(model, batch)
     if roles.shape != batch.clean_ids.shape or bool(((roles < 0) | (roles >= count)).any()):
         raise ValueError(
             f"roles must be numbers below {count}, {list(batch.clean_ids.shape)}; they are {list(roles.shape)}"
@@ -76,23 +80,11 @@ def attention_mass(
     def compute(part: slice) -> AttentionMass:
         return _of_part(model, batch.rows(part).to(model.device), roles[part].to(model.device), count)
 
-    with eager_attention(model):
+    with attention_kernel(model.module, "eager"):
         parts = list(in_batches(len(batch), batching, compute))
     return AttentionMass(
         *(torch.cat([getattr(part, name) for part in parts]) for name in ("mass", "uniform", "queries"))
     )
-
-
-@contextmanager
-def eager_attention(model: Model) -> Iterator[None]:
-    """Have a model compute attention in the one way that gives its probabilities."""
-    module: Any = model.module
-    kernel = module.config._attn_implementation
-    module.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        module.set_attn_implementation(kernel)
 
 
 def _of_part(model: Model, batch: CounterfactualBatch, roles: Tensor, count: int) -> AttentionMass:
@@ -108,7 +100,9 @@ def _of_part(model: Model, batch: CounterfactualBatch, roles: Tensor, count: int
     positions = roles.shape[1]
     seen = torch.ones(positions, positions, device=model.device)
     seen = seen.tril() if model.paradigm == "autoregressive" else seen
-    uniform = groups.mass((seen / seen.sum(-1, keepdim=True)).expand(len(batch), 1, -1, -1))[:, 0]
+    seen = seen * batch.present[:, None].float()  # [examples, queries, keys]
+    uniform = groups.mass((seen / seen.sum(-1, keepdim=True).clamp(min=1))[:, None])[:, 0]
+    check_finite(model, "the attention of a head", found, uniform)
     return AttentionMass(found.cpu(), uniform.cpu(), groups.queries.sum(-1).cpu())
 
 
@@ -122,7 +116,7 @@ class _Groups:
     @classmethod
     def of(cls, batch: CounterfactualBatch, roles: Tensor, count: int) -> _Groups:
         assert isinstance(batch.position, Tensor)
-        keys = torch.nn.functional.one_hot(roles, count).float()
+        keys = torch.nn.functional.one_hot(roles, count).float() * batch.present[:, :, None]
         read = torch.nn.functional.one_hot(batch.position, roles.shape[1]).float()
         return cls(torch.cat([read[:, None], keys.transpose(1, 2)], dim=1), keys)
 

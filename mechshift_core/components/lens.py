@@ -24,13 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mechshift_core.attribution.agreement import TOLERANCE
 from mechshift_core.attribution.batch import NO_TOKEN, CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
-from mechshift_core.attribution.proof import TOLERANCE
+from mechshift_core.attribution.readable import check_readable
 from mechshift_core.components.written import Written, record_written
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 BIAS = "bias"
 LOGITS_AT_ONCE = 2**24
@@ -75,8 +77,9 @@ def lens_names(model: Model) -> list[str]:
     return [*(source.name for source in Graph.of(model.shape).sources), BIAS]
 
 
+@checked
 def read_lens(
-    model: Model, batch: CounterfactualBatch, *, rows: int | None = None, halvings: list[int] | None = None
+    model: Model, batch: CounterfactualBatch, *, rows: Count | None = None, halvings: list[int] | None = None
 ) -> Lens:
     """Read the clean prompts of a batch at the position where the model predicts the answer.
 
@@ -92,8 +95,10 @@ def read_lens(
     Raises:
         ExecutionError: if direct logit attributions do not sum to the difference of logits, or the last residual stream
             does not give the model's logits, by more than rounding.
+        ValueError: for a batch that the model can't read.
         MemoryError: if a single example does not fit into memory.
     """
+    check_readable(model, batch)
     batching = Batching(rows or sequences_for_gradients(model, batch.clean_ids.shape[1]))
     parts = list(in_batches(len(batch), batching, lambda part: _read(model, batch.rows(part).to(model.device))))
     if halvings is not None:

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
 from mechshift_core.models.load import Model
+from mechshift_core.options import Count, checked
 
 LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h")
 """What the last projection of an MLP is called in the declared architectures."""
@@ -54,12 +56,13 @@ class NeuronScores:
         return [(example, int(self.positions[example, at, neuron])) for example in order]
 
 
+@checked
 def neuron_scores(
     model: Model,
     batch: CounterfactualBatch,
     *,
     layers: Sequence[int] | None = None,
-    rows: int | None = None,
+    rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> NeuronScores:
     """Scores of the neurons of some MLPs, those of a circuit for example.
@@ -72,8 +75,11 @@ def neuron_scores(
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Raises:
-        ValueError: for a layer that the model does not have, layers that do not ascend, or none.
+        ValueError: for a layer that the model does not have, layers that do not ascend, or none, or a batch that the
+            model can't read.
+        ExecutionError: if a score is not finite.
     """
+    check_readable(model, batch)
     chosen = tuple(range(model.shape.layers) if layers is None else layers)
     if not chosen or list(chosen) != sorted({*chosen} & {*range(model.shape.layers)}):
         raise ValueError(f"layers: expected some of 0 to {model.shape.layers - 1}, ascending, got {list(chosen)}")
@@ -107,8 +113,9 @@ def _of_part(model: Model, batch: CounterfactualBatch, layers: tuple[int, ...]) 
     found = []
     for before, after, gradient in zip(activations, corrupted, gradients, strict=True):
         score = ((before.float() - after.float()) * gradient.float()).sum(1)
-        place = before.abs().argmax(1, keepdim=True)
+        place = before.abs().masked_fill(~batch.present[:, :, None], -1).argmax(1, keepdim=True)
         found.append((score, before.float().gather(1, place).squeeze(1), place.squeeze(1)))
+    check_finite(model, "the score of a neuron", *(score for score, _, _ in found))
     return NeuronScores(layers, *(torch.stack(parts, dim=1).cpu() for parts in zip(*found, strict=True)))
 
 

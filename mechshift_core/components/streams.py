@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
 
@@ -40,7 +41,12 @@ def streams_read(
 
     Returns:
         float32, [examples, layers + 1, hidden], on the CPU: what each block reads and, last, what the final norm reads.
+
+    Raises:
+        ValueError: for a batch that the model can't read.
+        ExecutionError: if a number is not finite.
     """
+    check_readable(model, batch)
     batching = Batching(
         rows or sequences_for_gradients(model, batch.clean_ids.shape[1]), [] if halvings is None else halvings
     )
@@ -51,6 +57,7 @@ def streams_read(
         with torch.no_grad(), traced(model, of_part, of_part.clean_ids):
             walk(model, of_part, reader)
             found: Tensor = nnsight.save(torch.stack(reader.streams, dim=1).float())
+        check_finite(model, "the residual stream", found)
         return found.cpu()
 
     return torch.cat(list(in_batches(len(batch), batching, compute)))

@@ -40,7 +40,7 @@ def execute_attention(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -
     """
     from mechshift_core.components.attention import DIRECTIONS, attention_mass
 
-    dataset, reading = plan.datasets[cell.task], plan.reading(cell.budget)
+    dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
     examples = dataset.examples[cell.start : cell.stop]
     names = role_names(dataset, reading, diffusion=is_diffusion(model))
     queries, keys, count = 1 + len(names), len(names) + len(DIRECTIONS), len(examples)

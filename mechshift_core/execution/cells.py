@@ -13,10 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.reading import Reading, readings
-from mechshift_core.graph import component_names, components_by_depth
 from mechshift_core.spec.interventions import (
     SHARED,
     Ablation,
@@ -25,8 +23,8 @@ from mechshift_core.spec.interventions import (
     PerExample,
     PerPair,
     Probe,
-    TargetedAblation,
 )
+from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
@@ -88,11 +86,9 @@ def name_cells(
         shard: Most examples of a cell.
 
     Raises:
-        ExecutionError: if scores by token role are asked for and a data set has no roles, if an ablation takes
-            values from other prompts of a length that only one prompt has, or if a targeted or joint one asks for
-            more components than there are.
+        ExecutionError: if scores by token role are asked for and a data set has no roles, or if an ablation takes
+            values from other prompts of a length that only one prompt has.
     """
-    _check_targets(spec, models)
     for task in spec.tasks:
         _check_lengths(spec, datasets[task.name])
     first = [
@@ -102,7 +98,7 @@ def name_cells(
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
         if isinstance(intervention, PerExample)
-        for cell in _shards(spec, model, datasets[task.name], reading, intervention, shard)
+        for cell in _shards(spec, model, datasets[task.name].begun(model.begin), reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
     for cell in first:
@@ -159,32 +155,13 @@ def _check_lengths(spec: Spec, dataset: Dataset) -> None:
     for intervention in spec.interventions:
         ablation = getattr(intervention, "ablation", None)
         if alone and ablation in SHARED:
-            raise ExecutionError(
+            raise PlacedError(
                 f"task {dataset.task!r}: {alone} of {len(dataset.examples)} prompts have a length that no other has, "
                 f"so the ablation {ablation!r} of {intervention.name!r} has nothing to put in place of their values; "
-                "use `counterfactual` or `zero`, or prompts of fewer lengths"
+                "use `counterfactual` or `zero`, or prompts of fewer lengths",
+                *place_of(spec, "interventions", intervention.name),
+                "ablation",
             )
-
-
-def _check_targets(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
-    for intervention in spec.interventions:
-        for model in models.values():
-            if isinstance(intervention, TargetedAblation):
-                found = len(components_by_depth(model.shape).get(intervention.layers, ()))
-                if found < intervention.size:
-                    raise ExecutionError(
-                        f"{intervention.name!r} knocks out {intervention.size} components of the {intervention.layers} "
-                        f"layers, but {model.name!r} has {found}; use a smaller `size`"
-                    )
-            elif (
-                isinstance(intervention, Ablation)
-                and intervention.joint
-                and len(component_names(model.shape, intervention.components)) < 2
-            ):
-                raise ExecutionError(
-                    f"{intervention.name!r} knocks out several components together, but {model.name!r} has only one of "
-                    "its `components`"
-                )
 
 
 def _shards(
@@ -220,7 +197,8 @@ def _settings(
     if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
         settings = {key: settings[key] for key in ("kind", "method", "by_role")}
     if intervention.roles_key is not None:
-        settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
+        with placed(*place_of(spec, "interventions", intervention.name), intervention.roles_key):
+            settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
     if isinstance(intervention, Ablation) and intervention.ablation == "resample":
         settings["seed"] = spec.seed
     return settings
@@ -250,8 +228,9 @@ def _circuits(
     keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
-            CELL_FORMAT, *_read(models[name]), dataset.digest(), settings, templates, keys[name], keys[partner],
-            spec.select.correct, spec.seed, dataset.task, _states(models[name], dataset.examples, reading),
+            CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
+            keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
+            _states(models[name], dataset.examples, reading),
             pair.prompts, *labels, *([SELECTED] if not isinstance(intervention, Probe) else []),
         ]  # fmt: skip
         yield Cell(
@@ -266,6 +245,12 @@ def _circuits(
             needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
             budget=reading.budget,
         )
+
+
+def _selection(spec: Spec, dataset: Dataset) -> list[object]:
+    """What decides which examples are selected, beside the answers."""
+    rule = spec.select.correct
+    return [rule] if rule == "none" else [rule, spec.select.by or dataset.judged_by]
 
 
 def _states(model: ModelFacts, examples: Sequence[Example], reading: Reading) -> list[object]:

@@ -22,6 +22,7 @@ from mechshift_core.execution.scores import (
     EdgeScoreStore,
     Numbers,
     halves,
+    judgement,
     read_answers,
     selected_examples,
     task_seed,
@@ -127,7 +128,7 @@ def evaluate(
     """
     from mechshift_core.attribution import evaluate_circuits
 
-    task, dataset = cell.task, plan.datasets[cell.task]
+    task, dataset = cell.task, plan.dataset(cell.model, cell.task)
     edges = len(Graph.of(model.shape).edges)
     every = [np.ones(edges, dtype=bool), np.zeros(edges, dtype=bool), *circuits]
     distinct = {circuit.tobytes(): circuit for circuit in every}  # random circuits of all edges, for example, are one
@@ -156,13 +157,15 @@ def evaluate(
 
 def examples_of(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, cell: Cell) -> Numbers:
     """The examples that are kept for the cell's side of its pair."""
+    dataset = plan.datasets[cell.task]
+    by = judgement(plan.spec, dataset)
     before, after = (
-        read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), plan.datasets[cell.task])
+        read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), dataset, by)
         for name in (pair.before, pair.after)
     )
     kept = selected_examples(before, after, plan.spec.select.correct)
     if pair.prompts == "halves":
-        return halves(kept, plan.datasets[cell.task], task_seed(plan.spec.seed, cell.task))[cell.side == "after"]
+        return halves(kept, dataset, task_seed(plan.spec.seed, cell.task))[cell.side == "after"]
     return kept
 
 

@@ -52,7 +52,7 @@ def cost(cells: Iterable[tuple[Plan, Cell]]) -> Cost:
 
 def _of_cell(plan: Plan, cell: Cell) -> Cost:
     intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
-    facts, dataset = plan.models[cell.model], plan.datasets[cell.task]
+    facts, dataset = plan.models[cell.model], plan.dataset(cell.model, cell.task)
     reading, diffusion = plan.reading(cell.budget), facts.declared.paradigm == "masked_diffusion"
     read = [known_states(one, reading, diffusion=diffusion) for one in dataset.examples[cell.start : cell.stop]]
     examples = sum(map(len, read))  # in each of their states

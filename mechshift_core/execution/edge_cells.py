@@ -41,7 +41,7 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    dataset, reading = plan.datasets[cell.task], plan.reading(cell.budget)
+    dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
     examples = dataset.examples[cell.start : cell.stop]
     edges, count = len(Graph.of(model.shape).edges), len(examples)
     names = role_names(dataset, reading, diffusion=is_diffusion(model)) if intervention.by_role else ()

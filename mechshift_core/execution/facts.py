@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
+from mechshift_core.models.checkpoint import stored_tensors
 from mechshift_core.models.hub import HUB, commit_of
+from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
+from mechshift_core.spec.placed import placed
 from mechshift_core.spec.schema import ModelSpec, Spec
+from mechshift_core.tasks.encoding import begin_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,12 +26,13 @@ class ModelFacts:
     """A declared model and the checkpoint behind it.
 
     Attributes:
-        weights: Hash of the checkpoint's configuration and weights.
+        weights: Hash of the checkpoint's configuration and weights; empty where only their headers were read.
         tokenizer: Hash of the tokenizer's files; empty where there is none.
         tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
         vocabulary: Number of token ids.
         dtype: Number format that the weights are loaded in.
         revision: Commit of a model of the Hub.
+        begin: Tokens before every prompt that is text: a beginning-of-sequence token, where there is one.
     """
 
     name: str
@@ -40,23 +46,42 @@ class ModelFacts:
     shape: Shape
     dtype: sources.Dtype
     revision: str | None
+    begin: tuple[int, ...] = ()
 
 
-def model_facts(spec: Spec, name: str) -> ModelFacts:
-    """Find a declared model's checkpoint, check that it is declared as what it is, and hash it."""
+def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFacts:
+    """Find a declared model's checkpoint, check that it is declared as what it is, and hash it.
+
+    Args:
+        spec: The spec.
+        name: The model.
+        headers_only: Neither fetch nor hash weights: only their headers are read.
+
+    Raises:
+        NotHadError: if it is a model of the Hub that can't be had here.
+        PlacedError: if it can't be used as it is declared, with the key that says so.
+    """
     declared = spec.models[name]
-    folder = sources.resolve_source(_resolved(spec, declared.source), revision=declared.revision)
-    config = sources.read_config(folder)
-    check_reading(layout_of(folder), paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
-    sources.check_mask_token(declared.mask_token, config, source=declared.source)
+    with placed("models", name, "source"):
+        source = _resolved(spec, declared.source)
+        folder = sources.resolve_source(source, revision=declared.revision, headers_only=headers_only)
+        config = sources.read_config(folder)
+        layout = layout_of(folder)
+        dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
+        stored_tensors(folder)
+        weights = "" if headers_only else sources.weights_hash(folder)
+    with placed("models", name, "shifted" if "shifted" in declared.model_fields_set else "paradigm"):
+        check_reading(layout, paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
+    with placed("models", name, "mask_token"):
+        sources.check_mask_token(declared.mask_token, config, source=declared.source)
     given = declared.tokenizer
-    tokenizer = folder if given is None else sources.resolve_tokenizer(_resolved(spec, given))
-    dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
+    with placed("models", name, "tokenizer"):
+        tokenizer = folder if given is None else sources.resolve_tokenizer(_resolved(spec, given))
     return ModelFacts(
         name=name,
         declared=declared,
         folder=folder,
-        weights=sources.weights_hash(folder),
+        weights=weights,
         tokenizer=sources.tokenizer_hash(tokenizer),
         tokenizer_folder=tokenizer,
         vocabulary=sources.vocabulary(folder),
@@ -77,3 +102,26 @@ def load_facts_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase | None:
     from mechshift_core.models.load import load_tokenizer
 
     return load_tokenizer(facts.tokenizer_folder)
+
+
+def with_beginning(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> ModelFacts:
+    """A model with the tokens that go before its prompts.
+
+    Raises:
+        ExecutionError: if the spec asks for a token that there is not.
+    """
+    wanted, source = facts.declared.add_bos_token, facts.declared.source
+    if tokenizer is None:
+        if wanted:
+            raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
+        return facts
+    return replace(facts, begin=begin_ids(tokenizer, wanted, source=source))
+
+
+def hole_of(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """The token that is a hole to a masked diffusion model, wherever it stands; None for other models."""
+    if facts.declared.paradigm != "masked_diffusion":
+        return None
+    declared, source = facts.declared.mask_token, facts.declared.source
+    with placed("models", facts.name, "mask_token"):
+        return find_mask_token(facts.folder, layout_of(facts.folder), tokenizer, declared, source=source)

@@ -42,7 +42,7 @@ def execute_lens(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> Non
     """
     from mechshift_core.components.lens import lens_names, read_lens
 
-    dataset, reading = plan.datasets[cell.task], plan.reading(cell.budget)
+    dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
     examples = dataset.examples[cell.start : cell.stop]
     names = lens_names(model)
     groups = row_groups(model, examples, reading)

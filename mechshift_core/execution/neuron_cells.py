@@ -31,7 +31,7 @@ def execute_neurons(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> 
     """
     from mechshift_core.components.neurons import neuron_scores
 
-    dataset, reading = plan.datasets[cell.task], plan.reading(cell.budget)
+    dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
     examples = dataset.examples[cell.start : cell.stop]
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     halvings: list[int] = []

@@ -41,7 +41,7 @@ def execute_nodes(
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    dataset = plan.datasets[cell.task]
+    dataset = plan.dataset(cell.model, cell.task)
     components = component_names(model.shape, intervention.components)
     by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
     roles = role_names(dataset, plan.reading(cell.budget), diffusion=is_diffusion(model)) if by_role else ()
@@ -87,7 +87,7 @@ def patched_metric(
     """
     from mechshift_core.attribution import patch_nodes
 
-    dataset = plan.datasets[cell.task]
+    dataset = plan.dataset(cell.model, cell.task)
     metric = np.zeros((len(runs), len(examples)), dtype=np.float32)
     column = {number: place for place, number in enumerate(examples)}
     for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):

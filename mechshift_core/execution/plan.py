@@ -15,17 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell, content_hash, name_cells
-from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer, model_facts
+from mechshift_core.execution.facts import (
+    ModelFacts,
+    hole_of,
+    load_facts_tokenizer,
+    model_facts,
+    with_beginning,
+)
+from mechshift_core.execution.graph_checks import check_graphs
 from mechshift_core.execution.plan_checks import check_models, check_prompts
+from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
-from mechshift_core.spec.problems import Problem, SpecError
-from mechshift_core.spec.schema import ModelSpec, Spec, TaskSpec
+from mechshift_core.models.hub import NotHadError
+from mechshift_core.spec.placed import PlacedError, UnavailableError, place_of, placed, problems_of
+from mechshift_core.spec.problems import SpecError
+from mechshift_core.spec.schema import GENERATED, ModelSpec, Spec, TaskSpec
 from mechshift_core.spec.sensitivity import Choice, choices
+from mechshift_core.spec.translate import Complaint
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
 from mechshift_core.tasks.custom import custom_dataset
+from mechshift_core.tasks.encoding import Encoder
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
@@ -65,6 +77,10 @@ class Plan:
             keys |= {cell.key for cell in plan.cells}
         return tuple(found)
 
+    def dataset(self, model: str, task: str) -> Dataset:
+        """The examples of a task as a model reads them; models differ only in how they begin a text."""
+        return self.datasets[task].begun(self.models[model].begin)
+
     def cells_of(
         self, intervention: str, model: str, task: str, *, budget: str, pair: str | None = None, part: str = ""
     ) -> list[Cell]:
@@ -83,30 +99,61 @@ class Plan:
         return next(reading for reading in readings(self.spec.denoising) if reading.budget == budget)
 
 
-def make_plan(spec: Spec, *, store: Path | None = None) -> Plan:
+def make_plan(spec: Spec, *, store: Path | None = None, headers_only: bool = False) -> Plan:
     """Resolve models, tokenise every task and name the cells: every check that needs no model in memory.
 
     Args:
         spec: A validated spec.
         store: Folder in which tokenised data sets are kept, to be read again; None keeps nothing.
+        headers_only: Neither fetch nor hash weights: all checks are made, but the cells have no final names.
 
     Raises:
+        UnavailableError: if all that is wrong is that models of the Hub can't be had here.
         SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
     try:
-        return _plan(spec, store)
+        models = _models(spec, headers_only=headers_only)
+        return _plan(spec, models, store)
+    except PlacedError as error:
+        raise SpecError(problems_of(spec, [error.complaint])) from error
     except ExecutionError as error:
-        raise SpecError([Problem(str(spec.path or spec.name), 0, 0, str(error))]) from error
+        raise SpecError(problems_of(spec, [Complaint((), str(error))])) from error
 
 
-def _plan(spec: Spec, store: Path | None) -> Plan:
+def _models(spec: Spec, *, headers_only: bool) -> dict[str, ModelFacts]:
+    """The models that pairs use; everything that is wrong with any of them, or with their graphs, at once."""
     used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.pairs)]
-    models = {name: model_facts(spec, name) for name in used}
+    models: dict[str, ModelFacts] = {}
+    wrong: list[Complaint] = []
+    lacking: list[Complaint] = []
+    for name in used:
+        try:
+            models[name] = model_facts(spec, name, headers_only=headers_only)
+        except PlacedError as error:
+            wrong.append(error.complaint)
+        except NotHadError as error:
+            message = f"{error} (not checked: its graph and tokenizer, and the prompts)"
+            lacking.append(Complaint(("models", name, "source"), message))
+    if models:
+        wrong += check_graphs(spec, models)
+    if wrong:
+        raise SpecError(problems_of(spec, [*wrong, *lacking]))
+    if lacking:
+        raise UnavailableError(problems_of(spec, lacking))
+    return models
+
+
+def _plan(spec: Spec, models: dict[str, ModelFacts], store: Path | None) -> Plan:
     check_models(spec, models)
-    first = next(iter(models.values()))
-    keys = {task.name: _dataset_key(spec, task, first) for task in spec.tasks}
-    datasets = {task.name: _dataset(spec, task, first, _dataset_file(store, task.name, keys)) for task in spec.tasks}
+    models, readers = _readers(models)
+    keys: dict[str, str] = {}
+    datasets: dict[str, Dataset] = {}
+    for task in spec.tasks:
+        with placed(*place_of(spec, "tasks", task.name), "name" if task.dataset is None else "dataset"):
+            keys[task.name] = _dataset_key(spec, task, readers)
+            datasets[task.name] = _dataset(spec, task, readers, _dataset_file(store, task.name, keys))
     check_prompts(spec, models, datasets)
+    check_pooled(spec, datasets)
     plan = Plan(spec, models, datasets, keys, name_cells(spec, models, datasets, shard=SHARD))
     named = [
         name_cells(choice.spec, models, datasets, shard=SHARD) if choice.new_runs else plan.cells
@@ -161,6 +208,7 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
                     "declared": ModelSpec.model_validate(facts["declared"]),
                     "folder": Path(facts["folder"]),
                     "tokenizer_folder": Path(facts["tokenizer_folder"]),
+                    "begin": tuple(facts["begin"]),
                     "shape": Shape(**facts["shape"]),
                 }
             )
@@ -196,39 +244,76 @@ def _read_cells(rows: Iterable[dict[str, Any]]) -> tuple[Cell, ...]:
     return tuple(Cell(**{**row, "needs": tuple(row["needs"])}) for row in rows)
 
 
-def _dataset_key(spec: Spec, task: TaskSpec, facts: ModelFacts) -> str:
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """What data sets are made for: all models of a spec, which share their tokenizer.
+
+    Attributes:
+        first: The model whose beginning of a text the data sets have.
+        encoder: How text becomes tokens; None where there is no tokenizer.
+        holes: Mask tokens of masked diffusion models.
+        vocabulary: Number of token ids that every model knows.
+    """
+
+    first: ModelFacts
+    encoder: Encoder | None
+    holes: frozenset[int]
+    vocabulary: int
+
+
+def _readers(models: Mapping[str, ModelFacts]) -> tuple[dict[str, ModelFacts], _Readers]:
+    """The models with what goes before their prompts, and what data sets have to fit."""
+    tokenizer = load_facts_tokenizer(next(iter(models.values())))
+    begun = {}
+    for name, facts in models.items():
+        with placed("models", name, *([] if facts.declared.add_bos_token is None else ["add_bos_token"])):
+            begun[name] = with_beginning(facts, tokenizer)
+    found = (hole_of(facts, tokenizer) for facts in begun.values())
+    holes = frozenset(token for token in found if token is not None)
+    vocabulary, first = min(facts.vocabulary for facts in begun.values()), next(iter(begun.values()))
+    encoder = None if tokenizer is None else Encoder(tokenizer, first.begin, holes, vocabulary)
+    return begun, _Readers(first, encoder, holes, vocabulary)
+
+
+def _dataset_key(spec: Spec, task: TaskSpec, readers: _Readers) -> str:
     seed = spec.seed if task.seed is None else task.seed
-    content = [_source_digest(), task.model_dump(mode="json"), seed, facts.tokenizer, facts.vocabulary]
-    return content_hash([*content, _bytes(spec, task)])
+    read = [readers.first.tokenizer, readers.first.begin, sorted(readers.holes), readers.vocabulary]
+    return content_hash([_source_digest(), task.model_dump(mode="json"), seed, read, _bytes(spec, task)])
 
 
 def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Path | None:
     return None if store is None else store / f"{task}-{keys[task][:16]}.json"
 
 
-def _dataset(spec: Spec, task: TaskSpec, facts: ModelFacts, file: Path | None) -> Dataset:
+def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -> Dataset:
     """The stored data set, or a new one (also in place of a damaged file), which is stored."""
     if file is not None:
         try:
             return Dataset.from_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             pass
-    dataset = _new_dataset(spec, task, facts)
+    dataset = _new_dataset(spec, task, readers)
     if file is not None:
         write_text(file, dataset.to_json())
     return dataset
 
 
-def _new_dataset(spec: Spec, task: TaskSpec, facts: ModelFacts) -> Dataset:
-    tokenizer = load_facts_tokenizer(facts)
+def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers) -> Dataset:
+    seed = spec.seed if task.seed is None else task.seed
     if task.dataset is not None:
         return custom_dataset(
-            task.name, spec.resolve(task.dataset), tokenizer, examples=task.examples, vocabulary=facts.vocabulary
+            task.name,
+            spec.resolve(task.dataset),
+            readers.encoder,
+            examples=task.examples,
+            seed=seed,
+            vocabulary=readers.vocabulary,
+            delimiter=task.target_delimiter,
+            holes=readers.holes,
         )
-    if tokenizer is None:
-        raise ExecutionError(f"task {task.name!r} is text, but model {facts.name!r} has no tokenizer")
-    seed = spec.seed if task.seed is None else task.seed
-    return generated_dataset(TASKS[task.name], tokenizer, examples=task.examples, seed=seed)
+    if readers.encoder is None:
+        raise ExecutionError(f"task {task.name!r} is text, but model {readers.first.name!r} has no tokenizer")
+    return generated_dataset(TASKS[task.name], readers.encoder, examples=task.examples or GENERATED, seed=seed)
 
 
 def _bytes(spec: Spec, task: TaskSpec) -> str:
@@ -253,7 +338,7 @@ def describe_cell(plan: Plan, cell: Cell, model: Model) -> dict[str, Any]:
         **asdict(cell),
         "weights": facts.weights,
         "source": facts.declared.source,
-        "examples_sha256": plan.datasets[cell.task].digest(slice(cell.start, cell.stop)),
+        "examples_sha256": plan.dataset(cell.model, cell.task).digest(slice(cell.start, cell.stop)),
         "device": device_name(model),
         "attention": model.view.declaration.attention,
     }

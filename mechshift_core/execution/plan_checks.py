@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
-from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer
 from mechshift_core.execution.reading import hides_left, readings
 from mechshift_core.execution.shift_model import check_mixed_model
-from mechshift_core.models.masks import find_mask_token, names_mask_token
+from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import layout_of
 from mechshift_core.spec.interventions import Ablation
+from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.counterfactual import Dataset
 
@@ -20,7 +20,7 @@ def check_models(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
     """Check what needs no prompts: the mixed model, extras, tokenizers, and the graphs of each pair.
 
     Raises:
-        ExecutionError: saying what does not go together.
+        PlacedError: saying what does not go together.
     """
     check_mixed_model(spec)
     _check_sampling(spec)
@@ -32,10 +32,10 @@ def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mappin
     """Check that every model can read every prompt in every state that the spec's inference budgets ask for.
 
     Raises:
-        ExecutionError: for a prompt that is too long, or a mask token that is missing.
+        PlacedError: for a prompt that is too long, or a mask token that is missing.
     """
     for dataset in datasets.values():
-        _check_context(dataset, [*models.values()])
+        _check_context(spec, dataset, [*models.values()])
     for facts in models.values():
         _check_mask(spec, facts, [*datasets.values()])
 
@@ -43,9 +43,12 @@ def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mappin
 def _check_sampling(spec: Spec) -> None:
     sampled = [i.name for i in spec.interventions if isinstance(i, Ablation) and i.shapley and i.shapley.budget]
     if sampled and find_spec("shapiq") is None:
-        raise ExecutionError(
+        raise PlacedError(
             f"the ablation {sampled[0]!r} samples combinations (`shapley.budget`), which needs shapiq: "
-            "pip install 'mechshift[shapley]'; or leave `budget` out"
+            "pip install 'shapiq>=1.4'; or leave `budget` out",
+            *place_of(spec, "interventions", sampled[0]),
+            "shapley",
+            "budget",
         )
 
 
@@ -53,9 +56,12 @@ def _check_tokenizers(models: Sequence[ModelFacts]) -> None:
     first = models[0]
     for other in models[1:]:
         if other.tokenizer != first.tokenizer:
-            raise ExecutionError(
+            raise PlacedError(
                 f"models {first.name!r} ({first.folder}) and {other.name!r} ({other.folder}) have different "
-                "tokenizers; circuits can be compared only on the same tokens (`tokenizer:` gives a model another one)"
+                "tokenizers; circuits can be compared only on the same tokens (`tokenizer:` gives a model another one)",
+                "models",
+                other.name,
+                "source" if other.declared.tokenizer is None else "tokenizer",
             )
 
 
@@ -63,19 +69,22 @@ def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
     for pair in spec.pairs:
         before, after = models[pair.before], models[pair.after]
         if before.shape != after.shape:
-            raise ExecutionError(
+            raise PlacedError(
                 f"pair {pair.name!r}: {before.name!r} and {after.name!r} have different graphs ({before.shape} and "
-                f"{after.shape}); their circuits can't be compared edge by edge"
+                f"{after.shape}); their circuits can't be compared edge by edge",
+                *place_of(spec, "pairs", pair.name),
+                "after",
             )
 
 
-def _check_context(dataset: Dataset, models: Sequence[ModelFacts]) -> None:
-    longest = max(len(example.clean_ids) + example.masks for example in dataset.examples)
+def _check_context(spec: Spec, dataset: Dataset, models: Sequence[ModelFacts]) -> None:
     for model in models:
+        longest = max(len(example.clean_ids) + example.masks for example in dataset.begun(model.begin).examples)
         if model.context is not None and longest > model.context:
-            raise ExecutionError(
+            raise PlacedError(
                 f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "
-                f"reads {model.context}"
+                f"reads {model.context}",
+                *place_of(spec, "tasks", dataset.task),
             )
 
 
@@ -92,16 +101,22 @@ def _check_mask(spec: Spec, facts: ModelFacts, datasets: Sequence[Dataset]) -> N
     if not (diffusion or hiding):
         return
     layout, declared = layout_of(facts.folder), facts.declared.mask_token
-    if declared is None and names_mask_token(facts.folder, layout, facts.tokenizer_folder):
-        return
-    if find_mask_token(facts.folder, layout, load_facts_tokenizer(facts), declared, source=source) is not None:
+    tokenizer = load_facts_tokenizer(facts)
+    with placed("models", facts.name, "mask_token"):
+        found = find_mask_token(facts.folder, layout, tokenizer, declared, source=source)
+    if found is not None:
         return
     if diffusion:
-        raise ExecutionError(
-            f"model {facts.name!r} is a masked diffusion model without a mask token; give `mask_token:`"
+        raise PlacedError(
+            f"model {facts.name!r} is a masked diffusion model without a mask token; give `mask_token:`",
+            "models",
+            facts.name,
+            on_key=True,
         )
     task, budget = hiding[0]
-    raise ExecutionError(
+    raise PlacedError(
         f"model {facts.name!r} has no mask token, but with denoising steps {budget!r} tokens of an answer of {task!r} "
-        "are hidden from it; use `steps: per_token`, or a tokenizer with a mask token"
+        "are hidden from it; use `steps: per_token`, or a tokenizer with a mask token",
+        "denoising",
+        "steps",
     )

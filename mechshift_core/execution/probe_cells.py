@@ -40,7 +40,8 @@ def execute_probe(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     assert attribution is not None  # a spec without one is refused
     pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
     selected = examples_of(plan, folder, attribution.name, pair, cell)
-    examples = [plan.datasets[cell.task].examples[number] for number in selected]
+    dataset = plan.dataset(cell.model, cell.task)
+    examples = [dataset.examples[number] for number in selected]
     labels = {name: values_of(name, examples) for name in intervention.variables or variables_of(examples)}
     usable = {name: _usable(values) for name, values in labels.items()}
     probed = [name for name, found in usable.items() if found.any()]
@@ -106,7 +107,7 @@ def _streams(plan: Plan, cell: Cell, model: Model, examples: Sequence[Example], 
     """Residual streams at the position read, mean over an example's states, [examples, layers + 1, hidden]."""
     from mechshift_core.components.streams import streams_read
 
-    dataset = plan.datasets[cell.task]
+    dataset = plan.dataset(cell.model, cell.task)
     found = np.zeros((len(examples), model.shape.layers + 1, model.shape.hidden_size), dtype=np.float32)
     for group in row_groups(model, examples, plan.reading(cell.budget)):
         batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)

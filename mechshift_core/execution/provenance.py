@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mechshift_core import __version__
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
@@ -38,11 +39,20 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "weights_sha256": facts.weights,
                 "weights_dtype": facts.dtype,
                 "tokenizer_sha256": facts.tokenizer,
+                "prompts_begin_with": list(facts.begin),
             }
             for name, facts in plan.models.items()
         },
         "data": {
-            name: {"examples": len(dataset.examples), "sha256": dataset.digest(), "dropped": dict(dataset.dropped)}
+            name: {
+                "examples": len(dataset.examples),
+                "sha256": dataset.digest(),
+                "asked": dataset.asked,
+                "found": dataset.account.found,
+                "aligned": dataset.account.aligned,
+                "dropped": dict(dataset.dropped),
+                "judged_by": judgement(spec, dataset),
+            }
             for name, dataset in plan.datasets.items()
         },
         "cells": len(plan.cells),

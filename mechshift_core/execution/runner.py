@@ -6,6 +6,7 @@ computes nothing: it gives each a cell whose needs are met, of the model that th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from mechshift_core.execution.probe_cells import execute_probe
 from mechshift_core.execution.schedule import Account, in_order, share_out, what_of
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.targeted_cells import execute_targeted
+from mechshift_core.execution.timing import cell_facts
 from mechshift_core.execution.workers import Work
 from mechshift_core.spec.interventions import (
     Ablation,
@@ -126,7 +128,11 @@ def compute_cell(plan: Plan, own: Plan, cell: Cell, loaded: LoadedModel, folder:
     try:
         _hold(plan, cell.model, loaded, folder)
         assert loaded.model is not None
+        began = time.monotonic()
         _execute_cell(own, cell, loaded.model, folder)
+        seconds = time.monotonic() - began
+        facts = cell_facts(own, cell, plan.spec.execution.device)
+        folder.log("cell timed", key=cell.key, seconds=round(seconds, 4), **facts)
     except (MechshiftError, RuntimeError, ValueError, MemoryError) as error:
         return str(error) or type(error).__name__
     return None

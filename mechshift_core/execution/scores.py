@@ -13,7 +13,8 @@ import numpy.typing as npt
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
-from mechshift_core.spec.schema import Selection
+from mechshift_core.spec.schema import Selection, Spec
+from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.seeding import derived_seed, generator
 from stats.split_half import draw_halves, prompts
@@ -121,15 +122,22 @@ class Answers:
 
     Attributes:
         clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
-        correct: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
+        correct: Whether it is answered correctly by the rule in use, [examples].
+        argmax: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
         masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read.
     """
 
     clean_metric: Floats
     corrupt_metric: Floats
     correct: npt.NDArray[np.bool_]
+    argmax: npt.NDArray[np.bool_]
     masks: Numbers
     states: Numbers
+
+    @property
+    def metric(self) -> npt.NDArray[np.bool_]:
+        """Whether the metric on the clean prompt is above 0, so that answers are preferred to foils, [examples]."""
+        return self.clean_metric > 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -145,15 +153,21 @@ class Stored:
     tensors: Mapping[str, Array]
 
 
-def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset) -> Answers:
-    """The answers in the cells of an edge attribution."""
+def judgement(spec: Spec, dataset: Dataset) -> Judgement:
+    """What makes an answer of a task correct: what the spec says, or else the task."""
+    return spec.select.by or dataset.judged_by
+
+
+def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset, by: Judgement) -> Answers:
+    """The answers in the cells of an edge attribution, judged by the metric or the most likely token."""
     parts = [open_tensors(folder.cell_file(cell.key)) for cell in cells]
     clean, corrupt, predicted, masks, states = (
         np.concatenate([part[name] for part in parts])
         for name in ("clean_metric", "corrupt_metric", "predicted", "masks", "states")
     )
-    correct = [int(token) in example.answer_ids for token, example in zip(predicted, dataset.examples, strict=True)]
-    return Answers(clean, corrupt, np.array(correct, dtype=bool), masks, states)
+    likely = [int(token) in example.answer_ids for token, example in zip(predicted, dataset.examples, strict=True)]
+    argmax = np.array(likely, dtype=bool)
+    return Answers(clean, corrupt, clean > 0 if by == "metric" else argmax, argmax, masks, states)
 
 
 def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.errors import ExecutionError
+from mechshift_core.spec.placed import PlacedError
 from mechshift_core.spec.schema import PairSpec, Spec, TaskSpec
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_mixed_model(spec: Spec) -> None:
     """Whether the formulas can be read and their terms be told apart, given the pairs and tasks of the spec.
 
     Raises:
-        ExecutionError: saying what can't.
+        PlacedError: saying what can't.
     """
     from polars import concat
 
@@ -94,6 +94,9 @@ def check_mixed_model(spec: Spec) -> None:
         response, _, _ = fixed_design(frame, declared.formula)
         random_terms(frame, declared.random)
     except ValueError as error:
-        raise ExecutionError(f"statistics.mixed_model: {error} (columns: {', '.join(COLUMNS)})") from error
+        key = "random" if str(error).startswith("random") else "formula"
+        message = f"statistics.mixed_model: {error} (columns: {', '.join(COLUMNS)})"
+        raise PlacedError(message, "statistics", "mixed_model", key) from error
     if response != "shift":
-        raise ExecutionError(f"statistics.mixed_model: expected `shift ~ ...`, got a formula for {response!r}")
+        message = f"statistics.mixed_model: expected `shift ~ ...`, got a formula for {response!r}"
+        raise PlacedError(message, "statistics", "mixed_model", "formula")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 from mechshift_core.errors import ExecutionError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTERS = ("adapter_config.json", "adapter_model.*", "adapter_model-*")
+"""Names of the files of a PEFT adapter."""
+_SHOWN = 3
 MAX_HEADER = 100 * 2**20
 """Bytes that the safetensors format allows a header."""
 
@@ -50,13 +54,57 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder that holds a PEFT adapter, with base weights or without.
+
+    With `peft` installed Transformers would apply it, unmerged, so that a projection is no longer its weight times its
+    input; without `peft` it would leave it out. Both in silence.
+
+    Raises:
+        ExecutionError: naming the adapter's files and what to do.
+    """
+    found = sorted(path.name for name in ADAPTERS for path in folder.glob(name))
+    if not found:
+        return
+    base = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
+    raise ExecutionError(
+        f"{folder} holds an adapter ({', '.join(found[:_SHOWN])}) {'beside' if base else 'without'} its base model's "
+        "weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
+        ".save_pretrained(FOLDER)` with peft, and give that folder as the source"
+        + ("; or, to read the base model alone, move the adapter's files elsewhere" if base else "")
+    )
+
+
+def refuse_settings(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a configuration that has Transformers read other weights than :func:`weight_files` names.
+
+    Raises:
+        ExecutionError: with the setting and what to do.
+    """
+    file = folder / "config.json"
+    if config.get("transformers_weights") is not None:
+        raise ExecutionError(
+            f"{file}: transformers_weights names {config['transformers_weights']!r} as the weights; expected "
+            f"{WEIGHTS}, or shards with {INDEX}; name the file so and take the entry out"
+        )
+    quantised = config.get("quantization_config") or config.get("compression_config")
+    if quantised:
+        method = quantised.get("quant_method", quantised) if isinstance(quantised, Mapping) else quantised
+        raise ExecutionError(
+            f"{file}: the weights are quantised ({str(method)[:80]}); heads and edges are computed from weights that "
+            "are plain numbers: load the model with Transformers, dequantize() and save_pretrained it, and give that "
+            "folder"
+        )
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The checkpoint's safetensors files: one, or the shards that its index names.
 
     Raises:
-        ExecutionError: if there are none (pickled weights are never read), if a shard is missing, or if the
-            index names other files than safetensors files of the folder.
+        ExecutionError: if there are none (pickled weights are never read), if a shard is missing, if the index names
+            other files than safetensors files of the folder, or if other files than these decide the weights.
     """
+    refuse_adapter(folder)
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
@@ -74,12 +122,35 @@ def weight_files(folder: Path) -> list[Path]:
         if missing:
             raise ExecutionError(f"the checkpoint in {folder} is incomplete: no {', '.join(missing[:8])}")
         return files
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    found = f" but {', '.join(pickled[:3])}" if pickled else ""
-    raise ExecutionError(
-        f"no .safetensors weights in {folder}{found} (pickled weights are not read: reading them runs code); where you "
-        f"trust them, convert them: load them with Transformers and save_pretrained them, which writes {WEIGHTS}"
-    )
+    raise ExecutionError(_instead_of_weights(folder))
+
+
+def _instead_of_weights(folder: Path) -> str:
+    """What a folder holds in the place of weights that can be read, and what to do."""
+    wanted = f"expected {WEIGHTS}, or shards with {INDEX}"
+    tensors = sorted(path.name for path in folder.glob("*.safetensors"))
+    shards = [name for name in tensors if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
+    if shards:
+        return (
+            f"{folder} holds shards ({', '.join(shards[:_SHOWN])}) without {INDEX}, which says what belongs to the "
+            "checkpoint; copy the index from where the shards come from, or load and save_pretrained the model anew"
+        )
+    if tensors:
+        return (
+            f"{folder} holds {', '.join(tensors[:_SHOWN])}, which is not the layout that Transformers writes "
+            f"({wanted}); convert it with the script of the model's family, or, where its keys are those of "
+            "Transformers, rename it"
+        )
+    pickled = sorted(path.name for name in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(name))
+    if pickled:
+        return (
+            f"no .safetensors weights in {folder} but {', '.join(pickled[:_SHOWN])} (pickled weights are not read: "
+            "reading them runs code); where you trust them, convert them: load them with Transformers and "
+            f"save_pretrained them, which writes {WEIGHTS}"
+        )
+    others = sorted(path.name for name in ("*.gguf", "*.h5", "*.msgpack", "*.onnx") for path in folder.glob(name))
+    found = f" but {', '.join(others[:_SHOWN])}" if others else ", nor any other weights"
+    return f"no .safetensors weights in {folder}{found}; {wanted}"
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -89,7 +160,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     (https://huggingface.co/docs/safetensors, "Format").
 
     Raises:
-        ExecutionError: if a file is no safetensors file.
+        ExecutionError: if a file is no safetensors file, or a key is in two of them.
     """
     found: dict[str, StoredTensor] = {}
     for file in weight_files(folder):
@@ -100,8 +171,11 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
                     raise ValueError(f"a header of {length} bytes")
                 header = json.loads(handle.read(length))
             for key, entry in header.items():
-                if key != "__metadata__":
-                    found[key] = StoredTensor(file, str(entry["dtype"]), tuple(map(int, entry["shape"])))
+                if key == "__metadata__":
+                    continue
+                if key in found:
+                    raise ValueError(f"{key!r} is also in {found[key].file.name}, and which one counts is not said")
+                found[key] = StoredTensor(file, str(entry["dtype"]), tuple(map(int, entry["shape"])))
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise ExecutionError(f"the checkpoint in {folder} cannot be read: {file.name}: {error}") from error
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +14,19 @@ from mechshift_core.errors import ExecutionError
 PROBE_LENGTH = 6
 
 
-def check_attention(module: nn.Module, *, bidirectional: bool, source: str) -> None:
+def check_attention(module: nn.Module, *, bidirectional: bool, source: str, weights: Sequence[Path] = ()) -> None:
     """The leak test: changing the last token must change the logits at position 0, or, causal, must not.
 
     Flags do not prove it: which ones a kernel honours depends on the class and on the version of Transformers.
 
+    Args:
+        module: The Transformers model.
+        bidirectional: What its attention should be.
+        source: What the model is called in messages.
+        weights: The files it comes from, in which a number that is not finite is looked for.
+
     Raises:
-        ExecutionError: if attention is not what it should be.
+        ExecutionError: if attention is not what it should be, or logits are not finite.
     """
     config: Any = module.config
     device = next(module.parameters()).device
@@ -30,11 +38,11 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str) -> N
     def first_logits(tokens: Tensor) -> Tensor:
         with torch.no_grad():
             logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
+        if not bool(torch.isfinite(logits).all()):
+            raise ExecutionError(_not_finite(module, source, weights))
         return logits[:, 0].float()
 
     before, after = first_logits(ids), first_logits(changed)
-    if not bool(torch.isfinite(before).all()):
-        raise ExecutionError(f"{source}: the logits are not finite; the checkpoint is damaged")
     moved = float((before - after).abs().max())
     scale = float(before.abs().max())
     if bidirectional and moved <= 1e-6 * scale:
@@ -47,3 +55,35 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str) -> N
             f"{source} fails the leak test: declared autoregressive, but the last token changes the logits at "
             f"position 0 (by {moved:.2g}); is the paradigm right?"
         )
+
+
+def overflow_advice(dtype: torch.dtype) -> str:
+    """What to do about numbers that are not finite in a number format; empty for float32."""
+    name = str(dtype).removeprefix("torch.")
+    wider = {torch.float16: "bfloat16 or float32", torch.bfloat16: "float32"}.get(dtype)
+    largest = f" (which ends at {torch.finfo(dtype).max:.0f})" if dtype == torch.float16 else ""
+    return "" if wider is None else f" in {name}{largest}; load the model in {wider} (`dtype`)"
+
+
+def _not_finite(module: nn.Module, source: str, weights: Sequence[Path]) -> str:
+    """Whether the checkpoint or the number format is to blame for logits that are not finite."""
+    damaged = _not_finite_tensors(weights)
+    if damaged:
+        return f"{source}: the checkpoint is damaged: NaN or infinite numbers in {', '.join(damaged[:3])}"
+    advice = overflow_advice(next(module.parameters()).dtype)
+    if advice:
+        return f"{source}: the logits are not finite{advice}"
+    return f"{source}: the logits are not finite in float32 either, though every weight is; the checkpoint is damaged"
+
+
+def _not_finite_tensors(weights: Sequence[Path]) -> list[str]:
+    from safetensors import safe_open
+
+    found: list[str] = []
+    for file in weights:
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - no mapping
+                values = tensors.get_tensor(key)
+                if values.is_floating_point() and not bool(torch.isfinite(values.float()).all()):
+                    found.append(key)
+    return found

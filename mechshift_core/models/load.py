@@ -17,6 +17,7 @@ from mechshift_core.models.checks import check_attention
 from mechshift_core.models.hub import HUB
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import first_line, load_module
+from mechshift_core.models.padding import padding
 from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.models.sources import (
     TOKENIZER_FILES,
@@ -25,12 +26,14 @@ from mechshift_core.models.sources import (
     resolve_source,
     resolve_tokenizer,
 )
+from mechshift_core.options import checked
 
 if TYPE_CHECKING:
     from nnsight import NNsight
     from transformers import PreTrainedTokenizerBase
 
 Paradigm = Literal["autoregressive", "masked_diffusion"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,13 +70,14 @@ class Model:
         return next(self.module.parameters()).device
 
     def logits(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits [batch, positions, vocabulary] without gradients."""
+        """Logits [batch, positions, vocabulary] without gradients; those of padding mean nothing."""
         with torch.no_grad():
-            output = self.module(input_ids=ids.to(self.device), attention_mask=attention_mask, use_cache=False)
+            output = self.module(input_ids=ids.to(self.device), use_cache=False, **padding(attention_mask, self.device))
         logits: Tensor = output.logits
         return logits
 
 
+@checked
 def load_model(
     source: str | Path,
     *,
@@ -83,7 +87,7 @@ def load_model(
     tokenizer: str | Path | None = None,
     revision: str | None = None,
     dtype: Dtype = "auto",
-    device: str = "auto",
+    device: Device = "auto",
     attention: Literal["sdpa", "eager"] | None = None,
 ) -> Model:
     """Load a model and prove that it attends as its paradigm says.
@@ -105,6 +109,7 @@ def load_model(
         attention: Attention kernel of Transformers; by default the one that the architecture needs.
 
     Raises:
+        ValueError: for an option that is not known.
         ExecutionError: if the folder, its weights or its architecture cannot be used, if any weight is missing or
             left over, or if attention is not what the paradigm says.
     """
@@ -115,14 +120,14 @@ def load_model(
     if paradigm == "autoregressive" and shifted is False:
         raise ExecutionError(f"{source}: an autoregressive model predicts the next token, so it can't be unshifted")
     folder = resolve_source(str(source), revision=revision)
-    weight_files(folder)
+    weights = weight_files(folder)
     layout = layout_of(folder)
     check_reading(layout, paradigm=paradigm, shifted=shifted, source=source)
     target = _device(device)
     chosen: torch.dtype = getattr(torch, resolve_dtype(folder, dtype, device=target))
     module = load_module(folder, layout, paradigm=paradigm, dtype=chosen, attention=attention).to(target)
     module.requires_grad_(False).eval()
-    check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source))
+    check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source), weights=weights)
     words = load_tokenizer(folder if tokenizer is None else resolve_tokenizer(str(tokenizer)))
     return Model(
         source=str(source),

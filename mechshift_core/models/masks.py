@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,24 +42,13 @@ def find_mask_token(
         known = tokenizer.get_vocab()
         if mask_token not in known:
             raise ExecutionError(f"{source}: mask_token {mask_token!r} is not in the vocabulary")
-        mask_token = int(known[mask_token])
-    if mask_token is None:
-        mask_token = _recorded(folder, layout)
-    if mask_token is None and tokenizer is not None:
-        mask_token = tokenizer.mask_token_id
-    check_mask_token(mask_token, read_config(folder), source=source)
-    return None if mask_token is None else int(mask_token)
-
-
-def names_mask_token(folder: Path, layout: Layout | None, tokenizer_folder: Path) -> bool:
-    """Whether configuration, layout or the tokenizer's settings name a mask token; no tokenizer is loaded."""
-    if _recorded(folder, layout) is not None:
-        return True
-    try:
-        settings = json.loads((tokenizer_folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and settings.get("mask_token") is not None
+        found: int | None = int(known[mask_token])
+    else:
+        found = _recorded(folder, layout) if mask_token is None else mask_token
+        if found is None and tokenizer is not None:
+            found = tokenizer.mask_token_id
+    check_mask_token(found, read_config(folder), source=source)
+    return found
 
 
 def _recorded(folder: Path, layout: Layout | None) -> int | None:

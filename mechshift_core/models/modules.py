@@ -14,6 +14,9 @@ from mechshift_core.models.checkpoint import weight_files
 from mechshift_core.models.published import Layout, native_keys
 from mechshift_core.models.sources import read_config
 
+_RETURNED = {"return_dict": True, "output_hidden_states": False, "output_attentions": False, "use_cache": False}
+"""What the model's outputs are read by, whatever its `config.json` says."""
+
 
 def load_module(
     folder: Path, layout: Layout | None, *, paradigm: str, dtype: torch.dtype, attention: str | None
@@ -54,8 +57,13 @@ def load_module(
         raise ExecutionError(f"the checkpoint in {folder} cannot be read: {first_line(error)}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(kind):
-            names = ", ".join(sorted(map(_key_and_shapes, info[kind]))[:8])
-            raise ExecutionError(f"the checkpoint in {folder} does not fit its config.json: {kind}: {names}")
+            names = sorted(map(_key_and_shapes, info[kind]))
+            adapted = any(mark in name for name in names for mark in ("lora_", "base_layer", "base_model."))
+            advice = "; these are keys of an adapter that was not merged: merge_and_unload() before save_pretrained()"
+            raise ExecutionError(
+                f"the checkpoint in {folder} does not fit its config.json: {kind}: {', '.join(names[:8])}"
+                + (advice if adapted else "")
+            )
     return module
 
 
@@ -74,6 +82,8 @@ def _from_pretrained(
         config = AutoConfig.for_model(**declared)
         where = {"state_dict": _renamed_weights(folder, layout)}
     config.is_causal = is_causal
+    for name, value in _RETURNED.items():
+        setattr(config, name, value)
     loader = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     module, info = loader.from_pretrained(folder if layout is None else None, config=config, **where, **options, **own)
     return module, info
@@ -97,6 +107,8 @@ def _key_and_shapes(entry: Any) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What an error says, in one line: its first, with the next where that only announces it."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -39,7 +39,7 @@ class Norm:
             bias: Any = module.bias
             return cls(weight.detach(), module.eps, True, None if bias is None else bias.detach())
         name = type(module).__name__
-        epsilon: Any = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
+        epsilon: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         if not name.endswith("RMSNorm") or epsilon is None:
             raise ExecutionError(f"norm {name} is neither a LayerNorm nor a known RMSNorm")
         multiplier = 1 + weight.detach().float() if name.startswith("Gemma") else weight.detach()

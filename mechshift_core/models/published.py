@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.models.checkpoint import StoredTensor, read_json, stored_tensors
+from mechshift_core.models.checkpoint import StoredTensor, read_json, refuse_settings, stored_tensors
 
 HEAD = "lm_head.weight"
 _OF_THE_FILE = ("architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version")
@@ -155,6 +155,7 @@ def layout_of(folder: Path) -> Layout | None:
         ExecutionError: if it can't be read, or is loaded by code of its own and is none of the known layouts.
     """
     config = read_json(folder / "config.json")
+    refuse_settings(config, folder)
     model_type, classes = str(config.get("model_type")), config.get("architectures") or ()
     wanted = ARCHITECTURES_OF.get(model_type)
     if model_type in BY_MODEL_TYPE and (wanted is None or not classes or wanted in classes):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
-from mechshift_core.models.checkpoint import INDEX, read_json, stored_tensors, weight_files
-from mechshift_core.models.hub import HUB, snapshot
+from mechshift_core.models.checkpoint import INDEX, WEIGHTS, read_json, refuse_adapter, stored_tensors, weight_files
+from mechshift_core.models.hub import HUB, outline, snapshot
 from mechshift_core.models.published import layout_of, native_config
 
 BUNDLED = "bundled:"
@@ -19,7 +19,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
     "added_tokens.json",
 )  # fmt: skip
-CHECKPOINT_FILES = ("config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+CHECKPOINT_FILES = ("config.json", "adapter_config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+"""What is fetched of a repository; an adapter's configuration, so that the adapter is noticed."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 STORED: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
@@ -28,15 +29,16 @@ LARGE = 1_000_000_000
 """Parameters above which `auto` keeps half precision on a GPU."""
 
 
-def resolve_source(source: str, *, revision: str | None = None) -> Path:
+def resolve_source(source: str, *, revision: str | None = None, headers_only: bool = False) -> Path:
     """The folder that a source names; a model of the Hub is downloaded unless the local cache has it.
 
     Args:
         source: `bundled:NAME/MODEL`, `hf:ORG/NAME` or a folder.
         revision: Commit, branch or tag of a model of the Hub.
+        headers_only: Fetch of the Hub's weights, unless the cache has them, only what they are, not their values.
 
     Raises:
-        ExecutionError: if there is no such bundled model or folder, or the Hub's can't be had.
+        ExecutionError: if there is no such bundled model or folder, the Hub's can't be had, or it holds an adapter.
     """
     if source.startswith(BUNDLED):
         from mechshift_core.zoo import bundled_models
@@ -47,9 +49,11 @@ def resolve_source(source: str, *, revision: str | None = None) -> Path:
             raise ExecutionError(f"no bundled model {name!r} (bundled: {', '.join(sorted(known)) or 'none'})")
         return known[name]
     if source.startswith(HUB):
-        folder = snapshot(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
+        fetch = outline if headers_only else snapshot
+        folder = fetch(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
     else:
         folder = Path(source)
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         state = "has no config.json" if folder.is_dir() else "does not exist"
         raise ExecutionError(
@@ -103,14 +107,23 @@ def vocabulary(folder: Path) -> int:
 
 
 def check_mask_token(mask_token: object, config: Mapping[str, Any], *, source: object) -> None:
-    """Whether a mask token, if it is an id, is one of the model's.
+    """Whether a declared mask token, if it is an id, and that of the configuration are tokens of the model.
 
     Raises:
-        ExecutionError: if it is not.
+        ExecutionError: if one is not.
     """
     size = config.get("vocab_size")
-    if isinstance(mask_token, int) and isinstance(size, int) and not 0 <= mask_token < size:
-        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens (0 to {size - 1})")
+    last = size - 1 if isinstance(size, int) else None
+
+    def is_token(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (last is None or value <= last)
+
+    wanted = "the id of a token" + ("" if last is None else f", 0 to {last}")
+    recorded = config.get("mask_token_id")
+    if recorded is not None and not is_token(recorded):
+        raise ExecutionError(f"{source}: mask_token_id is {recorded!r} in its config.json; expected {wanted}")
+    if mask_token is not None and not isinstance(mask_token, str) and not is_token(mask_token):
+        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens; expected {wanted}")
 
 
 UNWRITTEN: dict[str, dict[str, Any]] = {
@@ -155,6 +168,14 @@ def graph_shape(config: Mapping[str, Any], *, source: object) -> Shape:
     )
 
 
+def neurons_per_layer(config: Mapping[str, Any]) -> int | None:
+    """Neurons of each MLP; None where the configuration does not say."""
+    named = config.get("intermediate_size", config.get("n_inner"))
+    if named is None and isinstance(config.get("n_embd"), int):  # GPT-2 writes nothing for four times its width
+        named = 4 * config["n_embd"]
+    return named if isinstance(named, int) and not isinstance(named, bool) else None
+
+
 def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float32", "bfloat16", "float16"]:
     """The number format that a checkpoint is loaded in.
 
@@ -186,8 +207,14 @@ def _on_gpu(device: str) -> bool:
 
 
 def weights_hash(folder: Path) -> str:
-    """SHA-256 over the configuration and weights of a checkpoint, so that a changed checkpoint is another model."""
-    return _digest([folder / "config.json", *weight_files(folder)])
+    """SHA-256 over all that decides what a model computes, so that a changed checkpoint is another model.
+
+    That is its configuration, its weights and, of shards, the index that names them. Nothing else can: adapters, and
+    settings that have Transformers read other files, are refused (:mod:`.checkpoint`).
+    """
+    files = weight_files(folder)
+    index = [] if files == [folder / WEIGHTS] else [folder / INDEX]
+    return _digest([folder / "config.json", *index, *files])
 
 
 def tokenizer_hash(folder: Path) -> str:

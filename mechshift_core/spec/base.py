@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+from mechshift_core.wording import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

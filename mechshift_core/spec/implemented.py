@@ -6,6 +6,8 @@ is validated, never ignored. Adding a kind means adding its name here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "intervention kind": (
         "edge_attribution",
@@ -47,6 +49,28 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "engine": ("local",),
 }
 """Subject -> the values that work."""
+
+FIELDS: dict[tuple[str, ...], str] = {
+    ("interventions", "kind"): "intervention kind",
+    ("interventions", "method"): "edge attribution method",
+    ("interventions", "quadrature"): "quadrature",
+    ("hypotheses", "measure"): "hypothesis measure",
+    ("select", "correct"): "selection",
+    ("statistics", "units", "prompt"): "prompt unit",
+    ("statistics", "units", "template"): "template unit",
+    ("statistics", "units", "seed"): "seed unit",
+    ("statistics", "bootstrap", "method"): "bootstrap method",
+    ("execution", "device"): "device",
+    ("execution", "dtype"): "dtype",
+    ("execution", "engine"): "engine",
+}
+"""Where the values of a subject stand in a spec, places in lists left out."""
+
+
+def offered(path: Sequence[str | int], words: Iterable[str]) -> list[str]:
+    """Those of the words which the grammar has at a path that work, so that no message names one that is refused."""
+    subject = FIELDS.get(tuple(step for step in path if isinstance(step, str)))
+    return [word for word in words if subject is None or word in IMPLEMENTED[subject]]
 
 
 def refusal(subject: str, value: object) -> str | None:

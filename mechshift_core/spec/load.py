@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mechshift_core.errors import UsageError
+from mechshift_core.options import checked_as
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
@@ -23,6 +25,7 @@ MAX_BYTES = 2**20
 Model = TypeVar("Model", bound=BaseModel)
 
 
+@checked_as(UsageError)
 def load_spec(path: str | os.PathLike[str], *, check_files: bool = True) -> Spec:
     """Read and validate a spec.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mechshift_core.errors import UsageError
+from mechshift_core.options import listing, suggestion
+
+__all__ = ["LINE_BREAK", "Mark", "Problem", "SpecError", "listing", "suggestion"]
 
 LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 """What ruamel counts as the end of a line."""
-MOST_CANDIDATES = 200
 SHOWN_PROBLEMS = 50
 SHOWN_WIDTH = 120
 
@@ -62,18 +62,6 @@ class SpecError(UsageError):
         shown = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
         hidden = len(self.problems) - len(shown)
         return "\n".join([*shown, *([f"... and {hidden} more problems"] if hidden else [])])
-
-
-def suggestion(word: object, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the known word that comes closest, or nothing."""
-    close = difflib.get_close_matches(str(word)[:200], [*itertools.islice(known, MOST_CANDIDATES)], n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def listing(words: Iterable[str], *, conjunction: str = "or") -> str:
-    """`'a', 'b' or 'c'`."""
-    quoted = [repr(word) for word in words]
-    return f" {conjunction} ".join([*([", ".join(quoted[:-1])] if len(quoted) > 1 else []), *quoted[-1:]])
 
 
 def _excerpt(source: str, column: int) -> tuple[str, str]:

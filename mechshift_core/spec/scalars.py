@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from mechshift_core.wording import clip, describe
+
 Plain = str | int | float | bool | None
 
 _STANDARD = "tag:yaml.org,2002:"
@@ -48,24 +50,6 @@ def collection_tag_fits(tag: str | None, kind: str) -> bool:
 def refused_tag(tag: str) -> str:
     """The message about any other tag."""
     return f"the tag {clip(_short(tag))!r} is not allowed: only plain data is read"
-
-
-def describe(value: object) -> str:
-    """A value in a message, in the words of YAML."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return repr(clip(value))
-    if isinstance(value, int | float):
-        return str(value)
-    return "a mapping" if isinstance(value, dict) else "a list"
-
-
-def clip(text: str, width: int = 60) -> str:
-    """At most `width` characters of a text."""
-    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _resolve(text: str) -> tuple[Plain, str | None]:

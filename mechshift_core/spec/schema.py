@@ -16,6 +16,8 @@ from mechshift_core.spec.sensitivity import Sensitivity
 
 MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
+GENERATED = 200
+"""Prompt pairs of a generated task whose `examples` are not given."""
 Text = Annotated[str, Field(max_length=1000)]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -40,6 +42,9 @@ class ModelSpec(Section):
     """Number format of the weights; `auto` follows `execution.dtype`."""
     tokenizer: NonEmpty | None = None
     """Folder of the tokenizer, or `hf:ORG/NAME`, where it is not the model's own; looked up as `source` is."""
+    add_bos_token: bool | None = None
+    """Whether prompts begin with the tokenizer's beginning-of-sequence token; as the tokenizer writes texts unless
+    given. A text that begins with it gets no second one, and data sets of token ids are read as they are."""
 
     @property
     def origin(self) -> Literal["bundled", "hf", "local"]:
@@ -85,12 +90,18 @@ class TaskSpec(Section):
     regime: Regime = Field(default_factory=_registered_regime)
     """`local`: what precedes the answer determines it; `global`: constraints on all sides do. Known for generated
     tasks, required with `dataset`."""
-    examples: Annotated[int, Field(ge=1, le=100_000)] = 200
-    """Prompt pairs to generate (from a data set: the most that are read)."""
     dataset: NonEmpty | None = None
     """JSON Lines file of counterfactual pairs; a relative path is looked up from the folder of the spec file."""
+    examples: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default_factory=lambda data: GENERATED if data.get("dataset") is None else None
+    )
+    """Prompt pairs: so many are generated, 200 unless given. Of a data set all are read unless given; where it has more
+    usable ones, so many are drawn from the seed, from every template in proportion."""
+    target_delimiter: Annotated[str, Field(max_length=100)] = " "
+    """What stands between prompt and answer where neither brings a space of its own (with `dataset`, text only); empty
+    for languages that are written without spaces."""
     seed: Seed | None = None
-    """Seed of the prompts; the seed of the spec unless given."""
+    """Seed of the prompts, generated or drawn; the seed of the spec unless given."""
 
     @model_validator(mode="after")
     def _custom_regime(self) -> TaskSpec:
@@ -108,6 +119,11 @@ class Select(Section):
     correct: Selection = "both"
     """`both`: examples that both models of a pair answer correctly; `before`: that the model before does; `any`: that
     one of them or both do; `none`: all, right or wrong."""
+    by: Literal["metric", "argmax"] | None = None
+    """What makes an answer correct, on every task. `metric`: the task's metric is above 0, so the model prefers the
+    answers to the foils. `argmax`: its most likely token of all is an answer. Unless given, each task has its own:
+    `metric` where an answer is a set of tokens or part of a number (sva, greater_than, data sets with several answers
+    in a line), `argmax` where it is one word (the others). Both accuracies are reported."""
 
 
 Steps = Annotated[int, Field(ge=1, le=1000)] | Literal["per_token"]

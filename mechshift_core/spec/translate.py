@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,12 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from mechshift_core.spec.base import NAME_PATTERN
-from mechshift_core.spec.problems import listing, suggestion
-from mechshift_core.spec.scalars import describe
+from mechshift_core.options import suggestion
+from mechshift_core.spec.implemented import offered
 from mechshift_core.spec.tree import Path
-
-Json = dict[str, Any]
+from mechshift_core.wording import Json, came, choice, describe, expected, has_words, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +47,8 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
         if len(group) == 1:
             found.append(_single(group[0], path, schema))
         else:
-            expected = list(dict.fromkeys(_expected(error) for error in group))
-            came = describe(group[0]["input"])
-            found.append(Complaint(path, f"expected {' or '.join(expected)}, got {came}"))
+            wanted = list(dict.fromkeys(map(expected, group)))
+            found.append(Complaint(path, f"expected {' or '.join(wanted)}, got {describe(group[0]['input'])}"))
     return found
 
 
@@ -103,68 +100,14 @@ def _single(error: ErrorDetails, path: Path, schema: Json) -> Complaint:
         return Complaint((*path, _discriminator(error)), f"missing key {_discriminator(error)!r}", on_key=True)
     if kind == "union_tag_invalid":
         tags = re.findall(r"'([^']*)'", context["expected_tags"])
-        return Complaint(path, _choice(context["tag"], tags))
+        return Complaint(path, choice(context["tag"], offered(path, tags)))
     if kind == "literal_error":
-        return Complaint(path, _choice(error["input"], re.findall(r"'([^']*)'", context["expected"])))
+        return Complaint(path, choice(error["input"], offered(path, words_of(error))))
     if "[key]" in error["loc"]:
-        return Complaint(path, f"expected {_expected(error)}, got {describe(error['input'])}", on_key=True)
-    if kind in _EXPECTED:
-        return Complaint(path, f"expected {_expected(error)}, got {_came(error)}")
+        return Complaint(path, f"expected {expected(error)}, got {describe(error['input'])}", on_key=True)
+    if has_words(kind):
+        return Complaint(path, f"expected {expected(error)}, got {came(error)}")
     return Complaint(path, error["msg"])
-
-
-_EXPECTED: dict[str, Callable[[Json], str]] = {
-    "int_type": lambda _: "an integer",
-    "int_from_float": lambda _: "an integer",
-    "float_type": lambda _: "a number",
-    "finite_number": lambda _: "a finite number",
-    "string_type": lambda _: "text",
-    "bool_type": lambda _: "true or false",
-    "tuple_type": lambda _: "a list",
-    "list_type": lambda _: "a list",
-    "dict_type": lambda _: "a mapping",
-    "model_type": lambda _: "a mapping",
-    "model_attributes_type": lambda _: "a mapping",
-    "greater_than": lambda c: f"a number greater than {c['gt']}",
-    "greater_than_equal": lambda c: f"a number not below {c['ge']}",
-    "less_than": lambda c: f"a number less than {c['lt']}",
-    "less_than_equal": lambda c: f"a number not above {c['le']}",
-    "too_short": lambda c: f"at least {_counted(c['min_length'], c['field_type'])}",
-    "too_long": lambda c: f"at most {_counted(c['max_length'], c['field_type'])}",
-    "string_too_short": lambda _: "text that is not empty",
-    "string_too_long": lambda c: f"at most {c['max_length']} characters",
-    "string_pattern_mismatch": lambda c: (
-        "a name of lower-case letters, digits, '.', '_' and '-' that begins with a letter or digit"
-        if c["pattern"] == NAME_PATTERN
-        else f"text of the form {c['pattern']}"
-    ),
-    "literal_error": lambda c: listing(re.findall(r"'([^']*)'", c["expected"])),
-}
-
-
-def _expected(error: ErrorDetails) -> str:
-    phrase = _EXPECTED.get(error["type"])
-    return phrase(error.get("ctx", {})) if phrase else error["msg"]
-
-
-def _came(error: ErrorDetails) -> str:
-    value, kind = error["input"], error["type"]
-    if kind in ("too_short", "too_long"):
-        return str(error["ctx"]["actual_length"])
-    if kind == "string_too_long":
-        return str(len(value))
-    if kind == "string_type" and isinstance(value, int | float):
-        return f"{describe(value)} (write it in quotes for text)"
-    return describe(value)
-
-
-def _counted(count: int, kind: str) -> str:
-    noun = "entry" if kind == "Dictionary" else "item"
-    return f"{count} {noun}" if count == 1 else f"{count} {noun.removesuffix('y')}{'ies' if noun == 'entry' else 's'}"
-
-
-def _choice(came: object, known: list[str]) -> str:
-    return f"expected {listing(known)}, got {describe(came)}{suggestion(came, known)}"
 
 
 def _discriminator(error: ErrorDetails) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mechshift_core.spec.problems import LINE_BREAK, Mark
-from mechshift_core.spec.scalars import Plain, clip, collection_tag_fits, describe, read_scalar, refused_tag
+from mechshift_core.spec.scalars import Plain, collection_tag_fits, read_scalar, refused_tag
+from mechshift_core.wording import clip, describe
 
 MAX_NODES = 20_000
 MAX_DEPTH = 40
@@ -140,12 +141,21 @@ def _compose(text: str) -> Node | None:
         if len(stack) + node.height >= MAX_DEPTH:
             raise Unreadable(mark, f"nested more than {MAX_DEPTH} levels deep")
         if stack:
+            if name == "Scalar" and _is_nothing(event, node) and stack[-1].kind == "mapping":
+                # The parser puts what is not there where the next token begins, on a later line as a rule.
+                keys = stack[-1].children[-1:] if len(stack[-1].children) % 2 else []
+                node.mark = keys[0].mark if keys else node.mark
             stack[-1].children.append(node)
         else:
             root = node
         if name in ("SequenceStart", "MappingStart"):
             stack.append(node)
     return root
+
+
+def _is_nothing(event: object, node: Node) -> bool:
+    """Whether a scalar has no text at all, not even quotes, a tag or an anchor."""
+    return node.plain and node.value == "" and node.tag is None and getattr(event, "anchor", None) is None
 
 
 def _aliased(event: object, mark: Mark, anchors: dict[str, Node]) -> Node:

@@ -16,6 +16,8 @@ from mechshift_core.tasks.roles import RoleSpan
 
 Regime = Literal["local", "global"]
 Metric = Literal["logit_difference", "probability_difference"]
+Judgement = Literal["metric", "argmax"]
+"""What makes an answer correct: a metric above 0 on the clean prompt, or a most likely token that is an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ class CounterfactualText:
 class Task(Protocol):
     """A generated task. Instances are stateless; `name` is what a spec says.
 
-    `roles` are those that its prompts mark; besides them tokens are `end` or `other`.
+    `roles` are those that its prompts mark; besides them tokens are `end` or `other`. `judged_by` is what makes an
+    answer correct unless the spec says otherwise: the metric where an answer is a set of tokens or part of a number,
+    whose mass is spread or which the tokenizer may split; the most likely token where it is one word.
     """
 
     name: str
     regime: Regime
     metric: Metric
+    judged_by: Judgement
     summary: str
     roles: tuple[str, ...]
 

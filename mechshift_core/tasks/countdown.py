@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime
 from mechshift_core.tasks.roles import OTHER, joined
 
 LARGEST_OPERAND, LARGEST_TARGET = 25, 99
@@ -55,6 +55,7 @@ class Countdown:
     name = "countdown"
     regime: Regime = "global"
     metric: Metric = "logit_difference"
+    judged_by: Judgement = "argmax"
     summary = "the first decisive token of a solution; corrupted by another solvable target"
     roles: tuple[str, ...] = ("operand", "target", "separator", "revealed", "operator")
 

@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks.base import CounterfactualText, Metric, is_held_out
-from mechshift_core.tasks.options import encode, options_of, rest_of
-from mechshift_core.tasks.roles import MASK, token_roles
+from mechshift_core.tasks.account import PromptAccount
+from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
+from mechshift_core.tasks.distinct import DistinctPrompts
+from mechshift_core.tasks.encoding import Encoder, UnreadableTextError, begins_with
+from mechshift_core.tasks.options import options_of, rest_of
+from mechshift_core.tasks.roles import BOS, MASK, token_roles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +42,8 @@ class Example:
         clean: The clean prompt as text (`corrupt`, `answer` and `foil` alike), for tables and reports.
         roles: What each token of the clean prompt is, e.g. `s1`, `target`, `end`, `other` (see
             :mod:`mechshift_core.tasks.roles`); empty if the tokenizer cannot say where in the text its tokens stand.
+        added: Tokens at the beginning of both prompts that do not stand in their text: the tokenizer's
+            beginning-of-sequence token, where it has one. None where tokens were given instead of text.
 
     Raises:
         ValueError: if there are roles, but not one for each token.
@@ -58,6 +63,7 @@ class Example:
     revealed: int = 0
     clean_rest_ids: tuple[int, ...] = ()
     corrupt_rest_ids: tuple[int, ...] = ()
+    added: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.roles and len(self.roles) != len(self.clean_ids):
@@ -69,6 +75,24 @@ class Example:
     def rest_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What completes the clean and the corrupted prompt after the answer."""
         return self.clean_rest_ids, self.corrupt_rest_ids
+
+    def begun(self, begin: tuple[int, ...]) -> Example:
+        """The example as a model reads it that begins every text with other tokens; given tokens stay as they are."""
+        if self.added is None or self.added == begin:
+            return self
+        cut = len(self.added)
+        clean, corrupt = self.clean_ids[cut:], self.corrupt_ids[cut:]
+        if begins_with(clean, begin):  # written out in the text
+            begin = ()
+        if begin == self.added:
+            return self
+        return replace(
+            self,
+            clean_ids=(*begin, *clean),
+            corrupt_ids=(*begin, *corrupt),
+            roles=(*[BOS] * len(begin), *self.roles[cut:]) if self.roles else (),
+            added=begin,
+        )
 
     def position_roles(self, state: Sequence[bool]) -> tuple[str, ...]:
         """The roles of all positions of an input; empty if unknown.
@@ -88,8 +112,12 @@ class Dataset:
     """The examples of one task for one tokenizer.
 
     Attributes:
-        asked: Examples that the spec asks for.
-        dropped: Reason -> number of prompts that were drawn but can't be used.
+        asked: Examples that the spec asks for: a number, or every line of a data set.
+        dropped: Reason -> number of pairs that were looked at but can't be used.
+        judged_by: What makes an answer correct, unless the spec says otherwise.
+        lines: Pairs that the data set holds; None for a generated task.
+        left_out: Aligned pairs of a data set that were not drawn, since fewer are asked for.
+        dropped_lines: Reason -> numbers of the first such lines of a data set.
     """
 
     task: str
@@ -97,6 +125,31 @@ class Dataset:
     asked: int
     examples: tuple[Example, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    judged_by: Judgement = "argmax"
+    lines: int | None = None
+    left_out: int = 0
+    dropped_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> PromptAccount:
+        """How many prompts were asked for, looked at, aligned and read."""
+        aligned = len(self.examples) + self.left_out
+        return PromptAccount(
+            task=self.task,
+            asked=self.asked,
+            found=aligned + sum(self.dropped.values()) if self.lines is None else self.lines,
+            aligned=aligned,
+            read=len(self.examples),
+            dropped=self.dropped,
+            lines=self.dropped_lines,
+            generated=self.lines is None,
+        )
+
+    def begun(self, begin: tuple[int, ...]) -> Dataset:
+        """The data set as a model reads it that begins every text with these tokens."""
+        examples = tuple(example.begun(begin) for example in self.examples)
+        same = all(new is old for new, old in zip(examples, self.examples, strict=True))
+        return self if same else replace(self, examples=examples)
 
     def digest(self, part: slice = slice(None)) -> str:
         """SHA-256 over the tokens, and so over all that a model's run on these examples depends on (no role does)."""
@@ -123,35 +176,52 @@ class Dataset:
             {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
             for row in content.pop("examples")
         ]
-        return cls(**content, examples=tuple(Example(**row) for row in rows))
+        lines = {reason: tuple(numbers) for reason, numbers in content.pop("dropped_lines", {}).items()}
+        return cls(**content, examples=tuple(Example(**row) for row in rows), dropped_lines=lines)
 
 
-def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase, *, examples: int, seed: int) -> Dataset:
+def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase | Encoder, *, examples: int, seed: int) -> Dataset:
     """Draw distinct held-out counterfactual pairs of a task until enough of them are aligned.
 
     Raises:
         ExecutionError: if the tokenizer leaves too few aligned prompts, with the reasons and their numbers.
     """
-    return _collect(task.name, task.metric, _draws(task, seed, examples), tokenizer, examples)
+    dataset = _collect(task.name, task.metric, _draws(task, seed, examples), Encoder.of(tokenizer), examples)
+    return replace(dataset, judged_by=getattr(task, "judged_by", "argmax"))  # a task may be older than the rule
 
 
-def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Example | str:
+def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase | Encoder) -> Example | str:
     """Tokenise one pair; a string says why it can't be used."""
-    clean, corrupt = encode(tokenizer, text.clean), encode(tokenizer, text.corrupt)
+    try:
+        return _align(text, Encoder.of(tokenizer))
+    except UnreadableTextError as error:
+        return str(error)
+
+
+def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
+    written, of_corrupt = encoder.plain(text.clean), encoder.plain(text.corrupt)
+    if not written:
+        return "the tokenizer makes nothing of the prompt"
+    if begins_with(written, encoder.begin) != begins_with(of_corrupt, encoder.begin):
+        return "only one of the prompts begins with the beginning-of-sequence token"
+    clean, corrupt = encoder.begun(written), encoder.begun(of_corrupt)
     if len(clean) != len(corrupt):
         return "clean and corrupted prompt differ in their number of tokens"
-    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in (*clean, *corrupt):
-        return "a word is not in the vocabulary"
-    options = options_of(text, clean, corrupt, tokenizer)
+    options = options_of(text, clean, corrupt, encoder)
     if isinstance(options, str):
         return options
     if set(options.answer_ids) & set(options.foil_ids):
         return "answer and foil are the same token"
     if clean == corrupt:
         return "clean and corrupted prompt are the same"
-    asked = encode(tokenizer, text.clean[: text.completion_start].rstrip())
-    if clean[: len(asked)] != asked:
+    asked = encoder.text(text.clean[: text.completion_start].rstrip())
+    if not begins_with(clean, asked):
         return "prompt and completion share a token"
+    rest = rest_of(encoder, text, clean, options.masks)
+    corrupt_rest = rest_of(encoder, text, corrupt, options.masks, corrupted=True)
+    refusal = encoder.refusal(clean, corrupt, options.answer_ids, options.foil_ids, rest, corrupt_rest)
+    if refusal is not None:
+        return refusal
     return Example(
         template=text.template,
         clean_ids=clean,
@@ -163,10 +233,11 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase) -> Examp
         corrupt=text.corrupt,
         answer=_listed(options.answers),
         foil=_listed(options.foils),
-        roles=_roles(tokenizer, text),
+        roles=_roles(encoder, text, clean),
         revealed=len(clean) - len(asked),
-        clean_rest_ids=rest_of(tokenizer, text, clean, options.masks),
-        corrupt_rest_ids=rest_of(tokenizer, text, corrupt, options.masks, corrupted=True),
+        clean_rest_ids=rest,
+        corrupt_rest_ids=corrupt_rest,
+        added=clean[: len(clean) - len(written)],
     )
 
 
@@ -182,17 +253,19 @@ def _draws(task: Task, seed: int, examples: int) -> Iterator[CounterfactualText]
 
 
 def _collect(
-    name: str, metric: Metric, texts: Iterable[CounterfactualText], tokenizer: PreTrainedTokenizerBase, examples: int
+    name: str, metric: Metric, texts: Iterable[CounterfactualText], encoder: Encoder, examples: int
 ) -> Dataset:
     kept: list[Example] = []
     dropped: Counter[str] = Counter()
+    distinct = DistinctPrompts(either_way=False)
     for text in texts:
-        aligned = align(text, tokenizer)
-        if isinstance(aligned, str):
-            dropped[aligned] += 1
+        aligned = align(text, encoder)
+        reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
+        if reason is not None:
+            dropped[reason] += 1
             if dropped.total() > 20 * examples and len(kept) < dropped.total() // 100:
                 break  # a tokenizer that this task does not suit
-        else:
+        elif isinstance(aligned, Example):
             kept.append(aligned)
         if len(kept) == examples:
             break
@@ -206,12 +279,14 @@ def _collect(
     return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())))
 
 
-def _roles(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText) -> tuple[str, ...]:
-    if not tokenizer.is_fast:
+def _roles(encoder: Encoder, text: CounterfactualText, ids: tuple[int, ...]) -> tuple[str, ...]:
+    offsets = encoder.offsets(text.clean)
+    if offsets is None:
         return ()
-    encoded = tokenizer(text.clean, add_special_tokens=False, return_offsets_mapping=True)
-    return token_roles(text.clean, text.roles, encoded["offset_mapping"])
+    begin = encoder.beginning(ids)
+    return (*[BOS] * begin, *token_roles(text.clean, text.roles, offsets[begin:]))
 
 
 def _listed(options: tuple[str, ...]) -> str:
-    return " ".join(options) if len(options) <= 4 else f"{options[0]} … {options[-1]}"
+    words = [option.strip() or option for option in options]
+    return " ".join(words) if len(words) <= 4 else f"{words[0]} … {words[-1]}"

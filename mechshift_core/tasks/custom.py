@@ -8,6 +8,8 @@ characters of `clean`, or one role for each token of `clean_ids`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.tasks.base import CounterfactualText
+from mechshift_core.tasks.account import LISTED
+from mechshift_core.tasks.base import CounterfactualText, Judgement
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
+from mechshift_core.tasks.distinct import DistinctPrompts
+from mechshift_core.tasks.draw import draw_examples
+from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
 from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
+from mechshift_core.wording import describe, line_fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,7 +54,7 @@ class TextLine(BaseModel):
             if length and not 0 <= start < stop <= length:
                 raise PydanticCustomError(
                     "span",
-                    "Span of {role} should lie within the {length} characters of clean, got {start} to {stop}",
+                    "expected the span of {role} within the {length} characters of clean, got {start} to {stop}",
                     {"role": repr(role), "length": length, "start": start, "stop": stop},
                 )
         return roles
@@ -71,14 +78,19 @@ class TokenLine(BaseModel):
         if roles is not None and tokens and len(roles) != tokens:
             raise PydanticCustomError(
                 "roles",
-                "List should have one role for each of the {tokens} tokens of clean_ids, got {given}",
+                "expected one role for each of the {tokens} tokens of clean_ids, got {given}",
                 {"tokens": tokens, "given": len(roles)},
             )
         return roles
 
 
 def read_lines(path: Path) -> list[TextLine | TokenLine]:
-    """Parse a dataset.
+    """The lines of a dataset; raises as :func:`numbered_lines` does."""
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
+    """Parse a dataset: every line that is not empty, with its number in the file.
 
     Raises:
         ExecutionError: naming every malformed line by its number (at most ten of them).
@@ -89,7 +101,7 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ExecutionError(f"dataset {path} cannot be read: {error}") from error
-    parsed: list[TextLine | TokenLine] = []
+    parsed: list[tuple[int, TextLine | TokenLine]] = []
     problems: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):  # JSON text may hold other line separators as they are
         if not line.strip():
@@ -97,11 +109,12 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
         try:
             row: Any = json.loads(line)
             if not isinstance(row, dict):
-                raise ValueError(f"expected an object, got {type(row).__name__}")
+                raise ValueError(f"expected an object, got {describe(row)}")
             kind = TokenLine if "clean_ids" in row else TextLine
-            parsed.append(kind.model_validate(row))
+            known = list(kind.model_fields)
+            parsed.append((number, kind.model_validate(row)))
         except ValidationError as error:
-            problems.append(f"{path}:{number}: {_first(error)}")
+            problems.append(f"{path}:{number}: {line_fault(error.errors(), known)}")
         except (ValueError, RecursionError) as error:
             problems.append(f"{path}:{number}: not a JSON object: {error}")
     if problems:
@@ -111,55 +124,86 @@ def read_lines(path: Path) -> list[TextLine | TokenLine]:
 
 
 def custom_dataset(
-    name: str, path: Path, tokenizer: PreTrainedTokenizerBase | None, *, examples: int, vocabulary: int
+    name: str,
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase | Encoder | None,
+    *,
+    vocabulary: int,
+    examples: int | None = None,
+    seed: int = 0,
+    delimiter: str = " ",
+    holes: frozenset[int] = frozenset(),
 ) -> Dataset:
-    """The first `examples` aligned pairs of a dataset (all of them if it holds fewer).
+    """The aligned pairs of a dataset, each clean prompt once, in the order of the file.
 
     Args:
+        tokenizer: Needed for lines of text.
         vocabulary: Size of the models' vocabulary; pairs with token ids beyond it are dropped and counted.
+        examples: How many are wanted; of more aligned ones so many are drawn (see :mod:`.draw`). None reads all.
+        seed: Seed of the draw.
+        delimiter: What stands between prompt and answer where neither brings a space.
+        holes: Mask tokens of the models; pairs that hold one are dropped and counted.
 
     Raises:
         ExecutionError: for malformed lines, or if no pair is aligned.
     """
     kept: list[Example] = []
-    dropped: dict[str, int] = {}
-    for line in read_lines(path):
+    dropped: dict[str, list[int]] = {}
+    distinct = DistinctPrompts(either_way=True)
+    lines = numbered_lines(path)
+    encoder = None if tokenizer is None else replace(Encoder.of(tokenizer), vocabulary=vocabulary, holes=holes)
+    for number, line in lines:
         if isinstance(line, TokenLine):
-            aligned: Example | str = _from_tokens(line, vocabulary)
-        elif tokenizer is None:
+            aligned: Example | str = _from_tokens(line, vocabulary, holes)
+        elif encoder is None:
             raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
         else:
-            aligned = align(_as_pair(line), tokenizer)
-        if isinstance(aligned, str):
-            dropped[aligned] = dropped.get(aligned, 0) + 1
-        elif len(kept) < examples:
+            aligned = align(_as_pair(line, delimiter), encoder)
+        reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
+        if reason is not None:
+            dropped.setdefault(reason, []).append(number)
+        elif isinstance(aligned, Example):
             kept.append(aligned)
     if not kept:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.items()) or "the file is empty"
+        reasons = "; ".join(f"{len(numbers)} x {reason}" for reason, numbers in dropped.items()) or "the file is empty"
         raise ExecutionError(f"task {name!r}: no pair of {path} is aligned ({reasons})")
-    return Dataset(name, "logit_difference", examples, tuple(kept), dropped)
+    asked = len(lines) if examples is None else examples
+    drawn = draw_examples(kept, asked, seed=seed, task=name)
+    return Dataset(
+        name,
+        "logit_difference",
+        asked,
+        tuple(kept[place] for place in drawn),
+        {reason: len(numbers) for reason, numbers in dropped.items()},
+        judged_by=_judged_by(kept),
+        lines=len(lines),
+        left_out=len(kept) - len(drawn),
+        dropped_lines={reason: tuple(numbers[:LISTED]) for reason, numbers in dropped.items()},
+    )
 
 
-def _first(error: ValidationError) -> str:
-    """The first key that is wrong and why; of the types that its value may have, that which it comes closest to."""
-    errors = error.errors()
-    if not errors[0]["loc"]:  # a key with half of a surrogate pair
-        return str(errors[0]["msg"])
-    key = errors[0]["loc"][0]
-    closest = max((e for e in errors if e["loc"][0] == key), key=lambda e: len(e["loc"]))
-    items = [str(step) for step in closest["loc"][1:] if isinstance(step, int)]
-    return f"{'.'.join([str(key), *items])}: {closest['msg']}"
+def _judged_by(examples: Sequence[Example]) -> Judgement:
+    """By the metric where the answer of a line is a set of tokens, over which a model spreads its mass."""
+    return "metric" if any(len(set(example.answer_ids)) > 1 for example in examples) else "argmax"
 
 
-def _as_pair(line: TextLine) -> CounterfactualText:
+def _as_pair(line: TextLine, delimiter: str) -> CounterfactualText:
+    """A line as generated tasks have it: one space in all between prompt and answer, on whichever side it is written.
+
+    As in lm-evaluation-harness, a space at the end of a prompt goes over to the answer. Other white space, a line break
+    say, stays, and nothing more stands between.
+    """
+    clean, corrupt = line.clean.rstrip(" "), line.corrupt.rstrip(" ")
+    spans = ((role, start, min(stop, len(clean))) for role, start, stop in line.roles)
     return CounterfactualText(
         line.template,
-        line.clean,
-        line.corrupt,
+        clean,
+        corrupt,
         _listed(line.answer),
         _listed(line.foil),
         key=line.clean,
-        roles=tuple(RoleSpan(*span) for span in line.roles),
+        joiner=" " if clean != line.clean else "" if clean[-1:].isspace() else delimiter,
+        roles=tuple(RoleSpan(*span) for span in spans if span[1] < span[2]),
     )
 
 
@@ -167,11 +211,13 @@ def _listed(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
-    answers = (line.answer_ids,) if isinstance(line.answer_ids, int) else tuple(line.answer_ids)
-    foils = (line.foil_ids,) if isinstance(line.foil_ids, int) else tuple(line.foil_ids)
-    if max(*line.clean_ids, *line.corrupt_ids, *answers, *foils) >= vocabulary:
-        return f"a token id is outside the vocabulary of {vocabulary}"
+def _from_tokens(line: TokenLine, vocabulary: int, holes: frozenset[int]) -> Example | str:
+    answers, foils = _distinct(line.answer_ids), _distinct(line.foil_ids)
+    every = (*line.clean_ids, *line.corrupt_ids, *answers, *foils)
+    if max(every) >= vocabulary:
+        return outside(vocabulary)
+    if not holes.isdisjoint(every):
+        return MASK_IN_PROMPT
     if len(line.clean_ids) != len(line.corrupt_ids):
         return "clean and corrupted prompt differ in their number of tokens"
     if line.clean_ids == line.corrupt_ids:
@@ -187,3 +233,8 @@ def _from_tokens(line: TokenLine, vocabulary: int) -> Example | str:
         shown(line.clean_ids), shown(line.corrupt_ids), shown(answers), shown(foils),
         tuple(line.roles) if line.roles is not None else unclaimed_end([OTHER] * len(line.clean_ids)),
     )  # fmt: skip
+
+
+def _distinct(ids: int | list[int]) -> tuple[int, ...]:
+    """A set of tokens, each once."""
+    return (ids,) if isinstance(ids, int) else tuple(dict.fromkeys(ids))

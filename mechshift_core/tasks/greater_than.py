@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, TwoDigits, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, TwoDigits, choose
 from mechshift_core.tasks.roles import filled
 
 NOUNS = tuple("war trip project trial feast journey".split())
@@ -29,6 +29,7 @@ class GreaterThan:
     name = "greater_than"
     regime: Regime = "local"
     metric: Metric = "probability_difference"
+    judged_by: Judgement = "metric"
     summary = "a year after the start year (or its tens digit); corrupted by the start year 01"
     roles: tuple[str, ...] = ("noun", "century", "start_year")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
 from mechshift_core.tasks.roles import RoleSpan, filled
 
 ACTIONS = tuple("sings swims runs sleeps".split())
@@ -37,6 +37,7 @@ class Infilling:
     name = "infilling"
     regime: Regime = "global"
     metric: Metric = "logit_difference"
+    judged_by: Judgement = "argmax"
     summary = "the word that the clause after the blank determines; corrupted by swapping that clause's action or place"
     roles: tuple[str, ...] = ("left_context", "blank", "right_context", "action", "place")
 

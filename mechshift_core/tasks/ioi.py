@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
 from mechshift_core.tasks.roles import filled, following
 
 NAMES = tuple("Mary John Tom Anna Bob Lisa Paul Emma Jack Kate Mark Lucy Adam Sara Alan Jane Luke Rose Dan Amy".split())
@@ -26,6 +26,7 @@ class IndirectObject:
     name = "ioi"
     regime: Regime = "local"
     metric: Metric = "logit_difference"
+    judged_by: Judgement = "argmax"
     summary = "the name that is not repeated; corrupted by replacing the repeated subject with a third name"
     roles: tuple[str, ...] = ("io", "s1", "s1+1", "s2", "verb", "place", "object")
 

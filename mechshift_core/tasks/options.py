@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from mechshift_core.tasks.encoding import Encoder, Ids
 
+if TYPE_CHECKING:
     from mechshift_core.tasks.base import CounterfactualText
     from mechshift_core.tasks.roles import RoleSpan
-
-Ids = tuple[int, ...]
 
 SEVERAL_TOKENS = "an answer or foil is not a single token"
 SPLIT_ELSEWHERE = "a number is not split into tokens before and after its last two digits"
@@ -24,7 +22,7 @@ EXTREME_TENS = "no tens digit is smaller, or none is greater"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The tokens that are compared, and their text.
+    """The tokens that are compared, each once, and their text.
 
     Attributes:
         masks: Tokens of the completion, the answer included.
@@ -37,30 +35,27 @@ class Options:
     foils: tuple[str, ...]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """The tokens of a text, without special ones."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-    return tuple(ids)
-
-
-def options_of(text: CounterfactualText, clean: Ids, corrupt: Ids, tokenizer: PreTrainedTokenizerBase) -> Options | str:
+def options_of(text: CounterfactualText, clean: Ids, corrupt: Ids, encoder: Encoder) -> Options | str:
     """The answer and foil tokens of a pair; a string says why it has none.
 
     Args:
         clean: Tokens of the clean prompt; `corrupt` has as many.
+
+    Raises:
+        UnreadableTextError: if a word that is to follow the answer is unknown.
     """
-    masks = _masks(tokenizer, text, clean)
+    masks = _masks(encoder, text, clean)
     if text.number is None:
         return _options(
-            _continuations(tokenizer, text, clean, text.answers),
-            _continuations(tokenizer, text, clean, text.foils),
+            _continuations(encoder, text, clean, text.answers),
+            _continuations(encoder, text, clean, text.foils),
             masks,
             (text.answers, text.foils),
         )
     place = text.number.place
-    lengths = {_length(tokenizer, text.clean, clean, place), _length(tokenizer, text.corrupt, corrupt, place)}
+    lengths = {_length(encoder, text.clean, clean, place), _length(encoder, text.corrupt, corrupt, place)}
     if lengths == {1}:
-        every = _numbers(tokenizer, text, clean, (*text.answers, *text.foils))
+        every = _numbers(encoder, text, clean, (*text.answers, *text.foils))
         answers, foils = (None, None) if every is None else (every[: len(text.answers)], every[len(text.answers) :])
         return _options(answers, foils, masks, (text.answers, text.foils))
     if lengths != {2}:
@@ -70,23 +65,21 @@ def options_of(text: CounterfactualText, clean: Ids, corrupt: Ids, tokenizer: Pr
         return EXTREME_TENS
     # The units digit stays to be written, whatever it is.
     return _options(
-        _continuations(tokenizer, text, clean, greater),
-        _continuations(tokenizer, text, clean, smaller),
+        _continuations(encoder, text, clean, greater),
+        _continuations(encoder, text, clean, smaller),
         masks + 1,
         (greater, smaller),
     )
 
 
-def _masks(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids) -> int:
+def _masks(encoder: Encoder, text: CounterfactualText, ids: Ids) -> int:
     """Tokens of the answer and of what follows it, a space of its own in front of a digit included."""
     if not text.remainder:
         return 1
-    return len(encode(tokenizer, f"{text.clean}{text.joiner}{text.answers[0]} {text.remainder}")) - len(ids)
+    return len(encoder.text(f"{_joined(text, text.clean, text.answers[0])} {text.remainder}")) - len(ids)
 
 
-def rest_of(
-    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, masks: int, *, corrupted: bool = False
-) -> Ids:
+def rest_of(encoder: Encoder, text: CounterfactualText, ids: Ids, masks: int, *, corrupted: bool = False) -> Ids:
     """The `masks - 1` tokens that complete a prompt after its answer (corrupted: its foil); empty if not known.
 
     They are not known where the text does not say how it goes on, or goes on by another number of tokens.
@@ -98,7 +91,7 @@ def rest_of(
     )
     if not remainder:
         return ()
-    whole = encode(tokenizer, f"{prompt}{text.joiner}{word} {remainder}")
+    whole = encoder.text(f"{_joined(text, prompt, word)} {remainder}")
     return whole[len(ids) + 1 :] if whole[: len(ids)] == ids and len(whole) == len(ids) + masks else ()
 
 
@@ -107,51 +100,46 @@ def _options(
 ) -> Options | str:
     if answer_ids is None or foil_ids is None:
         return SEVERAL_TOKENS
-    return Options(answer_ids, foil_ids, masks, *texts)
+    return Options(tuple(dict.fromkeys(answer_ids)), tuple(dict.fromkeys(foil_ids)), masks, *texts)
 
 
-def _length(tokenizer: PreTrainedTokenizerBase, text: str, ids: Ids, place: RoleSpan) -> int | None:
+def _length(encoder: Encoder, text: str, ids: Ids, place: RoleSpan) -> int | None:
     """Tokens of a part of a text; None if a token reaches over one of its ends."""
-    before, through = encode(tokenizer, text[: place.start]), encode(tokenizer, text[: place.stop])
+    before, through = encoder.text(text[: place.start]), encoder.text(text[: place.stop])
     if ids[: len(through)] != through or through[: len(before)] != before:
         return None
     return len(through) - len(before)
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, options: tuple[str, ...]) -> list[Ids]:
-    together = [f"{text.clean}{text.joiner}{option}" for option in options]
-    return [tuple(ids) for ids in tokenizer(together, add_special_tokens=False)["input_ids"]]
+def _joined(text: CounterfactualText, prompt: str, word: str) -> str:
+    """A prompt that goes on by a word; a word that brings white space of its own needs nothing between."""
+    return f"{prompt}{'' if word[:1].isspace() else text.joiner}{word}"
 
 
-def _continuations(
-    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, options: tuple[str, ...]
-) -> Ids | None:
+def _continuations(encoder: Encoder, text: CounterfactualText, ids: Ids, options: tuple[str, ...]) -> Ids | None:
     """The one token by which each option goes on the prompt; None if any takes more, or changes the prompt's tokens."""
-    found = []
-    for tokens in _encoded(tokenizer, text, options):
-        if tokens[:-1] != ids or tokens[-1] == tokenizer.unk_token_id:
-            return None
-        found.append(tokens[-1])
-    return tuple(found)
+    encoded = encoder.texts([_joined(text, text.clean, option) for option in options])
+    found = [tokens[-1] for tokens in encoded if tokens is not None and tokens[:-1] == ids]
+    return tuple(found) if len(found) == len(options) else None
 
 
-def _numbers(
-    tokenizer: PreTrainedTokenizerBase, text: CounterfactualText, ids: Ids, options: tuple[str, ...]
-) -> Ids | None:
+def _numbers(encoder: Encoder, text: CounterfactualText, ids: Ids, options: tuple[str, ...]) -> Ids | None:
     """The token of each two-digit option after the prompt's century.
 
     An option that the tokenizer merges with the century (`1800`, or `1102` as `110` and `2`) can't go on the prompt as
     it was split: it is the token of its two digits alone, as in Hanna et al. 2023 (arXiv 2305.00586). That token is
     known to be the right one only if the other options, alone, are the tokens by which they go on.
     """
-    encoded = _encoded(tokenizer, text, options)
-    merged = [tokens[: len(ids)] != ids for tokens in encoded]
+    encoded = encoder.texts([_joined(text, text.clean, option) for option in options])
+    merged = [tokens is not None and tokens[: len(ids)] != ids for tokens in encoded]
     if not any(merged):
-        return _continuations(tokenizer, text, ids, options)
+        return _continuations(encoder, text, ids, options)
     if all(merged):
         return None
-    alone = [encode(tokenizer, option) for option in options]
-    for tokens, changed, single in zip(encoded, merged, alone, strict=True):
-        if len(single) != 1 or single[0] == tokenizer.unk_token_id or not (changed or tokens == (*ids, *single)):
+    found: list[int] = []
+    for tokens, changed, option in zip(encoded, merged, options, strict=True):
+        single = encoder.plain(option)
+        if len(single) != 1 or not (changed or tokens == (*ids, *single)):
             return None
-    return tuple(single[0] for single in alone)
+        found += single
+    return tuple(found)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
 from mechshift_core.tasks.roles import RoleSpan
 
 NODES = tuple("BCDEFGHJKLMNOPQRSTUVWXYZ")
@@ -35,6 +35,7 @@ class PathStar:
     name = "path_star"
     regime: Regime = "global"
     metric: Metric = "logit_difference"
+    judged_by: Judgement = "argmax"
     summary = "the first hop from the centre of a star graph to a goal; corrupted by the end of another arm as the goal"
     roles: tuple[str, ...] = ("edge", "goal_arm", "start", "goal")
 

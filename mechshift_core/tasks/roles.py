@@ -2,8 +2,8 @@
 
 Tasks know roles as spans of characters of the clean prompt; a tokenizer's offsets make of them one role per token.
 Tokens that no span claims are `other`, and the last one `end`: there a shifted model is read. Generated tasks leave
-the last token unclaimed, so that every prompt of theirs has an `end`. The masked positions that a masked diffusion
-model sees after the prompt are `mask`.
+the last token unclaimed, so that every prompt of theirs has an `end`. A beginning-of-sequence token is `bos`. The
+masked positions that a masked diffusion model sees after the prompt are `mask`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-OTHER, END, MASK = "other", "end", "mask"
+OTHER, END, MASK, BOS = "other", "end", "mask", "bos"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime
 from mechshift_core.tasks.roles import joined
 
 SIZE, BOX = 4, 2
@@ -59,6 +59,7 @@ class Sudoku:
     name = "sudoku"
     regime: Regime = "global"
     metric: Metric = "logit_difference"
+    judged_by: Judgement = "argmax"
     summary = "the digit of a blank cell; corrupted by exchanging two digits throughout, same blanks"
     roles: tuple[str, ...] = ("given", "blank", "asked", "separator", "revealed")
 

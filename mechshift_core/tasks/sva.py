@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Metric, Regime, choose
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
 from mechshift_core.tasks.roles import filled
 
 SINGULAR, PLURAL = 0, 1
@@ -53,6 +53,7 @@ class SubjectVerbAgreement:
     name = "sva"
     regime: Regime = "local"
     metric: Metric = "probability_difference"
+    judged_by: Judgement = "metric"
     summary = "verbs that agree with a plural subject against singular ones; corrupted by a singular subject"
     roles: tuple[str, ...] = ("adjective", "subject", "preposition", "that", "attractor", "verb")
 

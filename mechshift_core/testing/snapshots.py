@@ -11,7 +11,7 @@ from stats.findings import Findings
 try:
     from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 except ImportError as error:
-    raise ImportError("snapshots of findings need syrupy: pip install 'mechshift[test]'") from error
+    raise ImportError("snapshots of findings need syrupy: pip install 'syrupy>=4.9'") from error
 
 
 class FindingsSnapshotExtension(SingleFileSnapshotExtension):

@@ -44,6 +44,7 @@ def section(data: ReportData) -> Section:
         pairs=_pairs(data),
         prompts=[] if examples is None else prompts_of(examples),
         counts=_counts(data),
+        accuracies=_accuracies(data),
     )
     return Section(id="compared", title="What was compared", body=body)
 
@@ -110,13 +111,32 @@ def _counts(data: ReportData) -> tables.Table | None:
         tables.text("task"),
         tables.text("pair"),
         tables.whole("asked"),
+        tables.whole("looked at"),
         tables.whole("aligned"),
+        tables.whole("read"),
         tables.whole("analysed"),
-        tables.share("accuracy before"),
-        tables.share("accuracy after"),
+    ]
+    rows = [(row.task, row.pair, row.asked, row.found, row.aligned, row.read, row.kept) for row in data.task_counts]
+    return tables.build("Examples from the spec to the analysis", fields, rows)
+
+
+def _accuracies(data: ReportData) -> tables.Table | None:
+    if not data.task_counts:
+        return None
+    fields = [
+        tables.text("task"),
+        tables.text("pair"),
+        tables.text("correct by"),
+        tables.share("by metric, before"),
+        tables.share("by metric, after"),
+        tables.share("by argmax, before"),
+        tables.share("by argmax, after"),
     ]
     rows = [
-        (row.task, row.pair, row.asked, row.aligned, row.kept, row.accuracy_before, row.accuracy_after)
+        (
+            *(row.task, row.pair, row.judged_by),
+            *(row.metric_before, row.metric_after, row.argmax_before, row.argmax_after),
+        )
         for row in data.task_counts
     ]
-    return tables.build("Examples from the spec to the analysis, and how often each model is right", fields, rows)
+    return tables.build("How often each model is right, of the examples read", fields, rows)

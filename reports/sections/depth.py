@@ -58,7 +58,7 @@ CONTRAST_FIELDS = {
 }
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | None:
     """Share of attribution per layer before and after, and the paired shift."""
     found, fitted = data.table("layers"), data.table("mixed_models")
     figures = [] if found is None else [figure(found)]
@@ -67,6 +67,8 @@ def section(data: ReportData) -> Section:
     contrasts = data.table("marginal_contrasts")
     if contrasts is not None:
         figures.append(contrast_figure(contrasts))
+    if not figures and not data.declares("depth"):
+        return None
     body = render_template("figures", figures=figures, missing="layers")
     return Section(id="depth", title="Depth", body=body)
 

@@ -11,15 +11,21 @@ from reports.templating import render_template
 
 def section(data: ReportData) -> Section:
     """Failed cells, dropped prompts, and every finding and estimate whose status is not ok."""
-    body = render_template("diagnostics", failures=list(data.failures), dropped=_dropped(data), notes=_notes(data))
+    body = render_template(
+        "diagnostics",
+        failures=list(data.failures),
+        dropped=_dropped(data),
+        reasons=_reasons(data),
+        notes=_notes(data),
+    )
     return Section(id="diagnostics", title="Diagnostics", body=body)
 
 
 def _dropped(data: ReportData) -> tables.Table | None:
     rows = [
-        (row.task, row.pair, row.asked - row.aligned, row.aligned - row.kept, row.kept)
+        (row.task, row.pair, row.found - row.aligned, row.aligned - row.read, row.read - row.kept, row.kept)
         for row in data.task_counts
-        if row.kept < row.asked
+        if row.kept < row.found
     ]
     if not rows:
         return None
@@ -27,10 +33,20 @@ def _dropped(data: ReportData) -> tables.Table | None:
         tables.text("task"),
         tables.text("pair"),
         tables.whole("not aligned"),
+        tables.whole("not drawn"),
         tables.whole("not selected"),
         tables.whole("analysed"),
     ]
-    return tables.build("Prompts that were dropped, and why", fields, rows)
+    return tables.build("Prompts that were dropped", fields, rows)
+
+
+def _reasons(data: ReportData) -> tables.Table | None:
+    """Why pairs of each task are not aligned; the same for all pairs of models."""
+    found = {(row.task, reason): count for row in data.task_counts for reason, count in row.dropped.items()}
+    if not found:
+        return None
+    fields = [tables.text("task"), tables.text("not aligned, since"), tables.whole("prompts")]
+    return tables.build("Why prompts are not aligned", fields, [(*key, count) for key, count in found.items()])
 
 
 def _notes(data: ReportData) -> tables.Table | None:

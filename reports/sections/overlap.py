@@ -41,7 +41,7 @@ MEASURED = {"task": FIELDS["task"], "pair": FIELDS["pair"], "measure": tables.te
 }
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | None:
     """Overlap at sizes K, and agreement without a threshold, against chance and ceiling for each task and pair."""
     found = data.table("overlap")
     figures = []
@@ -49,6 +49,8 @@ def section(data: ReportData) -> Section:
         sets, free = (found.filter(pl.col("measure") == "jaccard"), found.filter(pl.col("measure") != "jaccard"))
         figures += [] if sets.is_empty() else [figure(sets)]
         figures += [] if free.is_empty() else [agreement_figure(free)]
+    if not figures and not data.declares("overlap"):
+        return None
     body = render_template("figures", figures=figures, missing="overlap")
     return Section(id="overlap", title="Overlap over circuit size", body=body)
 

@@ -53,13 +53,15 @@ INDICES = {
 CROSSFITTED = {"crossfitted": tables.real("cross-fitted")}
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | None:
     """Lorenz curves of the component effects, and the index observed beside its null."""
     components, indices = attributed(data.table("components")), indices_of("specialization", data.table("indices"))
     figures = []
     if components is not None or indices is not None:
         selective = data.table("selectivity")
         figures.append(figure(components, indices, preferred=data.methods.index, selective=selective))
+    if not figures and not data.declares("specialization"):
+        return None
     body = render_template("figures", figures=figures, missing="components and indices")
     return Section(id="specialization", title="Specialization", body=body)
 

@@ -32,7 +32,10 @@ def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("quickstart.yaml").read_text() == starter("quickstart").spec
     capsys.readouterr()
     assert main(["validate", "quickstart.yaml", "mine.yaml"]) == 0
-    assert capsys.readouterr().out == "ok: quickstart.yaml\nok: mine.yaml\n"
+    assert capsys.readouterr().out.splitlines() == [
+        *("ok: quickstart.yaml", "  ioi: 120 of 120 aligned", "  countdown: 120 of 120 aligned"),
+        *("ok: mine.yaml", "  mine: 40 of 40 aligned", "  ioi: 100 of 100 aligned"),
+    ]
 
 
 def test_init_overwrites_nothing_and_writes_all_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +61,7 @@ def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.Ca
     Path("bad.yaml").write_text(starter("quickstart").spec.replace("name: ioi,", "name: io,"))
     assert main(["validate", "gone.yaml", "bad.yaml", "good.yaml"]) == 2
     captured = capsys.readouterr()
-    assert captured.out == "ok: good.yaml\n"
+    assert captured.out.splitlines()[0] == "ok: good.yaml" and captured.out.count("ok: ") == 1
     first, second, source, caret = captured.err.splitlines()
     assert first == "gone.yaml: no such file"
     assert second.startswith("bad.yaml:") and second.endswith(": unknown task 'io' (did you mean 'ioi'?)")
@@ -69,9 +72,11 @@ def test_validate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     Path("good.yaml").write_text(starter("quickstart").spec)
     assert main(["validate", "good.yaml", "gone.yaml", "--json"]) == 2
     captured = capsys.readouterr()
+    counts = {"asked": 120, "found": 120, "aligned": 120, "read": 120, "dropped": []}
+    tasks = [{"task": name, **counts} for name in ("ioi", "countdown")]
     problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file"}
     assert json.loads(captured.out)["specs"] == [
-        {"spec": "good.yaml", "ok": True, "problems": []},
+        {"spec": "good.yaml", "ok": True, "problems": [], "tasks": tasks, "warnings": []},
         {"spec": "gone.yaml", "ok": False, "problems": [problem]},
     ]
     assert captured.err == ""

@@ -10,8 +10,9 @@ from random_models import FAMILIES, write_random_model
 from torch import Tensor
 
 from mechshift_core import CounterfactualBatch, load_model
-from mechshift_core.components.attention import AttentionMass, attention_mass, eager_attention
+from mechshift_core.components.attention import AttentionMass, attention_mass
 from mechshift_core.models import Model
+from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Paradigm
 
 LENGTH, COUNT = 6, 3
@@ -117,7 +118,7 @@ def test_mass_sums_to_one_over_roles_and_over_directions(
 def test_the_model_keeps_its_own_kernel(looked: tuple[Model, CounterfactualBatch, Tensor, AttentionMass]) -> None:
     model, *_ = looked
     config = model.module.config
-    with pytest.raises(RuntimeError, match="no luck"), eager_attention(model):
+    with pytest.raises(RuntimeError, match="no luck"), attention_kernel(model.module, "eager"):
         assert config._attn_implementation == "eager"
         raise RuntimeError("no luck")
     assert config._attn_implementation == "sdpa"

@@ -199,7 +199,7 @@ def test_a_sample_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "mechshift_core.execution.plan_checks.find_spec", lambda name: None if name == "shapiq" else find(name)
     )
     make_plan(load_spec(write(tmp_path, combined(), measures=MEASURES)))
-    with pytest.raises(SpecError, match=r"needs shapiq: pip install 'mechshift\[shapley\]'; or leave `budget` out"):
+    with pytest.raises(SpecError, match=r"needs shapiq: pip install 'shapiq>=1.4'; or leave `budget` out"):
         make_plan(load_spec(write(tmp_path, combined(10, budget=300), measures=MEASURES)))
 
 

@@ -22,8 +22,7 @@ EXAMPLES = 16
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("neurons")
     neurons = {"name": "neurons", "kind": "neurons", "strongest": LISTED}
-    path = write_study(folder, examples=EXAMPLES, interventions=[ATTRIBUTION, neurons], hypotheses=[])
-    path.write_text(path.read_text().replace("tasks:", "select: {correct: none}\ntasks:", 1))
+    path = write_study(folder, examples=EXAMPLES, interventions=[ATTRIBUTION, neurons], hypotheses=[], rule="none")
     return run(load_spec(path), out=folder / "out")
 
 

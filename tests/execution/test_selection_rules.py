@@ -32,10 +32,9 @@ WORDS = {
 def write_uneven_study(folder: Path, rule: str, *, right: int = 20, circuits: bool = False) -> Path:
     """A study of random models that answer different prompts correctly: those with a token below `right` on top."""
     folder.mkdir(exist_ok=True)
-    path = write_study(folder, examples=24, interventions=EVERY_KIND[:2] if circuits else None)
+    path = write_study(folder, examples=24, interventions=EVERY_KIND[:2] if circuits else None, rule=rule)
     rows = [{**row, "answer_ids": [*range(right)], "foil_ids": [*range(right, 40)]} for row in lines(folder)]
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
-    path.write_text(f"{path.read_text()}select: {{correct: {rule}}}\n")
     return path
 
 
@@ -54,7 +53,7 @@ def test_a_rule_keeps_what_it_says(rule: Selection) -> None:
     nothing = np.zeros(4, dtype=np.float32)
     once = np.ones(4, dtype=np.int64)
     correct = (np.array([pair[side] for pair in truth]) for side in (0, 1))
-    before, after = (Answers(nothing, nothing, right, once, once) for right in correct)
+    before, after = (Answers(nothing, nothing, right, right, once, once) for right in correct)
     expected = [number for number, pair in enumerate(truth) if keeps(rule, *pair)]
     assert selected_examples(before, after, rule).tolist() == expected
 
@@ -103,7 +102,7 @@ def test_the_accuracies_in_the_report_do_not_depend_on_the_rule(finished: dict[s
     shown = []
     for _, out in finished.values():
         page = (out / "report.html").read_text()
-        start = page.index("Examples from the spec to the analysis")
+        start = page.index("How often each model is right")
         rows = page[start : page.index("</table>", start)].split("<tr")[2:]
         shown.append([[cell.partition(">")[2].partition("<")[0] for cell in row.split("<td")[-2:]] for row in rows])
     _, out = finished["both"]
@@ -124,8 +123,8 @@ def test_too_few_on_every_task_fail_the_run_with_the_numbers(
         before, after = sum(counted(out, "correct", pair=pair)), sum(counted(out, "correct", "after", pair))
         kept = sum(counted(out, "selected", pair=pair))
         assert (
-            f"{pair} on mine: {kept} of 24 examples selected (correct: both), 'before' answers {before} and "
-            f"{other!r} answers {after} correctly; at least 2 are needed"
+            f"{pair} on mine: {kept} of 24 examples selected (correct: both, by: argmax), 'before' answers {before} "
+            f"and {other!r} answers {after} correctly; at least 2 are needed"
         ) in message
     assert (out / "report.html").stat().st_size > 0
     again = run(study, out=out)
@@ -139,16 +138,18 @@ def test_too_few_on_one_task_are_a_status_with_the_numbers_and_no_failure(tmp_pa
     study = write_uneven_study(tmp_path / "study", "both")
     rows = lines(study.parent)
     never = [{**row, "answer_ids": [0], "foil_ids": [*range(1, 40)]} for row in rows]
+    for row in never:
+        row["clean_ids"] = row["clean_ids"][::-1]
     (study.parent / "never.jsonl").write_text("\n".join(map(json.dumps, never)) + "\n")
     spec = study.read_text()
     start = spec.index("- name: mine")
-    end = spec.index("interventions:")
+    end = spec.index("select:")
     second = spec[start:end].replace("mine", "never").replace("pairs.jsonl", "never.jsonl")
     study.write_text(spec[:end] + second + spec[end:])
     result = run(study, out=tmp_path / "out")
     assert (result.failures, result.too_few) == ((), "")
     messages = {one.message for one in result.findings.estimates if one.task == "never"}
-    assert messages and all("of 24 examples selected (correct: both)" in message for message in messages)
+    assert messages and all("of 24 examples selected (correct: both, by: argmax)" in message for message in messages)
     kept, earlier = result.findings.hypotheses
     assert kept.verdict == earlier.verdict == "not estimable"
     assert "shift on never: " in earlier.message and "on mine" not in earlier.message

@@ -278,7 +278,7 @@ def test_too_few_correct_examples_are_a_status_not_a_number(study: Path, out: Pa
     result = run(study, out=out)
     for finding in result.findings.hypotheses:
         assert finding.verdict == "not estimable"
-        assert "examples selected (correct: both), 'before' answers" in finding.message
+        assert "examples selected (correct: both, by: argmax), 'before' answers" in finding.message
 
 
 def test_analysis_and_report_need_no_model(study: Path, out: Path) -> None:

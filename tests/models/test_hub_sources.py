@@ -176,3 +176,98 @@ def test_a_spec_that_contradicts_the_checkpoint_is_found_before_anything_runs(tm
         with pytest.raises(SpecError) as caught:
             make_plan(load_spec(tmp_path / "changed.yaml"))
         assert message in str(caught.value), json.dumps(str(caught.value))
+
+
+def hub_of_headers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[list[str]]:
+    """A Hub that answers, with one repository in `folder`; returns what is downloaded of it, to be filled."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import (
+        SafetensorsFileMetadata,
+        SafetensorsRepoMetadata,
+        TensorInfo,
+        filter_repo_objects,
+    )
+
+    fetched: list[list[str]] = []
+
+    def download(repository: str, *, local_files_only: bool = False, **options: object) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not there")
+        target = options["local_dir"]
+        assert isinstance(target, Path)
+        patterns = {name: options[name] for name in ("allow_patterns", "ignore_patterns")}
+        names = list(filter_repo_objects([file.name for file in folder.iterdir()], **patterns))  # type: ignore[arg-type]
+        for name in names:
+            shutil.copy(folder / name, target / name)
+        fetched.append(sorted(names))
+        return str(target)
+
+    def metadata(repository: str, **_: object) -> SafetensorsRepoMetadata:
+        found = {}
+        for file in folder.glob("*.safetensors"):
+            content = file.read_bytes()
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            more = header.pop("__metadata__", {})
+            tensors = {key: TensorInfo(**one) for key, one in header.items()}
+            found[file.name] = SafetensorsFileMetadata(metadata=more, tensors=tensors)
+        return SafetensorsRepoMetadata(metadata=None, sharded=False, weight_map={}, files_metadata=found)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", metadata)
+    return fetched
+
+
+def test_validate_fetches_headers_instead_of_weights(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("source: before", "source: hf:org/remote"))
+    fetched = hub_of_headers(monkeypatch, tmp_path / "before")
+    hub._headers.cache_clear()
+    assert main(["validate", str(path)]) == 0, capsys.readouterr().err
+    assert fetched == [["config.json"]]
+    assert not cache.exists()  # nothing half there, for a later run to take for the model
+    # What the headers say counts: another graph than that of the model after is found without a weight.
+    shutil.rmtree(tmp_path / "before")
+    write_random_model("qwen2", tmp_path / "before", layers=3)
+    hub._headers.cache_clear()
+    assert main(["validate", str(path)]) == 2
+    assert "have different graphs" in capsys.readouterr().err
+
+
+def test_the_outline_of_a_published_layout_is_read_like_a_checkpoint(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_published("llada", tmp_path / "llada")
+    hub_of_headers(monkeypatch, folder)
+    hub._headers.cache_clear()
+    outline = sources.resolve_source("hf:org/llada", headers_only=True)
+    assert outline != folder
+    assert sources.read_config(outline) == sources.read_config(folder)
+    assert (
+        sources.graph_shape(sources.read_config(outline), source="it")
+        == load_model(folder, paradigm="masked_diffusion", device="cpu").shape
+    )
+
+
+def test_what_could_not_be_checked_without_the_hub_is_said_at_its_line(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mechshift_core.spec.placed import UnavailableError
+
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("source: before", "source: hf:org/gone"))
+    assert main(["validate", str(path)]) == 2
+    complaint = capsys.readouterr().err
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "hf:org/gone" in text)
+    assert complaint.startswith(f"{path}:{line}:")
+    assert "HF_HUB_OFFLINE is set" in complaint and "not checked: its graph and tokenizer, and the prompts" in complaint
+    from mechshift_core.execution.plan import make_plan
+
+    with pytest.raises(UnavailableError):
+        make_plan(load_spec(path), headers_only=True)
+    (tmp_path / "after" / "config.json").write_text("{")  # what can be checked is
+    with pytest.raises(SpecError) as caught:
+        make_plan(load_spec(path), headers_only=True)
+    assert not isinstance(caught.value, UnavailableError) and len(caught.value.problems) == 2

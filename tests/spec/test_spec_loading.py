@@ -18,7 +18,7 @@ def test_a_valid_spec_has_its_values_and_the_defaults_of_the_rest(folder: Path) 
     spec = load_spec("study.yaml")
     assert (spec.path, spec.text, spec.folder) == (Path("study.yaml"), STUDY, Path())
     assert spec.models["mdm"].shifted and not spec.models["arm"].shifted
-    assert [(task.regime, task.examples) for task in spec.tasks] == [("local", 100), ("global", 200), ("global", 200)]
+    assert [(task.regime, task.examples) for task in spec.tasks] == [("local", 100), ("global", 200), ("global", None)]
     assert spec.edge_attribution is not None and spec.edge_attribution.quadrature == "midpoint"
     assert spec.measures.specialization is None
     assert (spec.seed, spec.statistics.confidence, spec.statistics.correction) == (0, 0.95, "holm")

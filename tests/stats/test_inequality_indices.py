@@ -119,6 +119,6 @@ def test_undefined_input_is_refused(index: IndexName) -> None:
 
 
 def test_an_unknown_index_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"index: expected gini, participation_ratio, .* got 'theil'"):
+    with pytest.raises(ValueError, match=r"index: expected 'gini', 'participation_ratio', .* got 'theil'"):
         inequality_index([1.0, 2.0], "theil")  # type: ignore[arg-type]
     assert tuple(INEQUALITIES) == INDEX_NAMES

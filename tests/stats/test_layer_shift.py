@@ -107,7 +107,7 @@ def test_a_prompt_may_have_a_row_for_each_seed() -> None:
             "before: expected shares .*, got 0 row.* negative values and 4 with another",
         ),
         (lambda a, b: shift_frame(a, -b), "after: expected shares .*, got 4 row.* and 4 with another sum of 4"),
-        (lambda a, b: shift_frame(a, b, scale="ratio"), "scale: expected one of share, log-ratio, got 'ratio'"),
+        (lambda a, b: shift_frame(a, b, scale="ratio"), "scale: expected 'share' or 'log-ratio', got 'ratio'"),
         (lambda a, b: shift_frame(a, b, replacement=0.1), "replacement: only for log-ratios"),
         (lambda a, b: shift_frame(a, b, prompt=["x"]), "prompt: expected 4 labels, .*, got 1"),
         (lambda a, b: shift_frame(a, b, labels={"depth": [1] * 4}), "labels: expected other names .*, got depth"),

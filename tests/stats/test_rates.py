@@ -70,7 +70,7 @@ def test_no_outcomes_have_no_rate(outcomes: list[list[bool]]) -> None:
 
 
 def test_a_nominal_value_is_a_share() -> None:
-    with pytest.raises(ValueError, match="nominal: expected a number from 0 to 1, got 5"):
+    with pytest.raises(ValueError, match="nominal: expected a number from 0 to 1 or None, got 5"):
         binomial_rate([True], nominal=5)
 
 

@@ -209,7 +209,7 @@ def test_an_estimate_refuses_another_sample() -> None:
 
 def test_a_sample_without_shapiq_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "shapiq", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mechshift\[shapley\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'shapiq>=1.4'"):
         sampled_combinations(6, order=2, budget=30)
 
 

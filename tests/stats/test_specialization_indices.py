@@ -194,6 +194,6 @@ def test_what_can_not_be_measured_is_refused(index: IndexName) -> None:
 
 
 def test_an_unknown_index_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"index: expected gini, .* got 'theil'"):
+    with pytest.raises(ValueError, match=r"index: expected 'gini', .* got 'theil'"):
         specialization(np.ones((4, 3)), index="theil")  # type: ignore[arg-type]
     assert gini([1, 3]) == specialization([[1, 3], [1, 3]], draws=20).value

@@ -166,7 +166,7 @@ def test_constant_values_of_crossed_units_are_named() -> None:
         ({"cluster": [1, 2, 3], "crossed": [1, 2, 3], "within": [1, 2, 3]}, "`cluster` with either"),
         ({"cluster": [1, 2, 3], "crossed": [1, 2]}, "crossed: expected 3 labels"),
         ({"cluster": [1, 2, 3], "within": [1, 2]}, "within: expected 3 labels"),
-        ({"cluster": [1, 2, 3], "crossed": [1, 2, 3], "method": "bca"}, "expected percentile or studentized"),
+        ({"cluster": [1, 2, 3], "crossed": [1, 2, 3], "method": "bca"}, "expected 'percentile' or 'studentized'"),
     ],
 )
 def test_errors_say_what_came(options: dict[str, object], message: str) -> None:

@@ -28,11 +28,11 @@ def lines(*rows: object) -> str:
 
 
 def load(path: Path, tokenizer: PreTrainedTokenizerBase | None = None, **options: Any) -> Dataset:
-    return custom_dataset("mine", path, tokenizer, **{"examples": 10, "vocabulary": 20, **options})
+    return custom_dataset("mine", path, tokenizer, **{"examples": 10, "vocabulary": 1000, **options})
 
 
 def test_text_lines_become_aligned_examples(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    path.write_text(lines(TEXT, {**TEXT, "answer": ["Mary", "Anna"], "template": "two"}))
+    path.write_text(lines(TEXT, {**TEXT, "clean": "Anna and John gave", "answer": ["Mary", "Anna"], "template": "two"}))
     one, two = load(path, tokenizer).examples
     assert tokenizer.convert_ids_to_tokens(list(one.clean_ids)) == TEXT["clean"].split()
     assert tokenizer.convert_ids_to_tokens([*two.answer_ids, *two.foil_ids]) == ["Mary", "Anna", "John"]
@@ -47,17 +47,18 @@ def test_token_lines_need_no_tokenizer(path: Path) -> None:
     assert (example.answer_ids, example.foil_ids, example.masks, example.template) == ((8,), (9, 10), 1, "mine")
     assert (example.clean, example.corrupt, example.answer, example.foil) == ("4 5 6", "4 7 6", "8", "9 10")
     assert (dataset.task, dataset.metric, dataset.asked, dataset.dropped) == ("mine", "logit_difference", 10, {})
+    assert (dataset.lines, dataset.left_out, dataset.judged_by) == (1, 0, "argmax")
 
 
-def test_the_first_aligned_pairs_are_taken_and_every_other_pair_counted(path: Path) -> None:
+def test_all_aligned_pairs_are_read_in_the_order_of_the_file_and_every_other_pair_counted(path: Path) -> None:
     rows: list[dict[str, Any]] = [{**TOKENS, "clean_ids": [4, 5, n]} for n in range(5)]
-    path.write_text(lines({**TOKENS, "corrupt_ids": [4]}, *rows, {**TOKENS, "foil_ids": 8}))
-    dataset = load(path, examples=3)
-    assert [example.clean_ids[-1] for example in dataset.examples] == [0, 1, 2]
-    assert dataset.dropped == {
-        "clean and corrupted prompt differ in their number of tokens": 1,
-        "answer and foil are the same token": 1,
-    }
+    path.write_text(lines({**TOKENS, "corrupt_ids": [4]}, "", *rows, {**TOKENS, "foil_ids": 8}))
+    dataset = load(path, examples=None)
+    assert [example.clean_ids[-1] for example in dataset.examples] == [0, 1, 2, 3, 4]
+    unequal, same = "clean and corrupted prompt differ in their number of tokens", "answer and foil are the same token"
+    assert dataset.dropped == {unequal: 1, same: 1}
+    assert dataset.dropped_lines == {unequal: (1,), same: (8,)}, "empty lines count as lines of the file"
+    assert (dataset.asked, dataset.lines, dataset.left_out) == (7, 7, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,13 @@ def test_a_file_without_an_aligned_pair_is_an_error_with_the_reasons(
 ) -> None:
     path.write_text(lines({**TOKENS, **change}, {**TOKENS, **change}))
     with pytest.raises(ExecutionError) as error:
-        load(path)
+        load(path, vocabulary=20)
     assert str(error.value) == f"task 'mine': no pair of {path} is aligned (2 x {reason})"
 
 
 def test_the_last_token_of_the_vocabulary_is_inside(path: Path) -> None:
     path.write_text(lines({**TOKENS, "foil_ids": 19}))
-    assert load(path).examples[0].foil_ids == (19,)
+    assert load(path, vocabulary=20).examples[0].foil_ids == (19,)
 
 
 def test_text_without_a_tokenizer_is_an_error(path: Path) -> None:
@@ -113,23 +114,28 @@ def test_a_file_that_is_missing_a_folder_or_not_utf_8_is_an_error(path: Path, tm
     ("row", "complaint"),
     [
         ("{", "not a JSON object: "),
-        ("[1]", "not a JSON object: expected an object, got list"),
-        ("null", "not a JSON object: expected an object, got NoneType"),
+        ("[1]", "not a JSON object: expected an object, got a list"),
+        ("null", "not a JSON object: expected an object, got nothing"),
         ("[" * 100_000, "not a JSON object: maximum recursion depth"),
         ("1" * 5000, "not a JSON object: Exceeds the limit"),
-        ({k: v for k, v in TEXT.items() if k != "foil"}, "foil: Field required"),
-        ({**TEXT, "fiol": "x"}, "fiol: Extra inputs are not permitted"),
-        ({**TEXT, "clean": ""}, "clean: String should have at least 1 character"),
-        ({**TEXT, "clean": 3}, "clean: Input should be a valid string"),
-        ({**TEXT, "clean": "\ud800"}, "clean: Input should be a valid string, unable to parse"),
-        ({**TEXT, "\ud800": 1}, "Input should be a valid string, unable to parse"),
-        ({**TEXT, "answer": ["Mary", ""]}, "answer.1: String should have at least 1 character"),
-        ({**TEXT, "clean_ids": [1]}, "corrupt_ids: Field required"),
-        ({**TOKENS, "clean_ids": []}, "clean_ids: List should have at least 1 item"),
-        ({**TOKENS, "clean_ids": [1, "2"]}, "clean_ids.1: Input should be a valid integer"),
-        ({**TOKENS, "clean_ids": [1, True]}, "clean_ids.1: Input should be a valid integer"),
-        ({**TOKENS, "clean_ids": [1, 2.0]}, "clean_ids.1: Input should be a valid integer"),
-        ({**TOKENS, "answer_ids": -1}, "answer_ids: Input should be greater than or equal to 0"),
+        ({k: v for k, v in TEXT.items() if k != "foil"}, "missing key 'foil'"),
+        ({**TEXT, "fiol": "x"}, "unknown key 'fiol' (did you mean 'foil'?)"),
+        ({**TEXT, "clean": ""}, "clean: expected text that is not empty, got ''"),
+        ({**TEXT, "clean": 3}, "clean: expected text, got 3 (write it in quotes for text)"),
+        ({**TEXT, "clean": "\ud800"}, "clean: expected valid Unicode text, got '\\ud800'"),
+        ({**TEXT, "\ud800": 1}, "expected keys of valid Unicode text, got half of a surrogate pair"),
+        ({**TEXT, "answer": ["Mary", ""]}, "answer.1: expected text that is not empty, got ''"),
+        ({**TEXT, "clean_ids": [1]}, "missing key 'corrupt_ids'"),
+        ({**TOKENS, "clean_ids": []}, "clean_ids: expected at least 1 item, got 0"),
+        ({**TOKENS, "clean_ids": [1, "2"]}, "clean_ids.1: expected an integer, got '2'"),
+        ({**TOKENS, "clean_ids": [1, True]}, "clean_ids.1: expected an integer, got true"),
+        ({**TOKENS, "clean_ids": [1, 2.0]}, "clean_ids.1: expected an integer, got 2.0"),
+        ({**TOKENS, "answer_ids": -1}, "answer_ids: expected a number not below 0 or a list, got -1"),
+        ({**TEXT, "answer": 5}, "answer: expected text or a list, got 5"),
+        ({**TEXT, "clean": None}, "clean: expected text, got nothing"),
+        ({**TEXT, "roles": [["name", 0, "3"]]}, "roles.0.2: expected an integer, got '3'"),
+        ({**TEXT, "roles": [["name", 0]]}, "roles.0.2: missing"),
+        ({**TEXT, "roles": 7}, "roles: expected a list, got 7"),
     ],
 )
 def test_a_malformed_line_is_named_by_its_number(row: object, complaint: str, path: Path) -> None:
@@ -188,7 +194,7 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
     path = tmp_path_factory.getbasetemp() / "fuzz.jsonl"
     path.write_bytes("\n".join(content).encode("utf-8", "surrogatepass") + end)
     try:
-        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=20)
+        dataset = custom_dataset("mine", path, FUZZED, examples=3, vocabulary=len(FUZZED), seed=1)
     except ExecutionError as error:
         assert str(path) in str(error)
         return
@@ -198,6 +204,9 @@ def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(
         assert example.clean_ids != example.corrupt_ids
         assert not set(example.answer_ids) & set(example.foil_ids) and example.answer_ids and example.foil_ids
         assert Dataset.from_json(dataset.to_json()) == dataset
+    account = dataset.account
+    assert account.found == account.aligned + sum(account.dropped.values()) and account.read == len(dataset.examples)
+    assert len({example.clean_ids for example in dataset.examples}) == len(dataset.examples)
 
 
 FUZZED = build_tokenizer()

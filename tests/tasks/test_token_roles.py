@@ -191,9 +191,12 @@ class Slow:
     is_fast = False
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer, self.unk_token_id = tokenizer, tokenizer.unk_token_id
+        self.tokenizer = tokenizer
 
-    def __call__(self, text: str | list[str], *, add_special_tokens: bool) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, text: str | list[str], *, add_special_tokens: bool = True) -> Any:
         return self.tokenizer(text, add_special_tokens=add_special_tokens)
 
 
@@ -247,15 +250,15 @@ def test_only_the_role_digest_depends_on_roles_and_it_depends_on_the_tokens_too(
 
 def load(path: Path, *rows: dict[str, Any], tokenizer: PreTrainedTokenizerBase | None = None) -> Dataset:
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    return custom_dataset("mine", path, tokenizer, examples=10, vocabulary=20)
+    return custom_dataset("mine", path, tokenizer, examples=10, vocabulary=1000)
 
 
 def test_lines_of_token_ids_give_one_role_per_token_or_none(tmp_path: Path) -> None:
     named, unnamed, claimed = load(
         tmp_path / "pairs.jsonl",
         {**TOKENS, "roles": ["s1", "verb", "other"]},
-        TOKENS,
-        {**TOKENS, "roles": ["a", "b", "c"]},
+        {**TOKENS, "clean_ids": [4, 5, 7]},
+        {**TOKENS, "clean_ids": [4, 5, 8], "roles": ["a", "b", "c"]},
     ).examples
     assert named.roles == ("s1", "verb", "other"), "what the user says is taken as it is"
     assert unnamed.roles == ("other", "other", "end")
@@ -267,8 +270,8 @@ def test_lines_of_text_give_spans_of_the_clean_prompt(tmp_path: Path, tokenizer:
     marked, plain, claimed = load(
         tmp_path / "pairs.jsonl",
         {**TEXT, "roles": spans},
-        TEXT,
-        {**TEXT, "roles": [*spans, ["verb", 14, 18]]},
+        {**TEXT, "clean": TEXT["clean"].replace("John", "Paul")},
+        {**TEXT, "clean": TEXT["clean"].replace("John", "Mark"), "roles": [*spans, ["verb", 14, 18]]},
         tokenizer=tokenizer,
     ).examples
     assert marked.roles == ("io", "other", "s1", "end")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from stored_runs import equivalent, estimate, finding, findings, write_run
 
 # A session within a session forgets what it imported: what is slow, or can't be imported twice, is imported here.
@@ -115,6 +116,23 @@ def test_validation_looks_up_models_as_the_command_does(pytester: pytest.Pyteste
     path.write_text(SPEC.replace('"bundled:tiny-s0/mdm"', "./nowhere"))
     pytester.runpytest_inprocess(*PLUGIN, "specs").assert_outcomes(failed=1)
     pytester.runpytest_inprocess(*PLUGIN, "specs", "--mechshift-no-files").assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("specs")
+def test_a_spec_whose_models_can_not_be_had_is_skipped_with_the_reason(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(pytester.path / "hub"))
+    path = pytester.path / "specs" / "quickstart.yaml"
+    path.write_text(SPEC.replace('"bundled:tiny-s0/mdm"', '"hf:org/gone"'))
+    result = pytester.runpytest_inprocess(*PLUGIN, "specs", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*hf:org/gone is not in the local cache*HF_HUB_OFFLINE is set*"])
+    result = pytester.runpytest_inprocess(*PLUGIN, "specs", "--mechshift-run")
+    result.assert_outcomes(skipped=2 + len(IDS))
+    path.write_text(path.read_text().replace("tiny-s0/arm-continued", "nobody"))
+    pytester.runpytest_inprocess(*PLUGIN, "specs").assert_outcomes(failed=1)  # something is wrong besides
 
 
 @pytest.fixture
@@ -268,7 +286,7 @@ def test_without_syrupy_the_error_names_what_to_install(monkeypatch: pytest.Monk
 
     monkeypatch.delitem(sys.modules, "mechshift_core.testing.snapshots", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_syrupy)
-    with pytest.raises(ImportError, match=r"snapshots of findings need syrupy: pip install 'mechshift\[test\]'"):
+    with pytest.raises(ImportError, match=r"snapshots of findings need syrupy: pip install 'syrupy>=4.9'"):
         import mechshift_core.testing.snapshots  # noqa: F401
 
 

@@ -1,0 +1,17 @@
+"""How commands say how many prompts of each task can be used."""
+
+from __future__ import annotations
+
+from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.prompts import accounts, cautions
+
+
+def prompt_lines(plan: Plan) -> list[str]:
+    """One line a task, and one for each caution."""
+    found = [f"  {one.task}: {one}" for one in accounts(plan)]
+    return [*found, *(f"  warning: {text}" for text in cautions(plan))]
+
+
+def tasks_as_json(plan: Plan) -> list[dict[str, object]]:
+    """The same of the tasks, as plain values."""
+    return [one.to_json() for one in accounts(plan)]

@@ -1,0 +1,23 @@
+"""Options of functions, held to their signatures; the same for every package, see :mod:`stats.options`."""
+
+from __future__ import annotations
+
+from stats.options import (
+    Count,
+    Seed,
+    check_option,
+    checked,
+    checked_as,
+    listing,
+    suggestion,
+)
+
+__all__ = [
+    "Count",
+    "Seed",
+    "check_option",
+    "checked",
+    "checked_as",
+    "listing",
+    "suggestion",
+]
