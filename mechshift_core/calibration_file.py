@@ -8,12 +8,13 @@ import json
 import polars as pl
 
 from mechshift_core import __version__
+from mechshift_core.errors import UsageError
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
 from reports import CalibrationFacts
 from stats.calibration import Calibration
-from stats.rates import Rate
+from stats.rates import Rate, uninformative
 
 CALIBRATION = "calibration.json"
 WORDING = ("name", "title", "execution", "report")
@@ -61,6 +62,20 @@ def read_calibration(folder: RunFolder) -> Calibration | None:
         return Calibration.from_json((folder.path / CALIBRATION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def check_replaced(folder: RunFolder, repetitions: int) -> None:
+    """Refuse to write a calibration over one with more repetitions.
+
+    Raises:
+        UsageError: if the run directory holds one.
+    """
+    there = read_calibration(folder)
+    if there is not None and there.repetitions > repetitions:
+        raise UsageError(
+            f"{folder.path} holds a calibration with {there.repetitions} repetitions, which one with {repetitions} "
+            "would replace; add --replace if it may, or choose another --out"
+        )
 
 
 def calibration_facts(calibration: Calibration, *, key: str) -> CalibrationFacts:
@@ -112,6 +127,7 @@ def calibration_facts(calibration: Calibration, *, key: str) -> CalibrationFacts
         repetitions=calibration.repetitions,
         replicates=calibration.replicates,
         level=calibration.level,
+        uninformative=uninformative(calibration.repetitions, calibration.level),
         confidence=calibration.confidence,
         correction=calibration.correction,
         prompts=(min(prompts, default=0), max(prompts, default=0)),

@@ -110,7 +110,9 @@ def report(path: str | os.PathLike[str], *, static: bool = False) -> Path:
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
         _require_end(plan, folder)
-        write_report(plan, folder, static=static)
+        undrawn = write_report(plan, folder, static=static)
+    if undrawn:
+        raise ExecutionError("; ".join(undrawn))
     return folder.path / REPORT
 
 
@@ -122,6 +124,7 @@ def calibrate(
     repetitions: Count = 200,
     seed: Seed | None = None,
     distances: Sequence[float] = (),
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
@@ -133,11 +136,13 @@ def calibrate(
         seed: Seed of their draws; that of the spec unless given.
         distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
             error unless given.
+        replace: Whether a calibration of the run directory with more repetitions may be replaced.
         progress: Called with (what is being done, steps done, steps in all).
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
-        UsageError: if the run directory can't be used, there is no hypothesis, or an option is out of range.
+        UsageError: if the run directory can't be used or holds a calibration with more repetitions, there is no
+            hypothesis, or an option is out of range.
         ExecutionError: if nothing can be run at all.
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec)
@@ -145,6 +150,10 @@ def calibrate(
         raise UsageError(f"{loaded.name}: no hypotheses, so there is nothing to calibrate; declare some in the spec")
     if not all(0 < distance < float("inf") for distance in distances):
         raise UsageError(f"shift: expected distances greater than 0, got {', '.join(map(str, distances))}")
+    if not replace:
+        from mechshift_core.calibration_file import check_replaced
+
+        check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
     finished = run(loaded, out=out, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
@@ -242,6 +251,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
 
         state.unlink(missing_ok=True)
         analysis = analyse(plan, folder, failures, progress=progress)
+        lines += analysis.failures
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
         unusable = {"too_few": analysis.samples.too_few} if analysis.samples.too_few else {}
@@ -249,8 +259,13 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         folder.write_json(PROVENANCE, facts)
         if progress is not None:
             progress("report", total - len(failures), total)
-        write_report(plan, folder)
-        write_text(state, _analysis_state(folder, key).decode())
+        undrawn = write_report(plan, folder)
+        if undrawn:
+            lines += undrawn
+            folder.write_json(PROVENANCE, {**facts, "failures": list(lines)})
+        # What broke may hold another time: it is tried again by the next run.
+        if len(lines) == len(execution.failures):
+            write_text(state, _analysis_state(folder, key).decode())
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")

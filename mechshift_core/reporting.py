@@ -19,8 +19,12 @@ from reports import CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCo
 from stats.findings import Findings
 
 
-def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> None:
-    """Draw `report.html` from the tables, findings and provenance of a run; `static` leaves the script out."""
+def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tuple[str, ...]:
+    """Draw `report.html` from the tables, findings and provenance of a run; `static` leaves the script out.
+
+    Returns:
+        The sections that could not be drawn, and why.
+    """
     tables = read_tables(folder.tables)
     findings = Findings.from_json((folder.path / "findings.json").read_text(encoding="utf-8"))
     stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
@@ -47,7 +51,9 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> None
             name for name in type(plan.spec.measures).model_fields if getattr(plan.spec.measures, name) is not None
         ],
     )
-    write_text(folder.path / "report.html", render(data))
+    broken: list[str] = []
+    write_text(folder.path / "report.html", render(data, broken=broken))
+    return tuple(broken)
 
 
 def _first_budget(plan: Plan, table: pl.DataFrame) -> pl.DataFrame:

@@ -71,7 +71,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "source_layer": Column(INTEGER, "layer of the source; -1 for the input"),
         "target_layer": Column(INTEGER, "layer of the receiver; the number of layers for the logits"),
         "score": Column(REAL, "attribution score, mean over the selected examples"),
-        "rank": Column(INTEGER, "rank by magnitude, 1 is the largest"),
+        "rank": Column(INTEGER, "rank by magnitude, 1 is the largest; null where the score is 0"),
     },
     "edge_scores": {"model": _MODEL["model"]}
     | _TASK
@@ -119,7 +119,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "ablation": Column(TEXT, "what edges outside of the circuit carry: counterfactual, mean, zero or resample"),
         "circuit": Column(TEXT, "own, partner (ranked on the other model's scores) or random (like own, all draws)"),
         "percent": Column(REAL, "size of the circuit in percent of the edges, as in the spec"),
-        "edges": Column(INTEGER, "size of the circuit"),
+        "edges": Column(INTEGER, "size of the circuit, mean over folds: of edges with a score other than 0"),
         "live_edges": Column(INTEGER, "edges on a path from the input to the logits, mean over folds (and draws)"),
         "metric": Column(REAL, "metric with only the circuit intact, mean over examples (and draws)"),
         "faithfulness": Column(

@@ -133,6 +133,7 @@ class CalibrationFacts:
         prompts: Fewest and most prompts a side.
         models: Which model the halves of each pair are of, `pair: model`.
         stale: Whether the run has changed since.
+        uninformative: Why bands over so few repetitions say nothing; empty where they do.
         rates: Columns `kind` (`false positives`, `coverage` or `any false positive`), `name`, `value` (of the estimate
             where the rate was taken), `rate`, `low`, `high`, `nominal`, `n` and `flag` (`above`, `below` or empty).
         power: Columns `hypothesis`, `measure`, `distance` (from the null), `value`, `power`, `low`, `high` and
@@ -152,6 +153,7 @@ class CalibrationFacts:
     rates: pl.DataFrame
     power: pl.DataFrame
     hypotheses: pl.DataFrame
+    uninformative: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,14 +66,19 @@ SCRIPT = "report.js"
 """The script among the templates, the only one that a page may run."""
 
 
-def render(data: ReportData) -> str:
+def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     """The report as one self-contained HTML page without any request; it says the same where no script runs.
 
     Same data, same text. The page can be encoded as UTF-8 whatever the prompts contain.
+
+    Args:
+        data: What it shows.
+        broken: Where given, a section that can't be drawn says so on the page and is added here, and the others come;
+            else its error is raised.
     """
     style = templating.source("style.css")
     script = templating.source(SCRIPT) if data.interactive else ""
-    sections = [made for section in SECTIONS if (made := section(data)) is not None]
+    sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
     page = templating.render_template(
         "page",
         data=data,
@@ -86,6 +91,21 @@ def render(data: ReportData) -> str:
         verdicts=[finding.verdict for finding in data.findings.hypotheses],
     )
     return str(page)
+
+
+def _made(
+    section: Callable[[ReportData], Section | None], data: ReportData, broken: list[str] | None
+) -> Section | None:
+    if broken is None:
+        return section(data)
+    try:
+        return section(data)
+    except Exception as error:
+        name = section.__module__.rpartition(".")[2]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        broken.append(f"section {name} of the report: {reason}")
+        body = Markup("<p>This section could not be drawn: {}. The tables of the run are whole.</p>").format(reason)
+        return Section(id=name, title=name.replace("_", " ").capitalize(), body=body)
 
 
 def policy(style: str, script: str = "") -> str:

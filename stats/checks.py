@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -22,7 +23,12 @@ def as_scores(values: ArrayLike, name: str, *, dimensions: int | None = None) ->
     Raises:
         ValueError: if they have another number of dimensions, are empty, or are not all finite.
     """
+    masked = int(np.count_nonzero(np.ma.getmaskarray(values))) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked:
+        raise ValueError(f"{name}: expected finite numbers, got {masked} masked of {np.size(values)}")
     array = np.asarray(values)
+    if array.dtype.kind not in "biufO":
+        raise ValueError(f"{name}: expected numbers, got {array.dtype}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if dimensions is not None and array.ndim != dimensions:
@@ -44,13 +50,67 @@ def codes(labels: ArrayLike | Sequence[object], name: str, *, length: int) -> tu
     """Labels as integers 0..groups-1 in sorted order of the labels, and the number of groups.
 
     Raises:
-        ValueError: if there are not `length` labels.
+        ValueError: if there are not `length` labels, some are missing, or they can't be ordered.
     """
-    array = np.asarray(labels)
+    array = known_labels(labels, name)
     if array.shape != (length,):
         raise ValueError(f"{name}: expected {length} labels, one for each value, got shape {array.shape}")
-    found, inverse = np.unique(array, return_inverse=True)
+    try:
+        found, inverse = np.unique(array, return_inverse=True)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in array.tolist()})
+        raise ValueError(f"{name}: expected labels of one type, got {', '.join(kinds)}") from None
     return inverse.astype(np.int64), len(found)
+
+
+def known_labels(labels: ArrayLike | Sequence[object], name: str) -> NDArray[Any]:
+    """Labels as an array, none of them missing: None, NaN, NaT, empty text, or masked.
+
+    A missing label is no group of its own: units of which it is not known which group they are of would count as one.
+
+    Raises:
+        ValueError: if some are missing, with their number.
+    """
+    # What numpy would make text of ("nan"), it must see as it is.
+    raw = np.asarray(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
+    array = np.asarray(labels)
+    missing = np.ma.getmaskarray(labels) if isinstance(labels, np.ma.MaskedArray) else np.zeros(raw.shape, dtype=bool)
+    if raw.dtype.kind in "fc":
+        missing = missing | ~np.isfinite(raw)
+    elif raw.dtype.kind in "mM":
+        missing = missing | np.isnat(raw)
+    elif raw.dtype.kind in "OUST":
+        missing = missing | np.array([is_missing(label) for label in raw.ravel().tolist()], dtype=bool).reshape(
+            raw.shape
+        )
+    count = int(np.count_nonzero(missing))
+    if count:
+        raise ValueError(f"{name}: expected a label for each value, got {count} missing of {raw.size}")
+    return array
+
+
+def is_missing(label: object) -> bool:
+    """Whether a label says nothing: None, NaN or infinite, NaT, masked, or text without a letter."""
+    if label is None or label is np.ma.masked or (isinstance(label, str | bytes) and not label.strip()):
+        return True
+    if isinstance(label, float):
+        return not math.isfinite(label)
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):  # pandas.NA says neither
+        return True
+
+
+def as_members(values: ArrayLike, name: str) -> Booleans:
+    """Memberships or outcomes as booleans; 0 and 1 will do.
+
+    Raises:
+        ValueError: if there is anything else, whose truth numpy would guess (that of NaN is true).
+    """
+    array = known_labels(values, name)
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name}: expected true or false for each, got {array.dtype} of other values")
+    return array.astype(np.bool_)
 
 
 def positive(value: int, name: str) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes
+from stats.minimums import enough_permutations
 from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
@@ -73,6 +74,7 @@ def selectivity(
     sizes = np.bincount(code)
     if count < 2 or sizes.min() < 2:
         raise ValueError(f"conditions: expected at least 2, each of at least 2 examples, got {sizes.tolist()}")
+    enough_permutations(permutations)
     value = _crossfitted(array, code, splits, generator(seed, "selectivity"))
     rng = generator(seed, "selectivity under permutation")
     null = np.stack([_crossfitted(array, rng.permutation(code), splits, rng) for _ in range(permutations)])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers
+from stats.checks import Booleans, Floats, Integers, known_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def decision_times(right: ArrayLike, steps: ArrayLike) -> DecisionTimes:
     Raises:
         ValueError: if shapes do not match, or a prompt has no step or more than there are.
     """
-    correct, count = np.asarray(right), np.asarray(steps)
+    correct, count = known_labels(right, "right"), known_labels(steps, "steps")
     if correct.ndim != 2 or correct.dtype != np.bool_ or count.shape != correct.shape[:1]:
         raise ValueError(
             f"expected right [n, S] as booleans and steps [n], got {correct.dtype} {list(correct.shape)} and "

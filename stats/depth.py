@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, as_scores
+from stats.checks import Floats, as_floats, as_scores, known_labels
 from stats.options import Count, Share, checked
 
 
@@ -32,7 +32,7 @@ def layer_shares(scores: ArrayLike, source_layer: ArrayLike, layers: Count) -> F
         ValueError: if shapes do not match, a layer is out of range, or a row has no mass.
     """
     array = as_scores(scores, "scores", dimensions=2)
-    source = np.asarray(source_layer)
+    source = known_labels(source_layer, "source_layer")
     if source.shape != (array.shape[1],):
         raise ValueError(f"source_layer: expected one for each of {array.shape[1]} edges, got shape {source.shape}")
     if source.min() < -1 or source.max() >= layers:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Scores, as_scores
+from stats.checks import Booleans, Scores, as_scores, known_labels
 from stats.overlap import top_k
 
 
@@ -59,7 +59,7 @@ def recovery_at_size(scores: ArrayLike, truth: ArrayLike) -> float:
 
 
 def _known(scores: ArrayLike, truth: ArrayLike) -> tuple[Scores, Booleans]:
-    array, member = as_scores(scores, "scores", dimensions=1), np.asarray(truth)
+    array, member = as_scores(scores, "scores", dimensions=1), known_labels(truth, "truth")
     if member.dtype != np.bool_ or member.shape != array.shape:
         raise ValueError(
             f"truth: expected one boolean for each of {len(array)} edges, got {member.dtype} of shape {member.shape}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, as_floats
+from stats.checks import Booleans, Floats, Integers, as_floats, known_labels
 from stats.graph_measures import (
     as_graph,
     louvain_modules,
@@ -203,7 +203,7 @@ def _measure(graph: Floats, modules: Integers) -> tuple[float, float, float]:
 
 def _possible(weights: ArrayLike, allowed: ArrayLike | None) -> tuple[Floats, Booleans]:
     graph = as_graph(weights)
-    possible = np.ones(graph.shape, dtype=bool) if allowed is None else np.asarray(allowed)
+    possible = np.ones(graph.shape, dtype=bool) if allowed is None else known_labels(allowed, "allowed")
     if possible.shape != graph.shape or possible.dtype != bool:
         raise ValueError(f"allowed: expected bool {list(graph.shape)}, got {possible.dtype} {list(possible.shape)}")
     if (graph[~(possible & possible.T)] > 0).any():

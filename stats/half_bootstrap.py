@@ -22,7 +22,7 @@ import numpy as np
 from stats.checks import Booleans, Floats
 from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples
 from stats.seeding import generator
-from stats.split_half import Prompts, draw_halves
+from stats.split_half import Prompts, both_halves, draw_halves
 
 DAMPING = 0.5
 """Share of the deviation of multinomial weights from one that a replicate's weights have."""
@@ -48,12 +48,9 @@ def observed_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     """Whether a row is in the first half [splits, n]: the halves of the retention index with the same seed.
 
     Raises:
-        ValueError: if a half is empty.
+        ValueError: if there are fewer than two prompts.
     """
-    halves = draw_halves(chosen, splits, generator(seed, "split halves"))
-    if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {len(chosen.rows)} prompt(s)")
-    return halves
+    return both_halves(chosen, splits, seed)
 
 
 def resampled_halves(chosen: Prompts, replicates: int, seed: int, *, units: Units = "prompts") -> tuple[Floats, Floats]:

@@ -16,7 +16,8 @@ from scipy import special
 
 from stats.checks import BLOCK_NUMBERS, as_floats, codes
 from stats.findings import Status
-from stats.interval_methods import MINIMUM_CLUSTERS, clustered_mean, effective_clusters
+from stats.interval_methods import clustered_mean, effective_clusters
+from stats.minimums import MINIMUM_CLUSTERS, fewest_permutations, smallest_p
 from stats.options import Count, Maybe, Positive, Seed, Share, checked
 from stats.seeding import generator
 from stats.skewness import corrected, skewness_of_estimate, uncorrected
@@ -268,7 +269,17 @@ def permutation_test(
         null=0.0,
         margin=None,
         method=f"sign-flip permutation test, {permutations} draws",
-        message=f"{clusters} cluster(s): p can't be below {2.0 ** (1 - clusters):.3g} (two-sided)" if few else "",
+        message="; ".join(
+            filter(
+                None,
+                (
+                    f"{clusters} cluster(s): p can't be below {2.0 ** (1 - clusters):.3g} (two-sided)" if few else "",
+                    f"{permutations} permutations: p can't be below {smallest_p(permutations):.3g}"
+                    if permutations < fewest_permutations(0.05)
+                    else "",
+                ),
+            )
+        ),
     )
 
 

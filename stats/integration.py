@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, as_floats, block_sizes
+from stats.checks import Floats, as_floats, block_sizes, known_labels
 from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
@@ -42,7 +42,7 @@ def interactions(none: ArrayLike, single: ArrayLike, pairs: ArrayLike, members: 
         as_floats(single, "single", dimensions=2),
         as_floats(pairs, "pairs", dimensions=2),
     )
-    which = np.asarray(members)
+    which = known_labels(members, "members")
     if which.ndim != 2 or which.shape != (both.shape[1], 2) or not np.issubdtype(which.dtype, np.integer):
         raise ValueError(f"members: expected whole numbers [{both.shape[1]}, 2], got {which.dtype} {list(which.shape)}")
     if not len(whole) == len(alone) == len(both):

@@ -15,9 +15,9 @@ from scipy import stats as scipy_stats
 
 from stats.checks import BLOCK_NUMBERS, Floats, Integers
 from stats.findings import Status
+from stats.minimums import MINIMUM_CLUSTERS
 from stats.two_way import two_way_variance_of_mean
 
-MINIMUM_CLUSTERS = 5
 Method: TypeAlias = Literal["percentile", "bca", "studentized"]
 Statistic: TypeAlias = Literal["mean", "median"] | Callable[[Floats], float]
 

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Floats, as_floats, codes
+from stats.checks import Floats, as_floats, codes, known_labels
 from stats.depth import depth_slope, scaled_depth
 from stats.hypothesis_tests import TestResult, difference_test
 from stats.options import Share, checked
@@ -70,6 +70,7 @@ def shift_frame(
         raise ValueError(f"labels: expected other names than prompt, layer, depth and shift, got {', '.join(reserved)}")
     long = {}
     for name, values in columns.items():
+        known_labels(values, name)
         series = pl.Series(name, values)
         if len(series) != n:
             raise ValueError(f"{name}: expected {n} labels, one for each row of the shares, got {len(series)}")

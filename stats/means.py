@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes
-from stats.interval_methods import MINIMUM_CLUSTERS, Method
+from stats.interval_methods import Method
+from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.resampling import bootstrap_interval, resampling_weights
 
@@ -56,6 +57,7 @@ def mean_intervals(
         ValueError: if there are no values, they are not finite, or an argument is not known.
     """
     array = as_floats(values, "values", dimensions=2)
+    enough_replicates(replicates, confidence)
     units = len(array) if cluster is None else codes(cluster, "cluster", length=len(array))[1]
     if cluster is not None or method != "studentized" or len(array) < MINIMUM_CLUSTERS:
         return _intervals(_one_by_one(array, method, confidence, replicates, seed, cluster), len(array), units)

@@ -5,12 +5,30 @@ Each function takes `where`, which errors begin with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from stats.checks import Floats, Integers
+from stats.checks import Floats, Integers, is_missing
+
+
+def as_frame(data: Mapping[str, Any]) -> pl.DataFrame:
+    """A mapping of columns as a frame, with null where a label or a number is missing.
+
+    Raises:
+        ValueError: if the values of a column are of several types.
+    """
+    columns = {}
+    for name in data:
+        values = data[name].tolist() if hasattr(data[name], "tolist") else list(data[name])
+        try:
+            columns[name] = pl.Series(name, [None if is_missing(value) else value for value in values])
+        except (TypeError, pl.exceptions.PolarsError) as error:
+            kinds = sorted({type(value).__name__ for value in values if not is_missing(value)})
+            raise ValueError(f"{name}: expected values of one type, got {', '.join(kinds)}") from error
+    return pl.DataFrame(columns)
 
 
 def is_factor(frame: pl.DataFrame, name: str, where: str) -> bool:
@@ -68,6 +86,8 @@ def _column(frame: pl.DataFrame, name: str, where: str) -> pl.Series:
         raise ValueError(f"{where}: no column {name!r} in the data; it has {', '.join(frame.columns)}")
     column = frame[name]
     missing = column.null_count()
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        missing += int((column.cast(pl.String).str.strip_chars() == "").sum())
     if column.dtype.is_float():
         missing = len(column) - int(np.count_nonzero(np.isfinite(column.to_numpy())))
     if missing:

@@ -11,24 +11,16 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from stats.checks import Floats, Integers
+from stats.mixed_basis import Basis, Column, Variables, basis
 from stats.mixed_columns import is_factor, level_codes, number_column
 from stats.mixed_formula import FormulaReader, Variable
 
 _RANK_TOLERANCE = 1e-9
-
-
-class Column(NamedTuple):
-    """A column of a design matrix: the product of numbers and of indicators of levels."""
-
-    name: str
-    numbers: tuple[str, ...]
-    levels: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +32,14 @@ class Design:
         columns: What they are.
         factors: Levels of every factor, the reference first.
         means: Mean of every number.
+        basis: Columns that span the same, over centred and scaled numbers.
     """
 
     matrix: Floats
     columns: tuple[Column, ...]
     factors: Mapping[str, tuple[str, ...]]
     means: Mapping[str, float]
+    basis: Basis
 
     @property
     def names(self) -> list[str]:
@@ -74,7 +68,9 @@ class RandomTerm:
         text: As it was given.
         group: The grouping column, or several joined by `:`.
         names: Names of the columns [k].
-        values: [n, k].
+        values: [n, k], orthogonal over the rows and of mean square 1 where they can be; the columns that were given
+            are `values @ onto`, and covariances and predictions are turned back to these.
+        onto: [k, k].
         codes: Level of every row [n].
         levels: Labels of the levels.
     """
@@ -83,8 +79,18 @@ class RandomTerm:
     group: str
     names: tuple[str, ...]
     values: Floats
+    onto: Floats
     codes: Integers
     levels: tuple[str, ...]
+
+    def covariance(self, psi: Floats) -> Floats:
+        """Covariance matrix [k, k] of the effects of the columns that were given, from that of those of `values`."""
+        back = np.linalg.inv(self.onto)
+        return np.asarray(back @ psi @ back.T)
+
+    def effects(self, predicted: Floats) -> Floats:
+        """Effects [levels, k] of the columns that were given, from those of `values`."""
+        return np.asarray(np.linalg.solve(self.onto, predicted.T).T)
 
 
 def fixed_design(frame: pl.DataFrame, formula: str) -> tuple[str, Floats, Design]:
@@ -103,15 +109,15 @@ def fixed_design(frame: pl.DataFrame, formula: str) -> tuple[str, Floats, Design
     if response.as_factor:
         raise ValueError(f"formula: expected numbers as the response, got {response.label}")
     y = number_column(frame, response.column, "formula")
-    design = _design(frame, FormulaReader(right, "formula").read(), "formula")
+    design = _design(frame, FormulaReader(right, "formula").read(), "formula")[0]
     if response.column in design.means:
         raise ValueError(f"formula: the response {response.column!r} can't be one of the terms")
     if len(y) <= len(design.columns):
         raise ValueError(
             f"formula: expected more rows than the {len(design.columns)} columns of the fixed effects, got {len(y)}"
         )
-    norms = np.linalg.norm(design.matrix, axis=0)
-    pivots = np.abs(np.diag(np.linalg.qr(design.matrix / np.where(norms > 0, norms, 1), mode="r")))
+    norms = np.linalg.norm(design.basis.matrix, axis=0)
+    pivots = np.abs(np.diag(np.linalg.qr(design.basis.matrix / np.where(norms > 0, norms, 1), mode="r")))
     aliased = [name for name, pivot in zip(design.names, pivots, strict=True) if pivot < _RANK_TOLERANCE]
     if aliased:
         raise ValueError(
@@ -140,15 +146,14 @@ def random_terms(frame: pl.DataFrame, random: Sequence[str]) -> list[RandomTerm]
         match = re.fullmatch(r"([^|]*)(\|\|?)([^|]*)", inner)
         if match is None:
             raise ValueError(f"{where}: expected 'terms | group'")
-        design = _design(frame, FormulaReader(match[1], where).read(), where)
+        design, variables = _design(frame, FormulaReader(match[1], where).read(), where)
         apart = [[j] for j in range(len(design.columns))]
         for grouping in _groupings(match[3], where):
             codes, levels = level_codes(frame, grouping, where)
             for chosen in apart if match[2] == "||" else [list(range(len(design.columns)))]:
                 names = tuple(design.names[j] for j in chosen)
-                found.append(
-                    RandomTerm(text, ":".join(grouping), names, design.matrix[:, chosen], codes, tuple(levels))
-                )
+                own = basis([design.columns[j] for j in chosen], variables).orthogonal()
+                found.append(RandomTerm(text, ":".join(grouping), names, own.matrix, own.onto, codes, tuple(levels)))
     _identifiable(found)
     return found
 
@@ -171,7 +176,7 @@ def _identifiable(terms: Sequence[RandomTerm]) -> None:
             )
 
 
-def _design(frame: pl.DataFrame, terms: Sequence[tuple[Variable, ...]], where: str) -> Design:
+def _design(frame: pl.DataFrame, terms: Sequence[tuple[Variable, ...]], where: str) -> tuple[Design, Variables]:
     numbers: dict[str, Floats] = {}
     labels: dict[str, Integers] = {}
     factors: dict[str, tuple[str, ...]] = {}
@@ -181,13 +186,9 @@ def _design(frame: pl.DataFrame, terms: Sequence[tuple[Variable, ...]], where: s
         else:
             numbers[variable.label] = number_column(frame, variable.column, where)
     columns = tuple(_columns(terms, factors))
-    matrix = np.ones((frame.height, len(columns)))
-    for j, column in enumerate(columns):
-        for name in column.numbers:
-            matrix[:, j] *= numbers[name]
-        for name, level in column.levels:
-            matrix[:, j] *= labels[name] == factors[name].index(level)
-    return Design(matrix, columns, factors, {name: float(values.mean()) for name, values in numbers.items()})
+    variables = Variables(frame.height, numbers, labels, factors)
+    means = {name: float(values.mean()) for name, values in numbers.items()}
+    return Design(variables.matrix(columns), columns, factors, means, basis(columns, variables)), variables
 
 
 def _columns(terms: Sequence[tuple[Variable, ...]], factors: Mapping[str, tuple[str, ...]]) -> Iterable[Column]:

@@ -17,6 +17,7 @@ import polars as pl
 from scipy import stats as scipy_stats
 
 from stats.hypothesis_tests import difference_test
+from stats.mixed_columns import as_frame
 from stats.mixed_design import fixed_design, random_terms
 from stats.mixed_results import FitDiagnostics, FitStatus, MixedModelFit
 from stats.mixed_tables import covariance_table, fixed_table, prediction_table, variance_table
@@ -51,21 +52,21 @@ def fit_mixed_model(
             are linearly dependent; a grouping has one level, or as many effects as there are rows; random effects are
             the same as others or as fixed ones.
     """
-    data = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame({name: list(frame[name]) for name in frame})
+    data = frame if isinstance(frame, pl.DataFrame) else as_frame(frame)
     entries = (random,) if isinstance(random, str) else tuple(random)
     response, y, design = fixed_design(data, formula)
     terms = random_terms(data, entries)
-    model = RestrictedLikelihood(y, design.matrix, terms)
+    model = RestrictedLikelihood(y, design.basis, terms)
     absorbed = model.absorbed()
     if absorbed:
         raise ValueError(f"random: {'; '.join(absorbed)} can't be told from the fixed effects of {formula!r}")
-    lengths = np.linalg.norm(design.matrix, axis=0)
+    columns = design.basis.matrix
     unfitted = FitDiagnostics(
         converged=False,
         expected_gain=None,
         optimizer_gap=None,
         evaluations=0,
-        condition_number=float(np.linalg.cond(design.matrix / lengths)),
+        condition_number=float(np.linalg.cond(columns / np.linalg.norm(columns, axis=0))),
         random_effects=sum(len(term.levels) * len(term.names) for term in terms),
         skewness=None,
         excess_kurtosis=None,

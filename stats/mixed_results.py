@@ -28,7 +28,8 @@ class FitDiagnostics:
         expected_gain: How much another Newton step would lower the deviance; zero at the maximum of the likelihood.
         optimizer_gap: How much higher the deviance was where the worse of the two optimizers stopped.
         evaluations: Evaluations of the likelihood by both.
-        condition_number: Of the fixed effects' columns, scaled to the same length; above 30 they are nearly dependent.
+        condition_number: Of the fixed effects' columns over centred numbers, scaled to the same length; above 30 they
+            are nearly dependent.
         random_effects: Number of random effects, over all groups.
         skewness: Of the residuals (given the random effects), `excess_kurtosis` likewise; both 0 if they are normal.
         largest_residual: Largest absolute residual, in residual standard deviations.

@@ -75,4 +75,4 @@ def prediction_table(model: RestrictedLikelihood, solution: Solution | None) -> 
 
 def _covariance(model: RestrictedLikelihood, solution: Solution, i: int) -> Floats:
     unit = model.units[i]
-    return np.asarray(solution.psi[i] * model.scale**2 / unit / unit[:, None])
+    return model.terms[i].covariance(solution.psi[i] * model.scale**2 / unit / unit[:, None])

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_scores
+from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels
+from stats.minimums import enough_permutations
 from stats.options import Count, Seed, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
@@ -23,7 +24,8 @@ from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
 def top_k(scores: ArrayLike, k: Count) -> Booleans:
     """Which edges are among the K largest by magnitude.
 
-    Exactly K edges are members: of edges of equal magnitude at the threshold, those that come first.
+    Of edges of equal magnitude at the threshold, those that come first are members. An edge of score 0 never is: where
+    fewer than K have another one, there are fewer members.
 
     Args:
         scores: [..., E], finite.
@@ -60,6 +62,9 @@ def memberships(magnitudes: Scores, sizes: Sequence[int]) -> Booleans:
         tied = np.flatnonzero(np.count_nonzero(member, axis=-1) != k)
         if tied.size:
             member[tied] = _first_of_tied(magnitudes[tied], thresholds[tied], k)
+        short = np.flatnonzero(thresholds[:, 0] == 0)
+        if short.size:
+            member[short] = magnitudes[short] > 0
     return members
 
 
@@ -76,7 +81,7 @@ def jaccard(first: ArrayLike, second: ArrayLike) -> Floats:
     Raises:
         ValueError: if the shapes do not match or both sets are empty.
     """
-    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    a, b = as_members(first, "first"), as_members(second, "second")
     _same_edges(a, b)
     union = np.count_nonzero(a | b, axis=-1)
     if np.any(union == 0):
@@ -124,7 +129,8 @@ def expected_jaccard_within_strata(first: ArrayLike, second: ArrayLike, strata: 
     """Jaccard that two sets would have by chance, given how many members each has in every stratum.
 
     With a_s and b_s members among the n_s edges of stratum s, placed at random, the expected intersection is
-    I = sum_s a_s b_s / n_s; the index is I / (|A| + |B| - I), a first-order approximation of its expectation.
+    I = sum_s a_s b_s / n_s; the index is I / (|A| + |B| - I), a first-order approximation of its expectation; 0 of
+    empty sets.
 
     Args:
         first: Membership [..., E].
@@ -134,12 +140,12 @@ def expected_jaccard_within_strata(first: ArrayLike, second: ArrayLike, strata: 
     Raises:
         ValueError: if the shapes do not match.
     """
-    a, b = np.asarray(first, dtype=np.bool_), np.asarray(second, dtype=np.bool_)
+    a, b = as_members(first, "first"), as_members(second, "second")
     _same_edges(a, b)
     code, sizes = stratum_sizes(strata, a.shape[-1])
     in_a, in_b = _counts(a, code, len(sizes)), _counts(b, code, len(sizes))
     shared = (in_a * in_b / sizes).sum(axis=-1)
-    return np.asarray(shared / (in_a.sum(axis=-1) + in_b.sum(axis=-1) - shared))
+    return np.asarray(shared / np.maximum(1, in_a.sum(axis=-1) + in_b.sum(axis=-1) - shared))
 
 
 def stratum_sizes(strata: ArrayLike, edges: int) -> tuple[Integers, Integers]:
@@ -148,7 +154,7 @@ def stratum_sizes(strata: ArrayLike, edges: int) -> tuple[Integers, Integers]:
     Raises:
         ValueError: if there are not `edges` strata.
     """
-    array = np.asarray(strata)
+    array = known_labels(strata, "strata")
     if array.shape != (edges,):
         raise ValueError(f"strata: expected one for each of {edges} edges, got shape {array.shape}")
     _, code, sizes = np.unique(array, return_inverse=True, return_counts=True)
@@ -225,6 +231,9 @@ class OverlapNull:
         observed: Jaccard of the two top-K sets.
         mean: Mean of the null (`low` and `high`: its 2.5 % and 97.5 % quantiles).
         p: (1 + draws at least as large as observed) / (1 + draws).
+        members: Edges in the smaller of the two sets.
+        message: That these are fewer than K, since no more have a score other than 0; the numbers are then those of the
+            smaller sets, not of K edges.
     """
 
     k: int
@@ -233,6 +242,8 @@ class OverlapNull:
     low: float
     high: float
     p: float
+    members: int
+    message: str = ""
 
 
 @checked
@@ -266,6 +277,7 @@ def stratified_permutation_null(
     """
     a, b = as_scores(before, "before", dimensions=1), as_scores(after, "after", dimensions=1)
     _same_edges(a, b)
+    enough_permutations(permutations)
     code, sizes = stratum_sizes(strata, len(a))
     results = []
     for k, member_a, member_b in zip(
@@ -275,19 +287,27 @@ def stratified_permutation_null(
         rng = generator(seed, "permutation null", k)
         shared = rng.hypergeometric(in_a, sizes - in_a, in_b, size=(permutations, len(sizes))).sum(axis=1)
         seen = int(np.count_nonzero(member_a & member_b))
-        null = shared / (2 * k - shared)
+        each = int(np.count_nonzero(member_a)), int(np.count_nonzero(member_b))
+        null = shared / np.maximum(1, sum(each) - shared)
         low, high = np.quantile(null, [0.025, 0.975])
         results.append(
             OverlapNull(
                 k=k,
-                observed=seen / (2 * k - seen),
+                observed=seen / max(1, sum(each) - seen),
                 mean=float(null.mean()),
                 low=float(low),
                 high=float(high),
                 p=float((1 + np.count_nonzero(shared >= seen)) / (1 + permutations)),
+                members=min(each),
+                message=lacking_edges(k, min(each)),
             )
         )
     return tuple(results)
+
+
+def lacking_edges(k: int, found: int, where: str = "") -> str:
+    """Why there are no K strongest edges: fewer have a score other than zero; empty where there are."""
+    return f"K = {k}: only {found} edges have a score other than zero{where}" if found < k else ""
 
 
 def _same_edges(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:

@@ -18,10 +18,8 @@ from numpy.typing import ArrayLike
 
 from stats.checks import Booleans, Floats, as_floats
 from stats.hypothesis_tests import Alternative, TestResult, difference_test, tost
+from stats.minimums import TAIL_REPLICATES, enough_replicates
 from stats.options import Positive, Share, checked
-
-FEWEST = 100
-"""Replicates below which a tail has no quantile."""
 
 
 @checked
@@ -37,7 +35,7 @@ def percentile_difference(
 
     Args:
         estimate: The estimate.
-        replicates: Its bootstrap replicates [R], R >= 100.
+        replicates: Its bootstrap replicates [R], R >= 100 and R >= 2 / (1 - confidence).
         alternative: `two-sided`, `less` (below the null) or `greater`.
         null: Value under the null hypothesis.
         confidence: Of the two-sided interval.
@@ -46,7 +44,7 @@ def percentile_difference(
         ValueError: if there are too few replicates, a number is not finite, or another argument is not valid.
     """
     frame = difference_test(estimate, None, None, alternative=alternative, null=null, confidence=confidence)
-    moved = _moved(estimate, replicates)
+    moved = _moved(estimate, replicates, confidence)
     if np.ptp(moved) == 0:
         return _constant(frame)
     below, above = _share(moved >= null), _share(moved <= null)
@@ -64,7 +62,7 @@ def percentile_tost(
         ValueError: as :func:`percentile_difference`, or if the margin is not positive.
     """
     frame = tost(estimate, None, None, margin=margin, confidence=confidence)
-    moved = _moved(estimate, replicates)
+    moved = _moved(estimate, replicates, confidence)
     if np.ptp(moved) == 0:
         return _constant(frame)
     return _tested(frame, moved, max(_share(moved <= -margin), _share(moved >= margin)))
@@ -83,10 +81,9 @@ def percentile_non_inferiority(
     return replace(result, margin=margin)
 
 
-def _moved(estimate: float, replicates: ArrayLike) -> Floats:
+def _moved(estimate: float, replicates: ArrayLike, confidence: float) -> Floats:
     drawn = as_floats(replicates, "replicates", dimensions=1)
-    if len(drawn) < FEWEST:
-        raise ValueError(f"replicates: expected at least {FEWEST}, got {len(drawn)}")
+    enough_replicates(len(drawn), confidence, fewest=TAIL_REPLICATES)
     return np.asarray(drawn - drawn.mean() + estimate)
 
 

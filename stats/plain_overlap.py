@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
 from stats.checks import Floats
+from stats.findings import Status
 from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
+from stats.minimums import enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.retention import Units, counted_units
 from stats.score_blocks import ScoreBlocks
@@ -29,12 +31,15 @@ class BetweenOverlap:
     """Overlap of two models at half of the prompts each, averaged over the sizes K, and at each of them.
 
     Attributes:
-        estimate: Mean over splits and K.
+        estimate: Mean over splits and K. Where `status` is `undefined`, of sets that are smaller than K.
         se: Standard error over `units` prompts or templates, with `df` = units - 1; None with too few of them.
         low: Lower end of the interval at `confidence` (`high`: upper end), None with too few units.
         by_k: Estimate, low and high at each K.
+        lacking: Why the overlap at each K is undefined, since a half of the prompts has not K edges with a score other
+            than zero; empty where it is defined.
         replicates: [R], centred at the estimate and scaled to `se`, paired between calls with the same seed and total.
-        message: Why there is no interval, or that the replicates do not vary.
+        status: `ok`, `points only` (no interval) or `undefined` (at some K there are not K edges with a score).
+        message: Why it is not ok, or that the replicates do not vary.
     """
 
     estimate: float
@@ -45,7 +50,9 @@ class BetweenOverlap:
     confidence: float
     units: int
     by_k: Ends
+    lacking: tuple[str, ...]
     replicates: Floats | None
+    status: Status
     message: str
 
 
@@ -87,13 +94,15 @@ def between_overlap(
     chosen = prompts(a.shape[0], examples=examples, total=total, templates=templates)
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
+    enough_replicates(replicates, confidence)
     first = observed_halves(chosen, splits, seed)
-    observed = half_overlaps(a, b, first, ~first, top_k=top_k).between
+    halves = half_overlaps(a, b, first, ~first, top_k=top_k)
+    observed, lacking = halves.between, tuple(halves.lacking(place) for place in range(len(top_k)))
     by_k = observed.mean(axis=0)
     estimate = float(by_k.mean())
     if few:
         rows: Ends = tuple((float(value), None, None) for value in by_k)
-        return _result(estimate, None, None, rows, n, confidence, quantile, few)
+        return _result(estimate, None, None, rows, lacking, n, confidence, quantile, few)
     resampled = half_overlaps(a, b, *resampled_halves(chosen, replicates, seed, units=units), top_k=top_k).between
     each = standard_errors(resampled, observed, n)
     mean = resampled.mean(axis=1, keepdims=True)
@@ -103,7 +112,7 @@ def between_overlap(
     spread = float(raw.std(ddof=1))
     deviations = (raw - raw.mean()) * (se / spread) if se > 0 and spread > 0 else np.zeros_like(raw)
     message = "" if se > 0 else "the replicates do not vary"
-    return _result(estimate, se, estimate + deviations, rows, n, confidence, quantile, message)
+    return _result(estimate, se, estimate + deviations, rows, lacking, n, confidence, quantile, message)
 
 
 def _result(
@@ -111,11 +120,15 @@ def _result(
     se: float | None,
     replicates: Floats | None,
     by_k: Ends,
+    lacking: tuple[str, ...],
     n: int,
     confidence: float,
     quantile: float,
     message: str,
 ) -> BetweenOverlap:
+    undefined = "; ".join(filter(None, lacking))
+    if undefined:
+        se = replicates = None
     return BetweenOverlap(
         estimate=estimate,
         se=se,
@@ -125,6 +138,8 @@ def _result(
         confidence=confidence,
         units=n,
         by_k=by_k,
+        lacking=lacking,
         replicates=replicates,
-        message=message,
+        status="undefined" if undefined else "ok" if se is not None else "points only",
+        message=undefined or message,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stats.checks import Booleans, Floats, as_floats, codes
+from stats.checks import Booleans, Floats, as_floats, codes, known_labels
 from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
@@ -35,7 +35,7 @@ class Probe:
 
 def probeable(labels: ArrayLike) -> Booleans:
     """Which units have labels that are frequent enough for every fold to hold one: at least :data:`FOLDS`, [n]."""
-    _, inverse, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(known_labels(labels, "labels"), return_inverse=True, return_counts=True)
     return np.asarray(counts[inverse] >= FOLDS)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 from scipy import stats as scipy_stats
 
-from stats.checks import as_floats
+from stats.checks import as_floats, as_members, fraction
 from stats.options import Probability, Share, checked
 
 BAND = 0.95
@@ -59,7 +59,7 @@ def binomial_rate(outcomes: ArrayLike, *, nominal: Probability | None = None) ->
     Raises:
         ValueError: if there are none, or the nominal value is not in [0, 1].
     """
-    values = np.asarray(outcomes, dtype=np.bool_)
+    values = as_members(outcomes, "outcomes")
     if values.ndim != 1 or not values.size:
         raise ValueError(f"outcomes: expected at least one, got shape {values.shape}")
     return _banded(int(values.sum()), len(values), float(len(values)), nominal)
@@ -80,7 +80,7 @@ def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: Probability |
     Raises:
         ValueError: if there are none, or the nominal value is not in [0, 1].
     """
-    kept = [np.asarray(row, dtype=np.bool_) for row in outcomes if len(row)]
+    kept = [as_members(row, "outcomes") for row in outcomes if len(row)]
     if not kept:
         raise ValueError("outcomes: expected at least one, got none")
     sizes = np.array([len(row) for row in kept], dtype=np.float64)
@@ -92,6 +92,42 @@ def clustered_rate(outcomes: Sequence[Sequence[bool]], *, nominal: Probability |
         variance = len(kept) / (len(kept) - 1) * float(residuals @ residuals) / n**2
         effective = n / max(1.0, variance / (share * (1 - share) / n))
     return _banded(count, n, effective, nominal)
+
+
+def fewest_repetitions(level: float) -> int:
+    """Repetitions that a rate at a nominal level needs for its band to say anything: about 110 at .05.
+
+    So many that the band of a rate of twice the level lies above the level. With fewer, a test that errs twice as often
+    as it should could not be told from one that does as it should.
+
+    Raises:
+        ValueError: if the level is not between 0 and 1.
+    """
+    fraction(level, "level")
+    few, enough = 0, 1
+    while not _tells(enough, level):
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if _tells(middle, level) else (middle, enough)
+    return enough
+
+
+def uninformative(repetitions: int, level: float) -> str:
+    """Why bands over so few repetitions say nothing of errors at a level; empty where they do."""
+    needed = fewest_repetitions(level)
+    if repetitions >= needed:
+        return ""
+    times = "1 repetition" if repetitions == 1 else f"{repetitions} repetitions"
+    return (
+        f"uninformative: with {times} a test that errs twice as often as its level of {level:g} could not be told from "
+        f"one that holds it; at least {needed} are needed"
+    )
+
+
+def _tells(n: int, level: float) -> bool:
+    count = min(2 * level, (1 + level) / 2) * n
+    return bool(scipy_stats.beta.ppf((1 - BAND) / 2, count, n - count + 1) > level)
 
 
 def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate:

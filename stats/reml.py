@@ -16,26 +16,28 @@ import numpy as np
 from scipy import linalg, sparse
 
 from stats.checks import Floats
+from stats.mixed_basis import Basis
 from stats.mixed_design import RandomTerm
 
 
 class RestrictedLikelihood:
     """The restricted likelihood of data, up to the scale of the covariance factors L_t.
 
-    Response, fixed and random columns are scaled and orthogonalised first, which the results undo, so that nothing
-    depends on units.
+    Response, fixed and random columns are centred, scaled and orthogonalised first, which the results undo, so that
+    nothing depends on units, nor on where a covariate or the response has its zero.
 
     Args:
         y: Response [n].
-        x: Columns of the fixed effects [n, columns], linearly independent.
+        x: Columns of the fixed effects [n, columns], linearly independent: an array, or columns that span them.
         terms: The random terms, at least one.
 
     Attributes:
         n: Rows.
         columns: Columns of X.
         terms: The random terms, those of the grouping with the most levels first; `given` their places as given.
+        basis: The columns X that are computed with, and how those of the fixed effects are made of them.
         orthogonal: X is this basis [n, columns] times `triangle`.
-        fit: Coefficients of least squares on X.
+        fit: Coefficients of least squares on X, of the response over `unit` after `zero` has been subtracted.
         scale: Root mean square of the residuals of least squares; 0 if nothing is left to explain.
         rest: These residuals [n], over `scale`.
         units: Root mean square of every term's columns [k].
@@ -44,26 +46,34 @@ class RestrictedLikelihood:
             w = [orthogonal, rest].
     """
 
-    def __init__(self, y: Floats, x: Floats, terms: Sequence[RandomTerm]) -> None:
-        self.n, self.columns = x.shape
+    def __init__(self, y: Floats, x: Floats | Basis, terms: Sequence[RandomTerm]) -> None:
+        self.basis = x if isinstance(x, Basis) else Basis(x, np.eye(x.shape[1]), None)
+        self.n, self.columns = self.basis.matrix.shape
         leading = max(terms, key=lambda term: len(term.levels))
         first = [t for t in terms if np.array_equal(t.codes, leading.codes)]
         self.terms = [*first, *(t for t in terms if not any(t is other for other in first))]
         self.given = [next(i for i, own in enumerate(self.terms) if own is term) for term in terms]
-        self.orthogonal, self.triangle = linalg.qr(x, mode="economic")
-        inside = self.orthogonal.T @ y
-        rest = y - self.orthogonal @ inside
+        self.orthogonal, self.triangle = linalg.qr(self.basis.matrix, mode="economic")
+        self.zero = float(y.mean()) if self.basis.constant is not None else 0.0
+        moved = y - self.zero
+        self.unit = float(np.abs(moved).max()) or 1.0
+        moved /= self.unit
+        inside = self.orthogonal.T @ moved
+        rest = moved - self.orthogonal @ inside
         self.fit = linalg.solve_triangular(self.triangle, inside)
         size = math.sqrt(rest @ rest / self.n)
-        self.scale = size if size > 1e-10 * math.sqrt(y @ y / self.n) else 0.0
+        # The response is known to its rounding only.
+        rounding = 2 * np.finfo(np.float64).eps * float(np.abs(y).max()) / self.unit
+        size = size if size > max(rounding, 1e-10 * math.sqrt(moved @ moved / self.n)) else 0.0
+        self.scale = size * self.unit
         # What scaling y and X adds to the deviance.
-        logs = np.log(np.abs(np.diag(self.triangle))).sum() + (self.n - self.columns) * math.log(self.scale or 1.0)
-        self.constant = 2 * float(logs)
+        logs = np.log(np.abs(np.diag(self.triangle))).sum() + np.linalg.slogdet(self.basis.onto)[1]
+        self.constant = 2 * float(logs + (self.n - self.columns) * math.log(self.scale or 1.0))
         self.units = [np.sqrt((t.values**2).mean(axis=0)) for t in self.terms]
         self.units = [np.where(unit > 0, unit, 1.0) for unit in self.units]
         self.sizes = [len(t.names) for t in self.terms]
         self.lower = {k: np.tril_indices(k) for k in self.sizes}
-        self._cross_products(rest / self.scale if self.scale else rest, len(first))
+        self._cross_products(rest / size if size else rest, len(first))
 
     def _cross_products(self, rest: Floats, first: int) -> None:
         z = [_indicators(t, unit) for t, unit in zip(self.terms, self.units, strict=True)]
@@ -96,11 +106,15 @@ class RestrictedLikelihood:
 
     def absorbed(self) -> list[str]:
         """Random effects that are combinations of the fixed ones, as `column | group`."""
-        left = np.diag(self.zz) - (self.zw[:, :-1] ** 2).sum(axis=1)
         found = []
         for t, term in enumerate(self.terms):
-            rows = slice(self.offsets[t], self.offsets[t + 1])
-            shares = left[rows].reshape(-1, self.sizes[t]).sum(axis=0) / self.n
+            shape = (self.groups[t], self.sizes[t])
+            rows = (self.offsets[t] + np.arange(shape[0] * shape[1])).reshape(shape)
+            fixed = self.zw[rows, :-1]
+            left = self.zz[rows[:, :, None], rows[:, None, :]].sum(axis=0) - np.einsum("lax,lbx->ab", fixed, fixed)
+            columns = self.units[t][:, None] * term.onto
+            columns /= np.abs(columns).max(axis=0)
+            shares = np.einsum("aj,ab,bj->j", columns, left, columns) / (columns**2).sum(axis=0) / self.n
             found += [f"({term.names[j]} | {term.group})" for j in np.flatnonzero(shares < 1e-10)]
         return found
 

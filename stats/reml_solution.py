@@ -169,7 +169,10 @@ class Solution:
     def predictions(self) -> list[Floats]:
         """Best linear unbiased predictions of every term's effects [levels, k], in the units of the data."""
         model = self.model
-        return [model.scale * self.by_level(t, self.psi_w) / unit for t, unit in enumerate(model.units)]
+        return [
+            model.terms[t].effects(model.scale * self.by_level(t, self.psi_w) / unit)
+            for t, unit in enumerate(model.units)
+        ]
 
     def residuals(self) -> Floats:
         """What fixed and random effects leave [n], in residual standard deviations."""

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, Integers, as_floats, codes
-from stats.interval_methods import MINIMUM_CLUSTERS, effective_clusters
+from stats.checks import Floats, Integers, as_floats, codes, is_missing, known_labels
+from stats.interval_methods import effective_clusters
+from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
 from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
@@ -96,7 +97,9 @@ def mean_replicates(
         label: What it is.
         examples: Example id of each value [n], the column of `weights` that belongs to it.
         cluster: Label of each column's independent unit, e.g. its template, where the weights draw whole clusters. The
-            standard error is then cluster-robust; there is none below 5 clusters.
+            standard error is then cluster-robust.
+
+    There is no standard error below 5 prompts, or clusters of them.
 
     Raises:
         ValueError: if lengths do not match, ids repeat, or a value is not finite.
@@ -104,17 +107,24 @@ def mean_replicates(
     x = as_floats(values, "values", dimensions=1)
     drawn = as_floats(weights, "weights", dimensions=2)
     total = drawn.shape[1]
-    ids = np.arange(len(x)) if examples is None else np.asarray(examples)
+    ids = np.arange(len(x)) if examples is None else known_labels(examples, "examples")
     if examples is None and total != len(x):
         raise ValueError(f"weights: expected a column for each of {len(x)} values, got shape {drawn.shape}")
-    if ids.shape != x.shape or len(np.unique(ids)) != len(x) or ids.min() < 0 or ids.max() >= total:
+    if (
+        ids.shape != x.shape
+        or ids.dtype.kind not in "iu"
+        or len(np.unique(ids)) != len(x)
+        or ids.min() < 0
+        or ids.max() >= total
+    ):
         raise ValueError(f"examples: expected {len(x)} distinct ids from 0 to {total - 1}, got {ids.tolist()[:5]}...")
     if len(x) < 2:
         raise ValueError("values: expected at least 2 prompts for a standard error, got 1")
     code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
     units = len(np.unique(code[ids]))
     mean = float(x.mean())
-    if cluster is not None and units < MINIMUM_CLUSTERS:
+    if units < MINIMUM_CLUSTERS:
+        name = "prompt(s)" if cluster is None else "cluster(s)"
         return Replicated(
             label=label,
             estimate=mean,
@@ -122,7 +132,7 @@ def mean_replicates(
             se=None,
             df=units - 1,
             units=units,
-            message=f"{units} cluster(s): fewer than {MINIMUM_CLUSTERS}, no interval",
+            message=f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
         )
     residuals = x - mean if np.ptp(x) > 0 else np.zeros_like(x)
     kept = drawn[:, ids]
@@ -179,9 +189,12 @@ def linear_contrast(
         raise ValueError(
             f"expected as many weights and groups as parts, got {len(parts)}, {len(weights)}, {len(groups)}"
         )
-    for name, labels in (("seeds", seeds), ("cells", cells)):
+    for name, labels in (("groups", groups), ("seeds", seeds), ("cells", cells)):
         if labels is not None and len(labels) != len(parts):
             raise ValueError(f"{name}: expected one for each of {len(parts)} parts, got {len(labels)}")
+        missing = sum(map(is_missing, labels or ()))
+        if missing:
+            raise ValueError(f"{name}: expected a label for each part, got {missing} missing of {len(parts)}")
     if not np.isfinite(weights).all():
         raise ValueError(f"weights: expected finite numbers, got {list(weights)}")
     names = list(dict.fromkeys(groups))

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 from stats.checks import BLOCK_NUMBERS, as_floats, codes
 from stats.findings import Status
 from stats.interval_methods import (
-    MINIMUM_CLUSTERS,
     Crossing,
     Method,
     Sample,
@@ -28,6 +27,7 @@ from stats.interval_methods import (
     interval_of_statistic,
     interval_of_two_kinds,
 )
+from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.unit_weights import crossed_blocks, nested_blocks, resampling_weights, unit_blocks
 
@@ -113,15 +113,17 @@ def bootstrap_interval(
         statistic: `mean`, `median`, or a function of one sample of values [m] that returns a number.
         method: `percentile`, `bca` or `studentized`.
         confidence: Of the two-sided interval.
-        replicates: Number of bootstrap replicates.
+        replicates: Number of bootstrap replicates, at least 2 / (1 - confidence) (`stats.minimums`).
         seed: Seed of the draws.
         block_numbers: Numbers in one block of weights; bounds the memory, changes no result.
 
     Raises:
-        ValueError: if the values are empty or not finite, lengths do not match, or an argument is not known.
+        ValueError: if the values are empty or not finite, lengths do not match, labels are missing, there are too few
+            replicates for the confidence, or an argument is not known.
     """
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
+    enough_replicates(replicates, confidence)
     sample = Sample(x, code, clusters)
     if within is None and crossed is None:
         crossing, blocks = None, unit_blocks(clusters, replicates, seed, block_numbers)
@@ -138,7 +140,7 @@ def bootstrap_interval(
         if crossing is not None:
             blocks = crossed_blocks(code, crossing.code, replicates, seed=seed, block_numbers=block_numbers)
         else:
-            inner, _ = codes(np.asarray(within), "within", length=len(x))
+            inner, _ = codes(within if within is not None else [], "within", length=len(x))
             blocks = nested_blocks(code, inner, replicates, seed=seed, block_numbers=block_numbers)
         result = interval_of_two_kinds(sample, crossing, statistic, method, confidence, blocks)
     return Interval(

@@ -2,7 +2,8 @@
 
     retention = (J_between - J_null) / (J_ceiling - J_null)
 
-with J the Jaccard of the top-K edges on disjoint halves of the prompts: J_between across the two models, J_ceiling the
+with J the Jaccard of the top-K edges (of those with a score other than 0: it is undefined where a half of the prompts
+has not K of them) on disjoint halves of the prompts: J_between across the two models, J_ceiling the
 geometric mean of the two models' overlaps with themselves, J_null chance within strata, all at half of the prompts and
 averaged over random splits (`stats.split_half`).
 
@@ -32,16 +33,15 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers
 from stats.findings import Status
-from stats.interval_methods import MINIMUM_CLUSTERS
+from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.seeding import generator
-from stats.split_half import Prompts, SplitHalfOverlap, draw_halves, half_overlaps, paired_scores, prompts
+from stats.split_half import Prompts, SplitHalfOverlap, both_halves, draw_halves, half_overlaps, paired_scores, prompts
 from stats.unit_weights import cluster_weights, resampling_weights
 
 Units: TypeAlias = Literal["prompts", "templates"]
 INNER_SPLITS = 4
-MINIMUM_PROMPTS = 2 * MINIMUM_CLUSTERS
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
 VARIANCE_FLOOR = 0.05
 NO_CEILING = "the overlap of each model with itself does not clear chance"
@@ -73,7 +73,8 @@ class Retention:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
         se: Standard error over prompts or templates, `df` = `units` - 1.
         low: Lower end of the interval at `confidence` (`high`: upper end).
-        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance).
+        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, or fewer
+            than K edges with a score).
         n: Number of prompts.
         units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
@@ -138,14 +139,12 @@ def retention_index(
     a, b = paired_scores(before, after)
     n = a.shape[0]
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    if replicates < 2:
-        raise ValueError(f"replicates: expected at least 2 for a standard error, got {replicates}")
+    enough_replicates(replicates, confidence)
     if not top_k or len(set(top_k)) != len(top_k):
         raise ValueError(f"top_k: expected distinct sizes, got {list(top_k)}")
-    halves = draw_halves(chosen, splits, generator(seed, "split halves"))
-    if not (halves.any(axis=1) & ~halves.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
-    scored = min(edges_with_scores(x, name, block_bytes=block_bytes) for x, name in ((a, "before"), (b, "after")))
+    halves = both_halves(chosen, splits, seed)
+    for scores, name in ((a, "before"), (b, "after")):
+        edges_with_scores(scores, name, block_bytes=block_bytes)
     overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)
     observed = overlaps(halves, ~halves)
     counted, few = counted_units(chosen, units)
@@ -153,7 +152,7 @@ def retention_index(
     if not few:
         resampled = overlaps(*_resampled_halves(chosen, drawn_examples(chosen, replicates, seed, units), seed))
         spread = _Spread.of(resampled, observed, counted)
-    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, scored=scored, confidence=confidence)
+    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
 
 
 def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
@@ -253,7 +252,6 @@ def _summarise(
     units: int,
     name: str,
     few: str,
-    scored: int,
     confidence: float,
 ) -> Retention:
     ratio = _Ratio.of(observed)
@@ -262,15 +260,14 @@ def _summarise(
     for i, k in enumerate(observed.top_k):
         lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
         parts = [float(x[:, i].mean()) for x in (observed.ceiling_before, observed.ceiling_after)]
-        # Edges without any score would be shared by their position only.
-        defined = lowest > 0 and min(parts) > 0 and k <= scored
+        lacking = observed.lacking(i)
+        defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
         se = float(spread.se[i]) if defined and spread else None
         low, high = _ends(estimate, se, quantile)
         message = few
         if not defined:
-            reason = f"only {scored} edges have a score other than zero" if k > scored else NO_CEILING
-            message = f"K = {k}: {reason}"
+            message = lacking or f"K = {k}: {NO_CEILING}"
         rows.append(
             RetentionAtK(
                 k=k,

@@ -22,7 +22,8 @@ class Inference:
 
     Attributes:
         solution: The model at the maximum of its likelihood.
-        beta: Fixed effects [columns], in the units of the data.
+        beta: Fixed effects [columns] on the columns that the likelihood is computed with, in the units of the response
+            and without its zero.
         uncertainty: Covariance matrix of the entries of all Psi_t and of sigma^2, in the order of the derivatives.
         curved: Whether the likelihood is curved in all directions.
     """
@@ -36,15 +37,24 @@ class Inference:
     def at(cls, solution: Solution) -> Inference:
         """At the maximum of the likelihood."""
         model = solution.model
-        beta = model.fit + model.scale * linalg.solve_triangular(model.triangle, solution.gamma)
+        beta = model.unit * model.fit + model.scale * linalg.solve_triangular(model.triangle, solution.gamma)
         return cls(solution, beta, *_uncertainty(solution))
 
     def of(self, weights: Floats) -> tuple[float, float, float]:
-        """Estimate, standard error and degrees of freedom of the sum with these weights [columns]."""
+        """Estimate, standard error and degrees of freedom of the sum with these weights [columns].
+
+        There are never more degrees of freedom than rows less fixed effects.
+        """
         model = self.solution.model
-        turned = linalg.solve_triangular(model.triangle, weights, trans="T")
-        se = model.scale * float(np.sqrt(turned @ self.solution.covariance @ turned))
-        return float(weights @ self.beta), se, self._degrees_of_freedom(turned)
+        own = np.linalg.solve(model.basis.onto.T, weights)
+        turned = linalg.solve_triangular(model.triangle, own, trans="T")
+        size = float(np.abs(turned).max())
+        turned /= size
+        se = model.scale * size * float(np.sqrt(turned @ self.solution.covariance @ turned))
+        estimate = float(own @ self.beta)
+        if model.basis.constant is not None:
+            estimate += model.zero * float(weights @ model.basis.constant)
+        return estimate, se, min(self._degrees_of_freedom(turned), float(model.n - model.columns))
 
     def _degrees_of_freedom(self, weights: Floats) -> float:
         """Of a weighted sum of coefficients on the orthogonal basis."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, Integers, codes
+from stats.checks import Booleans, Floats, Integers, codes, known_labels
 from stats.options import Count, Seed, checked
-from stats.overlap import stratum_sizes
+from stats.overlap import lacking_edges, stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
 from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
@@ -31,6 +31,8 @@ class SplitHalfOverlap:
         ceiling_before: J of the model before, first against second half (`ceiling_after`: of the model after).
         null: Chance level of `between` within strata (:func:`stats.overlap.expected_jaccard_within_strata`);
             without strata, over all edges.
+        members: Edges in the smallest of the four sets: K, or fewer where fewer have a score other than 0 in a half of
+            the prompts. Such edges are in no set: they would be shared by their position only.
     """
 
     top_k: tuple[int, ...]
@@ -38,6 +40,11 @@ class SplitHalfOverlap:
     ceiling_before: Floats
     ceiling_after: Floats
     null: Floats
+    members: Integers
+
+    def lacking(self, place: int) -> str:
+        """Why the overlap at a size is undefined: a half without so many edges with a score; empty where it is not."""
+        return lacking_edges(self.top_k[place], int(self.members[:, place].min()), " in a half of the prompts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,7 @@ def prompts(n: int, *, examples: ArrayLike | None, total: int | None, templates:
     Raises:
         ValueError: if ids repeat or are out of range, or there is not one template for each of the `total` examples.
     """
-    rows = np.arange(n) if examples is None else np.asarray(examples)
+    rows = np.arange(n) if examples is None else known_labels(examples, "examples")
     if rows.shape != (n,) or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"examples: expected {n} integers, one for each row, got {rows.dtype} of shape {rows.shape}")
     size = total if total is not None else int(rows.max()) + 1
@@ -81,6 +88,26 @@ def draw_halves(chosen: Prompts, splits: int, rng: np.random.Generator) -> Boole
     first = np.empty((splits, chosen.total), dtype=np.bool_)
     np.put_along_axis(first, order, (np.arange(chosen.total) % 2 == 0)[None], axis=1)
     return first[:, chosen.rows]
+
+
+def both_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
+    """Random halves of the rows that are never empty [splits, n]: those of :func:`draw_halves`, as far as they can be.
+
+    Where the rows are few of many examples, all may fall into one half: such a split is drawn anew, evenly among the
+    rows by themselves.
+
+    Raises:
+        ValueError: if there are fewer than two rows.
+    """
+    n = len(chosen.rows)
+    if n < 2:
+        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    halves = draw_halves(chosen, splits, generator(seed, "split halves"))
+    empty = np.flatnonzero(halves.all(axis=1) | ~halves.any(axis=1))
+    if empty.size:
+        alone = Prompts(rows=np.arange(n), total=n, templates=chosen.templates[chosen.rows])
+        halves[empty] = draw_halves(alone, empty.size, generator(seed, "split halves of few prompts"))
+    return halves
 
 
 def half_overlaps(
@@ -111,7 +138,7 @@ def half_overlaps(
     samples = [edge_sample(scores, sizes, block_bytes=block_bytes) for scores in models]
     weights = np.asarray(first), np.asarray(second)
     splits = len(weights[0])
-    results = np.empty((4, splits, len(sizes)))
+    results = np.empty((5, splits, len(sizes)))
     step = max(1, min(rows_at_once(sizes, edges, block_bytes) // 4, block_bytes // (8 * len(sizes) * len(stratum))))
     for start in range(0, splits, step):
         block = slice(start, start + step)
@@ -126,17 +153,23 @@ def half_overlaps(
         other, ceiling_after = a1.jaccard(b2, a2)
         results[0, block], results[1, block], results[2, block] = (between + other) / 2, ceiling_before, ceiling_after
         in_b1, in_b2, in_a1, in_a2 = (half.counts(code, len(stratum)) for half in (b1, b2, a1, a2))
-        results[3, block] = (_chance(in_b1, in_a2, stratum, sizes) + _chance(in_b2, in_a1, stratum, sizes)) / 2
-    between, ceiling_before, ceiling_after, null = results[:, :, np.searchsorted(sizes, top_k)]
+        results[3, block] = (_chance(in_b1, in_a2, stratum) + _chance(in_b2, in_a1, stratum)) / 2
+        results[4, block] = np.min([half.members for half in (b1, b2, a1, a2)], axis=0)
+    between, ceiling_before, ceiling_after, null, members = results[:, :, np.searchsorted(sizes, top_k)]
     return SplitHalfOverlap(
-        top_k=tuple(top_k), between=between, ceiling_before=ceiling_before, ceiling_after=ceiling_after, null=null
+        top_k=tuple(top_k),
+        between=between,
+        ceiling_before=ceiling_before,
+        ceiling_after=ceiling_after,
+        null=null,
+        members=members.astype(np.int64),
     )
 
 
-def _chance(first: Integers, second: Integers, stratum: Integers, sizes: Integers) -> Floats:
+def _chance(first: Integers, second: Integers, stratum: Integers) -> Floats:
     """Jaccard by chance [rows, K] of sets with so many members in each stratum [rows, K, strata]."""
     shared = (first * second / stratum).sum(axis=-1)
-    return np.asarray(shared / (2 * sizes - shared))
+    return np.asarray(shared / np.maximum(1, first.sum(axis=-1) + second.sum(axis=-1) - shared))
 
 
 @checked
@@ -173,9 +206,7 @@ def split_half_overlap(
     for scores, name in ((a, "before"), (b, "after")):
         edges_with_scores(scores, name)
     chosen = prompts(n, examples=examples, total=total, templates=templates)
-    first = draw_halves(chosen, splits, generator(seed, "split halves"))
-    if not (first.any(axis=1) & ~first.all(axis=1)).all():
-        raise ValueError(f"expected prompts in both halves of every split, got only {n} prompt(s)")
+    first = both_halves(chosen, splits, seed)
     return half_overlaps(a, b, first, ~first, top_k=top_k, strata=strata)
 
 

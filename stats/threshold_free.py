@@ -32,6 +32,7 @@ from stats.half_bootstrap import (
     standard_errors,
 )
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
+from stats.minimums import enough_permutations, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.overlap import stratum_sizes
 from stats.retention import NO_CEILING, Units, counted_units
@@ -118,6 +119,8 @@ def threshold_free_overlap(
     edges = a.shape[1]
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
+    enough_replicates(replicates, confidence)
+    enough_permutations(permutations)
     code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
     order = np.argsort(code, kind="stable")
     a, b = a[:, order], b[:, order]

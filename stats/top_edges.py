@@ -7,7 +7,7 @@ are selected among them. A row for which fewer than K, or very many more, reach 
 one: the guess decides what it costs and never what comes out.
 
 Scores are magnitudes of weights @ scores, in the type of the scores. Of edges of equal magnitude those that come first
-are taken, as :func:`stats.overlap.top_k` does.
+are taken, as :func:`stats.overlap.top_k` does; an edge of score 0 is in no set.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class TopEdges:
 
     Attributes:
         edge: Numbers of the edges among the largest of the sizes, [rows, largest size], ascending.
-        level: Index of the smallest size whose set has the edge [rows, largest size].
+        level: Index of the smallest size whose set has the edge [rows, largest size]; the number of sizes where none
+            has, since its score is 0.
         sizes: The sizes, ascending [K].
         edges: Number E of edges.
     """
@@ -49,9 +50,14 @@ class TopEdges:
         """Some of the rows."""
         return TopEdges(self.edge[part], self.level[part], self.sizes, self.edges)
 
+    @property
+    def members(self) -> Integers:
+        """Number of edges in each set [rows, K]: the size, or fewer where fewer have a score other than 0."""
+        return _cumulated(self.level, len(self.sizes) + 1)[:, :-1]
+
     def jaccard(self, *others: TopEdges) -> list[Floats]:
-        """Jaccard index with each of the others, row by row, at each size: [rows, K]."""
-        count, found = len(self.edge), [np.empty((len(self.edge), len(self.sizes))) for _ in others]
+        """Jaccard index with each of the others, row by row, at each size: [rows, K]; 0 where both sets are empty."""
+        own, count, found = self.members, len(self.edge), [np.empty((len(self.edge), len(self.sizes))) for _ in others]
         step = max(1, BLOCK_BYTES // 8 // self.edges)
         place = np.full((min(step, count), self.edges), len(self.sizes), dtype=np.uint8)
         for start in range(0, count, step):
@@ -62,16 +68,17 @@ class TopEdges:
             for other, result in zip(others, found, strict=True):
                 both = np.maximum(place[row, other.edge[part]], other.level[part])
                 shared = _cumulated(both, len(self.sizes) + 1)[:, :-1]
-                result[part] = shared / (2 * self.sizes - shared)
+                result[part] = shared / np.maximum(1, own[part] + other.members[part] - shared)
             place[row, edge] = len(self.sizes)
         return found
 
     def counts(self, strata: Integers, number: int) -> Integers:
         """Edges of each set in each stratum: [rows, K, strata], from the stratum of each edge [E]."""
-        row = np.arange(len(self.edge))[:, None] * len(self.sizes)
+        levels = len(self.sizes) + 1
+        row = np.arange(len(self.edge))[:, None] * levels
         cells = (row + self.level) * number + strata[self.edge]
-        counted = np.bincount(cells.ravel(), minlength=len(self.edge) * len(self.sizes) * number)
-        return counted.reshape(len(self.edge), len(self.sizes), number).cumsum(axis=1)
+        counted = np.bincount(cells.ravel(), minlength=len(self.edge) * levels * number)
+        return counted.reshape(len(self.edge), levels, number)[:, :-1].cumsum(axis=1)
 
 
 def _cumulated(level: NDArray[np.uint8], levels: int) -> Integers:
@@ -274,4 +281,6 @@ def _selected(
         chosen = (member - np.arange(len(values))[:, None] * width).astype(np.int32)
     else:
         chosen = edges.ravel()[member]
-    return chosen, level.ravel()[member]
+    found = level.ravel()[member]
+    found[values.ravel()[member] <= 0] = len(sizes)
+    return chosen, found

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Integers, codes
+from stats.checks import BLOCK_NUMBERS, Integers, codes, known_labels
 from stats.options import Count, Seed, checked
 from stats.seeding import generator
 
@@ -64,8 +64,7 @@ def cluster_weights(cluster: ArrayLike, replicates: Count, *, seed: Seed) -> Int
         replicates: Number of bootstrap replicates.
         seed: Seed of the draws.
     """
-    label = np.asarray(cluster)
-    code, clusters = codes(label, "cluster", length=label.size)
+    code, clusters = codes(cluster, "cluster", length=np.size(known_labels(cluster, "cluster")))
     return resampling_weights(clusters, replicates, seed=seed)[:, code]
 
 
@@ -154,7 +153,7 @@ def _in_blocks(draw: Draw, numbers: int, replicates: int, block_numbers: int) ->
 
 
 def _both_labels(first: ArrayLike, second: ArrayLike, name: str) -> tuple[Integers, Integers, int, int]:
-    label = np.asarray(first)
-    one, ones = codes(label, "cluster", length=label.size)
-    two, twos = codes(second, name, length=label.size)
+    length = known_labels(first, "cluster").size
+    one, ones = codes(first, "cluster", length=length)
+    two, twos = codes(second, name, length=length)
     return one, two, ones, twos

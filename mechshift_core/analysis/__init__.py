@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from mechshift_core.analysis.attention import measure_attention
 from mechshift_core.analysis.circuits import measure_faithfulness, measure_transfer
-from mechshift_core.analysis.component_graph import measure_component_graph
+from mechshift_core.analysis.component_graph import GRAPH_INDICES, measure_component_graph
 from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.lens import measure_lens
-from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Rows
+from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Results, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
+from mechshift_core.analysis.needs import described, nothing, taken
 from mechshift_core.analysis.neurons import measure_neurons
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.overlap import measure_overlap, measure_retention
@@ -31,6 +34,9 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
+from mechshift_core.spec import Spec
+from mechshift_core.spec.interventions import Ablation, Intervention
+from mechshift_core.spec.measures import JOINT_INDICES
 from mechshift_core.spec.sensitivity import SERVES, Choice
 from mechshift_core.tables import TABLES, frame
 from stats.findings import Alternative, Estimate, Finding, Findings
@@ -80,11 +86,12 @@ TESTABLE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything that the statistics make of a run."""
+    """Everything that the statistics make of a run; `failures` says what of it broke, one line each."""
 
     findings: Findings
     tables: Mapping[str, pl.DataFrame]
     samples: Samples
+    failures: tuple[str, ...] = ()
 
 
 def analyse(
@@ -100,7 +107,8 @@ def analyse(
     """
     spec = plan.spec
     steps = Steps(progress, _step_count(plan))
-    parts = [_analyse_budget(plan, folder, failures, reading, steps) for reading in readings(spec.denoising)]
+    broken: dict[str, None] = {}
+    parts = [_analyse_budget(plan, folder, failures, reading, steps, broken) for reading in readings(spec.denoising)]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
@@ -109,7 +117,7 @@ def analyse(
     chosen = []
     for choice, under in plan.alternatives:
         steps.begin(f"hypotheses under {choice.name} {choice.value}")
-        chosen.append(_reconsidered(under, folder, failures, choice, primary))
+        chosen.append(_reconsidered(under, folder, failures, choice, primary, broken))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
@@ -118,7 +126,7 @@ def analyse(
     )
     scores = frame("edge_scores", _score_rows(plan, folder, failures))
     tables = {name: pl.concat([frame(name, []), *(part.tables[name] for part in parts)]) for name in TABLES}
-    return Analysis(findings, tables | {"edge_scores": scores}, primary.samples)
+    return Analysis(findings, tables | {"edge_scores": scores}, primary.samples, tuple(broken))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +150,12 @@ def _step_count(plan: Plan) -> int:
 
 
 def _analyse_budget(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading, steps: Steps
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    reading: Reading,
+    steps: Steps,
+    broken: dict[str, None],
 ) -> _Part:
     spec = plan.spec
     samples = collect(plan, folder, failures, reading)
@@ -152,19 +165,21 @@ def _analyse_budget(
     evidence = Evidence({}, {}, samples.by_pair_and_task)
     for key, sample in samples.by_pair_and_task.items():
         rows["examples"] += _example_rows(sample)
-        for table, parts in edge_tables(sample).items():
+        drawn = _kept(broken, f"edges of {key[0]} on {key[1]}", partial(edge_tables, sample))
+        for table, parts in drawn.items():
             frames[table] += parts
         for measured in _measured(plan, folder, failures, sample, steps=steps):
+            _note(broken, folder, measured)
             for table, more in measured.rows.items():
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
     steps.begin("hypotheses")
-    for table, more in fit_shift_models(samples, spec).items():
+    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(samples, spec)).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
-    rows["selectivity"] = selectivity_rows(samples, spec)
-    hypotheses = test_hypotheses(spec, evidence)
+    rows |= _kept(broken, "selectivity", lambda: {"selectivity": selectivity_rows(samples, spec)})
+    hypotheses = _tested(spec, evidence, broken)
     columns = TABLES["findings"]
     rows["findings"] = [
         {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": reading.budget}
@@ -182,7 +197,12 @@ def _with_missing(evidence: Evidence, samples: Samples) -> Evidence:
 
 
 def _reconsidered(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], choice: Choice, primary: _Part
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    choice: Choice,
+    primary: _Part,
+    broken: dict[str, None],
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
     tested = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
@@ -194,9 +214,10 @@ def _reconsidered(
     estimates: list[Estimate] = []
     for key, sample in samples.by_pair_and_task.items() if tested & changed else ():
         for measured in _measured(plan, folder, failures, sample, only=tested & changed):
+            _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = test_hypotheses(plan.spec, evidence)
+    hypotheses = _tested(plan.spec, evidence, broken)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
 
 
@@ -220,13 +241,75 @@ def _measured(
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
             steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
             alone = only is not None and name in SHIFTS and "overlap" not in only
-            yield SHIFTS[name](sample, spec) if alone else measure(sample, spec)
+            yield _of_scores(name, SHIFTS[name] if alone else measure, sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
         if intervention.kind in kinds:
             steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
+            yield _of_results(plan, folder, failures, sample, intervention)
+
+
+def _of_scores(name: str, measure: Measure, sample: Sample, spec: Spec) -> Measured:
+    names = TESTABLE[name] if name != "integration" or _declares_graph(spec) else ()
+
+    def take(few: str) -> Measured:
+        return nothing(sample, spec, names, few) if few else measure(sample, spec)
+
+    return taken(name, names, sample, spec, take)
+
+
+def _declares_graph(spec: Spec) -> bool:
+    """Whether the declared index of integration is one of the graph of components, not of knock-outs."""
+    return spec.measures.integration is not None and spec.measures.integration.index in GRAPH_INDICES
+
+
+def _of_results(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, intervention: Intervention
+) -> Measured:
+    spec, kind = plan.spec, intervention.kind
+
+    def take(few: str) -> Measured:
+        if few:
+            results: Results = {side: few for side, _ in sample.sides}
+        else:
             results = read_results(plan, folder, failures, sample, intervention.name)
-            yield INTERVENTIONS[intervention.kind](sample, spec, intervention, results)
+        return INTERVENTIONS[kind](sample, spec, intervention, results)
+
+    names = [measure for measure, serves in SERVES.items() if serves == kind and _computes(spec, measure, intervention)]
+    return taken(kind, names, sample, spec, take)
+
+
+def _computes(spec: Spec, measure: str, intervention: Intervention) -> bool:
+    """Whether an intervention is what a measure is computed from in this spec."""
+    if measure == "integration":
+        index = spec.measures.integration.index if spec.measures.integration else ""
+        return isinstance(intervention, Ablation) and index in JOINT_INDICES and JOINT_INDICES[index](intervention)
+    return measure != "alignment" or spec.measures.alignment is not None
+
+
+def _note(broken: dict[str, None], folder: RunFolder, measured: Measured, before: str = "") -> None:
+    """Keep what failed, once."""
+    if measured.failed and f"{before}{measured.failed}" not in broken:
+        broken[f"{before}{measured.failed}"] = None
+        folder.log("failed", what=f"{before}{measured.failed}")
+
+
+def _kept(broken: dict[str, None], what: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is made; nothing where that breaks, which is kept."""
+    try:
+        return make()
+    except Exception as error:
+        broken[f"{what}: {described(error)}"] = None
+        return {}
+
+
+def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None]) -> tuple[Finding, ...]:
+    """The findings; a test that breaks is kept as a failure, as the finding says too."""
+    found = test_hypotheses(spec, evidence)
+    for finding in found:
+        if finding.status == "failed" and not finding.terms:
+            broken[f"hypothesis {finding.id}: {finding.message}"] = None
+    return found
 
 
 def _example_rows(sample: Sample) -> Rows:

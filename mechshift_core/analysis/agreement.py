@@ -12,6 +12,7 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import SelectedScores
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
+from stats.minimums import fewest_replicates
 from stats.threshold_free import REPLICATES, ThresholdFree, threshold_free_overlap
 
 
@@ -25,6 +26,12 @@ class Draws(TypedDict):
     examples: npt.NDArray[np.int64]
     total: int
     units: Literal["prompts", "templates"]
+
+
+def few_replicates(spec: Spec) -> int:
+    """As many replicates as an interval by their standard error needs, where each is dear."""
+    statistics = spec.statistics
+    return min(statistics.bootstrap.replicates, max(REPLICATES, fewest_replicates(statistics.confidence)))
 
 
 def draws(sample: Sample, spec: Spec) -> Draws:
@@ -56,7 +63,7 @@ def measure_agreement(
         after.whole(),
         strata=strata,
         permutations=spec.measures.overlap.permutations,
-        replicates=min(REPLICATES, spec.statistics.bootstrap.replicates),
+        replicates=few_replicates(spec),
         **draws(sample, spec),
     )
     return Measured(

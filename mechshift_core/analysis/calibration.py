@@ -16,6 +16,7 @@ from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
+from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.overlap import measure_retention
 from mechshift_core.analysis.planting import Decisions, Known
 from mechshift_core.analysis.right_context import measure_right_context
@@ -29,11 +30,13 @@ from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Attention, Intervention, LogitLens
 from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
 from stats.findings import Finding
+from stats.minimums import fewest_replicates
 from stats.rates import clustered_rate
 from stats.replicates import Contrast, Replicated
 
 REPLICATES = 500
-"""Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone."""
+"""Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone. Where tests
+are by the quantiles of replicates, as many as the spec declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ def calibrate(
         progress: Called with (what is being done, repetitions done, repetitions in all).
     """
     declared = plan.spec.statistics.bootstrap
-    replicates = min(declared.replicates, REPLICATES)
+    needed_replicates = fewest_replicates(plan.spec.statistics.confidence)
+    if declared.method == "percentile":  # a tail has to reach the level after the correction
+        needed_replicates = declared.replicates
+    replicates = min(declared.replicates, max(REPLICATES, needed_replicates))
     bootstrap = declared.model_copy(update={"replicates": replicates})
     statistics = plan.spec.statistics.model_copy(update={"bootstrap": bootstrap})
     spec = plan.spec.model_copy(update={"statistics": statistics})
@@ -203,13 +209,21 @@ class _Study:
             if key not in drawn:
                 problems |= {(name, *key): self.missing[key] for name in names}
             else:
-                measured = CALIBRATABLE[entry].measure(drawn[key], self.spec, self.results.get((entry, key), {}))
+                measured = self._taken(entry, key, drawn[key])
                 replicated |= {(name, *key): value for name, value in measured.replicated.items()}
                 problems |= {(name, *key): reason for name, reason in measured.problems.items()}
                 for one in measured.estimates:
                     if one.side in ("shift", "between") and one.low is not None and one.high is not None:
                         covered[one.measure].append(one.low <= TRUTHS[one.measure] <= one.high)
         return Evidence(replicated, problems, drawn), covered
+
+    def _taken(self, entry: str, key: Key, sample: Sample) -> Measured:
+        """What is measured of one A/A data set; why nothing, where that breaks: the other repetitions go on."""
+        one = CALIBRATABLE[entry]
+        try:
+            return one.measure(sample, self.spec, self.results.get((entry, key), {}))
+        except Exception as error:
+            return Measured(problems=dict.fromkeys(one.truths, described(error)), failed=described(error))
 
 
 def _needed(spec: Spec) -> list[tuple[str, Key]]:

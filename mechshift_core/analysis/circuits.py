@@ -95,7 +95,7 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
         of_circuit = {"own": ratio.own, "partner": ratio.other}
         for circuit in circuits:
             kind = circuit["origin"]
-            row = _row(sample, side, intervention, kind, intervention.size, _status(of_circuit[kind]))
+            row = _row(sample, side, intervention, kind, intervention.size, _status(of_circuit[kind], circuit))
             rows.append({**row, **_measured(circuit, float(metric[kind].mean()), of_circuit[kind])})
         after = ratio.ratio if side == "after" else after
         reference = {kind: value.estimate for kind, value in of_circuit.items()}
@@ -113,7 +113,11 @@ def _unusable(sample: Sample, stored: Stored | str) -> str:
     """Why a side has no numbers; empty where it has."""
     if isinstance(stored, str):
         return stored
-    return "" if stored.description["circuits"] else f"{sample.selection}; circuits need at least {FEWEST}"
+    circuits = stored.description["circuits"]
+    if not circuits:
+        return f"{sample.selection}; circuits need at least {FEWEST}"
+    empty = any(circuit["edges"] == 0 for circuit in circuits)
+    return "no edge has a score other than zero in a half of the prompts: there is no circuit" if empty else ""
 
 
 def _curve(sample: Sample, stored: Stored, origin: str, draw: int | None, confidence: float) -> _Curve:
@@ -158,7 +162,7 @@ def _row(
 
 def _measured(circuit: Description, metric: float, value: RatioEstimate) -> dict[str, object]:
     return {
-        "edges": circuit["edges"],
+        "edges": round(circuit["edges"]),
         "live_edges": round(circuit["live_edges"]),
         "metric": metric,
         "faithfulness": value.estimate,
@@ -171,7 +175,7 @@ def _own_row(sample: Sample, side: str, intervention: CircuitPatching, curve: _C
     circuit, value = curve.circuits[place], curve.faithfulness[place]
     # The full circuit is the clean run: 1 for every example, which leaves nothing for an interval to say.
     full = circuit["edges"] == len(sample.graph.edges) and value.estimate is not None
-    row = _row(sample, side, intervention, "own", circuit["percent"], "ok" if full else _status(value))
+    row = _row(sample, side, intervention, "own", circuit["percent"], "ok" if full else _status(value, circuit))
     return {**row, **_measured(circuit, float(curve.metric[place]), value)}
 
 
@@ -184,7 +188,7 @@ def _random_row(
     row = _row(sample, side, intervention, "random", circuits[0]["percent"], found[0].message if not spread else "ok")
     return {
         **row,
-        "edges": circuits[0]["edges"],
+        "edges": round(circuits[0]["edges"]),
         "live_edges": round(float(np.mean([circuit["live_edges"] for circuit in circuits]))),
         "metric": float(np.mean([curve.metric[place] for curve in drawn])),
         "faithfulness": spread.get("random"),
@@ -200,8 +204,10 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
     return {"random": float(np.mean(values)), "random_low": min(values), "random_high": max(values)}
 
 
-def _status(value: RatioEstimate) -> str:
-    return "ok" if value.status == "ok" else value.message
+def _status(value: RatioEstimate, circuit: Description) -> str:
+    asked, edges = circuit.get("asked", 0), circuit["edges"]
+    fewer = f"only {edges:g} of {asked} edges have a score other than zero" if edges < asked else ""
+    return "; ".join(filter(None, (fewer, "" if value.status == "ok" else value.message))) or "ok"
 
 
 def _estimate(

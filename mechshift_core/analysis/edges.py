@@ -47,7 +47,8 @@ def _edges(sample: Sample, side: str) -> pl.DataFrame:
             source_layer=np.array([node.layer for node in graph.sources])[source],
             target_layer=np.array([node.layer for node in graph.receivers])[receiver],
             score=means,
-            rank=ranks,
+            # A score of 0 has no rank: in which order such edges come says nothing of them.
+            rank=pl.Series(ranks).set(pl.Series(means == 0), None),
         ),
     )
 

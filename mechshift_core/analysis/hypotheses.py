@@ -13,6 +13,7 @@ from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
+from stats.minimums import smallest_p
 from stats.multiplicity import benjamini_hochberg, holm
 from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
 from stats.replicates import Contrast, Replicated, linear_contrast
@@ -62,28 +63,32 @@ CLAIMS = {"equivalence": "equivalent", "non_inferiority": "not inferior"}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Every measured quantity by (measure, pair, task), and why others have none."""
+    """Every measured quantity by (measure, pair, task), and why others have none; `failed` are those that broke."""
 
     replicated: Mapping[tuple[str, str, str], Replicated]
     problems: Mapping[tuple[str, str, str], str]
     samples: Mapping[tuple[str, str], Sample]
+    failed: frozenset[tuple[str, str, str]] = frozenset()
 
     def with_measured(self, key: tuple[str, str], measured: Measured) -> Evidence:
         """This evidence and what was measured of a pair and task, which takes the place of what there is of it."""
         found = {(name, *key): value for name, value in measured.replicated.items()}
         lacking = {(name, *key): reason for name, reason in measured.problems.items()}
         kept = {name: value for name, value in self.replicated.items() if name not in lacking}
-        return replace(self, replicated={**kept, **found}, problems={**self.problems, **lacking})
+        failed = self.failed - found.keys() - lacking.keys() | (lacking.keys() if measured.failed else set())
+        return replace(
+            self, replicated={**kept, **found}, problems={**self.problems, **lacking}, failed=frozenset(failed)
+        )
 
 
 def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
     """One finding per hypothesis; p-values are corrected within the family of all that could be tested."""
-    drafts = [_draft(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
+    drafts = [_drafted(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
     raw = [draft.p for draft in drafts]
     corrected = CORRECTIONS[spec.statistics.correction](raw)
     family = sum(p is not None for p in raw)
     return tuple(
-        _judge(spec, hypothesis, replace(draft, p_corrected=p, family_size=family))
+        _judge(spec, hypothesis, _out_of_reach(spec, replace(draft, p_corrected=p, family_size=family)))
         for hypothesis, draft, p in zip(spec.hypotheses, drafts, corrected, strict=True)
     )
 
@@ -99,6 +104,15 @@ def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, Tas
         for member in members:
             weights[member] = weights.get(member, 0.0) + sign / len(members)
     return {member: weight for member, weight in weights.items() if weight != 0.0}
+
+
+def _drafted(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
+    """The draft of a finding; one whose test breaks has failed and leaves the others as they are."""
+    try:
+        return _draft(spec, hypothesis, evidence)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _finding(spec, hypothesis, (), None, status="failed", message=reason)
 
 
 def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
@@ -126,7 +140,8 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
             for (_, pair, task), part in zip(keys, parts, strict=True)
             if part is None
         ]
-        status: Status = "failed" if any(key[1:] not in evidence.samples for key in keys) else "undefined"
+        broken = any(key in evidence.failed or key[1:] not in evidence.samples for key in keys)
+        status: Status = "failed" if broken else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
     result = apply_test(hypothesis, contrast, spec.statistics)
     message = contrast.message or result.message
@@ -166,6 +181,26 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
     return difference_test(
         *by_t, alternative=test.alternative, null=null, confidence=confidence, skewness=contrast.skewness
     )
+
+
+def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
+    """The finding; with a message where so few replicates can't give a p-value at the level."""
+    statistics = spec.statistics
+    if statistics.bootstrap.method != "percentile" or finding.p is None:
+        return finding
+    smallest = smallest_p(
+        statistics.bootstrap.replicates,
+        two_sided=finding.test == "difference" and finding.alternative == "two-sided",
+        family=finding.family_size if statistics.correction == "holm" else 1,
+    )
+    level = 1 - statistics.confidence
+    if smallest <= level + 1e-12:
+        return finding
+    reason = (
+        f"the level {level:.3g} can't be reached with {statistics.bootstrap.replicates} replicates: the smallest p is "
+        f"{smallest:.3g} after the correction"
+    )
+    return replace(finding, message="; ".join(filter(None, (finding.message, reason))))
 
 
 def _finding(

@@ -28,12 +28,14 @@ class Measured:
         estimates: What goes into the findings beside the hypotheses.
         replicated: Measure that hypotheses can name -> its estimate with replicates.
         problems: Measure -> why it has no estimate that could be tested.
+        failed: What failed, and why, where the computation itself did; otherwise empty.
     """
 
     rows: Mapping[str, Rows] = field(default_factory=dict)
     estimates: tuple[Estimate, ...] = ()
     replicated: Mapping[str, Replicated] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    failed: str = ""
 
 
 Measure = Callable[[Sample, Spec], Measured]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, estimate, mean_interval
+from mechshift_core.analysis.needs import nothing
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
@@ -21,13 +22,13 @@ from mechshift_core.spec.interventions import Intervention, Neurons
 from stats.class_selectivity import selectivity
 from stats.findings import Estimate
 from stats.hypothesis_tests import difference_test
+from stats.minimums import FEWEST_IN_HALF
 from stats.multiplicity import benjamini_hochberg
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts
 
 Places = npt.NDArray[np.int64]
-FEWEST = 4
-"""Examples in a half, and of an answer, below which nothing is said."""
+FEWEST = FEWEST_IN_HALF
 DRIVING, TOKENS = 10, 3
 """Examples in which a neuron is most active, and their most frequent tokens that the table lists."""
 
@@ -47,9 +48,14 @@ def measure_neurons(sample: Sample, spec: Spec, intervention: Intervention, resu
     """Rows of `neurons`; how many of the strongest neurons both models share, beside chance."""
     assert isinstance(intervention, Neurons)
     stored = {side: found for side, found in results.items() if isinstance(found, Stored)}
+    if not stored:
+        reasons = dict.fromkeys(str(found) for found in results.values())
+        return Measured(estimates=nothing(sample, spec, ["neuron_overlap"], "; ".join(reasons)).estimates)
     choosing = _half(sample)
-    if not stored or min(choosing.sum(), (~choosing).sum()) < FEWEST:
-        return Measured()
+    smaller = int(min(choosing.sum(), (~choosing).sum()))
+    if smaller < FEWEST:
+        few = f"{sample.selection}, of which {smaller} are in one half; at least {FEWEST} are needed in each"
+        return Measured(estimates=nothing(sample, spec, ["neuron_overlap"], few).estimates)
     width = next(iter(stored.values())).tensors["score"].shape[1]
     sides = {side: _side(sample, side, found, choosing, intervention.strongest) for side, found in stored.items()}
     rows = [
@@ -57,7 +63,12 @@ def measure_neurons(sample: Sample, spec: Spec, intervention: Intervention, resu
         for side, one in sides.items()
         for row in _rows(sample, spec, intervention, side, one, sides.get(_other(side)), ~choosing, width)
     ]
-    shared = (_shared(sample, spec, sides["before"], sides["after"]),) if len(sides) == 2 else ()
+    total = next(iter(sides.values())).scores.shape[1]
+    shared = (
+        (_shared(sample, spec, sides["before"], sides["after"], min(intervention.strongest, total)),)
+        if len(sides) == 2
+        else ()
+    )
     return Measured(rows={"neurons": rows}, estimates=shared)
 
 
@@ -77,7 +88,8 @@ def _side(sample: Sample, side: str, stored: Stored, choosing: npt.NDArray[np.bo
         for name in ("score", "activation", "token")
     )
     mean = np.abs(score[choosing].mean(axis=0, dtype=np.float64))
-    strongest = np.argsort(-mean, kind="stable")[:count]
+    order = np.argsort(-mean, kind="stable")[:count]
+    strongest = order[mean[order] > 0]
     texts: dict[str, str] = stored.description["tokens"]
     return _Side(score.astype(np.float64), activation.astype(np.float64), token, texts, strongest)
 
@@ -152,21 +164,24 @@ def _selective(activity: npt.NDArray[np.float64], answers: Sequence[str], seed: 
     ]
 
 
-def _shared(sample: Sample, spec: Spec, before: _Side, after: _Side) -> Estimate:
+def _shared(sample: Sample, spec: Spec, before: _Side, after: _Side, asked: int) -> Estimate:
     """Jaccard of the strongest neurons of both models; by chance, of sets of that size at random places."""
-    count, total = len(before.strongest), before.scores.shape[1]
+    first, second, total = len(before.strongest), len(after.strongest), before.scores.shape[1]
     shared = len(np.intersect1d(before.strongest, after.strongest))
-    expected = count**2 / total
+    expected = first * second / total
+    fewest = min(first, second)
     return estimate(
         sample,
         spec,
         measure="neuron_overlap",
         side="between",
-        value=shared / (2 * count - shared),
+        value=None if fewest < asked else shared / (2 * asked - shared),
         low=None,
         high=None,
-        method=f"Jaccard of the {count} neurons with the largest mean scores on half of the prompts",
-        status="points only",
-        message="sets chosen once: no interval",
-        reference={"chance": expected / (2 * count - expected)},
+        method=f"Jaccard of the {asked} neurons with the largest mean scores on half of the prompts",
+        status="undefined" if fewest < asked else "points only",
+        message=f"only {fewest} neurons have a score other than zero in a half of the prompts"
+        if fewest < asked
+        else "sets chosen once: no interval",
+        reference={} if fewest < asked else {"chance": expected / (2 * asked - expected)},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.agreement import draws, measure_agreement
+from mechshift_core.analysis.agreement import draws, few_replicates, measure_agreement
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import SelectedScores
@@ -16,7 +16,6 @@ from stats.overlap import OverlapNull, stratified_permutation_null
 from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
-from stats.threshold_free import REPLICATES
 
 
 def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
@@ -75,12 +74,9 @@ def _retention(
     if too_large:
         return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
     replicates = spec.statistics.bootstrap.replicates
-    try:
-        return retention_index(
-            before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
-        )
-    except ValueError as error:  # a few prompts that all fall into one half
-        return str(error)
+    return retention_index(
+        before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
+    )
 
 
 def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
@@ -128,31 +124,37 @@ def _measure_sets(
         after,
         top_k=settings.top_k,
         # For intervals alone few will do; a contrast of pairs needs them one by one.
-        replicates=replicates if tested else min(REPLICATES, replicates),
+        replicates=replicates if tested else few_replicates(spec),
         **draws(sample, spec),
     )
     retained = _measured(sample, spec, retention)
     return Measured(
         rows={"overlap": _rows(sample, null, retention, overlap)},
         estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
-        replicated={**retained.replicated, "overlap": _replicated(sample, "overlap", overlap)},
-        problems=retained.problems,
+        replicated={
+            **retained.replicated,
+            **({"overlap": _replicated(sample, "overlap", overlap)} if overlap.status != "undefined" else {}),
+        },
+        problems={**retained.problems, **({"overlap": overlap.message} if overlap.status == "undefined" else {})},
     )
 
 
 def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap: BetweenOverlap) -> Estimate:
+    undefined = overlap.status == "undefined"
     return estimate(
         sample,
         spec,
         measure="overlap",
         side="between",
-        value=overlap.estimate,
+        value=None if undefined else overlap.estimate,
         low=overlap.low,
         high=overlap.high,
         method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
-        status="points only" if overlap.se is None else "ok",
+        status=overlap.status,
         message=overlap.message,
-        reference={
+        reference={}
+        if undefined
+        else {
             "chance": float(np.mean([row.null for row in retention.by_k])),
             "ceiling": float(np.mean([row.ceiling for row in retention.by_k])),
         },
@@ -182,29 +184,37 @@ def _without_sets(sample: Sample, spec: Spec, message: str) -> Measured:
 
 
 def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, overlap: BetweenOverlap) -> Rows:
-    return [
-        {
-            **sample.labels(),
-            "measure": "jaccard",
-            "k": row.k,
+    rows: Rows = []
+    for chance, row, (_, low, high), lacking in zip(null, retention.by_k, overlap.by_k, overlap.lacking, strict=True):
+        halves = {
             "between": row.between,
             "between_low": low,
             "between_high": high,
+            "ceiling_before": row.ceiling_before,
+            "ceiling_after": row.ceiling_after,
+            "ceiling": row.ceiling,
+            "retention": row.estimate,
+            "low": row.low,
+            "high": row.high,
+        }
+        full = {
             "full": chance.observed,
             "null": chance.mean,
             "null_low": chance.low,
             "null_high": chance.high,
             "null_p": chance.p,
-            "ceiling_before": row.ceiling_before,
-            "ceiling_after": row.ceiling_after,
-            "ceiling": row.ceiling,
-            "retention": row.estimate,
-            "status": row.message if row.status != "ok" else "ok",
-            "low": row.low,
-            "high": row.high,
         }
-        for chance, row, (_, low, high) in zip(null, retention.by_k, overlap.by_k, strict=True)
-    ]
+        rows.append(
+            {
+                **sample.labels(),
+                "measure": "jaccard",
+                "k": row.k,
+                **(dict.fromkeys(halves) if lacking else halves),
+                **(dict.fromkeys(full) if chance.message else full),
+                "status": row.message if row.status != "ok" else "ok",
+            }
+        )
+    return rows
 
 
 def _replicated(sample: Sample, measure: str, found: Retention | BetweenOverlap) -> Replicated:

@@ -32,12 +32,11 @@ from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.spec.schema import Selection
 from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
+from stats.minimums import FEWEST_FOR_SPREAD
 from stats.unit_weights import cluster_weights, drawn_at_all, resampling_weights
 
 JOINT = ("pairs", "shapley")
 """Parts of an ablation that knock out several components together."""
-FEWEST = 2
-"""Selected examples below which there is no spread to estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +149,7 @@ class Sample:
     @property
     def too_few(self) -> str:
         """Why nothing can be estimated from the selected examples; empty where it can."""
-        return "" if self.n >= FEWEST else f"{self.selection}; at least {FEWEST} are needed"
+        return "" if self.n >= FEWEST_FOR_SPREAD else f"{self.selection}; at least {FEWEST_FOR_SPREAD} are needed"
 
     @property
     def selection(self) -> str:

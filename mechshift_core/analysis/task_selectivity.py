@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Rows
-from mechshift_core.analysis.samples import FEWEST, Sample, Samples
+from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.analysis.specialization import component_effects
 from mechshift_core.spec import Spec
 from stats.class_selectivity import selectivity
+from stats.minimums import FEWEST_FOR_SPREAD
 from stats.seeding import derived_seed
 
 Kept = npt.NDArray[np.bool_]
@@ -30,7 +31,7 @@ def selectivity_rows(samples: Samples, spec: Spec) -> Rows:
         own = [sample for (name, _), sample in samples.by_pair_and_task.items() if name == pair.name]
         usable = [sample for sample in own if not sample.too_few]
         for side in ("before", "after"):
-            kept = [(sample, keep) for sample, keep in _own_prompts(usable, side) if keep.sum() >= FEWEST]
+            kept = [(sample, keep) for sample, keep in _own_prompts(usable, side) if keep.sum() >= FEWEST_FOR_SPREAD]
             if len(kept) > 1:
                 rows += _rows(kept, side, derived_seed(spec.seed, "selectivity"))
     return rows

@@ -21,6 +21,8 @@ Circuit = npt.NDArray[np.bool_]
 def top_edges(scores: npt.ArrayLike, n: int) -> Circuit:
     """The n edges with the largest magnitude of score; of equal ones, those that come first.
 
+    An edge of score 0 is in no circuit but that of all edges: there are fewer than n where fewer have another score.
+
     Args:
         scores: One score per edge, [edges].
         n: Number of edges, 0 to all.
@@ -29,17 +31,26 @@ def top_edges(scores: npt.ArrayLike, n: int) -> Circuit:
         ValueError: if the scores are not one finite number per edge, or there are fewer than n edges.
     """
     order = _by_magnitude(scores)
-    return _members(order[: _size(n, len(order))], len(order))
+    return _members(scored_prefix(order, scores, _size(n, len(order))), len(order))
 
 
 def greedy_edges(graph: Graph, scores: npt.ArrayLike, n: int) -> Circuit:
     """The first n edges of :func:`greedy_order`: a circuit in which every edge leads to the logits.
 
+    It ends before the first edge of score 0, unless it is that of all edges.
+
     Raises:
         ValueError: as :func:`greedy_order`.
     """
-    order = greedy_order(graph, scores, n)
-    return _members(order, _edge_count(graph))
+    return _members(scored_prefix(greedy_order(graph, scores, n), scores, n), _edge_count(graph))
+
+
+def scored_prefix(order: npt.NDArray[np.int64], scores: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
+    """The first n of some edges in order, up to the first of score 0; if n is all edges of the graph, all of them."""
+    values = np.asarray(scores)
+    without = np.flatnonzero(values[order] == 0)
+    stop = int(without[0]) if without.size and n < len(values) else n
+    return order[: min(n, stop)]
 
 
 def greedy_order(graph: Graph, scores: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:

@@ -39,17 +39,28 @@ def calibrate(
             "hypothesis' standard error unless given. Repeatable."
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a calibration of the run that has more repetitions.")
+    ] = False,
 ) -> None:
     """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect."""
     from mechshift_core.pipeline import calibrate as calibrate_study
+    from stats.rates import uninformative
 
     console: Console = context.obj
     with progress_on(console) as progress:
         finished, calibration = calibrate_study(
-            spec, out=out, repetitions=repetitions, seed=seed, distances=shift or (), progress=progress
+            spec, out=out, repetitions=repetitions, seed=seed, distances=shift or (), replace=replace, progress=progress
         )
     if console.json:
-        console.result_json({"run": str(finished.path), "failures": list(finished.failures), **asdict(calibration)})
+        console.result_json(
+            {
+                "run": str(finished.path),
+                "failures": list(finished.failures),
+                "uninformative": uninformative(calibration.repetitions, calibration.level),
+                **asdict(calibration),
+            }
+        )
     else:
         _show(console, calibration)
         console.say(f"report: {finished.path / 'report.html'}")
@@ -63,11 +74,16 @@ def calibrate(
 
 
 def _show(console: Console, calibration: Calibration) -> None:
+    from stats.rates import uninformative
+
     level, confidence = calibration.level, calibration.confidence
     console.result(
         f"{calibration.repetitions} A/A repetitions, {calibration.replicates} bootstrap replicates each; "
         f"nominal level {level:g}, coverage {confidence:g}"
     )
+    few = uninformative(calibration.repetitions, level)
+    if few:
+        console.result(few)
     for half in calibration.halves:
         console.result(f"  {half.pair} on {half.task}: {half.model}, {half.prompts} + {half.prompts} of its prompts")
     rows = [row for one in calibration.hypotheses for row in _rows(one)]

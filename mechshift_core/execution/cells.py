@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LATER = ("pairwise", "shapley", "strongest", "strongest_by")
 """Fields that single knock-outs and attributions do not depend on."""
 CELL_FORMAT = 3
+SELECTED = "scores other than 0"
+"""What edges and components are selected among, in the hash of cells that select."""
 """Interventions whose cells need no other model, and no more than a shard's examples."""
 
 
@@ -229,7 +231,7 @@ def _circuits(
             CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
             keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
             _states(models[name], dataset.examples, reading),
-            pair.prompts, *labels,
+            pair.prompts, *labels, *([SELECTED] if not isinstance(intervention, Probe) else []),
         ]  # fmt: skip
         yield Cell(
             model=name,

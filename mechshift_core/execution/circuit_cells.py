@@ -32,6 +32,7 @@ from mechshift_core.execution.stream import Array
 from mechshift_core.graph import Graph
 from mechshift_core.spec.interventions import AblationMethod, CircuitPatching, CircuitTransfer
 from mechshift_core.spec.schema import PairSpec
+from stats.minimums import FEWEST_FOR_FOLDS
 from stats.seeding import derived_seed, generator
 from stats.split_half import draw_halves, prompts
 
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 Circuit = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Origin = Literal["own", "partner", "random"]
-FEWEST = 4
-"""Selected examples below which halves say nothing."""
+FEWEST = FEWEST_FOR_FOLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,16 @@ class Evaluated:
 
     Attributes:
         origin: Ranked on the model's own scores, on its partner's, or random like its own.
-        percent: Size asked for, in percent of the edges; `edges` the size.
+        percent: Size asked for, in percent of the edges; `asked` the same in edges.
+        edges: The size, mean over folds: fewer than asked for where fewer edges have a score other than 0.
         draw: Number of a random circuit.
         live_edges: Edges that are left after pruning, mean over folds.
     """
 
     origin: Origin
     percent: float
-    edges: int
+    asked: int
+    edges: float
     draw: int | None
     live_edges: float
 
@@ -194,7 +196,14 @@ def _circuits(
     fold: int,
 ) -> tuple[list[Circuit], list[Evaluated]]:
     """The circuits of one fold and what they are; the same kinds in every fold."""
-    from mechshift_core.attribution.selection import circuit_sizes, greedy_order, prune, random_like, top_edges
+    from mechshift_core.attribution.selection import (
+        circuit_sizes,
+        greedy_order,
+        prune,
+        random_like,
+        scored_prefix,
+        top_edges,
+    )
 
     percents = intervention.sizes if isinstance(intervention, CircuitPatching) else (intervention.size,)
     draws = intervention.random if isinstance(intervention, CircuitPatching) else 0
@@ -202,10 +211,10 @@ def _circuits(
     circuits: list[Circuit] = []
     rows: list[Evaluated] = []
 
-    def add(origin: Origin, percent: float, circuit: Circuit, draw: int | None = None) -> None:
+    def add(origin: Origin, percent: float, asked: int, circuit: Circuit, draw: int | None = None) -> None:
         circuits.append(circuit)
         live = int(prune(graph, circuit).sum())
-        rows.append(Evaluated(origin, percent, int(circuit.sum()), draw, live))
+        rows.append(Evaluated(origin, percent, asked, int(circuit.sum()), draw, live))
 
     for origin, of_origin in scores.items():
         order = greedy_order(graph, of_origin, max(sizes)) if intervention.selection == "greedy" else None
@@ -214,15 +223,15 @@ def _circuits(
                 circuit = top_edges(of_origin, size)
             else:
                 circuit = np.zeros(len(graph.edges), dtype=bool)
-                circuit[order[:size]] = True
-            add("own" if origin == "own" else "partner", percent, circuit)
+                circuit[scored_prefix(order, of_origin, size)] = True
+            add("own" if origin == "own" else "partner", percent, size, circuit)
             for draw in range(draws):
                 rng = generator(plan.spec.seed, "random circuits", task, fold, size, draw)
-                add("random", percent, random_like(graph, circuit, rng), draw)
+                add("random", percent, size, random_like(graph, circuit, rng), draw)
     return circuits, rows
 
 
 def _overhalves_of(rows: Sequence[Evaluated]) -> Evaluated:
     first = rows[0]
-    live = float(np.mean([row.live_edges for row in rows]))
-    return Evaluated(first.origin, first.percent, first.edges, first.draw, live)
+    edges, live = (float(np.mean([getattr(row, name) for row in rows])) for name in ("edges", "live_edges"))
+    return Evaluated(first.origin, first.percent, first.asked, edges, first.draw, live)

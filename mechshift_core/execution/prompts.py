@@ -64,7 +64,7 @@ def _shared(first: str, second: str, shared: tuple[str, ...]) -> str:
 
 
 def _too_few(plan: Plan) -> Iterator[str]:
-    from stats.interval_methods import MINIMUM_CLUSTERS
+    from stats.minimums import MINIMUM_CLUSTERS
 
     by_template = plan.spec.statistics.units.template == "random"
     for task in plan.spec.tasks:

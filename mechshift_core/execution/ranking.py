@@ -9,17 +9,19 @@ from mechshift_core.execution.scores import Stored
 from mechshift_core.graph import Graph, Shape
 
 
-def by_attribution(shape: Shape, scores: npt.NDArray[np.float64]) -> list[str]:
+def by_attribution(shape: Shape, scores: npt.NDArray[np.float64], *, used: bool = False) -> list[str]:
     """The heads and MLPs by the magnitude of what their outgoing edges score together, the largest first.
 
     Args:
         shape: The model's shape.
         scores: Mean score of every edge, [edges].
+        used: Leave out those that score 0: a circuit does not use them.
     """
     graph = Graph.of(shape)
     source, _ = graph.edge_index
     effects = np.abs(np.bincount(source, weights=scores, minlength=len(graph.sources)))[1:]
-    return [graph.sources[1 + number].name for number in np.argsort(-effects, kind="stable")]
+    order = np.argsort(-effects, kind="stable")
+    return [graph.sources[1 + number].name for number in order if effects[number] > 0 or not used]
 
 
 def by_knock_out(singles: Stored) -> list[str]:

@@ -57,7 +57,7 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
         return
     store = scores_of(plan, folder, intervention.of, cell.model, cell)
     folds = halves_of(plan, cell.task, selected, held_out=intervention.held_out)
-    ranked = [by_attribution(model.shape, store.mean(selected[ranking])) for ranking, _ in folds]
+    ranked = [by_attribution(model.shape, store.mean(selected[ranking]), used=True) for ranking, _ in folds]
     groups = _groups(plan, cell.task, model.shape, ranked, intervention)
     halvings: list[int] = []
     metric = np.zeros((1 + len(groups), len(selected)), dtype=np.float32)
@@ -75,7 +75,10 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
 def _groups(
     plan: Plan, task: str, shape: Shape, ranked: list[list[str]], intervention: TargetedAblation
 ) -> list[Group]:
-    """The strongest of each range of layers that has enough of them, and random ones like those aimed at."""
+    """The strongest of each range of layers that has enough of them, and random ones like those aimed at.
+
+    A group is smaller where fewer components of its layers have a score other than 0.
+    """
     size = intervention.size
     by_depth = {name: found for name, found in components_by_depth(shape).items() if len(found) >= size}
     groups = [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path as FilePath
 
 from mechshift_core.spec.draft import LISTS, Draft
+from mechshift_core.spec.enough import check_draws
 from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import (
@@ -287,6 +288,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
     _check_denoising,
     check_hypotheses,
     check_units,
+    check_draws,
     _check_settings,
     check_sensitivity,
 )

@@ -79,6 +79,8 @@ def _explained(facts: CalibrationFacts) -> str:
 
 def _flagged(facts: CalibrationFacts) -> str:
     wrong = facts.rates.filter(pl.col("flag") != "")
+    if facts.uninformative and wrong.is_empty():
+        return f"The bands are {facts.uninformative}."
     if wrong.is_empty():
         return "The band of every rate contains its nominal value."
     percent = formats.percent
@@ -86,7 +88,8 @@ def _flagged(facts: CalibrationFacts) -> str:
         f"{row['kind']} of {row['name']} ({percent(row['rate'])}, {row['flag']} {percent(row['nominal'])})"
         for row in wrong.rows(named=True)
     ]
-    return f"Bands that exclude the nominal value: {formats.listed(said)}."
+    few = f" The bands are {facts.uninformative}." if facts.uninformative else ""
+    return f"Bands that exclude the nominal value: {formats.listed(said)}.{few}"
 
 
 def _figure(facts: CalibrationFacts) -> Figure:

@@ -140,7 +140,9 @@ def _cut(overlap: pl.DataFrame) -> str:
 
 def _note(rows: pl.DataFrame) -> str:
     bad = rows.filter((pl.col("status") != "ok") | pl.col("retention").is_null()).sort("k").rows(named=True)
-    reasons = [f"K = {formats.count(row['k'])}: {row['status']}" for row in bad]
+    reasons = [
+        f"K = {formats.count(row['k'])}: {row['status'].removeprefix('K = {}: '.format(row['k']))}" for row in bad
+    ]
     return f"No retention index at {'; '.join(reasons)}." if reasons else ""
 
 

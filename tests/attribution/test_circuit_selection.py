@@ -104,6 +104,18 @@ def test_the_top_edges_are_those_of_largest_magnitude_and_of_equal_ones_the_firs
     assert chosen == [[], [1], [1, 2], [1, 2, 3], [1, 2, 3, 5], [0, 1, 2, 3, 5], [0, 1, 2, 3, 4, 5]]
 
 
+def test_edges_without_a_score_are_in_no_circuit_but_that_of_all_edges() -> None:
+    graph = Graph.of(SHAPES["shared key/value heads"])
+    edges = len(graph.edges)
+    scores = np.zeros(edges)
+    live = np.flatnonzero(np.array([name.endswith("->logits") for name in graph.edges]))[:4]
+    scores[live] = [1.0, -3.0, 2.0, 0.5]
+    for select in (top_edges, lambda values, n: greedy_edges(graph, values, n)):
+        assert [int(select(scores, n).sum()) for n in (2, 4, 5, edges - 1, edges)] == [2, 4, 4, 4, edges]
+        assert not select(np.zeros(edges), edges - 1).any()
+        assert (np.flatnonzero(select(scores, 10)) == live).all()
+
+
 @every_graph
 def test_the_readers_of_every_source_are_those_that_its_name_says(graph: Graph) -> None:
     for source, own in zip(graph.sources, receivers_of_sources(graph), strict=True):

@@ -64,7 +64,7 @@ def small(folder: Path) -> Path:
     content["interventions"] = [{"name": "circuit", "kind": "edge_attribution", "method": "eap"}, KNOCKOUTS]
     content["interventions"] += [{"name": "lens", "kind": "logit_lens"}, {"name": "looks", "kind": "attention"}]
     content["measures"] = {
-        "overlap": {"top_k": [40, 80], "splits": 10, "permutations": 20}, "depth": {}, "specialization": {},
+        "overlap": {"top_k": [40, 80], "splits": 10, "permutations": 40}, "depth": {}, "specialization": {},
         "integration": {}, "alignment": {},
     }  # fmt: skip
     content["statistics"]["bootstrap"]["replicates"] = 100

@@ -135,7 +135,9 @@ def test_too_few_selected_examples_are_a_status(tmp_path: Path) -> None:
     rows = table(tmp_path / "out", "faithfulness")
     assert rows["metric"].is_null().all()
     assert all("of 3 examples selected (correct: both)" in status for status in rows["status"])
-    assert all(status.endswith("correctly; circuits need at least 4") for status in rows["status"])
+    assert all(
+        status.endswith("correctly; at least 4 are needed for two of them in each half") for status in rows["status"]
+    )
 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])

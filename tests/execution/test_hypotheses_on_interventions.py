@@ -280,7 +280,7 @@ def test_too_few_examples_are_a_reason(tmp_path: Path) -> None:
     made = run(write(tmp_path, examples=3), out=tmp_path / "out")
     assert found(made, "rightwards").status == "ok"
     for name in ("relied-on", "beyond"):
-        assert "halves need at least 4" in found(made, name).message
+        assert "at least 4 are needed for two of them in each half" in found(made, name).message
         assert found(made, name).status == "undefined"
 
 

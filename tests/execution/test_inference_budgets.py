@@ -43,7 +43,7 @@ STUDY: dict[str, Any] = {
         {"name": "zeros", "kind": "ablation", "components": ["mlps"], "ablation": "zero"},
     ],
     "denoising": {"steps": ["per_token", 1, 2]},
-    "measures": {"overlap": {"top_k": [20], "splits": 4, "permutations": 20}, "depth": {}},
+    "measures": {"overlap": {"top_k": [20], "splits": 4, "permutations": 40}, "depth": {}},
     "hypotheses": [
         {
             "id": "earlier",

@@ -291,6 +291,61 @@ def test_a_setting_that_is_not_implemented_is_refused_by_name(setting: str, prob
     assert [p.message for p in problems(STUDY + setting + "\n")] == [SETTINGS[setting]]
 
 
+FEW_DRAWS = {
+    "replicates": (
+        "statistics: {confidence: 0.999, bootstrap: {replicates: 1999}}", "1999",
+        "expected at least 2000 replicates for a confidence of 0.999 (2 / (1 - confidence)), got 1999: the ends of an "
+        "interval would be the extreme replicates"),
+    "replicates by default": (
+        "statistics: {confidence: 0.9999}", "0.9999",
+        "expected at least 20000 replicates for a confidence of 0.9999 (2 / (1 - confidence)), got 5000: the ends of "
+        "an interval would be the extreme replicates"),
+    "tests by quantiles": (
+        "statistics: {confidence: 0.99, bootstrap: {method: percentile, replicates: 200}}", "",
+        ""),
+    "tests by quantiles, too few": (
+        "statistics: {confidence: 0.99, bootstrap: {method: percentile, replicates: 199}}", "199",
+        "expected at least 200 replicates for a confidence of 0.99 (2 / (1 - confidence)), got 199: the ends of an "
+        "interval would be the extreme replicates"),
+}  # fmt: skip
+"""Statistics -> where the complaint stands and what it says; empty where they are enough."""
+
+
+@pytest.mark.parametrize("name", FEW_DRAWS)
+def test_too_few_draws_for_the_confidence_are_refused(name: str, problems: Problems) -> None:
+    added, place, message = FEW_DRAWS[name]
+    found = problems(f"{STUDY}{added}\n")
+    if not message:
+        assert found == ()
+        return
+    one = found[0]
+    line = f"{STUDY}{added}".splitlines()[one.line - 1]
+    assert one.message == message and line[one.column - 1 :].startswith(place)
+
+
+def test_a_level_that_no_replicates_can_reach_after_the_correction_is_refused(problems: Problems) -> None:
+    more = "".join(
+        f"  - {{id: h{number}, measure: retention, where: {{role: treatment}}, test: {{kind: difference}}}}\n"
+        for number in range(3)
+    )
+    statistics = "statistics: {bootstrap: {method: percentile, replicates: 150}, correction: CORRECTION}\n"
+    (one,) = problems(STUDY + more + statistics.replace("CORRECTION", "holm"))
+    assert one.message == (
+        "with 150 replicates no test by their quantiles can reach the level 0.05: the smallest p is 0.0662 after the "
+        "correction over 5 hypotheses; at least 199 are needed"
+    )
+    assert problems(STUDY + more + statistics.replace("CORRECTION", "none")) == ()
+    assert problems(STUDY + more + statistics.replace("CORRECTION", "holm").replace("150", "199")) == ()
+
+
+def test_permutations_that_reach_no_level_are_refused(problems: Problems) -> None:
+    few = STUDY.replace("{top_k: [50, 100, 200]}", "{top_k: [50, 100, 200], permutations: 39}")
+    assert few != STUDY
+    (one,) = problems(few)
+    assert one.message == "expected at least 40 permutations at the level 0.05, got 39: no p-value could be below 0.025"
+    assert problems(few.replace("permutations: 39", "permutations: 40")) == ()
+
+
 def test_random_seeds_need_a_seed_of_every_pair(problems: Problems) -> None:
     random_seeds = STUDY + "statistics: {units: {seed: random, template: random}}\n"
     assert problems(random_seeds) == ()

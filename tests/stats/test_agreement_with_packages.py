@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
@@ -121,6 +121,7 @@ def test_top_k_jaccard_is_that_of_scikit_learn(rows: list[tuple[int, int]], data
     a, b = columns(rows)
     k = data.draw(st.integers(1, len(rows)))
     one, two = top_k(a, k), top_k(b, k)
+    assume(one.any() or two.any())
     assert jaccard(one, two) == pytest.approx(jaccard_score(one, two))
 
 

@@ -162,7 +162,7 @@ def test_studentized_of_another_statistic_falls_back_and_says_so() -> None:
 
 
 def test_a_statistic_that_is_not_finite_is_undefined() -> None:
-    interval = bootstrap_interval(np.arange(10.0), statistic=lambda x: float("nan"), replicates=10)
+    interval = bootstrap_interval(np.arange(10.0), statistic=lambda x: float("nan"), replicates=40)
     assert interval.status == "undefined" and interval.estimate is None and interval.low is None
 
 
@@ -176,7 +176,7 @@ def test_a_statistic_that_is_not_finite_is_undefined() -> None:
         ([1.0, 2.0], {"method": "normal"}, "method: expected 'percentile', 'bca' or 'studentized', got 'normal'"),
         ([1.0, 2.0], {"statistic": "mode"}, "statistic: expected 'mean' or 'median' or a function, got 'mode'"),
         ([1.0, 2.0], {"confidence": 95}, "confidence: expected a number between 0 and 1, got 95"),
-        ([1.0, 2.0], {"replicates": 0}, "replicates: expected at least 1, got 0"),
+        ([1.0, 2.0], {"replicates": 0}, "replicates: expected at least 40 for a confidence of 0.95"),
     ],
 )
 def test_errors_say_what_came(values: list[float], options: dict[str, object], message: str) -> None:

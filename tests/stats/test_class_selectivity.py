@@ -30,7 +30,7 @@ def test_crossfitting_chooses_on_one_half_and_measures_on_the_other() -> None:
         for component in range(4):
             train, test = activity[first, component].tolist(), activity[second, component].tolist()
             expected[:, component] += by_hand(test, train.index(max(train)))
-    found = selectivity(activity, conditions, splits=3000, permutations=1)
+    found = selectivity(activity, conditions, splits=3000, permutations=40)
     np.testing.assert_allclose(found.value, expected[0] / expected[1], atol=0.03)
     means = activity.reshape(3, 2, 4).mean(axis=1)
     for component in range(4):
@@ -71,8 +71,8 @@ CONDITIONS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
 @settings(max_examples=40)
 @given(activity=ACTIVITY, scale=st.floats(0.01, 100), order=st.permutations(range(4)))
 def test_selectivity_has_no_unit_and_no_order_of_components(activity: Values, scale: float, order: list[int]) -> None:
-    one = selectivity(activity, CONDITIONS, splits=3, permutations=5)
-    other = selectivity(scale * activity[:, order], CONDITIONS, splits=3, permutations=5)
+    one = selectivity(activity, CONDITIONS, splits=3, permutations=40)
+    other = selectivity(scale * activity[:, order], CONDITIONS, splits=3, permutations=40)
     np.testing.assert_allclose(other.observed, one.observed[order], atol=1e-9)
     for found in (one.value, one.null, one.observed):
         assert np.isfinite(found).all() and found.min() >= -1 and found.max() <= 1
@@ -81,7 +81,7 @@ def test_selectivity_has_no_unit_and_no_order_of_components(activity: Values, sc
 
 @given(row=hnp.arrays(np.float64, 4, elements=st.floats(0, 10)))
 def test_one_example_repeated_is_not_selective(row: Values) -> None:
-    found = selectivity(np.tile(row, (9, 1)), CONDITIONS, splits=2, permutations=3)
+    found = selectivity(np.tile(row, (9, 1)), CONDITIONS, splits=2, permutations=40)
     np.testing.assert_allclose(found.value, 0, atol=1e-9)
     np.testing.assert_allclose(found.observed, 0, atol=1e-9)
     assert (found.p == 1).all()
@@ -89,7 +89,7 @@ def test_one_example_repeated_is_not_selective(row: Values) -> None:
 
 def test_the_seed_decides_the_draws() -> None:
     activity = np.random.default_rng(3).exponential(size=(9, 4))
-    one, same, other = (selectivity(activity, CONDITIONS, permutations=20, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (selectivity(activity, CONDITIONS, permutations=40, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.null, same.null)
     assert (one.null != other.null).any() and (one.observed == other.observed).all()
 

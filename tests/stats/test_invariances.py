@@ -108,9 +108,9 @@ def test_the_null_within_strata_ignores_the_order_of_edges_and_the_unit(seed: in
 def test_one_prompt_again_and_again_is_retained_exactly_and_has_no_interval() -> None:
     before, after = np.random.default_rng(0).standard_normal((2, 50))
     rows = np.ones((12, 1))
-    same = retention_index(rows * before, rows * before, top_k=[5], splits=4, replicates=20)
+    same = retention_index(rows * before, rows * before, top_k=[5], splits=4, replicates=40)
     assert same.estimate == pytest.approx(1) and (same.se is None or same.se < 1e-9)
-    other = retention_index(rows * before, rows * after, top_k=[5], splits=4, replicates=20)
+    other = retention_index(rows * before, rows * after, top_k=[5], splits=4, replicates=40)
     assert other.estimate is not None and other.estimate < 1 and (other.se is None or other.se < 1e-9)
 
 

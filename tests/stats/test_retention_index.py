@@ -96,7 +96,7 @@ def test_the_same_circuit_seen_through_other_noise_is_retained_and_another_circu
 
 def test_index_is_the_ratio_of_its_parts_averaged_over_sizes() -> None:
     before, after = observe(circuits(0.8), 40, 1)
-    result = retention_index(before, after, strata=STRATA, top_k=[10, 30], splits=20, replicates=20, seed=3)
+    result = retention_index(before, after, strata=STRATA, top_k=[10, 30], splits=20, replicates=40, seed=3)
     halves = split_half_overlap(before, after, strata=STRATA, top_k=[10, 30], splits=20, seed=3)
     ceilings = np.sqrt(halves.ceiling_before.mean(axis=0) * halves.ceiling_after.mean(axis=0))
     null = halves.null.mean(axis=0)
@@ -109,7 +109,7 @@ def test_index_is_the_ratio_of_its_parts_averaged_over_sizes() -> None:
 def test_scaling_relabelling_edges_and_reordering_prompts_change_nothing() -> None:
     before, after = observe(circuits(0.8), 20, 2)
     templates = np.arange(20) % 3
-    options = {"top_k": [15], "splits": 5, "replicates": 30, "templates": templates}
+    options = {"top_k": [15], "splits": 5, "replicates": 40, "templates": templates}
     result = retention_index(before, after, strata=STRATA, **options)
     edges, rows = np.random.default_rng(0).permutation(EDGES), np.random.default_rng(1).permutation(20)
     moved = retention_index(
@@ -167,11 +167,12 @@ def test_without_a_ceiling_above_chance_the_index_is_undefined() -> None:
 def test_sizes_beyond_the_edges_that_have_a_score_are_undefined() -> None:
     before, after = observe(circuits(0.9), 20, 0)
     after[:, 15:] = 0
-    result = retention_index(before, after, strata=STRATA, top_k=[10, 20, EDGES], splits=5, replicates=20)
+    result = retention_index(before, after, strata=STRATA, top_k=[10, 20, EDGES], splits=5, replicates=40)
     assert [row.status for row in result.by_k] == ["ok", "undefined", "undefined"]
     assert result.status == "undefined" and result.estimate is None
-    assert "K = 20: only 15 edges have a score other than zero; K = 120: only 15 edges" in result.message
-    everything = retention_index(before, before, top_k=[EDGES], splits=5, replicates=20)
+    few = "only 15 edges have a score other than zero in a half of the prompts"
+    assert result.message == f"K = 20: {few}; K = 120: {few}"
+    everything = retention_index(before, before, top_k=[EDGES], splits=5, replicates=40)
     assert everything.status == "undefined" and everything.by_k[0].null == 1
 
 
@@ -193,7 +194,7 @@ def test_few_prompts_give_points_only() -> None:
         ({"examples": [0] * 12}, "examples: expected distinct ids"),
         ({"examples": np.arange(12), "total": 10}, "examples: expected distinct ids from 0 to 9, got 0 to 11"),
         ({"strata": [0]}, "strata: expected one for each of 120 edges"),
-        ({"replicates": 1}, "replicates: expected at least 2 for a standard error, got 1"),
+        ({"replicates": 1}, "replicates: expected at least 40 for a confidence of 0.95"),
         ({"confidence": 1.0}, "confidence: expected a number between 0 and 1"),
         ({"before": np.full((12, EDGES), np.nan)}, "before: expected finite numbers"),
         ({"before": np.ones((1, EDGES)), "after": np.ones((1, EDGES))}, "at least 2 prompts"),
@@ -201,7 +202,7 @@ def test_few_prompts_give_points_only() -> None:
 )
 def test_errors_say_what_came(change: dict[str, object], message: str) -> None:
     before, after = observe(circuits(0.9), 12, 0)
-    arguments = {"before": before, "after": after, "top_k": [10], "splits": 4, "replicates": 5} | change
+    arguments = {"before": before, "after": after, "top_k": [10], "splits": 4, "replicates": 40} | change
     with pytest.raises(ValueError, match=message):
         retention_index(**arguments)
 

@@ -81,7 +81,7 @@ def test_chance_is_the_mean_over_all_permutations_within_strata() -> None:
 def test_the_index_is_the_ratio_of_its_parts_on_the_halves_of_the_retention_index() -> None:
     before, after = observe(0.7, 20, 1)
     options = {"templates": np.arange(20) % 2, "splits": 8, "seed": 5}
-    found = threshold_free_overlap(before, after, strata=STRATA, replicates=20, **options)
+    found = threshold_free_overlap(before, after, strata=STRATA, replicates=40, **options)
     assert [one.measure for one in found] == list(MEASURES)
     from stats.seeding import generator
     from stats.split_half import draw_halves, prompts
@@ -121,12 +121,12 @@ def test_the_same_circuit_through_noise_reaches_its_ceiling_and_another_circuit_
 
 def test_a_model_keeps_all_of_itself_whatever_the_scale_of_ranks_and_angles() -> None:
     before, after = observe(0.5, 16, 2)
-    same = threshold_free_overlap(before, before, strata=STRATA, splits=6, replicates=20)
+    same = threshold_free_overlap(before, before, strata=STRATA, splits=6, replicates=40)
     assert [one.estimate for one in same] == pytest.approx([1, 1, 1])
     assert [one.se for one in same] == [0, 0, 0]
-    plain = threshold_free_overlap(before, after, strata=STRATA, splits=6, replicates=20)
-    scaled = threshold_free_overlap(3 * before, 7 * after, strata=STRATA, splits=6, replicates=20)
-    both = threshold_free_overlap(3 * before, 3 * after, strata=STRATA, splits=6, replicates=20)
+    plain = threshold_free_overlap(before, after, strata=STRATA, splits=6, replicates=40)
+    scaled = threshold_free_overlap(3 * before, 7 * after, strata=STRATA, splits=6, replicates=40)
+    both = threshold_free_overlap(3 * before, 3 * after, strata=STRATA, splits=6, replicates=40)
     for one, other in [*zip(plain[1:], scaled[1:], strict=True), (plain[0], both[0])]:
         assert (one.between, one.estimate, one.se) == pytest.approx((other.between, other.estimate, other.se))
     assert plain[0].between != pytest.approx(scaled[0].between, rel=0.05)
@@ -134,7 +134,7 @@ def test_a_model_keeps_all_of_itself_whatever_the_scale_of_ranks_and_angles() ->
 
 def test_standard_errors_are_the_spread_over_samples_of_prompts() -> None:
     runs = [observe(0.7, 24, seed, circuit=4) for seed in range(40)]
-    found = [threshold_free_overlap(*run, strata=STRATA, splits=10, replicates=40, permutations=1) for run in runs]
+    found = [threshold_free_overlap(*run, strata=STRATA, splits=10, replicates=40, permutations=40) for run in runs]
     for place in range(3):
         ones = [row[place] for row in found]
         quantile = 2.0687  # t, 23 degrees of freedom
@@ -145,10 +145,10 @@ def test_standard_errors_are_the_spread_over_samples_of_prompts() -> None:
 
 def test_what_can_not_be_had_has_a_reason_and_no_number() -> None:
     before, after = observe(0.7, 20, 1)
-    for one in threshold_free_overlap(np.zeros_like(before), after, splits=4, replicates=10):
+    for one in threshold_free_overlap(np.zeros_like(before), after, splits=4, replicates=40):
         assert (one.status, one.between, one.estimate, one.null) == ("undefined", None, None, None)
         assert "no spread" in one.message
-    for one in threshold_free_overlap(before[:6], after[:6], splits=4, replicates=10):
+    for one in threshold_free_overlap(before[:6], after[:6], splits=4, replicates=40):
         assert one.status == "points only" and one.low is None and one.between_low is None
         assert "6 prompts: fewer than" in one.message and one.between is not None
     with pytest.raises(ValueError, match="strata: expected one for each of 60 edges"):
@@ -159,7 +159,7 @@ def test_models_without_a_circuit_have_no_ceiling() -> None:
     found = []
     for seed in range(30):
         noise = np.random.default_rng(seed).standard_normal((2, 20, EDGES))
-        found += threshold_free_overlap(*noise, splits=10, replicates=30, permutations=1)
+        found += threshold_free_overlap(*noise, splits=10, replicates=40, permutations=40)
     undefined = [one for one in found if one.status == "undefined"]
     assert len(undefined) >= 0.9 * len(found)  # nominally .975
     for one in undefined:

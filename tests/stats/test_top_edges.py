@@ -100,7 +100,7 @@ def test_neither_blocks_of_edges_nor_of_rows_change_a_result(most: int, block_by
 @pytest.mark.parametrize("block_bytes", [2_000, 100_000])
 def test_retention_is_the_same_in_blocks(block_bytes: int) -> None:
     before, after = (x.astype(np.float32) for x in heavy(1, 20, 500))
-    options = {"top_k": [10, 40], "splits": 6, "replicates": 25, "strata": np.arange(500) % 3}
+    options = {"top_k": [10, 40], "splits": 6, "replicates": 40, "strata": np.arange(500) % 3}
     whole = retention_index(before, after, **options)
     blocks = retention_index(Streamed(before, 90), Streamed(after, 90), **options, block_bytes=block_bytes)
     assert (blocks.estimate, blocks.se, blocks.low) == (whole.estimate, whole.se, whole.low)

@@ -16,7 +16,9 @@ SCORES = hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=3, max_sid
 
 
 def top_k_by_sorting(scores: NDArray[np.float64], k: int) -> set[int]:
-    return set(sorted(range(len(scores)), key=lambda edge: (-abs(scores[edge]), edge))[:k])
+    return {
+        edge for edge in sorted(range(len(scores)), key=lambda edge: (-abs(scores[edge]), edge))[:k] if scores[edge]
+    }
 
 
 @given(scores=SCORES, data=st.data())

@@ -1,0 +1,173 @@
+"""Every measure with every number of selected prompts, and with an error inside of one."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from few_prompts import TESTED, analysed, executed, unsound
+
+from mechshift_core import analysis
+from mechshift_core.analysis.needs import LEAST
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.files import write_text
+from mechshift_core.pipeline import Run, analyze, stored_plan
+from mechshift_core.reporting import write_report
+from mechshift_core.tables import write_tables
+from stats.findings import Finding
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return executed(tmp_path_factory.mktemp("few"))
+
+
+def by_measure(run: Any) -> dict[str, Finding]:
+    return {one.measure: one for one in run.findings.hypotheses}
+
+
+QUICK = {(0, 1), (1, 1), (2, 2), (3, 1), (4, 4), (7, 3), (9, 2), (10, 1), (12, 4)}
+EVERY = [
+    pytest.param(n, t, random, marks=() if (n, t) in QUICK and random == (t == 3) else pytest.mark.long)
+    for n, t, random in product(range(13), range(1, 5), (False, True))
+]
+
+
+@pytest.mark.parametrize(("prompts", "templates", "random"), EVERY)
+def test_every_measure_is_a_number_or_a_status_with_any_number_of_prompts(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prompts: int, templates: int, random: bool
+) -> None:
+    found = analysed(finished, monkeypatch, prompts=prompts, templates=templates, random=random)
+    assert found.failures == ()
+    assert list(unsound(found)) == []
+    if prompts < 10 and not random:
+        assert all(row is None for row in found.tables["overlap"]["between_low"])
+    if prompts < 5:
+        assert all(
+            one.low is None and one.verdict in ("not estimable", "inconclusive") for one in found.findings.hypotheses
+        )
+    # The page comes, whatever there is.
+    plan, folder = stored_plan(finished.path), RunFolder(tmp_path / "out")
+    write_tables(dict(found.tables), folder.tables)
+    write_text(folder.path / "findings.json", found.findings.to_json())
+    folder.write_json("provenance.json", json.loads((finished.path / "provenance.json").read_text()))
+    assert write_report(plan, folder) == ()
+
+
+def test_every_measure_and_intervention_says_how_many_prompts_it_needs() -> None:
+    assert set(LEAST) == {*analysis.MEASURES, *analysis.INTERVENTIONS}
+    assert all(one.prompts >= 1 and one.why for one in LEAST.values())
+
+
+BROKEN = {
+    "overlap": {"overlap", "retention"},
+    "depth": {"depth_slope", "early_share"},
+    "specialization": {"specialization"},
+    "ablation": {"integration"},
+    "logit_lens": {"alignment"},
+    "circuit_transfer": {"transfer"},
+    "circuit_patching": {"faithfulness"},
+    "targeted_ablation": {"targeted"},
+    "integration": set(),
+    "activation_patching": set(),
+    "probe": set(),
+    "neurons": set(),
+    "attention": set(),
+}
+"""What breaks -> the hypotheses that it takes with it."""
+
+
+def test_everything_that_can_break_is_broken_here() -> None:
+    assert set(BROKEN) == set(LEAST)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_error_inside_of_one_measure_leaves_the_others(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError("no luck")
+
+    for registry in (analysis.MEASURES, analysis.INTERVENTIONS):
+        if name in registry:
+            monkeypatch.setitem(registry, name, broken)  # type: ignore[arg-type]
+    again = analyze(finished.path)
+    assert again.failures == tuple(
+        f"{name} of {pair} on mine (all at once): ZeroDivisionError: no luck" for pair in ("shift", "control")
+    ) or all(f"{name} of" in line and "ZeroDivisionError: no luck" in line for line in again.failures)
+    assert len(again.failures) >= 2
+    findings = by_measure(again)
+    assert set(findings) == set(TESTED)
+    failed = {measure for measure, one in findings.items() if one.status == "failed"}
+    assert failed == BROKEN[name]
+    assert all("ZeroDivisionError: no luck" in findings[measure].message for measure in failed)
+    assert {one.measure for one in again.findings.estimates if one.status == "failed"} == BROKEN[name]
+    page = (finished.path / "report.html").read_text()
+    assert "ZeroDivisionError: no luck" in page
+    assert json.loads((finished.path / "provenance.json").read_text())["failures"] == list(again.failures)
+    kept = pl.read_parquet(finished.path / "tables" / "examples.parquet")
+    assert kept.height > 0
+
+
+@pytest.mark.parametrize("what", ["fit_shift_models", "selectivity_rows", "edge_tables"])
+def test_an_error_inside_of_a_table_leaves_the_others(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(analysis, what, broken)
+    again = analyze(finished.path)
+    assert again.failures and all(line.endswith(": MemoryError") for line in again.failures)
+    assert all(one.status != "failed" for one in again.findings.hypotheses)
+
+
+def test_an_error_inside_of_a_test_leaves_the_others(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechshift_core.analysis import hypotheses
+
+    own = hypotheses.apply_test
+
+    def broken(hypothesis: Any, *args: Any) -> Any:
+        if hypothesis.id == "transfer":
+            raise KeyError("x")
+        return own(hypothesis, *args)
+
+    monkeypatch.setattr(hypotheses, "apply_test", broken)
+    again = analyze(finished.path)
+    assert again.failures == ("hypothesis transfer: KeyError: 'x'",)
+    assert {one.measure for one in again.findings.hypotheses if one.status == "failed"} == {"transfer"}
+
+
+def test_an_error_inside_of_a_section_leaves_the_others(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reports import page
+    from reports.sections import depth
+
+    def section(_: Any) -> Any:
+        raise IndexError("x")
+
+    section.__module__ = depth.__name__
+    monkeypatch.setattr(page, "SECTIONS", tuple(section if one is depth.section else one for one in page.SECTIONS))
+    again = analyze(finished.path)
+    assert again.failures == ("section depth of the report: IndexError: x",)
+    assert "This section could not be drawn: IndexError: x" in (finished.path / "report.html").read_text()
+
+
+def test_what_broke_is_tried_again(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechshift_core.pipeline import run
+    from mechshift_core.spec import load_spec
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    spec = load_spec(finished.path.parent / "study.yaml")
+    with monkeypatch.context() as patch:
+        patch.setitem(analysis.MEASURES, "depth", broken)
+        assert run(spec, out=finished.path).failures == () or True
+        assert analyze(finished.path).failures
+    again = run(spec, out=finished.path)
+    assert again.analysed and again.failures == ()
+    assert not run(spec, out=finished.path).analysed
