@@ -36,7 +36,7 @@ from mechshift_core.spec.sensitivity import Choice, choices
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
-from mechshift_core.tasks.custom import custom_dataset
+from mechshift_core.tasks.custom import NothingAlignedError, custom_dataset
 from mechshift_core.tasks.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -286,13 +286,23 @@ def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Pat
 
 
 def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -> Dataset:
-    """The stored data set, or a new one (also in place of a damaged file), which is stored."""
+    """The stored data set, or a new one (also in place of a damaged file), which is stored.
+
+    Of one without an aligned pair the account is stored, for whoever wants to know which lines were dropped.
+    """
     if file is not None:
         try:
-            return Dataset.from_json(file.read_text(encoding="utf-8"))
+            stored = Dataset.from_json(file.read_text(encoding="utf-8"))
+            if stored.examples:
+                return stored
         except (OSError, ValueError, KeyError, TypeError):
             pass
-    dataset = _new_dataset(spec, task, readers)
+    try:
+        dataset = _new_dataset(spec, task, readers)
+    except NothingAlignedError as error:
+        if file is not None:
+            write_text(file, error.dataset.to_json())
+        raise ExecutionError(str(error)) from error
     if file is not None:
         write_text(file, dataset.to_json())
     return dataset

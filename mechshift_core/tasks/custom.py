@@ -123,6 +123,14 @@ def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
     return parsed
 
 
+class NothingAlignedError(ExecutionError):
+    """No pair of a data set can be used; `dataset` holds the account of why."""
+
+    def __init__(self, message: str, dataset: Dataset) -> None:
+        super().__init__(message)
+        self.dataset = dataset
+
+
 def custom_dataset(
     name: str,
     path: Path,
@@ -145,7 +153,7 @@ def custom_dataset(
         holes: Mask tokens of the models; pairs that hold one are dropped and counted.
 
     Raises:
-        ExecutionError: for malformed lines, or if no pair is aligned.
+        ExecutionError: for malformed lines; a :class:`NothingAlignedError` if no pair is aligned.
     """
     kept: list[Example] = []
     dropped: dict[str, list[int]] = {}
@@ -164,12 +172,9 @@ def custom_dataset(
             dropped.setdefault(reason, []).append(number)
         elif isinstance(aligned, Example):
             kept.append(aligned)
-    if not kept:
-        reasons = "; ".join(f"{len(numbers)} x {reason}" for reason, numbers in dropped.items()) or "the file is empty"
-        raise ExecutionError(f"task {name!r}: no pair of {path} is aligned ({reasons})")
     asked = len(lines) if examples is None else examples
     drawn = draw_examples(kept, asked, seed=seed, task=name)
-    return Dataset(
+    dataset = Dataset(
         name,
         "logit_difference",
         asked,
@@ -180,6 +185,10 @@ def custom_dataset(
         left_out=len(kept) - len(drawn),
         dropped_lines={reason: tuple(numbers[:LISTED]) for reason, numbers in dropped.items()},
     )
+    if not kept:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in dataset.dropped.items()) or "the file is empty"
+        raise NothingAlignedError(f"task {name!r}: no pair of {path} is aligned ({reasons})", dataset)
+    return dataset
 
 
 def _judged_by(examples: Sequence[Example]) -> Judgement:

@@ -147,3 +147,16 @@ def test_selectivity_counts_a_shared_prompt_once(tmp_path: Path, monkeypatch: py
     Path("pairs-other.jsonl").write_text("\n".join(first.splitlines()[:5]) + "\n" + second)
     assert main(["run", str(study), "--out", "out", "--quiet"]) == 0
     assert pl.read_parquet("out/tables/selectivity.parquet")["n"].unique().to_list() == [24]
+
+
+def test_the_account_of_a_data_set_without_an_aligned_pair_is_kept(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in Path("pairs.jsonl").read_text().splitlines()]
+    Path("pairs.jsonl").write_text("".join(json.dumps({**row, "corrupt_ids": [1]}) + "\n" for row in rows))
+    for _ in range(2):  # what is stored does not pass for a data set
+        assert main(["run", "study.yaml", "--out", "out"]) == 2
+        assert f"no pair of pairs.jsonl is aligned (15 x {UNEQUAL})" in capsys.readouterr().err
+    (stored,) = Path("out/data").glob("*.json")
+    content = json.loads(stored.read_text())
+    assert content["examples"] == [] and content["dropped"] == {UNEQUAL: 15}
