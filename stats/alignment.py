@@ -48,7 +48,7 @@ class Alignment:
 
 @checked
 def output_alignment(
-    entropy: ArrayLike, added: ArrayLike, kinds: Sequence[str], *, draws: Count = 1000, seed: Seed = 0
+    entropy: ArrayLike, added: ArrayLike, kinds: ArrayLike | Sequence[str], *, draws: Count = 1000, seed: Seed = 0
 ) -> Alignment:
     """The weighted entropy of what components write, beside its null.
 

@@ -29,6 +29,7 @@ MAY_IMPORT_OF_OURS = {
         "mechshift_core.errors", "mechshift_core.options",
     ],
     "mechshift_core.options": ["stats.options"],
+    "mechshift_core.minimums": ["stats.minimums"],
     "mechshift_core.graph": [],
     "mechshift_core.errors": [],
     "mechshift_core.files": [],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from mechshift_core.minimums import TAIL_REPLICATES, fewest_permutations, fewest_replicates, smallest_p
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
-from stats.minimums import TAIL_REPLICATES, fewest_permutations, fewest_replicates, smallest_p
 
 
 def check_draws(draft: Draft) -> Iterator[Complaint]:

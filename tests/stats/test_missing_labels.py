@@ -151,7 +151,6 @@ def test_what_says_something_is_not_missing(value: object) -> None:
         lambda bad: jaccard(bad, [True, False]),
         lambda bad: jaccard([True, False], bad),
         binomial_rate,
-        lambda bad: clustered_rate([bad]),
         lambda bad: stats.edge_auroc([1.0, 2.0], bad),
         lambda bad: decision_times(np.ma.asarray(bad)[None], [2]),
     ],
@@ -160,6 +159,12 @@ def test_what_says_something_is_not_missing(value: object) -> None:
 def test_outcomes_and_memberships_that_are_missing_are_not_true(call: Labelled, bad: Any) -> None:
     with pytest.raises(ValueError, match="1 missing of 2"):
         call(bad)
+
+
+@pytest.mark.parametrize("bad", [np.nan, None, 2])
+def test_outcomes_of_repetitions_are_true_or_false(bad: Any) -> None:
+    with pytest.raises(ValueError, match="outcomes"):
+        clustered_rate([[True], [True, bad]])
 
 
 def test_memberships_are_true_or_false() -> None:
