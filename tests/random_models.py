@@ -23,10 +23,10 @@ DECODER: dict[str, Any] = {
 FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "gpt_neox-sequential")
 
 
-def write_random_model(family: str, folder: Path, *, layers: int = 2, seed: int = 0) -> Path:
+def write_random_model(family: str, folder: Path, *, layers: int = 2, seed: int = 0, key_value_heads: int = 2) -> Path:
     """Save a random model: 4 heads of 4, or of 6, and two key/value heads where the family has such."""
     torch.manual_seed(seed)
-    model = random_model(family, layers)
+    model = random_model(family, layers, key_value_heads)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias") or "norm" in name or ".ln_" in name:
@@ -35,11 +35,11 @@ def write_random_model(family: str, folder: Path, *, layers: int = 2, seed: int 
     return folder
 
 
-def random_model(family: str, layers: int) -> nn.Module:
+def random_model(family: str, layers: int, key_value_heads: int = 2) -> nn.Module:
     """The model, in memory."""
     import transformers as hf
 
-    decoder = DECODER | SIZES | {"num_hidden_layers": layers}
+    decoder = DECODER | SIZES | {"num_hidden_layers": layers, "num_key_value_heads": key_value_heads}
     if family == "gpt2":
         return hf.GPT2LMHeadModel(
             hf.GPT2Config(

@@ -63,6 +63,8 @@ def _prove_modules(model: Model) -> None:
     view, declared = model.view, model.view.declaration
     for path in (declared.embedding, declared.blocks, declared.final_norm, declared.head):
         view.module(path)
+    if not isinstance(view.module(declared.embedding), torch.nn.Embedding):
+        raise ExecutionError(f"{blame(model)}: {declared.embedding} is no embedding of tokens")
     view.norm(declared.final_norm)
     norms = [declared.attention_norm, declared.mlp_norm, declared.attention_post_norm, declared.mlp_post_norm]
     for layer in range(model.shape.layers):
@@ -135,7 +137,7 @@ def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
     found = model.logits(batch.clean_ids)
     with attention_kernel(module, "eager"):
         expected = model.logits(batch.clean_ids)
-    what = f"with the attention kernel {kernel!r} it computes something else than with 'eager'"
+    what = f"with the attention kernel {kernel!r} it computes something else than with 'eager'; choose no other kernel"
     compare(model, found, expected, what)
 
 

@@ -58,8 +58,9 @@ def prove_inputs(model: Model, ids: Tensor) -> None:
         (last, path, view.module(path)) for path in (declared.final_norm, declared.head)
     ]
     for number, layer in enumerate(layers):
-        paths = dict.fromkeys((declared.attention_norm, *declared.modules, declared.mlp_norm, declared.mlp))
-        kept += [(layer, path, view.module(path, number)) for path in paths]
+        behind = (declared.mlp_post_norm,) if declared.mlp_post_norm is not None else ()
+        paths = (declared.attention_norm, *declared.modules, declared.mlp_norm, declared.mlp, *behind)
+        kept += [(layer, path, view.module(path, number)) for path in dict.fromkeys(paths)]
     with _hooks([module.register_forward_hook(_keeper(layer, path), with_kwargs=True) for layer, path, module in kept]):
         model.logits(ids)
     for number, layer in enumerate(layers):
@@ -70,6 +71,10 @@ def prove_inputs(model: Model, ids: Tensor) -> None:
             _prove_projection(model, number, path, layer)
         mlp = f"layer {number}: what the MLP reads is not its norm of the residual stream"
         _prove_read(model, layer, declared.mlp_norm, number, declared.mlp, mlp)
+        if declared.mlp_post_norm is not None:
+            found, expected = layer.inputs[declared.mlp_post_norm], layer.outputs[declared.mlp]
+            what = f"layer {number}: the norm behind the MLP reads something else than the MLP's output"
+            compare(model, found, expected, what, strict=True)
     _prove_read(model, last, declared.final_norm, None, declared.head, "what the head reads is not the final norm")
 
 

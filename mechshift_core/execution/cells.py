@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mechshift_core.execution.batches import known_states, role_names
+from mechshift_core.execution.batches import known_states, masks_read, role_names
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.spec.interventions import (
     SHARED,
@@ -90,7 +90,7 @@ def name_cells(
             values from other prompts of a length that only one prompt has.
     """
     for task in spec.tasks:
-        _check_lengths(spec, datasets[task.name])
+        _check_lengths(spec, datasets[task.name], {_diffusion(model) for model in models.values()})
     first = [
         cell
         for model in models.values()
@@ -149,9 +149,18 @@ def _joint(
             yield replace(cell, key=key, needs=needs, part=part)
 
 
-def _check_lengths(spec: Spec, dataset: Dataset) -> None:
-    lengths = Counter((len(example.clean_ids), example.masks) for example in dataset.examples)
-    alone = sum(count == 1 for count in lengths.values())
+def _check_lengths(spec: Spec, dataset: Dataset, paradigms: set[bool]) -> None:
+    """Whether every prompt has another of its length, in as many states (for `diffusion` models or not)."""
+
+    def prompts_alone(reading: Reading, *, diffusion: bool) -> int:
+        counts = Counter(
+            (len(example.clean_ids), masks_read(example, diffusion=diffusion), state)
+            for example in dataset.examples
+            for state in range(len(known_states(example, reading, diffusion=diffusion)))
+        )
+        return len({(length, masks) for (length, masks, _), count in counts.items() if count == 1})
+
+    alone = max(prompts_alone(reading, diffusion=kind) for reading in readings(spec.denoising) for kind in paradigms)
     for intervention in spec.interventions:
         ablation = getattr(intervention, "ablation", None)
         if alone and ablation in SHARED:

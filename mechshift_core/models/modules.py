@@ -16,6 +16,8 @@ from mechshift_core.models.sources import read_config
 
 _RETURNED = {"return_dict": True, "output_hidden_states": False, "output_attentions": False, "use_cache": False}
 """What the model's outputs are read by, whatever its `config.json` says."""
+_OF_ADAPTERS = ("lora_", "base_layer", "base_model.")
+"""What keys contain where an adapter is in them."""
 
 
 def load_module(
@@ -55,15 +57,19 @@ def load_module(
         raise
     except Exception as error:  # every way in which a file can be broken, from JSON to safetensors
         raise ExecutionError(f"the checkpoint in {folder} cannot be read: {first_line(error)}") from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if info.get(kind):
-            names = sorted(map(_key_and_shapes, info[kind]))
-            adapted = any(mark in name for name in names for mark in ("lora_", "base_layer", "base_model."))
-            advice = "; these are keys of an adapter that was not merged: merge_and_unload() before save_pretrained()"
-            raise ExecutionError(
-                f"the checkpoint in {folder} does not fit its config.json: {kind}: {', '.join(names[:8])}"
-                + (advice if adapted else "")
-            )
+    wrong = {
+        kind: sorted(map(_key_and_shapes, info[kind]))
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if info.get(kind)
+    }
+    if wrong:
+        kind, names = next(iter(wrong.items()))
+        adapted = any(mark in name for every in wrong.values() for name in every for mark in _OF_ADAPTERS)
+        advice = "; it has keys of an adapter that was not merged: merge_and_unload() before save_pretrained()"
+        raise ExecutionError(
+            f"the checkpoint in {folder} does not fit its config.json: {kind}: {', '.join(names[:8])}"
+            + (advice if adapted else "")
+        )
     return module
 
 

@@ -90,7 +90,9 @@ def _model_folder(base: FilePath, location: str, path: Path, *, file: str | None
         if not folder.is_dir():
             yield Complaint(path, f"no such folder: {folder}")
         elif file is not None and not (folder / file).is_file():
-            yield Complaint(path, f"no {file} in {folder}")
+            adapter = next(folder.glob("adapter_*"), None)  # as a PEFT adapter without its base model looks
+            advice = "" if adapter is None else f", but {adapter.name}: merge the adapter into its base model first"
+            yield Complaint(path, f"no {file} in {folder}{advice}")
     except (OSError, ValueError, RuntimeError) as error:
         yield Complaint(path, f"not a usable path: {error}")
 
