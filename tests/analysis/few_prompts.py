@@ -51,6 +51,8 @@ def write_everything(folder: Path, **changes: Any) -> Path:
     spec = yaml.load(path.read_text())
     spec["measures"] = MEASURES
     spec["select"] = {"correct": "none"}
+    spec["pairs"] = spec["pairs"][:1]
+    del spec["models"]["continued"]
     spec["hypotheses"] = [hypothesis(measure) for measure in TESTED]
     spec["statistics"] |= {"mixed_model": {"formula": "shift ~ depth", "random": ["0 + depth | prompt"]}}
     spec |= changes
