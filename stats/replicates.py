@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, Integers, as_floats, codes, is_missing, known_labels
+from stats.degrees_of_freedom import satterthwaite
 from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
@@ -216,7 +217,8 @@ def linear_contrast(
     dfs = np.array([min(parts[i].df for i in group) for group in members], dtype=np.float64)
     total = float(variances.sum())
     # Never above the sum over groups, but for rounding.
-    df = min(float(dfs.sum()), total**2 / float((variances**2 / dfs).sum())) if total > 0 else float(dfs.min())
+    each = [*zip(variances.tolist(), dfs.tolist(), strict=True)]
+    df = min(float(dfs.sum()), satterthwaite(total, each)) if total > 0 else float(dfs.min())
     cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
     skewness = (
         float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0

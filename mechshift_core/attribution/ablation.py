@@ -17,6 +17,7 @@ from torch import Tensor
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import Activations, record
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, Seed, checked
 
 Ablation = Literal["counterfactual", "mean", "zero", "resample"]
@@ -89,7 +90,7 @@ def _mean(model: Model, batch: CounterfactualBatch, rows: int) -> Activations:
     for start in range(0, len(batch), rows):
         part = batch.rows(slice(start, start + rows)).to(model.device)
         found = record(model, part, part.clean_ids).activations
-        found = found.map(lambda values: values.float().sum(0, keepdim=True) / len(batch))
+        found = found.map(lambda values: widened(values).sum(0, keepdim=True) / len(batch))
         sums = found if sums is None else _added(sums, found)
     assert sums is not None
     return sums
