@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-ROUNDING = 1e-12
-"""Relative difference that sums and quotients of a few hundred numbers can be off by."""
+from stats.checks import ROUNDING
 
 
 def satterthwaite(variance: float, parts: Sequence[tuple[float, float]]) -> float:

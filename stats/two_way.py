@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stats.checks import Floats, Integers
-from stats.degrees_of_freedom import ROUNDING, satterthwaite
+from stats.checks import ROUNDING, Floats, Integers
+from stats.degrees_of_freedom import satterthwaite
 
 
 def two_way_variance(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stats.degrees_of_freedom import satterthwaite
+from stats.percentile_tests import percentile_difference, percentile_tost
 from stats.replicates import linear_contrast, mean_replicates
 from stats.resampling import resampling_weights
 from stats.two_way import two_way_variance
@@ -39,3 +41,25 @@ def test_others_are_left_as_they_are() -> None:
     assert near != 23 and near == pytest.approx(23)
     assert satterthwaite(2.0, [(1.0, math.inf), (1.0, math.inf)]) == math.inf
     assert satterthwaite(1.0, [(1.0, 9), (0.0, math.inf)]) == 9
+
+
+def test_parts_that_cancel_but_for_rounding_have_no_standard_error() -> None:
+    weights = resampling_weights(30, 50, seed=1)
+    for seed in range(50):
+        values = np.random.default_rng(seed).standard_normal(30)
+        part = mean_replicates(values, weights)
+        again = mean_replicates(values * 3 / 3, weights)
+        for parts, of in (([part, again], [1.0, -1.0]), ([part] * 7 + [again], [1 / 7] * 7 + [-1.0])):
+            for made in (parts, [replace(one, influence=None) for one in parts]):
+                contrast = linear_contrast(made, of, ["task"] * len(of))
+                assert contrast.se == 0
+    third = mean_replicates(np.repeat([0.1 + 0.2, 0.3], 15), weights)
+    assert third.se == 0 and third.replicates is not None and set(third.replicates) == {third.estimate}
+
+
+def test_replicates_on_the_null_count_as_wrong_whatever_their_last_digit() -> None:
+    lattice = np.repeat([0.1, 0.2, 0.3], 100)
+    ps = {percentile_difference(0.2, lattice + nudge, alternative="greater", null=0.1).p for nudge in (0.0, 1e-17, 7.0)}
+    assert ps == {101 / 301}
+    margins = {percentile_tost(0.0, lattice + nudge, margin=0.1).p for nudge in (0.0, -0.2, 7.0)}
+    assert margins == {101 / 301}
