@@ -97,7 +97,7 @@ def write_study(
 
 
 def write_pairs(path: Path, examples: int, *, changed: int | None = None, seed: int = 0) -> None:
-    """Counterfactual pairs whose answers are so many tokens that random models get some right; 39, the mask, is none."""
+    """Counterfactual pairs whose answers are so many tokens that random models get some right; none is 39, the mask."""
     draw = random.Random(seed)
     lines = []
     for number in range(examples):
