@@ -13,6 +13,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Booleans: TypeAlias = NDArray[np.bool_]
 Scores: TypeAlias = NDArray[np.floating[Any]]
+ROUNDING = 1e-12
+"""Relative difference that sums of many numbers can have between two processors; what differs by less is the same."""
 BLOCK_NUMBERS = 4_000_000
 """Most numbers of a block of draws that are made at once."""
 

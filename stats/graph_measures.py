@@ -143,7 +143,8 @@ def _move(links: Floats, rng: np.random.Generator) -> Integers:
             gain = to_module[node] - (to_module[node, own] - links[node, node])
             gain -= strength[node] / total * (of_module - (of_module[own] - strength[node]))
             gain[own] = 0.0
-            best = int(np.argmax(gain))
+            # The first of equals, as among starts: gains are equal in symmetric graphs.
+            best = int(np.argmax(gain >= gain.max() - _GAIN * total))
             if gain[best] > _GAIN * total:
                 to_module[:, own] -= links[:, node]
                 to_module[:, best] += links[:, node]

@@ -240,7 +240,9 @@ def _reweighted(connected: Booleans, graph: Floats, rng: np.random.Generator) ->
     found = np.zeros_like(graph)
     step = -(-len(left) // SORTS)
     while len(left):
-        order = np.argsort(lacking[first] * lacking[second], kind="stable")
+        expected = lacking[first] * lacking[second]
+        # Nodes of equal strength are equal, whatever rounding has made of their sums.
+        order = np.argsort(np.round(expected / max(expected.max(), 1e-300), 12), kind="stable")
         place = rng.choice(len(left), size=min(step, len(left)), replace=False)
         edge, dealt = order[place], left[place]
         found[first[edge], second[edge]] = dealt

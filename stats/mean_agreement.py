@@ -16,7 +16,7 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Floats, Integers, Scores, block_sizes
 from stats.half_bootstrap import HalfAgreement
-from stats.score_blocks import BLOCK_BYTES
+from stats.score_blocks import BLOCK_BYTES, weighted_sums
 from stats.seeding import generator
 
 MEASURES = ("weighted_jaccard", "spearman", "cosine")
@@ -25,8 +25,8 @@ MEASURES = ("weighted_jaccard", "spearman", "cosine")
 def half_agreement(
     before: Scores,
     after: Scores,
-    first: Scores,
-    second: Scores,
+    first: Floats,
+    second: Floats,
     *,
     sizes: Integers,
     block_bytes: int = BLOCK_BYTES,
@@ -47,7 +47,7 @@ def half_agreement(
     for start in range(0, len(first), step):
         block = slice(start, start + step)
         weights = [half[block] / half[block].sum(axis=1, keepdims=True) for half in (first, second)]
-        b1, b2, a1, a2 = (_Means.of(half @ scores) for scores in (before, after) for half in weights)
+        b1, b2, a1, a2 = (_Means.of(weighted_sums(half, scores)) for scores in (before, after) for half in weights)
         results[0, block] = (b1.agreement(a2) + b2.agreement(a1)) / 2
         results[1, block] = b1.agreement(b2)
         results[2, block] = a1.agreement(a2)
@@ -65,8 +65,7 @@ class _Means:
     ranks: Floats
 
     @classmethod
-    def of(cls, means: Scores) -> _Means:
-        values = means.astype(np.float64, copy=False)
+    def of(cls, values: Floats) -> _Means:
         ranks = scipy_stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2
         return cls(values, np.abs(values), ranks)
 
@@ -107,7 +106,7 @@ def _smaller(values: Floats) -> Floats:
     return np.asarray(np.sort(values, axis=1) @ np.arange(m - 1, -1, -1, dtype=np.float64))
 
 
-def permuted_agreement(a: Scores, b: Scores, sizes: Integers, permutations: int, seed: int) -> tuple[Floats, Floats]:
+def permuted_agreement(a: Floats, b: Floats, sizes: Integers, permutations: int, seed: int) -> tuple[Floats, Floats]:
     """The measures [3] of two vectors of scores [E], and with the second permuted within strata [permutations, 3].
 
     Args:

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Booleans, Floats, as_floats
+from stats.checks import ROUNDING, Booleans, Floats, as_floats
 from stats.hypothesis_tests import Alternative, TestResult, difference_test, tost
 from stats.minimums import TAIL_REPLICATES, enough_replicates
 from stats.options import Positive, Share, checked
@@ -45,9 +45,10 @@ def percentile_difference(
     """
     frame = difference_test(estimate, None, None, alternative=alternative, null=null, confidence=confidence)
     moved = _moved(estimate, replicates, confidence)
-    if np.ptp(moved) == 0:
+    if np.ptp(moved) <= _rounding(moved):
         return _constant(frame)
-    below, above = _share(moved >= null), _share(moved <= null)
+    near = _rounding(moved)
+    below, above = _share(moved >= null - near), _share(moved <= null + near)
     p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
     return _tested(frame, moved, p)
 
@@ -63,9 +64,10 @@ def percentile_tost(
     """
     frame = tost(estimate, None, None, margin=margin, confidence=confidence)
     moved = _moved(estimate, replicates, confidence)
-    if np.ptp(moved) == 0:
+    if np.ptp(moved) <= _rounding(moved):
         return _constant(frame)
-    return _tested(frame, moved, max(_share(moved <= -margin), _share(moved >= margin)))
+    near = _rounding(moved)
+    return _tested(frame, moved, max(_share(moved <= near - margin), _share(moved >= margin - near)))
 
 
 @checked
@@ -85,6 +87,11 @@ def _moved(estimate: float, replicates: ArrayLike, confidence: float) -> Floats:
     drawn = as_floats(replicates, "replicates", dimensions=1)
     enough_replicates(len(drawn), confidence, fewest=TAIL_REPLICATES)
     return np.asarray(drawn - drawn.mean() + estimate)
+
+
+def _rounding(moved: Floats) -> float:
+    # Replicates that lie on the null count as wrong, on whichever side of it the last digit has put them.
+    return ROUNDING * float(np.abs(moved).max())
 
 
 def _share(wrong: Booleans) -> float:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stats.baseline import Baseline, Recorded
+from stats.degrees_of_freedom import satterthwaite
 from stats.hypothesis_tests import difference_test, tost
 from stats.verdicts import equivalence_verdict
 
@@ -195,8 +196,8 @@ def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, gi
         facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
         return "undecided", "other prompts, and a standard error is lacking", facts
     variances = recorded.se**2, found.se**2
-    parts = [v**2 / (math.inf if df is None else df) for v, df in zip(variances, (recorded.df, found.df), strict=True)]
-    df = sum(variances) ** 2 / sum(parts) if sum(parts) else math.inf
+    dfs = [math.inf if df is None else df for df in (recorded.df, found.df)]
+    df = satterthwaite(sum(variances), [*zip(variances, dfs, strict=True)])
     se, alpha = math.sqrt(sum(variances)), 1 - found.confidence
     if tolerance is None:
         test = difference_test(difference, se, df, confidence=found.confidence)

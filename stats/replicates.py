@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Floats, Integers, as_floats, codes, is_missing, known_labels
+from stats.checks import ROUNDING, Floats, Integers, as_floats, codes, is_missing, known_labels
+from stats.degrees_of_freedom import satterthwaite
 from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
@@ -134,7 +135,7 @@ def mean_replicates(
             units=units,
             message=f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
         )
-    residuals = x - mean if np.ptp(x) > 0 else np.zeros_like(x)
+    residuals = x - mean if np.ptp(x) > ROUNDING * np.abs(x).max() else np.zeros_like(x)
     kept = drawn[:, ids]
     counts = kept.sum(axis=1)
     # A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
@@ -216,7 +217,8 @@ def linear_contrast(
     dfs = np.array([min(parts[i].df for i in group) for group in members], dtype=np.float64)
     total = float(variances.sum())
     # Never above the sum over groups, but for rounding.
-    df = min(float(dfs.sum()), total**2 / float((variances**2 / dfs).sum())) if total > 0 else float(dfs.min())
+    each = [*zip(variances.tolist(), dfs.tolist(), strict=True)]
+    df = min(float(dfs.sum()), satterthwaite(total, each)) if total > 0 else float(dfs.min())
     cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
     skewness = (
         float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
@@ -265,9 +267,11 @@ class _Errors:
     def variance(self, weights: Floats) -> float:
         """Of the weighted sum, over prompts."""
         combined = weights @ self.rows
-        if self.analytic:
-            return float(combined @ combined)
-        return float(combined.var(ddof=1)) if np.ptp(combined) > 0 else 0.0
+        # Parts that cancel leave their rounding, of which no standard error can be made.
+        least = ROUNDING * float(np.abs(weights) @ np.abs(self.rows).max(axis=1))
+        if np.ptp(combined) <= least:
+            return 0.0
+        return float(combined @ combined) if self.analytic else float(combined.var(ddof=1))
 
     def third_cumulant(self, weights: Floats) -> float:
         """Of the weighted sum; 0 where only replicates are known."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import Scores, as_scores
+from stats.checks import Floats, Scores, as_scores
 
 BLOCK_BYTES = 64 * 1024 * 1024
 
@@ -80,3 +80,18 @@ def edges_with_scores(scores: ScoreBlocks, name: str, *, block_bytes: int = BLOC
 def edges_per_block_of(scores: ScoreBlocks, block_bytes: int) -> int:
     """Edges of a block of about `block_bytes`."""
     return max(1, block_bytes // (scores.shape[0] * scores.dtype.itemsize))
+
+
+COLUMNS = 16384
+"""Edges of which :func:`weighted_sums` makes a float64 copy at once."""
+
+
+def weighted_sums(weights: Floats, scores: Scores) -> Floats:
+    """weights [rows, n] @ scores [n, E], summed in float64 without a float64 copy of all scores.
+
+    A sum in float32 has the rounding of one processor in its last digits, and ranks and sets of edges with it.
+    """
+    found = np.empty((len(weights), scores.shape[1]))
+    for start in range(0, scores.shape[1], COLUMNS):
+        np.matmul(weights, scores[:, start : start + COLUMNS], out=found[:, start : start + COLUMNS])
+    return found

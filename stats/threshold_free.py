@@ -125,12 +125,13 @@ def threshold_free_overlap(
     order = np.argsort(code, kind="stable")
     a, b = a[:, order], b[:, order]
     first = observed_halves(chosen, splits, seed)
-    observed = half_agreement(a, b, first.astype(a.dtype), (~first).astype(a.dtype), sizes=sizes)
+    observed = half_agreement(a, b, first.astype(np.float64), (~first).astype(np.float64), sizes=sizes)
     resampled = None
     if not few:
-        drawn = (half.astype(a.dtype) for half in resampled_halves(chosen, replicates, seed, units=units))
+        drawn = resampled_halves(chosen, replicates, seed, units=units)
         resampled = half_agreement(a, b, *drawn, sizes=sizes)
-    full, null = permuted_agreement(a.mean(axis=0), b.mean(axis=0), sizes, permutations, seed)
+    mean_a, mean_b = (scores.mean(axis=0, dtype=np.float64) for scores in (a, b))
+    full, null = permuted_agreement(mean_a, mean_b, sizes, permutations, seed)
     return tuple(
         _measure(place, full[place], null[:, place], observed, resampled, few, n=n, quantile=quantile)
         for place in range(len(MEASURES))

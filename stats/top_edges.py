@@ -6,8 +6,11 @@ is guessed from a random sample of the edges, those that reach it are collected 
 are selected among them. A row for which fewer than K, or very many more, reach its threshold is done again without
 one: the guess decides what it costs and never what comes out.
 
-Scores are magnitudes of weights @ scores, in the type of the scores. Of edges of equal magnitude those that come first
-are taken, as :func:`stats.overlap.top_k` does; an edge of score 0 is in no set.
+Scores are magnitudes of weights @ scores, summed in float64 and rounded to the type of the scores. Sums in float32
+would depend on the instructions of the processor in their last digits, and a set of edges with them; rounded to
+float32, sums in any order are the same number, and edges whose magnitudes differ by rounding alone are equal. Of edges
+of equal magnitude those that come first are taken, as :func:`stats.overlap.top_k` does; an edge of score 0 is in
+no set.
 """
 
 from __future__ import annotations
@@ -17,14 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from stats.checks import Booleans, Floats, Integers, Scores
-from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_per_block_of
+from stats.score_blocks import BLOCK_BYTES, COLUMNS, ScoreBlocks, edges_per_block_of, weighted_sums
 from stats.seeding import generator
 
 ROWS = 256
-COLUMNS = 16384
 SAMPLED = 2048
 SAMPLED_SHARE = 32
 
@@ -137,7 +139,7 @@ def top_edges(
         sample: What :func:`edge_sample` gives; without it every row is done by itself, which is slow for many edges.
         block_bytes: Memory of one block of scores, approximately; changes no result.
     """
-    count, edges, drawn = int(sizes[-1]), scores.shape[1], _scaled(weights, scores.dtype)
+    count, edges, drawn = int(sizes[-1]), scores.shape[1], _scaled(weights)
     shape = (len(drawn), count)
     result = TopEdges(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.uint8), sizes, edges)
     per_block = edges_per_block_of(scores, block_bytes)
@@ -150,26 +152,26 @@ def top_edges(
         rows = left[start : start + step]
         whole = np.empty((len(rows), edges), dtype=scores.dtype)
         for part, block in scores.blocks(per_block):
-            np.matmul(drawn[rows], block, out=whole[:, part])
+            whole[:, part] = weighted_sums(drawn[rows], block)
         result.edge[rows], result.level[rows] = _selected(np.abs(whole, out=whole), None, sizes)
     return result
 
 
-def _scaled(weights: ArrayLike, dtype: np.dtype[Any]) -> Scores:
+def _scaled(weights: ArrayLike) -> Floats:
     """Weights whose sum in a row is at most 1, divided by a power of 2: so nothing overflows, and ties stay ties."""
-    array = np.asarray(weights, dtype=dtype)
+    array = np.asarray(weights, dtype=np.float64)
     _, exponent = np.frexp(array.sum(axis=1, keepdims=True))
     return np.asarray(np.ldexp(array, -exponent))
 
 
-def _guessed(sample: Scores, weights: Scores, count: int, edges: int) -> Scores:
+def _guessed(sample: Scores, weights: Floats, count: int, edges: int) -> Scores:
     """For every row a threshold that a little more than `count` edges should reach."""
     expected = count * sample.shape[1] / edges
     place = max(0, sample.shape[1] - int(expected + 4 * np.sqrt(expected) + 4))
     floors = np.empty(len(weights), dtype=sample.dtype)
     for start in range(0, len(weights), ROWS):
         rows = slice(start, start + ROWS)
-        floors[rows] = np.partition(np.abs(weights[rows] @ sample), place, axis=1)[:, place]
+        floors[rows] = np.partition(np.abs(weights[rows] @ sample).astype(sample.dtype), place, axis=1)[:, place]
     return floors
 
 
@@ -189,22 +191,22 @@ class _Candidates:
 
 
 def _fill_from_candidates(
-    scores: ScoreBlocks, weights: Scores, floors: Scores, result: TopEdges, per_block: int
+    scores: ScoreBlocks, weights: Floats, floors: Scores, result: TopEdges, per_block: int
 ) -> Integers:
     """Select among the edges that reach their row's threshold; gives the rows for which that was not possible."""
     count = int(result.sizes[-1])
     most = 4 * count + 4096
     starts = range(0, len(weights), ROWS)
     tiles = [_Candidates([], [], []) for _ in starts]
-    product = np.empty((ROWS, COLUMNS), dtype=scores.dtype)
-    reached = np.empty((ROWS, COLUMNS), dtype=np.bool_)
+    types: dict[str, DTypeLike] = {"product": np.float64, "magnitudes": scores.dtype, "reached": np.bool_}
+    room: dict[str, Any] = {name: np.empty(ROWS * COLUMNS, dtype) for name, dtype in types.items()}
     for part, block in scores.blocks(per_block):
         for start, tile in zip(starts, tiles, strict=True):
             own, floor = weights[start : start + ROWS], floors[start : start + ROWS, None]
             for first in range(0, block.shape[1], COLUMNS):
                 if tile.number <= most * len(own):
                     piece = block[:, first : first + COLUMNS]
-                    _collect(tile, own, piece, floor, int(part.start) + first, product, reached)
+                    _collect(tile, own, piece, floor, int(part.start) + first, **room)
     left = []
     for start, tile in zip(starts, tiles, strict=True):
         size = min(ROWS, len(weights) - start)
@@ -218,13 +220,23 @@ def _fill_from_candidates(
 
 
 def _collect(
-    tile: _Candidates, weights: Scores, piece: Scores, floor: Scores, offset: int, product: Scores, reached: Booleans
+    tile: _Candidates,
+    weights: Floats,
+    piece: Scores,
+    floor: Scores,
+    offset: int,
+    *,
+    product: Floats,
+    magnitudes: Scores,
+    reached: Booleans,
 ) -> None:
     rows, columns = len(weights), piece.shape[1]
-    magnitudes, mask = product.ravel()[: rows * columns].reshape(rows, columns), reached.ravel()[: rows * columns]
-    np.matmul(weights, piece, out=magnitudes)
-    np.abs(magnitudes, out=magnitudes)
-    np.greater_equal(magnitudes, floor, out=mask.reshape(rows, columns))
+    shape, size = (rows, columns), rows * columns
+    product, magnitudes = product[:size].reshape(shape), magnitudes[:size].reshape(shape)
+    mask = reached[:size].reshape(shape)
+    np.matmul(weights, piece, out=product)
+    np.abs(product, out=magnitudes)
+    np.greater_equal(magnitudes, floor, out=mask)
     found = np.flatnonzero(mask)
     numbers = np.diff(np.searchsorted(found, np.arange(rows + 1) * columns))
     tile.numbers.append(numbers)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stats.checks import Floats, Integers
+from stats.checks import ROUNDING, Floats, Integers
+from stats.degrees_of_freedom import satterthwaite
 
 
 def two_way_variance(
@@ -29,10 +30,10 @@ def two_way_variance(
     """
     larger, df = max((first, df_first), (second, df_second))
     total = first + second - both
-    if total <= larger or total == 0:
+    if total <= larger * (1 + ROUNDING):
         return larger, df
-    terms = (first**2 / df_first, second**2 / df_second, both**2 / (df_first * df_second))
-    return total, total**2 / sum(terms)
+    parts = ((first, df_first), (second, df_second), (both, df_first * df_second))
+    return total, satterthwaite(total, parts)
 
 
 def two_way_variance_of_mean(

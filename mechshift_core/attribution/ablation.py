@@ -18,6 +18,7 @@ from torch import Tensor
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import Activations, record
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, Seed, checked
 
 Ablation = Literal["counterfactual", "mean", "zero", "resample"]
@@ -116,8 +117,9 @@ def _mean(model: Model, batch: CounterfactualBatch, rows: int) -> Activations:
         present, places = part.present, _places(part)
 
         def summed(values: Tensor, present: Tensor = present, places: Tensor = places) -> Tensor:
-            total = torch.zeros(values.shape[1:], device=values.device)
-            return total.index_add_(0, places[present], values[present].float())[None]
+            wide = widened(values)
+            total = torch.zeros(values.shape[1:], dtype=wide.dtype, device=values.device)
+            return total.index_add_(0, places[present], wide[present])[None]
 
         found = record(model, part, part.clean_ids).activations.map(summed)
         sums = found if sums is None else _added(sums, found)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest error, relative to the values that are compared."""
 ROUNDINGS = 16
 """Units in the last place by which a residual stream of many layers can be off."""
@@ -25,8 +26,8 @@ def compare(
 ) -> None:
     """Refuse a model where two tensors differ by more than rounding.
 
-    In float32 every value must agree; in half precision, where the rounding of every layer adds up, the typical one,
-    unless `strict`.
+    In float32 and float64 every value must agree; in half precision, where the rounding of every layer adds up, the
+    typical one, unless `strict`.
 
     Args:
         model: The model.
@@ -39,11 +40,11 @@ def compare(
     Raises:
         ExecutionError: with `what`, and how far it is off.
     """
-    found, expected = found.float(), expected.float()
+    found, expected = widened(found), widened(expected)
     dtype = next(model.module.parameters()).dtype
     rounding = ROUNDINGS * torch.finfo(dtype).eps * torch.as_tensor(subtracted)
     error, scale = ((found - expected).abs() - rounding).clamp(min=0), expected.abs()
-    every = strict or dtype == torch.float32 or expected.ndim == 1
+    every = strict or dtype in (torch.float64, torch.float32) or expected.ndim == 1
     reduced = torch.max if every else torch.median
     off, reached = float(reduced(error)), float(reduced(scale))
     if not off <= TOLERANCE[dtype] * max(reached, 1e-6):

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mechshift_core.models.precision import widened
 from mechshift_core.options import check_option
 
 MetricKind = Literal["logit_difference", "probability_difference"]
@@ -165,15 +166,15 @@ class CounterfactualBatch:
     def measure(self, logits: Tensor) -> Tensor:
         """Each example's metric, [copies x examples], of logits at the position read, [copies x examples, vocabulary].
 
-        Computed in float32.
+        Computed in float32, of float64 logits in float64.
         """
         copies = len(logits) // len(self)
-        values = logits.float().softmax(-1) if self.metric == "probability_difference" else logits
+        values = widened(logits).softmax(-1) if self.metric == "probability_difference" else logits
         return self._of(values, self.answer_ids.repeat(copies, 1)) - self._of(values, self.foil_ids.repeat(copies, 1))
 
     def _of(self, values: Tensor, ids: Tensor) -> Tensor:
         present = ids != NO_TOKEN
-        total = (values.gather(1, ids.clamp(min=0)).float() * present).sum(1)
+        total = (widened(values.gather(1, ids.clamp(min=0))) * present).sum(1)
         return total if self.metric == "probability_difference" else total / present.sum(1)
 
 

@@ -53,7 +53,7 @@ def evaluate_circuits(
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
-        float32, [circuits, examples evaluated], on the CPU.
+        [circuits, examples evaluated], on the CPU; float32 or, as the model, float64.
 
     Raises:
         ValueError: for a name that is no edge of the model, a batch that the model can't read, one over which the

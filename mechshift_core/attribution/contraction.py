@@ -21,17 +21,18 @@ from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import Activations
 from mechshift_core.graph import ROLES, Graph
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import wide_dtype, widened
 
 
 def work_dtype(model: Model) -> torch.dtype:
-    """Number format of the factors of products: the model's on a GPU, float32 on a CPU; sums are float32 on both."""
+    """Number format of the factors of products: the model's on a GPU, :func:`wide_dtype` on a CPU, as sums on both."""
     dtype = next(model.module.parameters()).dtype
-    return dtype if model.device.type == "cuda" else torch.float32
+    return dtype if model.device.type == "cuda" else wide_dtype(dtype)
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """Batched matrix product with float32 sums, float32."""
-    if left.dtype == torch.float32:
+    """Batched matrix product with sums and values of :func:`wide_dtype`."""
+    if left.dtype == wide_dtype(left.dtype):
         return torch.bmm(left, right)
     return torch.bmm(left, right, out_dtype=torch.float32)
 
@@ -41,16 +42,16 @@ def written_differences(model: Model, clean: Activations, corrupt: Activations) 
     shape, dtype = model.shape, work_dtype(model)
     tokens = clean.embedding.shape[0] * clean.embedding.shape[1]
     found = torch.empty(shape.sources, tokens, shape.hidden_size, dtype=dtype, device=model.device)
-    found[0] = (corrupt.embedding.float() - clean.embedding.float()).flatten(0, 1)
+    found[0] = (widened(corrupt.embedding) - widened(clean.embedding)).flatten(0, 1)
     for layer in range(shape.layers):
         first = shape.first_head(layer)
-        z = (corrupt.heads[layer].float() - clean.heads[layer].float()).flatten(0, 1).transpose(0, 1)
+        z = (widened(corrupt.heads[layer]) - widened(clean.heads[layer])).flatten(0, 1).transpose(0, 1)
         weight = model.view.output_weight(layer).to(dtype)
-        if dtype == torch.float32:
+        if dtype == z.dtype:
             torch.bmm(z, weight, out=found[first : first + shape.heads])
         else:
             found[first : first + shape.heads] = product(z.to(dtype), weight)
-        found[first + shape.heads] = (corrupt.mlps[layer].float() - clean.mlps[layer].float()).flatten(0, 1)
+        found[first + shape.heads] = (widened(corrupt.mlps[layer]) - widened(clean.mlps[layer])).flatten(0, 1)
     return found
 
 
@@ -65,7 +66,7 @@ class Contraction:
         role_count: Number of token roles.
 
     Attributes:
-        scores: float32, [examples, roles, sources, receivers].
+        scores: [examples, roles, sources, receivers]; float32, of a model in float64 float64.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Contraction:
         self.differences = differences
         self.roles = roles
         shape = (len(batch), role_count, len(self.graph.sources), len(self.graph.receivers))
-        self.scores = torch.zeros(shape, device=model.device)
+        self.scores = torch.zeros(shape, dtype=wide_dtype(differences.dtype), device=model.device)
 
     def add_layer(self, layer: int, attention: Tensor, mlp: Tensor) -> None:
         """Add a layer's receivers.
@@ -120,7 +121,7 @@ class Contraction:
             self.scores[:, role, sources, receivers] -= (by_position * of_role).sum(1)
 
     def edges(self) -> Tensor:
-        """Scores by edge, float32, [examples, roles, edges]."""
+        """Scores by edge, [examples, roles, edges]."""
         source, receiver = self.graph.edge_index
         index = torch.from_numpy(source * len(self.graph.receivers) + receiver).to(self.scores.device)
         return self.scores.flatten(2)[:, :, index]
@@ -145,7 +146,7 @@ def head_gradients(
         steps: Number of steps.
 
     Returns:
-        [receivers, examples x positions, hidden], queries, keys, values, float32.
+        [receivers, examples x positions, hidden], queries, keys, values, in :func:`wide_dtype`.
     """
     view, declared, dtype = model.view, model.view.declaration, work_dtype(model)
     norm = view.norm(declared.attention_norm, layer)
@@ -153,14 +154,14 @@ def head_gradients(
 
     def joined(by_module: Mapping[str, Tensor]) -> Tensor:
         by_role = {role: x for path, features in by_module.items() for role, x in view.split(path, features).items()}
-        return torch.cat([by_role[role].float() for role in ROLES], dim=-2)
+        return torch.cat([widened(by_role[role]) for role in ROLES], dim=-2)
 
     weight, offset = _projections(model, layer)
     reduced = joined(gradients) * scale[..., None]  # r g, [steps x examples, positions, receivers, head_size]
     inner = (reduced * (joined(outputs) - offset)).sum(-1) / model.shape.hidden_size  # r c
     summed = reduced.unflatten(0, (steps, -1)).sum(0).flatten(0, 1).transpose(0, 1)
     found = product(summed.to(dtype), weight.to(dtype))
-    found *= norm.weight.float()
+    found *= widened(norm.weight)
     if norm.centred:
         found -= found.mean(-1, keepdim=True)
     by_token = _steps_last(inner, steps)  # [tokens, receivers, steps]
@@ -181,9 +182,9 @@ def _projections(model: Model, layer: int) -> tuple[Tensor, Tensor]:
     weights, offsets = [], []
     for role in ROLES:
         weight, bias = model.view.projection(layer, role)
-        offset = torch.zeros(weight.shape[:2], device=weight.device) if bias is None else bias.float()
+        offset = widened(weight.new_zeros(weight.shape[:2]) if bias is None else bias)
         if norm.bias is not None:
-            offset = offset + weight.float() @ norm.bias.float()
+            offset = offset + widened(weight) @ widened(norm.bias)
         weights.append(weight)
         offsets.append(offset)
     return torch.cat(weights), torch.cat(offsets)

@@ -42,7 +42,7 @@ class EdgeScores:
 
     Attributes:
         edges: Names, e.g. `a0.h1->m1`, `m0->a1.h2<q>`, `m0->a1.kv0<k>`.
-        values: float32, [examples, edges].
+        values: [examples, edges]; float32, of a model in float64 float64.
         clean_metric: The metric on the clean run, [examples]; `corrupt_metric` on the corrupted one.
         predicted: The most likely token on the clean run at the position read, [examples].
         by_role: Scores by token role, [examples, roles, edges], which sum to `values`; None unless asked for.

@@ -17,6 +17,7 @@ from mechshift_core.attribution.contraction import Contraction, head_gradients
 from mechshift_core.attribution.record import Recorder, Recording, live_heads
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 Path = list[tuple[float, float]]
 """(alpha, weight) of each step; alpha is 0 at the corrupted input, 1 at the clean one."""
@@ -146,16 +147,16 @@ def differentiate(
     steps, examples = len(path), len(batch)
     embed = model.view.module(model.view.declaration.embedding)
     with torch.no_grad():
-        clean, corrupt = (embed(ids).float() for ids in (batch.clean_ids, batch.corrupt_ids))
-        alphas = torch.tensor([alpha for alpha, _ in path], device=model.device)[:, None, None, None]
+        clean, corrupt = (widened(embed(ids)) for ids in (batch.clean_ids, batch.corrupt_ids))
+        alphas = clean.new_tensor([alpha for alpha, _ in path])[:, None, None, None]
         dtype = next(model.module.parameters()).dtype
         embeddings = (corrupt + alphas * (clean - corrupt)).flatten(0, 1).to(dtype)
     embeddings.requires_grad_(True)
-    weights = torch.tensor([weight for _, weight in path], device=model.device)
     recorders = {alpha: Recorder(model, slice(k * examples, (k + 1) * examples)) for alpha, k in endpoints.items()}
     visitor = _GradientPass(model, embeddings, steps, list(recorders.values()))
     with traced(model, batch, batch.clean_ids.repeat(steps, 1)):
         logits = walk(model, batch, visitor)
-        total = (batch.measure(logits).reshape(steps, examples) * weights[:, None]).sum()
+        metric = batch.measure(logits).reshape(steps, examples)
+        total = (metric * metric.new_tensor([weight for _, weight in path])[:, None]).sum()
         recordings = {alpha: recorder.recording(batch, logits) for alpha, recorder in recorders.items()}
         visitor.backward(total, contraction(recordings))

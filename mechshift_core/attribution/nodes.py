@@ -57,7 +57,8 @@ def patch_nodes(
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
-        float32, [runs, examples evaluated], on the CPU. The effect of a run is the clean metric minus this.
+        [runs, examples evaluated], on the CPU; float32 or, as the model, float64. The effect of a run is the clean
+        metric minus this.
 
     Raises:
         ValueError: for a name that is no node of the model, positions of another shape, a batch that the model can't

@@ -25,6 +25,7 @@ from mechshift_core.attribution.record import Activations, live_heads
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.graph import Graph, Role
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Patch:
 
 
 def run_patched(model: Model, batch: CounterfactualBatch, replacement: Activations, patch: Patch) -> Tensor:
-    """The metric of clean prompts under each patch, float32, [runs, examples].
+    """The metric of clean prompts under each patch, [runs, examples]; float32 or, as the model, float64.
 
     Args:
         model: The model.
@@ -88,7 +89,7 @@ def run_in_batches(
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
-        float32, [runs, examples evaluated], on the CPU.
+        [runs, examples evaluated], on the CPU; float32 or, as the model, float64.
 
     Raises:
         ExecutionError: if a metric is not finite.
@@ -186,7 +187,7 @@ class _Patcher(Visitor):
         column = self.column_of.get(layer * self.width + self.width - 1)
         if column is not None:
             norm = self.view.norm(self.view.declaration.mlp_norm, layer)
-            patched = site.input.float() + self._patched([column])[:, 0]
+            patched = widened(site.input) + self._patched([column])[:, 0]
             site.output = norm(patched).to(site.output.dtype)
 
     def mlp_written(self, layer: int, site: Site) -> None:
@@ -200,7 +201,7 @@ class _Patcher(Visitor):
         layers = self.model.shape.layers
         if column is None and not self._replaces_residual(layers):
             return output
-        patched = residual.float()
+        patched = widened(residual)
         if column is not None:
             patched = patched + self.batch.rows_read(self._patched([column])[:, 0])
         if self._replaces_residual(layers):
@@ -238,7 +239,7 @@ class _Patcher(Visitor):
         share = self.patch.residual[:, layer].to(self.dtype)[:, None, None, None]
         moved = (self._at_positions(self._by_run(self.total)) * share).flatten(0, 1)
         self.total = self.total - moved
-        return moved if live is None else (live.float() + moved).to(live.dtype)
+        return moved if live is None else (widened(live) + moved).to(live.dtype)
 
     def _columns(self, layer: int, role: Role) -> list[tuple[int, int]]:
         """(head, column) of a role's patched receivers in a layer."""
@@ -266,11 +267,11 @@ class _Patcher(Visitor):
         heads = [head for head, _ in columns]
         norm = self.view.norm(self.view.declaration.attention_norm, layer)
         weight, bias = self.view.projection(layer, role)
-        read = norm(self.live.float()[:, None] + self._patched([column for _, column in columns])).to(self.dtype)
+        read = norm(widened(self.live)[:, None] + self._patched([column for _, column in columns])).to(self.dtype)
         rows, positions = output.shape[:2]
         by_head = read.transpose(0, 1).flatten(1, 2)  # [columns, rows x positions, hidden]
         found = product(by_head, weight[heads].to(self.dtype).transpose(1, 2))
-        found = found if bias is None else found + bias[heads].float()[:, None]
+        found = found if bias is None else found + widened(bias[heads])[:, None]
         patched = output.clone()
         patched[:, :, heads] = found.unflatten(1, (rows, positions)).permute(1, 2, 0, 3).to(output.dtype)
         return patched

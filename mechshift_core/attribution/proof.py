@@ -26,6 +26,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
 from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 PROBES, LENGTH = 2, 5
 
@@ -110,7 +111,7 @@ def _run(model: Model, batch: CounterfactualBatch, ids: Tensor) -> tuple[_Everyt
 
 def _prove_heads(model: Model, kept: _Everything) -> None:
     for layer, (heads, written) in enumerate(zip(kept.heads, kept.written, strict=True)):
-        summed = torch.einsum("bshe,hed->bsd", heads.float(), model.view.output_weight(layer).float())
+        summed = torch.einsum("bshe,hed->bsd", widened(heads), widened(model.view.output_weight(layer)))
         bias = _output_bias(model, layer)
         compare(model, summed + bias, written, f"layer {layer}: the heads do not sum to the attention output")
 
@@ -118,7 +119,7 @@ def _prove_heads(model: Model, kept: _Everything) -> None:
 def _prove_graph(model: Model, batch: CounterfactualBatch, runs: list[tuple[_Everything, Recording]]) -> None:
     """Receivers read what the sources before them write."""
     (clean, clean_run), (corrupt, corrupt_run) = runs
-    written = written_differences(model, clean_run.activations, corrupt_run.activations).float()
+    written = widened(written_differences(model, clean_run.activations, corrupt_run.activations))
     graph = Graph.of(model.shape)
     sources = {receiver.layer * 2 + (receiver.kind == "mlp"): receiver.sources for receiver in graph.receivers}
     names = [f"the {kind} of layer {layer}" for layer in range(model.shape.layers) for kind in ("heads", "MLP")]
@@ -126,8 +127,8 @@ def _prove_graph(model: Model, batch: CounterfactualBatch, runs: list[tuple[_Eve
         expected = written[: sources[number]].sum(0).unflatten(0, batch.clean_ids.shape)
         expected = expected if len(before[0]) == len(expected[0]) else batch.rows_read(expected)
         what = f"what {name} read is not the sum of what the sources before write"
-        size = torch.maximum(before.abs(), after.abs()).float()
-        compare(model, after.float() - before.float(), expected, what, subtracted=size)
+        size = widened(torch.maximum(before.abs(), after.abs()))
+        compare(model, widened(after) - widened(before), expected, what, subtracted=size)
 
 
 def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
@@ -143,7 +144,7 @@ def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
 
 def _output_bias(model: Model, layer: int) -> Tensor | float:
     bias: Tensor | None = model.view.module(model.view.declaration.attention_output, layer).bias
-    return 0.0 if bias is None else bias.float()
+    return 0.0 if bias is None else widened(bias)
 
 
 def _prove_patching(model: Model, batch: CounterfactualBatch, clean: Recording, corrupt: Recording) -> None:

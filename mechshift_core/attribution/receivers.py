@@ -25,6 +25,8 @@ from mechshift_core.attribution.agreement import TOLERANCE, blame, compare
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
+from mechshift_core.models.precision import widened
 
 LENGTH, QUERY = 5, 2
 """Positions of a probe, and the one at which a query is changed."""
@@ -103,7 +105,7 @@ def prove_attention(model: Model, ids: Tensor) -> None:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             result = output.clone()
             for role, part in view.split(path, result).items():  # views of `result`
-                size = STRENGTH * part[0].float().square().mean().sqrt()
+                size = STRENGTH * widened(part[0]).square().mean().sqrt()
                 rows = [row for row, (of, _) in enumerate(changed) if of == role]
                 instead = (vectors[rows] * size).to(part.dtype)
                 for row, vector in zip(rows, instead, strict=True):
@@ -130,7 +132,7 @@ def prove_attention(model: Model, ids: Tensor) -> None:
     with _hooks(handles):
         model.logits(ids[:, :LENGTH].repeat(len(changed) + 1, 1))
     for layer in range(shape.layers):
-        _check_layer(model, layer, changed, read[layer].float(), put[layer].float())
+        _check_layer(model, layer, changed, widened(read[layer]), widened(put[layer]))
 
 
 def _check_layer(model: Model, layer: int, changed: list[tuple[Role, int]], z: Tensor, values: Tensor) -> None:
@@ -191,9 +193,9 @@ def _prove_projection(model: Model, layer: int, path: str, kept: _Layer) -> None
     view, tolerance = model.view, TOLERANCE[next(model.module.parameters()).dtype]
     for role, found in view.split(path, kept.outputs[path]).items():
         weight, bias = view.projection(layer, role)
-        expected = torch.einsum("bsd,hed->bshe", kept.inputs[path].float(), weight.float())
-        expected = expected if bias is None else expected + bias.float()
-        off = (found.float() - expected).abs().amax((0, 1, 3))
+        expected = torch.einsum("bsd,hed->bshe", widened(kept.inputs[path]), widened(weight))
+        expected = expected if bias is None else expected + widened(bias)
+        off = (widened(found) - expected).abs().amax((0, 1, 3))
         reached = expected.abs().amax((0, 1, 3))
         wrong = (~(off <= tolerance * reached.clamp(min=1e-6))).nonzero()[:, 0].tolist()  # NaN is wrong too
         if wrong:

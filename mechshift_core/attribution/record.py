@@ -12,6 +12,7 @@ from torch import Tensor
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 EVERY_ROW = slice(None)
 
@@ -104,7 +105,7 @@ def live_heads(model: Model, layer: int, site: Site) -> Tensor:
         return z
     scale = model.view.head_scale(layer, site.output)
     assert scale is not None
-    return (z.float() * scale[..., None]).to(z.dtype)
+    return (widened(z) * scale[..., None]).to(z.dtype)
 
 
 def record(model: Model, batch: CounterfactualBatch, ids: Tensor) -> Recording:

@@ -20,6 +20,7 @@ from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
 from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import wide_dtype, widened
 from mechshift_core.options import Count, checked
 
 DIRECTIONS = ("left", "self", "right")
@@ -28,7 +29,7 @@ DIRECTIONS = ("left", "self", "right")
 
 @dataclass(frozen=True, slots=True)
 class AttentionMass:
-    """Attention by groups of queries and of keys, float32, on the CPU.
+    """Attention by groups of queries and of keys, on the CPU; float32, of a model in float64 float64.
 
     Queries: the position read, then those of each role, over which the mass is averaged. Keys: those of each role, over
     which it is summed, then those to the `DIRECTIONS` of the query. Over roles the mass sums to 1, and so it does over
@@ -88,7 +89,7 @@ def attention_mass(
 
 
 def _of_part(model: Model, batch: CounterfactualBatch, roles: Tensor, count: int) -> AttentionMass:
-    groups = _Groups.of(batch, roles, count)
+    groups = _Groups.of(batch, roles, count, wide_dtype(next(model.module.parameters()).dtype))
     attention = model.view.declaration.attention_output.rpartition(".")[0]
     net: Any = model.net
     with torch.no_grad(), traced(model, batch, batch.clean_ids):
@@ -98,9 +99,9 @@ def _of_part(model: Model, batch: CounterfactualBatch, roles: Tensor, count: int
             layers.append(groups.mass(probabilities))
         found = nnsight.save(torch.stack(layers, dim=1))
     positions = roles.shape[1]
-    seen = torch.ones(positions, positions, device=model.device)
+    seen = torch.ones(positions, positions, dtype=groups.keys.dtype, device=model.device)
     seen = seen.tril() if model.paradigm == "autoregressive" else seen
-    seen = seen * batch.present[:, None].float()  # [examples, queries, keys]
+    seen = seen * batch.present[:, None].to(seen.dtype)  # [examples, queries, keys]
     uniform = groups.mass((seen / seen.sum(-1, keepdim=True).clamp(min=1))[:, None])[:, 0]
     check_finite(model, "the attention of a head", found, uniform)
     return AttentionMass(found.cpu(), uniform.cpu(), groups.queries.sum(-1).cpu())
@@ -114,15 +115,15 @@ class _Groups:
     keys: Tensor
 
     @classmethod
-    def of(cls, batch: CounterfactualBatch, roles: Tensor, count: int) -> _Groups:
+    def of(cls, batch: CounterfactualBatch, roles: Tensor, count: int, dtype: torch.dtype) -> _Groups:
         assert isinstance(batch.position, Tensor)
-        keys = torch.nn.functional.one_hot(roles, count).float() * batch.present[:, :, None]
-        read = torch.nn.functional.one_hot(batch.position, roles.shape[1]).float()
+        keys = torch.nn.functional.one_hot(roles, count).to(dtype) * batch.present[:, :, None]
+        read = torch.nn.functional.one_hot(batch.position, roles.shape[1]).to(dtype)
         return cls(torch.cat([read[:, None], keys.transpose(1, 2)], dim=1), keys)
 
     def mass(self, probabilities: Tensor) -> Tensor:
         """Of probabilities [examples, heads, queries, keys], [examples, heads, 1 + roles, roles + 3]."""
-        attention = probabilities.float()
+        attention = widened(probabilities)
         by_role = attention @ self.keys[:, None]
         directions = [
             attention.tril(-1).sum(-1), attention.diagonal(dim1=-2, dim2=-1), attention.triu(1).sum(-1)

@@ -32,6 +32,7 @@ from mechshift_core.components.written import Written, record_written
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, checked
 
 BIAS = "bias"
@@ -64,7 +65,7 @@ class Lens:
     Attributes:
         streams: The residual streams `x0` to `x{L}` at the position read, [rows, L + 1].
         components: What the sources of the graph write there, in its order, [rows, sources].
-        direct: Direct logit attribution of the sources, then of the biases, [rows, sources + 1], float32.
+        direct: Direct logit attribution of the sources, then of the biases, [rows, sources + 1].
     """
 
     streams: Readout
@@ -119,10 +120,10 @@ def _read(model: Model, batch: CounterfactualBatch) -> Lens:
 
 
 def unembed(model: Model, normed: Tensor) -> Tensor:
-    """Logits of what the final norm gives, [..., hidden] -> [..., vocabulary], float32, before any soft-capping."""
+    """Logits of what the final norm gives, [..., hidden] -> [..., vocabulary], before any soft-capping."""
     head = model.view.module(model.view.declaration.head)
     logits: Tensor = head(normed.to(head.weight.dtype))
-    return logits.float()
+    return widened(logits)
 
 
 def softcap(model: Model) -> float | None:
@@ -175,15 +176,15 @@ def _direct(model: Model, written: Written, batch: CounterfactualBatch) -> Tenso
     norm = model.view.norm(model.view.declaration.final_norm)
     head = model.view.module(model.view.declaration.head)
     difference = _contrast(head.weight, batch)  # [rows, hidden]
-    weighted = difference * norm.weight.float()
+    weighted = difference * widened(norm.weight)
     if norm.centred:
         weighted = weighted - weighted.mean(-1, keepdim=True)
-    final = written.streams[:, -1].float()
+    final = widened(written.streams[:, -1])
     weighted = weighted * norm.scale(final)
-    added = torch.cat([written.sources, written.biases[:, None]], dim=1).float()
+    added = widened(torch.cat([written.sources, written.biases[:, None]], dim=1))
     direct = torch.einsum("rcd,rd->rc", added, weighted)
     if norm.bias is not None:
-        direct[:, -1] += difference @ norm.bias.float()
+        direct[:, -1] += difference @ widened(norm.bias)
     if head.bias is not None:
         direct[:, -1] += _contrast(head.bias[:, None], batch)[:, 0]
     logits = unembed(model, norm(written.streams[:, -1]))[:, None]
@@ -201,8 +202,9 @@ def _contrast(rows: Tensor, batch: CounterfactualBatch) -> Tensor:
     """Mean of a matrix' rows [vocabulary, width] over the answers minus that over the foils, [examples, width]."""
 
     def mean(ids: Tensor) -> Tensor:
-        present = (ids != NO_TOKEN).float()
-        return torch.einsum("esd,es->ed", rows.detach()[ids.clamp(min=0)].float(), present) / present.sum(1)[:, None]
+        values = widened(rows.detach()[ids.clamp(min=0)])
+        present = (ids != NO_TOKEN).to(values.dtype)
+        return torch.einsum("esd,es->ed", values, present) / present.sum(1)[:, None]
 
     return mean(batch.answer_ids) - mean(batch.foil_ids)
 
@@ -214,7 +216,7 @@ def _mean(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def _check_output(model: Model, read: Tensor, logits: Tensor) -> None:
-    error = (read - logits.float()).abs().amax(-1) / logits.float().abs().amax(-1).clamp(min=1e-6)
+    error = (read - widened(logits)).abs().amax(-1) / widened(logits).abs().amax(-1).clamp(min=1e-6)
     _check(model, error, "the last residual stream, read through the lens, does not give the model's logits")
 
 

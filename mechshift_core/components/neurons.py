@@ -21,6 +21,7 @@ from mechshift_core.attribution.memory import Batching, in_batches, sequences_fo
 from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, checked
 
 LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h")
@@ -29,7 +30,7 @@ LAST_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h")
 
 @dataclass(frozen=True, slots=True)
 class NeuronScores:
-    """Scores of some MLPs' neurons, float32, on the CPU.
+    """Scores of some MLPs' neurons, on the CPU; float32 or, as the model, float64.
 
     Attributes:
         layers: The MLPs.
@@ -112,9 +113,9 @@ def _of_part(model: Model, batch: CounterfactualBatch, layers: tuple[int, ...]) 
         activations = nnsight.save([one.detach() for one in clean])
     found = []
     for before, after, gradient in zip(activations, corrupted, gradients, strict=True):
-        score = ((before.float() - after.float()) * gradient.float()).sum(1)
+        score = ((widened(before) - widened(after)) * widened(gradient)).sum(1)
         place = before.abs().masked_fill(~batch.present[:, :, None], -1).argmax(1, keepdim=True)
-        found.append((score, before.float().gather(1, place).squeeze(1), place.squeeze(1)))
+        found.append((score, widened(before).gather(1, place).squeeze(1), place.squeeze(1)))
     check_finite(model, "the score of a neuron", *(score for score, _, _ in found))
     return NeuronScores(layers, *(torch.stack(parts, dim=1).cpu() for parts in zip(*found, strict=True)))
 

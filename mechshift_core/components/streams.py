@@ -11,6 +11,7 @@ from mechshift_core.attribution.memory import Batching, in_batches, sequences_fo
 from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 
 class _StreamReader(Visitor):
@@ -40,7 +41,8 @@ def streams_read(
         halvings: Receives the numbers of rows that did not fit into memory.
 
     Returns:
-        float32, [examples, layers + 1, hidden], on the CPU: what each block reads and, last, what the final norm reads.
+        [examples, layers + 1, hidden], on the CPU, float32 or, as the model, float64: what each block reads and,
+        last, what the final norm reads.
 
     Raises:
         ValueError: for a batch that the model can't read.
@@ -56,7 +58,7 @@ def streams_read(
         reader = _StreamReader(of_part)
         with torch.no_grad(), traced(model, of_part, of_part.clean_ids):
             walk(model, of_part, reader)
-            found: Tensor = nnsight.save(torch.stack(reader.streams, dim=1).float())
+            found: Tensor = nnsight.save(widened(torch.stack(reader.streams, dim=1)))
         check_finite(model, "the residual stream", found)
         return found.cpu()
 

@@ -12,6 +12,7 @@ from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.record import live_heads
 from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.models.load import Model
+from mechshift_core.models.precision import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,10 @@ class Written:
 
     Attributes:
         streams: What each block and, last, the final norm reads, [rows, layers + 1, hidden].
-        sources: What each source of the graph writes, in its order, [rows, sources, hidden]; float32. The input is what
-            the first block reads, positions included. The last stream is their sum and the biases.
-        biases: Sum of the biases of the attention outputs, which no head writes, [rows, hidden]; float32.
+        sources: What each source of the graph writes, in its order, [rows, sources, hidden]; float32, of a model
+            in float64 float64. The input is what the first block reads, positions included. The last stream is their
+            sum and the biases.
+        biases: Sum of the biases of the attention outputs, which no head writes, [rows, hidden]; alike.
         logits: The model's logits, [rows, vocabulary].
     """
 
@@ -37,13 +39,13 @@ def record_written(model: Model, batch: CounterfactualBatch) -> Written:
     reader = _Reader(model, batch)
     with torch.no_grad(), traced(model, batch, batch.clean_ids):
         logits: Tensor = nnsight.save(walk(model, batch, reader))
-    sources = [reader.streams[0].float()[:, None]]
-    biases = torch.zeros_like(reader.streams[0], dtype=torch.float32)
+    sources = [widened(reader.streams[0])[:, None]]
+    biases = torch.zeros_like(widened(reader.streams[0]))
     for layer, (heads, mlp) in enumerate(zip(reader.heads, reader.mlps, strict=True)):
-        sources.append(torch.einsum("rhe,hed->rhd", heads.float(), model.view.output_weight(layer).float()))
-        sources.append(mlp.float()[:, None])
+        sources.append(torch.einsum("rhe,hed->rhd", widened(heads), widened(model.view.output_weight(layer))))
+        sources.append(widened(mlp)[:, None])
         bias: Tensor | None = model.view.module(model.view.declaration.attention_output, layer).bias
-        biases = biases if bias is None else biases + bias.detach().float()
+        biases = biases if bias is None else biases + widened(bias.detach())
     return Written(torch.stack(reader.streams, dim=1), torch.cat(sources, dim=1), biases, logits)
 
 

@@ -105,7 +105,7 @@ class _Sums:
 def _arrays(block: EdgeScores, roles: int) -> dict[str, Array]:
     """What a block holds, row by row."""
     arrays = {
-        "scores": block.values.numpy(),
+        "scores": block.values.float().numpy(),
         "clean_metric": block.clean_metric.float().numpy(),
         "corrupt_metric": block.corrupt_metric.float().numpy(),
         "predicted": block.predicted.numpy(),

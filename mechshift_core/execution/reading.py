@@ -156,6 +156,8 @@ def _orders(model: Model, examples: Sequence[Example], reading: Reading) -> list
     """The reveal orders of examples of equal length."""
     import torch
 
+    from mechshift_core.models.precision import widened
+
     first = examples[0]
     length, start = first.revealed + first.masks, len(first.clean_ids) - first.revealed
     steps = length if reading.steps == "per_token" else max(1, min(reading.steps, length))
@@ -168,7 +170,7 @@ def _orders(model: Model, examples: Sequence[Example], reading: Reading) -> list
             for example, order, hidden in zip(examples, orders, unknown, strict=True)
         ]
         logits = model.logits(torch.tensor(rows))[:, start - int(model.shifted) :][:, :length]
-        surest = logits.float().softmax(-1).amax(-1).mul(10_000).round().tolist()
+        surest = widened(logits).softmax(-1).amax(-1).mul(10_000).round().tolist()
         for order, sure, hidden in zip(orders, surest, unknown, strict=True):
             left = [place for place in range(length) if place not in order]
             left.sort(key=lambda place: (place in hidden, -sure[place], place))

@@ -27,7 +27,7 @@ from mechshift_core.models import sources
 from mechshift_core.run_files import PROVENANCE
 from stats.seeding import generator
 
-TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Format of the weights -> largest difference that counts as none, as a share of a tensor's largest absolute value."""
 INCIDENTAL = {"device", "attention", "batch_size", "halvings", "source", "tokens", "sha256", "tensors_sha256"}
 """What a cell says of the way in which it was computed, or what its tensors say as well."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role, Shape
 from mechshift_core.models.norms import Norm
+from mechshift_core.models.precision import widened
 from mechshift_core.models.sources import graph_shape
 
 Fusion = Literal["concatenated", "interleaved"]
@@ -204,7 +205,7 @@ class ArchitectureView:
         weight = weight.reshape(shape.heads, shape.head_size, shape.hidden_size)
         if declared.attention_post_norm is None:
             return weight
-        return (weight.float() * self.norm(declared.attention_post_norm, layer).weight.float()).to(weight.dtype)
+        return (widened(weight) * widened(self.norm(declared.attention_post_norm, layer).weight)).to(weight.dtype)
 
     def head_scale(self, layer: int, output: Tensor) -> Tensor | None:
         """What the norm behind an attention output divides it by, inverted, [..., 1]; None without such a norm.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.models.precision import widened
 
 PROBE_LENGTH = 6
 
@@ -40,7 +41,7 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str, weig
             logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
         if not bool(torch.isfinite(logits).all()):
             raise ExecutionError(_not_finite(module, source, weights))
-        return logits[:, 0].float()
+        return widened(logits[:, 0])
 
     before, after = first_logits(ids), first_logits(changed)
     moved = float((before - after).abs().max())
@@ -70,10 +71,11 @@ def _not_finite(module: nn.Module, source: str, weights: Sequence[Path]) -> str:
     damaged = _not_finite_tensors(weights)
     if damaged:
         return f"{source}: the checkpoint is damaged: NaN or infinite numbers in {', '.join(damaged[:3])}"
-    advice = overflow_advice(next(module.parameters()).dtype)
+    dtype = next(module.parameters()).dtype
+    advice, name = overflow_advice(dtype), str(dtype).removeprefix("torch.")
     if advice:
         return f"{source}: the logits are not finite{advice}"
-    return f"{source}: the logits are not finite in float32 either, though every weight is; the checkpoint is damaged"
+    return f"{source}: the logits are not finite in {name} either, though every weight is; the checkpoint is damaged"
 
 
 def _not_finite_tensors(weights: Sequence[Path]) -> list[str]:

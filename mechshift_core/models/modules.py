@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from mechshift_core.errors import ExecutionError
 from mechshift_core.models.architectures import declaration_of
 from mechshift_core.models.checkpoint import weight_files
+from mechshift_core.models.precision import Doubled, keep_double
 from mechshift_core.models.published import Layout, native_keys
 from mechshift_core.models.sources import read_config
 
@@ -45,14 +47,15 @@ def load_module(
                 f"{folder} is bidirectional (is_causal is false in its config.json) but is declared autoregressive"
             )
         logging.disable_progress_bar()
-        module, info = _from_pretrained(
-            folder,
-            layout,
-            declared,
-            is_causal=paradigm == "autoregressive",
-            dtype=dtype,
-            attn_implementation=needed if attention is None else attention,
-        )
+        with Doubled() if dtype == torch.float64 else nullcontext():  # for the tables that it makes, too
+            module, info = _from_pretrained(
+                folder,
+                layout,
+                declared,
+                is_causal=paradigm == "autoregressive",
+                dtype=dtype,
+                attn_implementation=needed if attention is None else attention,
+            )
     except ExecutionError:
         raise
     except Exception as error:  # every way in which a file can be broken, from JSON to safetensors
@@ -70,6 +73,8 @@ def load_module(
             f"the checkpoint in {folder} does not fit its config.json: {kind}: {', '.join(names[:8])}"
             + (advice if adapted else "")
         )
+    if dtype == torch.float64:
+        keep_double(module)
     return module
 
 

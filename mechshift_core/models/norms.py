@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.models.precision import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +43,28 @@ class Norm:
         epsilon: Any = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         if not name.endswith("RMSNorm") or epsilon is None:
             raise ExecutionError(f"norm {name} is neither a LayerNorm nor a known RMSNorm")
-        multiplier = 1 + weight.detach().float() if name.startswith("Gemma") else weight.detach()
+        multiplier = 1 + widened(weight.detach()) if name.startswith("Gemma") else weight.detach()
         return cls(multiplier, float(epsilon), False)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The norm's output, computed in float32 like the modules do."""
-        normal = self.normalise(x)[0] * self.weight.float()
-        return (normal if self.bias is None else normal + self.bias.float()).to(x.dtype)
+        """The norm's output, computed in float32 like the modules do, of float64 values in float64."""
+        normal = self.normalise(x)[0] * widened(self.weight)
+        return (normal if self.bias is None else normal + widened(self.bias)).to(x.dtype)
 
     def normalise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The normalised input, [..., hidden], and what it was multiplied by, 1/std or 1/rms, [..., 1]; float32."""
-        x = x.float()
+        """The normalised input, [..., hidden], and what it was multiplied by, 1/std or 1/rms, [..., 1]."""
+        x = widened(x)
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
         return x * scale, scale
 
     def scale(self, x: Tensor) -> Tensor:
-        """1/std or 1/rms of an input, [..., 1], float32."""
+        """1/std or 1/rms of an input, [..., 1]."""
         return self.normalise(x)[1]
 
     def vector_jacobian(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient at the norm's input, float32.
+        """Gradient at the norm's input.
 
         With `r = 1/rms` (or 1/std) and `xh` the normalised input, `r (w g - mean(w g) [LayerNorm] - xh mean(xh w g))`.
 
@@ -72,7 +73,7 @@ class Norm:
             gradient: Gradient at the norm's output, broadcastable against `x`.
         """
         normal, scale = self.normalise(x)
-        weighted = gradient.float() * self.weight.float()
+        weighted = widened(gradient) * widened(self.weight)
         result = weighted - normal * (weighted * normal).mean(-1, keepdim=True)
         if self.centred:
             result = result - weighted.mean(-1, keepdim=True)

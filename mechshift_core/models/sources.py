@@ -22,7 +22,7 @@ TOKENIZER_FILES = (
 CHECKPOINT_FILES = ("config.json", "adapter_config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
 """What is fetched of a repository; an adapter's configuration, so that the adapter is noticed."""
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 STORED: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
 """What safetensors calls the half-precision number formats."""
 LARGE = 1_000_000_000
@@ -176,7 +176,7 @@ def neurons_per_layer(config: Mapping[str, Any]) -> int | None:
     return named if isinstance(named, int) and not isinstance(named, bool) else None
 
 
-def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float32", "bfloat16", "float16"]:
+def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float64", "float32", "bfloat16", "float16"]:
     """The number format that a checkpoint is loaded in.
 
     `auto` is float32, but for a checkpoint of more than 10^9 parameters that is stored in bfloat16 or float16 and goes

@@ -14,7 +14,7 @@ Percent = Annotated[float, Field(gt=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Role = Literal["treatment", "control"]
 Regime = Literal["local", "global"]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):

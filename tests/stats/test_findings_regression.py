@@ -186,8 +186,11 @@ def test_a_record_has_six_digits() -> None:
     assert Recorded.of(finding(estimate=-0.123456789, se=1.23456789e-9)).estimate == -0.123457
 
 
+_WRITTEN = Baseline.of(findings(), prompts=PROMPTS).to_json()
+
+
 def _edited(*path: str | int, value: Any) -> str:
-    content = json.loads(Baseline.of(findings(), prompts=PROMPTS).to_json())
+    content = json.loads(_WRITTEN)
     entry = content
     for step in path[:-1]:
         entry = entry[step]

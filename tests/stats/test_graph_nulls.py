@@ -92,12 +92,20 @@ def test_planted_modules_exceed_the_null_and_a_random_graph_does_not() -> None:
     structured = measure_graph(noise * np.where(planted[:, None] == planted, 4, 1), draws=40)
     assert structured.modularity.value > structured.modularity.null_high
     assert structured.participation.value < structured.participation.null
+    assert inside_the_null(rng, graphs=8, draws=40) >= 5  # of 8 at about 95 %: fewer with p < .001
+
+
+def inside_the_null(rng: np.random.Generator, *, graphs: int, draws: int) -> int:
     inside = 0
-    for seed in range(20):
-        start = random_weights(14, seed)
-        found = measure_graph(random_graph(start, rng), draws=40)
+    for seed in range(graphs):
+        found = measure_graph(random_graph(random_weights(12, seed), rng), draws=draws)
         inside += found.modularity.null_low <= found.modularity.value <= found.modularity.null_high
-    assert inside >= 15  # of 20 at about 95 %: fewer with p < .01
+    return inside
+
+
+@pytest.mark.long
+def test_a_random_graph_lies_within_its_null_as_often_as_it_says() -> None:
+    assert inside_the_null(np.random.default_rng(1), graphs=60, draws=80) >= 50  # at about 95 %: fewer with p < .001
 
 
 @settings(max_examples=15)

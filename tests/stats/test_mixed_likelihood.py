@@ -143,9 +143,10 @@ def test_no_point_of_a_grid_is_likelier_than_the_fit(seed: int) -> None:
     assert -2 * fit.loglik <= best + 1e-6
 
 
-def test_small_and_singular_problems_converge() -> None:
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 24), marks=pytest.mark.long)], ids=["few", "many"])
+def test_small_and_singular_problems_converge(seeds: range) -> None:
     failed = []
-    for seed, random in itertools.product(range(8), RANDOM):
+    for seed, random in itertools.product(seeds, RANDOM):
         fit = fit_mixed_model(table(seed, p=6, s=3, rows=4, sd=[0, 0.2, 2][seed % 3]), formula=FORMULA, random=random)
         usable = fit.fixed["df"].is_finite().all() and fit.fixed["df"].min() > 0 and fit.fixed["se"].min() > 0
         if fit.status == "failed" or not usable or not fit.diagnostics.converged:
