@@ -39,7 +39,9 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str, weig
         with torch.no_grad():
             logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
         if not bool(torch.isfinite(logits).all()):
-            raise ExecutionError(_not_finite(module, source, weights))
+            raise ExecutionError(_useless(module, source, weights, "not finite"))
+        if bool((logits == logits.flatten()[0]).all()):  # a norm makes 0 of numbers whose squares overflow
+            raise ExecutionError(_useless(module, source, weights, "the same for all tokens"))
         return logits[:, 0].float()
 
     before, after = first_logits(ids), first_logits(changed)
@@ -65,15 +67,15 @@ def overflow_advice(dtype: torch.dtype) -> str:
     return "" if wider is None else f" in {name}{largest}; load the model in {wider} (`dtype`)"
 
 
-def _not_finite(module: nn.Module, source: str, weights: Sequence[Path]) -> str:
-    """Whether the checkpoint or the number format is to blame for logits that are not finite."""
+def _useless(module: nn.Module, source: str, weights: Sequence[Path], what: str) -> str:
+    """Whether the checkpoint or the number format is to blame for logits that are not finite, or all the same."""
     damaged = _not_finite_tensors(weights)
     if damaged:
         return f"{source}: the checkpoint is damaged: NaN or infinite numbers in {', '.join(damaged[:3])}"
     advice = overflow_advice(next(module.parameters()).dtype)
     if advice:
-        return f"{source}: the logits are not finite{advice}"
-    return f"{source}: the logits are not finite in float32 either, though every weight is; the checkpoint is damaged"
+        return f"{source}: the logits are {what}{advice}"
+    return f"{source}: the logits are {what} in float32 too, though every weight is finite; the checkpoint is damaged"
 
 
 def _not_finite_tensors(weights: Sequence[Path]) -> list[str]:
