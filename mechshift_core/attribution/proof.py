@@ -41,9 +41,10 @@ def prove(model: Model) -> None:
     config: Any = model.module.config
     clean, corrupt = torch.randint(config.vocab_size, (2, PROBES, LENGTH), generator=generator)
     logits = model.logits(clean)[:, -1]  # the tokens furthest apart: a metric that rounding does not drown
-    batch = CounterfactualBatch(
-        clean_ids=clean, corrupt_ids=corrupt, answer_ids=logits.argmax(-1), foil_ids=logits.argmin(-1)
-    ).to(model.device)
+    answers, foils = logits.argmax(-1), logits.argmin(-1)
+    foils = torch.where(foils == answers, (answers + 1) % logits.shape[-1], foils)  # where all are as likely
+    batch = CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answers, foil_ids=foils)
+    batch = batch.to(model.device)
     try:
         _prove_modules(model)
         prove_inputs(model, batch.clean_ids)

@@ -54,11 +54,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def refuse_adapter(folder: Path) -> None:
+def refuse_adapter(folder: Path, *, source: object = None) -> None:
     """Refuse a folder that holds a PEFT adapter, with base weights or without.
 
     With `peft` installed Transformers would apply it, unmerged, so that a projection is no longer its weight times its
     input; without `peft` it would leave it out. Both in silence.
+
+    Args:
+        folder: The folder.
+        source: What it is called in messages; its path unless given.
 
     Raises:
         ExecutionError: naming the adapter's files and what to do.
@@ -68,8 +72,8 @@ def refuse_adapter(folder: Path) -> None:
         return
     base = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
     raise ExecutionError(
-        f"{folder} holds an adapter ({', '.join(found[:_SHOWN])}) {'beside' if base else 'without'} its base model's "
-        "weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
+        f"{source or folder} holds an adapter ({', '.join(found[:_SHOWN])}) {'beside' if base else 'without'} its base "
+        "model's weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
         ".save_pretrained(FOLDER)` with peft, and give that folder as the source"
         + ("; or, to read the base model alone, move the adapter's files elsewhere" if base else "")
     )
@@ -150,7 +154,7 @@ def _instead_of_weights(folder: Path) -> str:
         )
     others = sorted(path.name for name in ("*.gguf", "*.h5", "*.msgpack", "*.onnx") for path in folder.glob(name))
     found = f" but {', '.join(others[:_SHOWN])}" if others else ", nor any other weights"
-    return f"no .safetensors weights in {folder}{found}; {wanted}"
+    return f"no .safetensors weights in {folder}{found}; {wanted} (pickled weights are not read)"
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:

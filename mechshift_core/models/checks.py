@@ -40,7 +40,9 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str, weig
         with torch.no_grad():
             logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
         if not bool(torch.isfinite(logits).all()):
-            raise ExecutionError(_not_finite(module, source, weights))
+            raise ExecutionError(_useless(module, source, weights, "not finite"))
+        if bool((logits == logits.flatten()[0]).all()):  # a norm makes 0 of numbers whose squares overflow
+            raise ExecutionError(_useless(module, source, weights, "the same for all tokens"))
         return widened(logits[:, 0])
 
     before, after = first_logits(ids), first_logits(changed)
@@ -66,16 +68,16 @@ def overflow_advice(dtype: torch.dtype) -> str:
     return "" if wider is None else f" in {name}{largest}; load the model in {wider} (`dtype`)"
 
 
-def _not_finite(module: nn.Module, source: str, weights: Sequence[Path]) -> str:
-    """Whether the checkpoint or the number format is to blame for logits that are not finite."""
+def _useless(module: nn.Module, source: str, weights: Sequence[Path], what: str) -> str:
+    """Whether the checkpoint or the number format is to blame for logits that are not finite, or all the same."""
     damaged = _not_finite_tensors(weights)
     if damaged:
         return f"{source}: the checkpoint is damaged: NaN or infinite numbers in {', '.join(damaged[:3])}"
     dtype = next(module.parameters()).dtype
     advice, name = overflow_advice(dtype), str(dtype).removeprefix("torch.")
     if advice:
-        return f"{source}: the logits are not finite{advice}"
-    return f"{source}: the logits are not finite in {name} either, though every weight is; the checkpoint is damaged"
+        return f"{source}: the logits are {what}{advice}"
+    return f"{source}: the logits are {what} in {name} too, though every weight is finite; the checkpoint is damaged"
 
 
 def _not_finite_tensors(weights: Sequence[Path]) -> list[str]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.models.checkpoint import refuse_adapter
 
 HUB = "hf:"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -77,7 +78,10 @@ def _headers(repository: str, revision: str | None, small: tuple[str, ...]) -> P
         snapshot_download(
             repository, revision=revision, allow_patterns=list(small), ignore_patterns=["*/*"], local_dir=folder
         )
+        refuse_adapter(folder, source=f"{HUB}{repository}")
         stored = get_safetensors_metadata(repository, revision=revision)
+    except ExecutionError:
+        raise
     except NotASafetensorsRepoError as error:
         raise ExecutionError(
             f"{HUB}{repository} holds no safetensors weights (pickled ones are not read: reading them runs code)"

@@ -53,7 +53,7 @@ def resolve_source(source: str, *, revision: str | None = None, headers_only: bo
         folder = fetch(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
     else:
         folder = Path(source)
-    refuse_adapter(folder)
+    refuse_adapter(folder, source=source)
     if not (folder / "config.json").is_file():
         state = "has no config.json" if folder.is_dir() else "does not exist"
         raise ExecutionError(
@@ -118,12 +118,14 @@ def check_mask_token(mask_token: object, config: Mapping[str, Any], *, source: o
     def is_token(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0 and (last is None or value <= last)
 
-    wanted = "the id of a token" + ("" if last is None else f", 0 to {last}")
+    ids = "" if last is None else f" (0 to {last})"
     recorded = config.get("mask_token_id")
     if recorded is not None and not is_token(recorded):
-        raise ExecutionError(f"{source}: mask_token_id is {recorded!r} in its config.json; expected {wanted}")
+        raise ExecutionError(
+            f"{source}: mask_token_id is {recorded!r} in its config.json; expected the id of a token{ids}"
+        )
     if mask_token is not None and not isinstance(mask_token, str) and not is_token(mask_token):
-        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens; expected {wanted}")
+        raise ExecutionError(f"{source}: mask_token {mask_token} is not one of the model's tokens{ids}")
 
 
 UNWRITTEN: dict[str, dict[str, Any]] = {
