@@ -41,6 +41,11 @@ def prove(model: Model) -> None:
     config: Any = model.module.config
     clean, corrupt = torch.randint(config.vocab_size, (2, PROBES, LENGTH), generator=generator)
     logits = model.logits(clean)[:, -1]  # the tokens furthest apart: a metric that rounding does not drown
+    if bool((logits.amax(-1) == logits.amin(-1)).any()):
+        raise ExecutionError(
+            f"{model.source}: all tokens have the same logit ({float(logits[0, 0]):.3g}), so that nothing is told "
+            "apart; is its output matrix zero, or a cap of the logits in its config.json?"
+        )
     batch = CounterfactualBatch(
         clean_ids=clean, corrupt_ids=corrupt, answer_ids=logits.argmax(-1), foil_ids=logits.argmin(-1)
     ).to(model.device)
