@@ -41,10 +41,14 @@ def prove(model: Model) -> None:
     config: Any = model.module.config
     clean, corrupt = torch.randint(config.vocab_size, (2, PROBES, LENGTH), generator=generator)
     logits = model.logits(clean)[:, -1]  # the tokens furthest apart: a metric that rounding does not drown
-    answers, foils = logits.argmax(-1), logits.argmin(-1)
-    foils = torch.where(foils == answers, (answers + 1) % logits.shape[-1], foils)  # where all are as likely
-    batch = CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answers, foil_ids=foils)
-    batch = batch.to(model.device)
+    if bool((logits.amax(-1) == logits.amin(-1)).any()):
+        raise ExecutionError(
+            f"{model.source}: all tokens have the same logit ({float(logits[0, 0]):.3g}), so that nothing is told "
+            "apart; is its output matrix zero, or a cap of the logits in its config.json?"
+        )
+    batch = CounterfactualBatch(
+        clean_ids=clean, corrupt_ids=corrupt, answer_ids=logits.argmax(-1), foil_ids=logits.argmin(-1)
+    ).to(model.device)
     try:
         _prove_modules(model)
         prove_inputs(model, batch.clean_ids)

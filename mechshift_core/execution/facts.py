@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
-from mechshift_core.models.checkpoint import stored_tensors
+from mechshift_core.models.checkpoint import read_json, stored_tensors
 from mechshift_core.models.hub import HUB, commit_of
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
@@ -118,7 +118,32 @@ def with_beginning(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None)
             if wanted:
                 raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
             return facts
-        return replace(facts, begin=begin_ids(tokenizer, wanted, source=source))
+        begin = begin_ids(tokenizer, wanted, source=source)
+        stated = _stated(facts.tokenizer_folder) if wanted is None else None
+        if stated is not None and stated != bool(begin):
+            raise ExecutionError(
+                f"{source}: its tokenizer_config.json says add_bos_token: {str(stated).lower()}, but its "
+                f"tokenizer.json puts {'a token' if begin else 'nothing'} before a text, and versions of "
+                "Transformers differ in which counts; say `add_bos_token: true` or `false` of the model, as it was "
+                "trained"
+            )
+        beyond = [token for token in begin if token >= facts.vocabulary]
+        if beyond:
+            raise ExecutionError(
+                f"{source}: its tokenizer begins texts with the token {beyond[0]}, but the model has "
+                f"{facts.vocabulary} tokens (0 to {facts.vocabulary - 1}); say `add_bos_token: false` if it was "
+                "trained without, or give its own tokenizer"
+            )
+        return replace(facts, begin=begin)
+
+
+def _stated(folder: Path) -> bool | None:
+    """Whether texts begin with a token by the settings beside a tokenizer.json; None where they don't say."""
+    file = folder / "tokenizer_config.json"
+    if not (folder / "tokenizer.json").is_file() or not file.is_file():
+        return None
+    stated = read_json(file).get("add_bos_token")
+    return stated if isinstance(stated, bool) else None
 
 
 def hole_of(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None) -> int | None:

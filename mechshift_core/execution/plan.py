@@ -263,7 +263,9 @@ class _Readers:
 
 def _readers(models: Mapping[str, ModelFacts]) -> tuple[dict[str, ModelFacts], _Readers]:
     """The models with what goes before their prompts, and what data sets have to fit."""
-    tokenizer = load_facts_tokenizer(next(iter(models.values())))
+    name, given = next((name, facts.declared.tokenizer) for name, facts in models.items())
+    with placed("models", name, "source" if given is None else "tokenizer"):
+        tokenizer = load_facts_tokenizer(models[name])
     begun = {}
     for name, facts in models.items():
         with placed("models", name, *([] if facts.declared.add_bos_token is None else ["add_bos_token"])):

@@ -73,8 +73,8 @@ def refuse_adapter(folder: Path, *, source: object = None) -> None:
     base = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
     raise ExecutionError(
         f"{source or folder} holds an adapter ({', '.join(found[:_SHOWN])}) {'beside' if base else 'without'} its base "
-        "model's weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
-        ".save_pretrained(FOLDER)` with peft, and give that folder as the source"
+        "model's weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER)"
+        ".merge_and_unload().save_pretrained(FOLDER)` with peft, and give that folder as the source"
         + ("; or, to read the base model alone, move the adapter's files elsewhere" if base else "")
     )
 

@@ -37,8 +37,16 @@ def check_attention(module: nn.Module, *, bidirectional: bool, source: str, weig
     changed[:, -1] = (ids[:, -1] + 1 + torch.arange(4)) % config.vocab_size
 
     def first_logits(tokens: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
+        try:
+            with torch.no_grad():
+                logits: Tensor = module(input_ids=tokens.to(device), use_cache=False).logits
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever Transformers and torch make of a setting that does not go
+            raise ExecutionError(
+                f"{source} does not run on a prompt of {PROBE_LENGTH} tokens, so that a setting in its config.json or "
+                f"a weight must be wrong: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            ) from error
         if not bool(torch.isfinite(logits).all()):
             raise ExecutionError(_useless(module, source, weights, "not finite"))
         if bool((logits == logits.flatten()[0]).all()):  # a norm makes 0 of numbers whose squares overflow

@@ -20,6 +20,7 @@ from mechshift_core.models.modules import first_line, load_module
 from mechshift_core.models.padding import padding
 from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.models.sources import (
+    SOURCE_FILES,
     TOKENIZER_FILES,
     Dtype,
     resolve_dtype,
@@ -70,7 +71,25 @@ class Model:
         return next(self.module.parameters()).device
 
     def logits(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits [batch, positions, vocabulary] without gradients; those of padding mean nothing."""
+        """Logits [batch, positions, vocabulary] without gradients; those of padding mean nothing.
+
+        Args:
+            ids: Token ids, [batch, positions].
+            attention_mask: [batch, positions], 1 where there is a token and 0 where there is padding; None where
+                nothing is padded.
+
+        Raises:
+            ValueError: for ids that are no tokens of the model, or a mask of another shape.
+        """
+        size: int = self.view.module(self.view.declaration.embedding).weight.shape[0]
+        if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+            raise ValueError(f"ids must be whole numbers, [batch, positions]; they are {list(ids.shape)}, {ids.dtype}")
+        if attention_mask is not None and attention_mask.shape != ids.shape:
+            raise ValueError(f"attention_mask must be {list(ids.shape)}, like ids; it is {list(attention_mask.shape)}")
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+            raise ValueError(
+                f"ids must be tokens of {self.source}, 0 to {size - 1}; got {int(ids.min())} to {int(ids.max())}"
+            )
         with torch.no_grad():
             output = self.module(input_ids=ids.to(self.device), use_cache=False, **padding(attention_mask, self.device))
         logits: Tensor = output.logits
@@ -137,7 +156,9 @@ def load_model(
         net=NNsight(module),
         view=ArchitectureView(module),
         tokenizer=words,
-        mask_token_id=find_mask_token(folder, layout, words, mask_token, source=str(source)),
+        mask_token_id=find_mask_token(
+            folder, layout, words, mask_token, source=str(source), needed=paradigm == "masked_diffusion"
+        ),
     )
 
 
@@ -156,7 +177,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     architecture, whatever the file says.
 
     Raises:
-        ExecutionError: if its files can't be read.
+        ExecutionError: if its files can't be read, or it splits words at random.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -168,5 +189,24 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
-        raise ExecutionError(f"the tokenizer in {folder} cannot be read: {first_line(error)}") from error
+        raise ExecutionError(f"the tokenizer in {folder} cannot be read: {_why_not(folder, error)}") from error
+    model: Any = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    dropout = getattr(model, "dropout", None)
+    if dropout:
+        raise ExecutionError(
+            f"the tokenizer in {folder} splits words at random (dropout {dropout:g} in its tokenizer.json), so that "
+            'the same text is other tokens every time; set "dropout": null there'
+        )
     return tokenizer
+
+
+def _why_not(folder: Path, error: Exception) -> str:
+    """What is wrong with a tokenizer; where there is no tokenizer.json, what could not be made into one."""
+    sources = [name for name in SOURCE_FILES if (folder / name).is_file()]
+    if (folder / "tokenizer.json").exists() or not sources:
+        return first_line(error)
+    return (
+        f"no tokenizer.json but {', '.join(sources)}, of which Transformers makes none here (it says: "
+        f"{first_line(error)}); SentencePiece files need `pip install sentencepiece protobuf`; or where it works, "
+        "`AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes tokenizer.json"
+    )

@@ -122,4 +122,6 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines()]
     if not lines:
         return type(error).__name__
+    if isinstance(error, KeyError):  # whose message is nothing but the key
+        return f"KeyError: {lines[0]}"
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

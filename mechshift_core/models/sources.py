@@ -15,9 +15,11 @@ from mechshift_core.models.hub import HUB, outline, snapshot
 from mechshift_core.models.published import layout_of, native_config
 
 BUNDLED = "bundled:"
+SOURCE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json", "vocab.txt")
+"""Vocabularies that Transformers makes a tokenizer of where there is no tokenizer.json."""
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
-    "added_tokens.json",
+    "added_tokens.json", *SOURCE_FILES,
 )  # fmt: skip
 CHECKPOINT_FILES = ("config.json", "adapter_config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
 """What is fetched of a repository; an adapter's configuration, so that the adapter is noticed."""
@@ -220,8 +222,9 @@ def weights_hash(folder: Path) -> str:
 
 
 def tokenizer_hash(folder: Path) -> str:
-    """SHA-256 over the files of a tokenizer; empty where there is none."""
-    files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    """SHA-256 over the files that decide a tokenizer; empty where there is none."""
+    unread = SOURCE_FILES if (folder / "tokenizer.json").is_file() else ()
+    files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file() and name not in unread]
     return _digest(files) if files else ""
 
 

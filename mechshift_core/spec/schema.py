@@ -99,7 +99,8 @@ class TaskSpec(Section):
     usable ones, so many are drawn from the seed, from every template in proportion."""
     target_delimiter: Annotated[str, Field(max_length=100)] = " "
     """What stands between prompt and answer where neither brings a space of its own (with `dataset`, text only); empty
-    for languages that are written without spaces."""
+    for languages that are written without spaces. What it has before its spaces, a line break or `:`, ends the prompt;
+    with other characters than white space it stands there in any case."""
     seed: Seed | None = None
     """Seed of the prompts, generated or drawn; the seed of the spec unless given."""
 

@@ -8,6 +8,7 @@ characters of `clean`, or one role for each token of `clean_ids`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
         if not line.strip():
             continue
         try:
-            row: Any = json.loads(line)
+            row: Any = json.loads(line, object_pairs_hook=_each_once)
             if not isinstance(row, dict):
                 raise ValueError(f"expected an object, got {describe(row)}")
             kind = TokenLine if "clean_ids" in row else TextLine
@@ -121,6 +122,15 @@ def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
         more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ExecutionError("\n".join(problems[:10]) + more)
     return parsed
+
+
+def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The entries of a JSON object; of a key that is there twice it would not be known which one counts."""
+    found = dict(entries)
+    twice = [key for key, count in Counter(key for key, _ in entries).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} is there twice")
+    return found
 
 
 class NothingAlignedError(ExecutionError):
@@ -200,20 +210,19 @@ def _as_pair(line: TextLine, delimiter: str) -> CounterfactualText:
     """A line as generated tasks have it: one space in all between prompt and answer, on whichever side it is written.
 
     As in lm-evaluation-harness, a space at the end of a prompt goes over to the answer. Other white space, a line break
-    say, stays, and nothing more stands between.
+    say, stays, and nothing more stands between. What a delimiter has before its spaces ends the prompt: it is read
+    before the answer is, and is no part of it.
     """
     clean, corrupt = line.clean.rstrip(" "), line.corrupt.rstrip(" ")
+    answers, foils = _listed(line.answer), _listed(line.foil)
     spans = ((role, start, min(stop, len(clean))) for role, start, stop in line.roles)
-    return CounterfactualText(
-        line.template,
-        clean,
-        corrupt,
-        _listed(line.answer),
-        _listed(line.foil),
-        key=line.clean,
-        joiner=" " if clean != line.clean else "" if clean[-1:].isspace() else delimiter,
-        roles=tuple(RoleSpan(*span) for span in spans if span[1] < span[2]),
-    )
+    roles = tuple(RoleSpan(*span) for span in spans if span[1] < span[2])
+    joiner = " " if clean != line.clean else "" if clean[-1:].isspace() else delimiter
+    begun = delimiter.rstrip(" ")
+    spaced = joiner != delimiter or any(word[:1].isspace() for word in (*answers, *foils))
+    if begun and not (begun.isspace() and spaced):
+        clean, corrupt, joiner = f"{clean}{begun}", f"{corrupt}{begun}", delimiter[len(begun) :]
+    return CounterfactualText(line.template, clean, corrupt, answers, foils, key=line.clean, joiner=joiner, roles=roles)
 
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:

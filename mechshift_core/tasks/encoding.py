@@ -8,7 +8,7 @@ already. What a tokenizer puts behind a text is left out: the prompt goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ Ids = tuple[int, ...]
 Span = tuple[int, int]
 
 PROBE = "a"
-"""A text to see what a tokenizer puts around every text."""
+"""A text to see what a tokenizer puts around every text, unless its vocabulary can't encode it."""
+PROBES = 100
+"""Words of the vocabulary that are tried instead."""
 UNKNOWN_WORD = "a word is not in the vocabulary"
 LOST_CHARACTER = "the tokenizer leaves out a character"
 MASK_IN_PROMPT = "the mask token stands in the prompt or the answer"
@@ -166,22 +168,49 @@ def begin_ids(tokenizer: PreTrainedTokenizerBase, add_bos_token: bool | None, *,
     """
     if add_bos_token is False:
         return ()
-    around: list[int] = tokenizer(PROBE)["input_ids"]
-    alone: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    places = [at for at in range(len(around) - len(alone) + 1) if around[at : at + len(alone)] == alone]
-    if not places:
+    begin = _put_before(tokenizer)
+    if begin is None and add_bos_token is None:
         raise ExecutionError(
-            f"{source}: what the tokenizer puts before a text can't be told ({PROBE!r} is {around} with its special "
-            f"tokens and {alone} without); say `add_bos_token: true` or `false` of the model"
+            f"{source}: what the tokenizer puts before a text can't be told ({PROBE!r} and the words of its vocabulary "
+            "are other tokens with its special tokens than without); say `add_bos_token: true` or `false` of the model"
         )
-    begin = tuple(around[: places[0]])
     if add_bos_token is None or begin:
-        return begin
+        return begin or ()
     if tokenizer.bos_token_id is None:
         raise ExecutionError(
             f"{source}: add_bos_token is true, but the tokenizer has no beginning-of-sequence token; leave it out"
         )
     return (int(tokenizer.bos_token_id),)
+
+
+def _put_before(tokenizer: PreTrainedTokenizerBase) -> Ids | None:
+    """What a tokenizer puts before a text; None if no text tells.
+
+    A text tells if its first token is an ordinary one: what is unknown may be no token at all, or, as in GPT-2, the
+    very one that begins texts.
+    """
+    unknown = unknown_token(tokenizer)
+    special = set(tokenizer.all_special_ids)
+    if unknown is not None:
+        special.add(tokenizer.get_vocab().get(unknown, -1))
+    for text in _probes(tokenizer, special):
+        try:
+            around, alone = (tuple(tokenizer(text, add_special_tokens=on)["input_ids"]) for on in (True, False))
+        except Exception:  # tokenizers raises nothing narrower where there is no unknown token
+            continue
+        if not alone or alone[0] in special:
+            continue
+        for start in range(len(around) - len(alone) + 1):
+            if around[start : start + len(alone)] == alone:
+                return around[:start]
+    return None
+
+
+def _probes(tokenizer: PreTrainedTokenizerBase, special: set[int]) -> Iterator[str]:
+    """Texts to see what a tokenizer puts around every text."""
+    yield PROBE
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    yield from [token for token, number in vocabulary if number not in special][:PROBES]
 
 
 def unknown_token(tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -13,6 +13,7 @@ from random_models import FAMILIES, write_random_model
 from safetensors.torch import load_file, save_file
 
 from mechshift_core import CounterfactualBatch, attribute_edges, load_model
+from mechshift_core.attribution.proof import prove
 from mechshift_core.errors import ExecutionError, MechshiftError
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.models import sources
@@ -272,6 +273,38 @@ def test_an_overflow_of_float32_is_the_checkpoints(folder: Path) -> None:
     for dtype, message in (("float32", "in float32 too, though every weight is finite"), ("bfloat16", "in float32")):
         with pytest.raises(ExecutionError, match=rf"the logits are (not finite|the same for all tokens).*{message}"):
             load_model(folder, dtype=dtype, device="cpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-40])
+def test_an_output_that_tells_nothing_apart_is_refused(value: float, folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
+    weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], value)
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    with pytest.raises(ExecutionError, match=r"same for all tokens|all tokens have the same logit .*is its output matrix zero"):
+        prove(load_model(folder, device="cpu"))
+
+
+def test_a_setting_with_which_the_model_does_not_run_is_named(tmp_path: Path) -> None:
+    folder = write_random_model("gemma2", tmp_path / "model")
+    set_entries(folder, sliding_window=None)
+    with pytest.raises(ExecutionError, match=r"does not run on a prompt of 6 tokens.*config\.json.*`sliding_window`"):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "message"),
+    [
+        ([[3, 40]], None, r"tokens of .*, 0 to 39; got 3 to 40"),
+        ([[3, -100]], None, r"tokens of .*, 0 to 39; got -100 to 3"),
+        ([3, 4], None, r"\[batch, positions\]; they are \[2\]"),
+        ([[3.0, 4.0]], None, r"whole numbers.*float32"),
+        ([[3, 4]], [[1, 1, 1]], r"attention_mask must be \[1, 2\], like ids; it is \[1, 3\]"),
+    ],
+)
+def test_logits_are_of_tokens_that_there_are(ids: Any, mask: Any, message: str, folder: Path) -> None:
+    model = load_model(folder, device="cpu")
+    with pytest.raises(ValueError, match=message):
+        model.logits(torch.tensor(ids), None if mask is None else torch.tensor(mask))
 
 
 def test_scores_that_overflow_are_refused_with_the_number_format(folder: Path) -> None:

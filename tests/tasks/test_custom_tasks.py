@@ -39,6 +39,12 @@ def test_text_lines_become_aligned_examples(path: Path, tokenizer: PreTrainedTok
     assert (one.template, two.template, one.masks) == ("custom", "two", 1)
 
 
+def test_a_key_that_is_there_twice_is_refused(path: Path) -> None:
+    path.write_text('{"clean": "Mary gave", "clean": "Tom gave", "corrupt": "John gave", "answer": "a", "foil": "b"}\n')
+    with pytest.raises(ExecutionError, match=r"pairs\.jsonl:1: .*the key 'clean' is there twice"):
+        load(path)
+
+
 def test_token_lines_need_no_tokenizer(path: Path) -> None:
     path.write_text(lines(TOKENS))
     dataset = load(path)

@@ -123,6 +123,26 @@ class TestBeginning:
     ) -> None:
         assert begin_ids(words(begin=begin), wanted) == found
 
+    @pytest.mark.parametrize("kind", ["no unknown token", "unknown is the beginning", "characters without a"])
+    def test_it_is_found_whatever_the_vocabulary_can_encode(self, kind: str) -> None:
+        unk, text = {"unknown is the beginning": "<s>"}.get(kind), "Mary gave"
+        entries = {word: number for number, word in enumerate(["<s>", *WORDS[:1], *WORDS[1:5]])}
+        if kind == "characters without a":
+            tokenizer, text = Tokenizer(models.BPE({"<s>": 0, "M": 1, "g": 2}, [])), "Mg"
+        else:
+            tokenizer = Tokenizer(models.WordLevel(entries, **({} if unk is None else {"unk_token": unk})))
+            tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+        assert begin_ids(fast, None) == begin_ids(fast, True) == (0,)
+        assert list(Encoder.of(fast).text(text)) == fast(text)["input_ids"]
+
+    def test_where_no_text_tells_it_has_to_be_declared(self) -> None:
+        fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0})), bos_token="<s>")
+        with pytest.raises(ExecutionError, match="m: what the tokenizer puts before a text can't be told"):
+            begin_ids(fast, None, source="m")
+        assert (begin_ids(fast, True), begin_ids(fast, False)) == ((0,), ())
+
     def test_a_token_that_there_is_not_can_not_be_asked_for(self) -> None:
         with pytest.raises(ExecutionError, match="no beginning-of-sequence token; leave it out"):
             begin_ids(words(bos_token=None), True, source="m")
@@ -217,6 +237,31 @@ class TestSpaces:
             custom(tmp_path, row, real)
         (found,) = custom(tmp_path, row, real, delimiter="").examples
         assert [*found.clean_ids, *found.answer_ids] == real("日本人")["input_ids"]
+
+    @pytest.mark.parametrize(
+        ("delimiter", "end", "start", "prompt", "answer"),
+        [
+            ("\n", "", "", "Mary and John gave\n", "Mary"),
+            ("\n", "\n", "", "Mary and John gave\n", "Mary"),
+            ("\n", " ", "", "Mary and John gave", " Mary"),
+            ("\n", "", " ", "Mary and John gave", " Mary"),
+            (":", "", "", "Mary and John gave:", "Mary"),
+            (":", "", " ", "Mary and John gave:", " Mary"),
+            (": ", "", "", "Mary and John gave:", " Mary"),
+            (": ", " ", "", "Mary and John gave:", " Mary"),
+            (" ->  ", "", " ", "Mary and John gave ->", " Mary"),
+        ],
+    )
+    def test_a_delimiter_of_more_than_spaces_ends_the_prompt(
+        self, delimiter: str, end: str, start: str, prompt: str, answer: str, tmp_path: Path
+    ) -> None:
+        tokenizer = byte_level("gave\nMary\nJohn:Mary")
+        row = {"clean": f"{PAIR.clean}{end}", "corrupt": f"{PAIR.corrupt}{end}"}
+        row |= {"answer": f"{start}Mary", "foil": f"{start}John"}
+        (found,) = custom(tmp_path, {**row, "roles": [["s", 0, 4]]}, tokenizer, delimiter=delimiter).examples
+        assert list(found.clean_ids) == tokenizer(prompt)["input_ids"] and found.clean == prompt
+        assert [*found.clean_ids, *found.answer_ids] == tokenizer(f"{prompt}{answer}")["input_ids"]
+        assert found.roles[0] == "s" and found.roles[-1] == "end"
 
     def test_a_role_ends_where_the_prompt_does(self, tmp_path: Path) -> None:
         row = {"clean": "Mary gave ", "corrupt": "Tom gave ", "answer": "John", "foil": "Anna"}
