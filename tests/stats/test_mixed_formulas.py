@@ -161,3 +161,9 @@ def test_times_are_no_covariate_and_no_factor_by_themselves(kind: str) -> None:
 def test_columns_have_values_for_every_row(values: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_mixed_model({**MIXED, "w": values}, formula="y ~ x", random="1 | g")
+
+
+def test_an_enum_keeps_its_order_in_a_mapping_of_columns() -> None:
+    levels = pl.Series(["late", "early"] * 12, dtype=pl.Enum(["late", "early"]))
+    fit = fit_mixed_model({**MIXED, "when": levels}, formula="y ~ when", random="1 | g")
+    assert fit.fixed["term"].to_list() == ["Intercept", "when[T.early]"]
