@@ -17,6 +17,12 @@ ROUNDING = 1e-12
 """Relative difference that sums of many numbers can have between two processors; what differs by less is the same."""
 BLOCK_NUMBERS = 4_000_000
 """Most numbers of a block of draws that are made at once."""
+SAME = 1e-13
+"""Single numbers that differ by less than this part of the largest are the same but for rounding.
+
+Less than :data:`ROUNDING`, since values around 10^12 that vary by 1 do vary."""
+NO_TEXT = ("nan", "NaT", "<NA>")
+"""What numpy makes of a missing value when it turns labels into text: `np.array(["a", np.nan])` holds "nan"."""
 
 
 def as_scores(values: ArrayLike, name: str, *, dimensions: int | None = None) -> Scores:
@@ -32,7 +38,11 @@ def as_scores(values: ArrayLike, name: str, *, dimensions: int | None = None) ->
     if array.dtype.kind not in "biufO":
         raise ValueError(f"{name}: expected numbers, got {array.dtype}")
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            kinds = sorted({type(value).__name__ for value in array.ravel().tolist()})
+            raise ValueError(f"{name}: expected numbers, got values of {', '.join(kinds)}") from None
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(f"{name}: expected {dimensions} dimension(s), got shape {array.shape}")
     if array.size == 0:
@@ -48,6 +58,11 @@ def as_floats(values: ArrayLike, name: str, *, dimensions: int | None = None) ->
     return as_scores(values, name, dimensions=dimensions).astype(np.float64, copy=False)
 
 
+def varies(values: Floats) -> bool:
+    """Whether values differ by more than rounding: what does not has no spread that a test could rest on."""
+    return bool(np.ptp(values) > SAME * np.abs(values).max())
+
+
 def codes(labels: ArrayLike | Sequence[object], name: str, *, length: int) -> tuple[Integers, int]:
     """Labels as integers 0..groups-1 in sorted order of the labels, and the number of groups.
 
@@ -57,12 +72,23 @@ def codes(labels: ArrayLike | Sequence[object], name: str, *, length: int) -> tu
     array = known_labels(labels, name)
     if array.shape != (length,):
         raise ValueError(f"{name}: expected {length} labels, one for each value, got shape {array.shape}")
+    if isinstance(labels, list | tuple):
+        array = _as_given(labels, array)
     try:
         found, inverse = np.unique(array, return_inverse=True)
     except TypeError:
         kinds = sorted({type(label).__name__ for label in array.tolist()})
         raise ValueError(f"{name}: expected labels of one type, got {', '.join(kinds)}") from None
     return inverse.astype(np.int64), len(found)
+
+
+def _as_given(labels: Sequence[object], array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or the labels as they are where numpy may have made two the same: 1 and "1", or large numbers."""
+    made_text = array.dtype.kind in "US" and not all(isinstance(label, str | bytes) for label in labels)
+    rounded = array.dtype.kind == "f" and any(
+        isinstance(label, int | np.integer) and int(label) != float(label) for label in labels
+    )
+    return np.array(labels, dtype=object) if made_text or rounded else array
 
 
 def known_labels(labels: ArrayLike | Sequence[object], name: str) -> NDArray[Any]:
@@ -85,6 +111,8 @@ def known_labels(labels: ArrayLike | Sequence[object], name: str) -> NDArray[Any
         missing = missing | np.array([is_missing(label) for label in raw.ravel().tolist()], dtype=bool).reshape(
             raw.shape
         )
+        if raw.dtype.kind == "U":
+            missing = missing | np.isin(raw, NO_TEXT)
     count = int(np.count_nonzero(missing))
     if count:
         raise ValueError(f"{name}: expected a label for each value, got {count} missing of {raw.size}")
@@ -95,11 +123,13 @@ def is_missing(label: object) -> bool:
     """Whether a label says nothing: None, NaN or infinite, NaT, masked, or text without a letter."""
     if label is None or label is np.ma.masked or (isinstance(label, str | bytes) and not label.strip()):
         return True
-    if isinstance(label, float):
+    if isinstance(label, np.str_) and label in NO_TEXT:
+        return True
+    if isinstance(label, float | np.floating):
         return not math.isfinite(label)
     try:
         return bool(label != label)
-    except (TypeError, ValueError):  # pandas.NA says neither
+    except (TypeError, ValueError, ArithmeticError):  # pandas.NA says neither, a signalling NaN nothing
         return True
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, Integers, as_floats, codes
+from stats.checks import SAME, Floats, Integers, as_floats, codes
 from stats.findings import Status
 from stats.options import Share, checked
 from stats.resampling import MINIMUM_CLUSTERS
@@ -138,7 +138,8 @@ def faithfulness_curve(
     base = examples.metric(empty, "empty")
     whole = examples.metric(full, "full") - base
     effect = examples.mean(whole)
-    reason = examples.not_a_denominator(effect, "the effect of the corruption, m(full) - m(empty),")
+    rounding = SAME * float(np.abs(base).max())
+    reason = examples.not_a_denominator(effect, "the effect of the corruption, m(full) - m(empty),", rounding)
     values, influence = examples.ratios(metrics - base, whole, defined=not reason)
     at_end = [] if sizes[-1] == 1 else [1.0]
     weights = _trapezoid_weights(np.concatenate([[0.0], sizes, at_end]))
@@ -195,8 +196,10 @@ def transfer_ratio(
     whole, kept = examples.metric(full, "full") - base, first - base
     transferred = examples.metric(other, "other") - base
     effect = examples.mean(whole)
-    no_effect = examples.not_a_denominator(effect, "the effect of the corruption, m(full) - m(empty),")
-    no_circuit = examples.not_a_denominator(examples.mean(kept), "what the own circuit restores, m(own) - m(empty),")
+    rounding = SAME * float(np.abs(base).max())
+    no_effect = examples.not_a_denominator(effect, "the effect of the corruption, m(full) - m(empty),", rounding)
+    restored = "what the own circuit restores, m(own) - m(empty),"
+    no_circuit = examples.not_a_denominator(examples.mean(kept), restored, rounding)
     reason = "; ".join(filter(None, (no_effect, no_circuit)))
     (f_own, f_other), of_full = examples.ratios(np.stack([kept, transferred]), whole, defined=not no_effect)
     (ratio,), of_own = examples.ratios(transferred[None], kept, defined=not reason)
@@ -279,9 +282,9 @@ class _Examples:
             influence=influence if self.clusters > 1 else None,
         )
 
-    def not_a_denominator(self, mean: RatioEstimate, name: str) -> str:
-        """Why nothing can be divided by a mean; empty if it can."""
-        if mean.estimate == 0:
+    def not_a_denominator(self, mean: RatioEstimate, name: str, rounding: float) -> str:
+        """Why nothing can be divided by a mean; empty if it can. Up to `rounding` it is zero."""
+        if mean.estimate is None or abs(mean.estimate) <= rounding:
             return f"{name} is 0"
         if mean.low is not None and mean.high is not None and mean.low <= 0 <= mean.high:
             return f"{name} does not clear 0: {mean.estimate:.3g}, interval {mean.low:.3g} to {mean.high:.3g}"

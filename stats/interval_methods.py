@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 from scipy import stats as scipy_stats
 
-from stats.checks import BLOCK_NUMBERS, Floats, Integers
+from stats.checks import BLOCK_NUMBERS, SAME, Floats, Integers, varies
 from stats.findings import Status
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.two_way import two_way_variance_of_mean
@@ -70,7 +70,8 @@ def clustered_mean(values: Floats, cluster: Integers, clusters: int) -> tuple[fl
     mean = float(values[0]) + offset
     if clusters < 2:
         return mean, None, residuals, sizes
-    if np.abs(residuals).max() <= 1e-12 * float(np.abs(shifted).sum()):
+    rounding = max(1e-12 * float(np.abs(shifted).sum()), SAME * float(np.abs(values).max() * sizes.max()))
+    if np.abs(residuals).max() <= rounding:
         return mean, 0.0, residuals, sizes
     se = float(np.sqrt(clusters / (clusters - 1) * (residuals @ residuals)) / len(values))
     return mean, se, residuals, sizes
@@ -145,7 +146,7 @@ def _from_draws(
     bad = int(np.count_nonzero(~np.isfinite(draws)))
     if bad:
         return Result(estimate, method, message=f"the statistic is not finite in {bad} of {len(draws)} replicates")
-    spread = float(draws.std(ddof=1)) if np.ptp(draws) > 0 else 0.0
+    spread = float(draws.std(ddof=1)) if varies(draws) else 0.0
     if spread == 0:
         return Result(estimate, method, 0.0, message="constant: every replicate gives the same value")
     if method == "studentized":
@@ -193,7 +194,7 @@ def _mean_over_two_kinds(sample: Sample, crossing: Crossing | None) -> tuple[flo
     se, df = clustered_mean(sample.values, sample.cluster, sample.clusters)[1], float(sample.clusters - 1)
     if crossing is None:
         return se, df
-    if np.ptp(sample.values) <= 1e-12 * float(np.abs(sample.values).max()):
+    if not varies(sample.values):
         return 0.0, df
     labels = (sample.cluster, crossing.code, sample.clusters, crossing.units)
     variance, df = two_way_variance_of_mean(sample.values, *labels)

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from stats.checks import Floats, as_floats, codes, known_labels
 from stats.depth import depth_slope, scaled_depth
 from stats.hypothesis_tests import TestResult, difference_test
+from stats.mixed_columns import as_column, one_type
 from stats.options import Share, checked
 from stats.resampling import MINIMUM_CLUSTERS, clustered_mean
 
@@ -71,7 +72,7 @@ def shift_frame(
     long = {}
     for name, values in columns.items():
         known_labels(values, name)
-        series = pl.Series(name, values)
+        series = one_type(as_column(name, values), "labels")
         if len(series) != n:
             raise ValueError(f"{name}: expected {n} labels, one for each row of the shares, got {len(series)}")
         long[name] = series.gather(np.repeat(np.arange(n), layers))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes
+from stats.checks import BLOCK_NUMBERS, SAME, Floats, as_floats, codes
 from stats.interval_methods import Method
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
@@ -97,7 +97,8 @@ def _studentized(values: Floats, weights: Floats, confidence: float, seed: int) 
     offset = shifted.mean(axis=0)
     residuals = shifted - offset
     mean = values[0] + offset
-    constant = np.abs(residuals).max(axis=0) <= 1e-12 * np.abs(shifted).sum(axis=0)
+    rounding = np.maximum(1e-12 * np.abs(shifted).sum(axis=0), SAME * np.abs(values).max(axis=0))
+    constant = np.abs(residuals).max(axis=0) <= rounding
     se = np.where(constant, 0.0, np.sqrt(n / (n - 1) * (residuals**2).sum(axis=0)) / n)
     shift = weights @ residuals / n
     squares = np.maximum(weights @ residuals**2 - n * shift**2, 0)

@@ -5,39 +5,82 @@ Each function takes `where`, which errors begin with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from stats.checks import Floats, Integers, is_missing
+from stats.checks import NO_TEXT, Floats, Integers, is_missing
 
 
 def as_frame(data: Mapping[str, Any]) -> pl.DataFrame:
     """A mapping of columns as a frame, with null where a label or a number is missing.
 
     Raises:
-        ValueError: if the values of a column are of several types.
+        ValueError: if a column has no values, or columns differ in length.
     """
-    columns = {}
-    for name in data:
-        values = data[name].tolist() if hasattr(data[name], "tolist") else list(data[name])
-        try:
-            columns[name] = pl.Series(name, [None if is_missing(value) else value for value in values])
-        except (TypeError, pl.exceptions.PolarsError) as error:
-            kinds = sorted({type(value).__name__ for value in values if not is_missing(value)})
-            raise ValueError(f"{name}: expected values of one type, got {', '.join(kinds)}") from error
+    columns = {name: as_column(name, data[name]) for name in data}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len({*lengths.values()}) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"expected columns of one length, got {listed}")
     return pl.DataFrame(columns)
+
+
+def as_column(name: str, given: Any) -> pl.Series:
+    """Values as a column, with null where one is missing; a polars column as it is.
+
+    Whole and other numbers together are numbers. A column of values of several types is one of Python objects, which
+    :func:`one_type` refuses where it is used.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if isinstance(given, pl.Series):
+        return given.alias(name)
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise ValueError(f"{name}: expected a column of values, got {given!r}")
+    text = getattr(getattr(given, "dtype", None), "kind", "") == "U"
+    listed = given.tolist() if hasattr(given, "tolist") else list(given)
+    values = [None if is_missing(value) or (text and value in NO_TEXT) else value for value in listed]
+    present = [value for value in values if value is not None]
+    numbers = {type(value) for value in present} == {int, float}
+    try:
+        if numbers and any(value != float(value) for value in present):
+            raise OverflowError("whole numbers that floating-point numbers can't hold")
+        return pl.Series(name, values, dtype=pl.Float64 if numbers else None)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(name, values, dtype=pl.Object)
+
+
+def one_type(column: pl.Series, where: str) -> pl.Series:
+    """The column, if its values are of one type.
+
+    Raises:
+        ValueError: if not.
+    """
+    if isinstance(column.dtype, pl.Object):
+        kinds = sorted({type(value).__name__ for value in column.to_list() if not is_missing(value)})
+        raise ValueError(
+            f"{where}: expected numbers, or labels of one type, in column {column.name!r}, got {', '.join(kinds)}"
+        )
+    return column
 
 
 def is_factor(frame: pl.DataFrame, name: str, where: str) -> bool:
     """Whether a column holds labels (text, categories, booleans), not numbers.
 
     Raises:
-        ValueError: if it is missing or has gaps.
+        ValueError: if it is missing or has gaps, or holds times, which could be meant as either.
     """
-    return not _column(frame, name, where).dtype.is_numeric()
+    dtype = _column(frame, name, where).dtype
+    if dtype.is_temporal():
+        raise ValueError(
+            f"{where}: expected numbers or labels in column {name!r}, got {dtype}: give days or seconds as numbers for "
+            f"a trend, or write C({name}) for a level of each"
+        )
+    return not dtype.is_numeric()
 
 
 def number_column(frame: pl.DataFrame, name: str, where: str) -> Floats:
@@ -84,7 +127,7 @@ def level_codes(frame: pl.DataFrame, names: Sequence[str], where: str) -> tuple[
 def _column(frame: pl.DataFrame, name: str, where: str) -> pl.Series:
     if name not in frame.columns:
         raise ValueError(f"{where}: no column {name!r} in the data; it has {', '.join(frame.columns)}")
-    column = frame[name]
+    column = one_type(frame[name], where)
     missing = column.null_count()
     if column.dtype in (pl.String, pl.Categorical, pl.Enum):
         missing += int((column.cast(pl.String).str.strip_chars() == "").sum())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels
+from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels, varies
 from stats.minimums import enough_permutations
 from stats.options import Count, Seed, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
@@ -117,7 +117,7 @@ def rank_overlap(first: ArrayLike, second: ArrayLike) -> RankOverlap:
     """Spearman correlation and cosine similarity of two vectors of signed scores [E]."""
     a, b = as_floats(first, "first", dimensions=1), as_floats(second, "second", dimensions=1)
     _same_edges(a, b)
-    spread = min(np.ptp(a), np.ptp(b)) > 0
+    spread = varies(a) and varies(b)
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return RankOverlap(
         spearman=float(scipy_stats.spearmanr(a, b).statistic) if spread else None,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import ROUNDING, Floats, Integers, as_floats, codes, is_missing, known_labels
+from stats.checks import ROUNDING, Floats, Integers, as_floats, codes, is_missing, known_labels, varies
 from stats.degrees_of_freedom import satterthwaite
 from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
@@ -135,12 +135,14 @@ def mean_replicates(
             units=units,
             message=f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
         )
-    residuals = x - mean if np.ptp(x) > ROUNDING * np.abs(x).max() else np.zeros_like(x)
+    residuals = x - mean if varies(x) else np.zeros_like(x)
     kept = drawn[:, ids]
     counts = kept.sum(axis=1)
     # A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
     deviations = np.divide(kept @ residuals, counts, out=np.zeros(len(kept)), where=counts > 0)
     sums = np.bincount(code[ids], weights=residuals, minlength=clusters)
+    if np.abs(sums).max() <= ROUNDING * float(np.abs(residuals).sum()):
+        sums = np.zeros_like(sums)
     influence = sums * np.sqrt(units / (units - 1)) / len(x)
     sizes = np.bincount(code[ids]).astype(np.float64)
     return Replicated(
@@ -228,6 +230,8 @@ def linear_contrast(
         share = count / (count - 1)
         both = sum(error.variance(row[group]) for error, group in zip(errors, members, strict=True) for row in around)
         over_seeds = share * float(((around @ estimates) ** 2).sum())
+        if over_seeds <= share * (ROUNDING * float(np.abs(w) @ np.abs(estimates))) ** 2:
+            over_seeds = 0.0
         total, df = two_way_variance(total, over_seeds, share * both, df_first=df, df_second=count - 1)
     return replace(found, se=float(np.sqrt(total)), df=df, replicates=_replicates(parts, w), skewness=skewness)
 
@@ -267,11 +271,11 @@ class _Errors:
     def variance(self, weights: Floats) -> float:
         """Of the weighted sum, over prompts."""
         combined = weights @ self.rows
-        # Parts that cancel leave their rounding, of which no standard error can be made.
-        least = ROUNDING * float(np.abs(weights) @ np.abs(self.rows).max(axis=1))
-        if np.ptp(combined) <= least:
-            return 0.0
-        return float(combined @ combined) if self.analytic else float(combined.var(ddof=1))
+        # What cancels leaves rounding, which is no variance.
+        rounding = ROUNDING * float(np.abs(weights) @ np.abs(self.rows).max(axis=1))
+        if self.analytic:
+            return float(combined @ combined) if np.abs(combined).max() > rounding else 0.0
+        return float(combined.var(ddof=1)) if np.ptp(combined) > rounding else 0.0
 
     def third_cumulant(self, weights: Floats) -> float:
         """Of the weighted sum; 0 where only replicates are known."""

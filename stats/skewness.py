@@ -33,6 +33,8 @@ from stats.checks import Floats, as_floats
 SHARE = 0.75
 """Share of the observed skewness that is corrected for."""
 NEGLIGIBLE = 1e-7
+_LARGEST = 1e100
+"""Magnitude of t beyond which its third power could overflow; p is 0 or 1 long before."""
 
 
 def skewness_of_estimate(influence: ArrayLike) -> float:
@@ -46,8 +48,11 @@ def skewness_of_estimate(influence: ArrayLike) -> float:
 
 
 def corrected(t: float, skewness: float) -> float:
-    """T(t) of the module for an estimate of this skewness."""
+    """T(t) of the module for an estimate of this skewness; t itself without any."""
     g = SHARE * skewness
+    if g == 0:
+        return t  # also an infinite one
+    t = min(max(t, -_LARGEST), _LARGEST)
     return t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
+from stats.checks import SAME, varies
 from stats.findings import Estimate
 from stats.hypothesis_tests import TestResult, difference_test
 from stats.replicates import Replicated
@@ -49,8 +50,12 @@ class Compared:
     def sides(self) -> dict[str, SideIndex]:
         """Before, after and shift (after minus before, replicate by replicate)."""
         before, after = self.before, self.after
-        both = before.replicates is not None and after.replicates is not None
-        replicates = after.replicates - before.replicates if both else None  # type: ignore[operator]
+        replicates = None
+        if before.replicates is not None and after.replicates is not None:
+            replicates = after.replicates - before.replicates
+            # Indices that are the same up to rounding do not differ.
+            size = np.maximum(np.abs(before.replicates), np.abs(after.replicates))
+            replicates[np.abs(replicates) <= SAME * size] = 0
         shift = SideIndex(after.value - before.value, replicates, {})
         return {"before": before, "after": after, "shift": shift}
 
@@ -108,11 +113,12 @@ def replicated_index(sample: Sample, label: str, one: SideIndex) -> Replicated:
     enough, few = units >= MINIMUM_CLUSTERS, f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval"
     # Multinomial weights give (units - 1) / units of the variance over units.
     widened = one.replicates * np.sqrt(units / (units - 1)) if enough and one.replicates is not None else None
+    se = None if widened is None else float(widened.std(ddof=1)) if varies(widened) else 0.0
     return Replicated(
         label=f"{label} of {sample.pair.name} on {sample.task.name}",
         estimate=one.value,
         replicates=widened,
-        se=None if widened is None else float(widened.std(ddof=1)),
+        se=se,
         df=units - 1,
         units=units,
         message="" if enough else few,

@@ -280,7 +280,9 @@ def test_an_output_that_tells_nothing_apart_is_refused(value: float, folder: Pat
     weights = load_file(folder / WEIGHTS)
     weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], value)
     save_file(weights, folder / WEIGHTS, {"format": "pt"})
-    with pytest.raises(ExecutionError, match=r"same for all tokens|all tokens have the same logit .*is its output matrix zero"):
+    with pytest.raises(
+        ExecutionError, match=r"same for all tokens|all tokens have the same logit .*is its output matrix zero"
+    ):
         prove(load_model(folder, device="cpu"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ MISSING: dict[str, Any] = {
     "pandas integers": pd.array([pd.NA, pd.NA, *range(N - 2)], dtype="Int64"),
     "pandas categories": pd.Series(pd.Categorical(with_gaps(None, None))),
     "pandas times": pd.Series(pd.to_datetime([None, None, *["2020-01-01", "2020-01-02"] * 5])),
+    "NaN that numpy made text of": np.array(with_gaps(np.nan, np.nan), dtype=str),
+    "signalling NaN": with_gaps(Decimal("sNaN"), Decimal("NaN")),
     "polars text": pl.Series(with_gaps(None, None)),
     "polars numbers": pl.Series([None, None, *range(N - 2)]),
 }
@@ -183,3 +186,21 @@ def test_masked_numbers_are_refused(call: Labelled) -> None:
 def test_what_is_no_number_is_refused(values: Any) -> None:
     with pytest.raises(ValueError, match="values: expected numbers, got"):
         stats.bootstrap_interval(values)
+
+
+@pytest.mark.parametrize("labels", [[1, "1", 2, "2", 3, "3"] * 2, [True, "True"] * 6, [1.0, "1.0"] * 6])
+def test_labels_of_several_types_are_not_made_the_same(labels: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"cluster: expected labels of one type, got \w+, str"):
+        codes(labels, "cluster", length=12)
+
+
+def test_large_numbers_are_not_made_the_same() -> None:
+    assert codes([2**53, 2**53 + 1, 0.5], "cluster", length=3)[1] == 3
+    assert codes([2**63 + 1, 2**63 + 2, -1], "cluster", length=3)[1] == 3
+    assert codes([1, 1.0, 2], "cluster", length=3)[1] == 2
+
+
+@pytest.mark.parametrize("values", [[pd.NA, 1.0], [1, 10**400], np.array([1, {}], dtype=object)])
+def test_what_is_no_number_is_an_error(values: Any) -> None:
+    with pytest.raises(ValueError, match="values: expected numbers, got values of "):
+        stats.bootstrap_interval(values, replicates=50)

@@ -123,3 +123,47 @@ def test_a_combination_of_levels_without_rows_is_named() -> None:
 def test_gaps_in_columns_that_are_not_used_do_not_matter() -> None:
     fit = fit_mixed_model(GAPS, formula="shift ~ depth", random=SLOPES)
     assert fit.status == "ok" and fit.n == GAPS.height
+
+
+MIXED = {
+    "y": np.arange(24) % 7 + np.sin(np.arange(24)),
+    "x": np.cos(np.arange(24)),
+    "g": [f"g{i % 6}" for i in range(24)],
+}
+
+
+def test_whole_and_other_numbers_are_numbers() -> None:
+    numbers = [1 if i % 3 else 2.5 for i in range(24)]
+    found = fit_mixed_model({**MIXED, "w": numbers}, formula="y ~ w", random="1 | g")
+    same = fit_mixed_model({**MIXED, "w": np.array(numbers)}, formula="y ~ w", random="1 | g")
+    assert found.fixed.equals(same.fixed)
+
+
+@pytest.mark.parametrize("values", [[1, "a"] * 12, [1j] * 24, [{1}] * 24, [0.5, 2**53 + 1] * 12])
+def test_values_that_are_neither_numbers_nor_labels_matter_where_they_are_used(values: list[object]) -> None:
+    data = {**MIXED, "w": values}
+    assert fit_mixed_model(data, formula="y ~ x", random="1 | g").n == 24
+    for formula, random in (("y ~ w", "1 | g"), ("y ~ x", "1 | w"), ("w ~ x", "1 | g")):
+        with pytest.raises(ValueError, match="expected numbers, or labels of one type, in column 'w', got "):
+            fit_mixed_model(data, formula=formula, random=random)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[D]", "datetime64[s]", "timedelta64[D]"])
+def test_times_are_no_covariate_and_no_factor_by_themselves(kind: str) -> None:
+    data = {**MIXED, "day": (np.arange(24) % 4).astype("int64").astype(kind)}
+    with pytest.raises(ValueError, match=r"column 'day', got .*numbers for a trend, or write C\(day\)"):
+        fit_mixed_model(data, formula="y ~ day", random="1 | g")
+    assert fit_mixed_model(data, formula="y ~ C(day)", random="1 | g").fixed.height == 4
+    assert fit_mixed_model(data, formula="y ~ x", random="1 | day").groups == {"day": 4}
+
+
+@pytest.mark.parametrize(("values", "message"), [(3, "w: expected a column of values, got 3"), ([1, 2], "one length")])
+def test_columns_have_values_for_every_row(values: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_mixed_model({**MIXED, "w": values}, formula="y ~ x", random="1 | g")
+
+
+def test_an_enum_keeps_its_order_in_a_mapping_of_columns() -> None:
+    levels = pl.Series(["late", "early"] * 12, dtype=pl.Enum(["late", "early"]))
+    fit = fit_mixed_model({**MIXED, "when": levels}, formula="y ~ when", random="1 | g")
+    assert fit.fixed["term"].to_list() == ["Intercept", "when[T.early]"]

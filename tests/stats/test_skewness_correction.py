@@ -31,7 +31,7 @@ def test_the_corrected_statistic_never_falls(t: float, step: float, skewness: fl
     assert corrected(t + step, skewness) >= corrected(t, skewness) - 1e-9
 
 
-@given(values=hnp.arrays(np.float64, st.integers(3, 20), elements=st.integers(-9, 9)).filter(lambda x: np.ptp(x) > 0))
+@given(values=hnp.arrays(np.float64, st.integers(5, 20), elements=st.integers(-9, 9)).filter(lambda x: np.ptp(x) > 0))
 def test_the_skewness_of_a_mean_is_that_of_the_values_over_the_root_of_their_number(values: np.ndarray) -> None:  # type: ignore[type-arg]
     part = mean_replicates(values, resampling_weights(len(values), 2, seed=0))
     expected = scipy_stats.skew(values) / np.sqrt(len(values))
@@ -83,3 +83,11 @@ def test_equivalence_is_both_non_inferiority_and_non_superiority(estimate: float
     upper = non_inferiority(-estimate, 0.3, 11, margin=0.8, skewness=-skewness)
     assert lower.p is not None and upper.p is not None
     assert both.p == pytest.approx(max(lower.p, upper.p), rel=1e-9)
+
+
+@pytest.mark.parametrize("skewness", [0.0, 0.5, -0.5])
+def test_a_t_beyond_all_numbers_has_a_p_of_zero_or_one(skewness: float) -> None:
+    for estimate, p in ((1.0, 0.0), (-1.0, 1.0)):
+        for se in (1e-320, 1e-200):
+            found = difference_test(estimate, se, 5, alternative="greater", skewness=skewness)
+            assert found.p == pytest.approx(p, abs=1e-12)
