@@ -278,7 +278,8 @@ def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch:
 
 def test_too_few_examples_are_a_reason(tmp_path: Path) -> None:
     made = run(write(tmp_path, examples=3), out=tmp_path / "out")
-    assert found(made, "rightwards").status == "ok"
+    few = found(made, "rightwards")
+    assert few.status == "points only" and "3 prompt(s): fewer than 5, no interval" in few.message
     for name in ("relied-on", "beyond"):
         assert "at least 4 are needed for two of them in each half" in found(made, name).message
         assert found(made, name).status == "undefined"
