@@ -26,7 +26,6 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role
 from mechshift_core.models.load import Model
 from mechshift_core.models.precision import widened
-from mechshift_core.models.precision import widened
 
 LENGTH, QUERY = 5, 2
 """Positions of a probe, and the one at which a query is changed."""
