@@ -182,6 +182,9 @@ def overlap_replicates(
     Resampled means are noisier than the observed ones, which lowers the overlap: use the replicates' spread, not their
     location, and :func:`stats.retention.retention_index` for what noise alone leaves of an overlap.
 
+    An edge of score 0 is in no set: in a replicate in which fewer than K have another one, sets are smaller (and the
+    index of two empty ones is 0), which :func:`stats.plain_overlap.between_overlap` says of the observed halves.
+
     Args:
         before: Scores of the model before [n, E], one row per prompt; an array, or read in blocks of edges.
         after: Scores of the model after [n, E], of the same prompts in the same order.

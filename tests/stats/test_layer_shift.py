@@ -125,9 +125,7 @@ def test_what_does_not_fit_together_is_refused(call: Any, message: str) -> None:
 def test_labels_are_of_one_type_and_numbers_are_numbers() -> None:
     shares = np.random.default_rng(0).dirichlet(np.ones(3), size=3)
     assert shift_frame(shares, shares, labels={"year": [1, 2.5, 3]})["year"].to_list()[::3] == [1.0, 2.5, 3.0]
-    with pytest.raises(
-        ValueError, match="labels: expected numbers, or labels of one type, in column 'a', got int, str"
-    ):
+    with pytest.raises(ValueError, match="labels: expected numbers, or labels of one type, in column 'a', got int"):
         shift_frame(shares, shares, labels={"a": [1, "1", 2]})
     with pytest.raises(ValueError, match="prompt: expected a column of values, got 3"):
         shift_frame(shares, shares, prompt=3)  # type: ignore[arg-type]
