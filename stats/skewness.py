@@ -25,6 +25,8 @@ Reference: Hall (1992), On the removal of skewness by transformation, J. R. Stat
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -50,10 +52,11 @@ def skewness_of_estimate(influence: ArrayLike) -> float:
 def corrected(t: float, skewness: float) -> float:
     """T(t) of the module for an estimate of this skewness; t itself without any."""
     g = SHARE * skewness
-    if g == 0:
+    if np.all(g == 0):
         return t  # also an infinite one
-    t = min(max(t, -_LARGEST), _LARGEST)
-    return t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6
+    bounded: Any = np.clip(t, -_LARGEST, _LARGEST)
+    found: float = bounded + g * bounded**2 / 3 + g**2 * bounded**3 / 27 + g / 6
+    return found
 
 
 def uncorrected(corrected_t: ArrayLike, skewness: float) -> Floats:

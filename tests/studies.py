@@ -97,16 +97,16 @@ def write_study(
 
 
 def write_pairs(path: Path, examples: int, *, changed: int | None = None, seed: int = 0) -> None:
-    """Counterfactual pairs whose answers are so many tokens that random models get some right, without 39, the mask."""
+    """Counterfactual pairs whose answers are so many tokens that random models get some right, without the masks, 38 and 39."""
     draw = random.Random(seed)
     lines = []
     for number in range(examples):
         length = 5 + number % 2
-        clean = [draw.randrange(39) for _ in range(length)]
-        corrupt = [draw.randrange(39) for _ in range(length)]
+        clean = [draw.randrange(38) for _ in range(length)]
+        corrupt = [draw.randrange(38) for _ in range(length)]
         if number == changed:
-            clean[0] = (clean[0] + 1) % 39
-        answers, foils = list(range(38)), [38]
+            clean[0] = (clean[0] + 1) % 38
+        answers, foils = list(range(37)), [37]
         roles = ["subject", *["other"] * (length - 2), "verb" if length == 5 else "end"]
         row = {"clean_ids": clean, "corrupt_ids": corrupt, "answer_ids": answers, "foil_ids": foils, "roles": roles}
         lines.append(json.dumps(row))

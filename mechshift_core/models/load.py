@@ -81,7 +81,8 @@ class Model:
         Raises:
             ValueError: for ids that are no tokens of the model, or a mask of another shape.
         """
-        size: int = self.view.module(self.view.declaration.embedding).weight.shape[0]
+        embeddings: Any = self.module
+        size: int = embeddings.get_input_embeddings().weight.shape[0]
         if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ValueError(f"ids must be whole numbers, [batch, positions]; they are {list(ids.shape)}, {ids.dtype}")
         if attention_mask is not None and attention_mask.shape != ids.shape:
@@ -207,6 +208,6 @@ def _why_not(folder: Path, error: Exception) -> str:
         return first_line(error)
     return (
         f"no tokenizer.json but {', '.join(sources)}, of which Transformers makes none here (it says: "
-        f"{first_line(error)}); SentencePiece files need `pip install sentencepiece protobuf`; or where it works, "
+        f"{first_line(error)}); SentencePiece files need the packages sentencepiece and protobuf; or where it works, "
         "`AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes tokenizer.json"
     )

@@ -30,7 +30,7 @@ def sample(folder: Path, shape: Shape, *, selected: tuple[int, ...] = (0, 2, 3))
     files = [folder / "cell.safetensors"]
     metric = np.zeros(5, dtype=np.float32)
     once = np.ones(5, dtype=np.int64)
-    answers = Answers(metric, metric, np.ones(5, dtype=bool), once, once)
+    answers = Answers(metric, metric, np.ones(5, dtype=bool), np.ones(5, dtype=bool), once, once)
     side = Side("arm", EdgeScoreStore(files), answers, EdgeScoreStore(files, "by_role"), ROLES)
     example = Example("t", (1,), (2,), (3,), (4,), 1, "", "", "", "")
     return Sample(

@@ -146,7 +146,7 @@ def test_scores_are_the_gradients_that_autograd_takes_at_each_receiver(
     model: Model, batch: CounterfactualBatch, method: str, steps: int, alphas: list[float]
 ) -> None:
     graph = Graph.of(model.shape)
-    scores = attribute_edges(model, batch, method=method, steps=steps)  # type: ignore[arg-type]
+    scores = attribute_edges(model, batch, method=method, steps=steps, quadrature="left")  # type: ignore[arg-type]
     clean, corrupt = (contributions(model, batch, ids) for ids in (batch.clean_ids, batch.corrupt_ids))
     expected = []
     for receiver in graph.receivers:
@@ -243,7 +243,7 @@ def test_a_declaration_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch:
     folder = write_random_model("gemma2", tmp_path)
     right = ARCHITECTURES["gemma2"]
     wrong = {
-        "do not sum to the attention output": {"transposed": True},
+        "does not fit this version of it: unflatten": {"transposed": True},
         "has no module": {"mlp_norm": "ln_2"},
         "already ran past it": {"attention_norm": "pre_feedforward_layernorm", "mlp_norm": "input_layernorm"},
         "MLP of layer 0 read is not the sum": {"attention_post_norm": None},

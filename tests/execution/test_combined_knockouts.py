@@ -204,7 +204,7 @@ def test_a_sample_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_component_can_not_be_combined(tmp_path: Path) -> None:
-    from mechshift_core.execution import cells as naming
+    from mechshift_core.execution import graph_checks as naming
 
     path = write(tmp_path, combined(), measures=MEASURES)
     with pytest.MonkeyPatch.context() as patched:

@@ -134,7 +134,7 @@ def test_too_few_selected_examples_are_a_status(tmp_path: Path) -> None:
     assert result.failures == ()
     rows = table(tmp_path / "out", "faithfulness")
     assert rows["metric"].is_null().all()
-    assert all("of 3 examples selected (correct: both)" in status for status in rows["status"])
+    assert all("of 3 examples selected (correct: both, by: argmax)" in status for status in rows["status"])
     assert all(
         status.endswith("correctly; at least 4 are needed for two of them in each half") for status in rows["status"]
     )
@@ -205,7 +205,8 @@ def test_scores_that_are_not_finite_are_a_failed_cell(tmp_path: Path, monkeypatc
     monkeypatch.setattr(edge_attribution, "_attribute", broken)
     result = run(study, out=tmp_path / "out")
     assert [line.partition(": ")[2] for line in result.failures] == [
-        f"attribution of '{name}' on 'mine' is not finite" for name in ("before", "after", "continued")
+        f"{(tmp_path / name).absolute()}: an edge score or metric is not finite"
+        for name in ("before", "after", "continued")
     ]
 
 

@@ -121,7 +121,7 @@ def test_everything_measured_is_the_mean_over_the_states(
 
     description, curve = stored(finished, intervention="curve", **wanted)
     mean = np.abs(found["scores"].astype(np.float64).mean(0))
-    size = description["circuits"][0]["edges"]
+    size = int(description["circuits"][0]["edges"])
     strongest = np.zeros(len(mean), dtype=bool)
     strongest[np.argsort(-mean, kind="stable")[:size]] = True
     expected = one_state_at_a_time(

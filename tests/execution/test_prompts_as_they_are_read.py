@@ -112,9 +112,7 @@ def check(folder: Path, table: pl.DataFrame, begins: dict[str, bool]) -> None:
                 answers = [token(folder, row["answer"])]
                 expected[side] = float(values[answers[0]] - values[token(folder, row["foil"])])
             if side == "clean":
-                assert row["predicted_correct" if "predicted_correct" in row else "correct"] == (
-                    int(values.argmax()) in answers
-                )
+                assert row["correct_by_argmax"] == (int(values.argmax()) in answers)
         assert row["clean_metric"] == pytest.approx(expected["clean"], abs=1e-4)
         assert row["corrupt_metric"] == pytest.approx(expected["corrupt"], abs=1e-4)
 

@@ -273,7 +273,7 @@ def test_a_prompt_beyond_the_context_is_refused(study: Path, out: Path) -> None:
 def test_too_few_correct_examples_are_a_status_not_a_number(study: Path, out: Path) -> None:
     rows = [json.loads(line) for line in (study.parent / "pairs.jsonl").read_text().splitlines()]
     for row in rows:
-        row["answer_ids"], row["foil_ids"] = [38], list(range(38))
+        row["answer_ids"], row["foil_ids"] = [37], list(range(37))
     (study.parent / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     result = run(study, out=out)
     for finding in result.findings.hypotheses:

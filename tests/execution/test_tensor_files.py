@@ -113,7 +113,7 @@ def test_retention_of_stored_scores_is_that_of_scores_in_memory(tmp_path: Path, 
         stores.append(SelectedScores(store_of(tmp_path / name, scores, [4, 9]), selected))
         arrays.append(scores[selected])
         np.testing.assert_allclose(stores[-1].mean(), arrays[-1].mean(axis=0, dtype=np.float64))
-    options = {"top_k": [10, 30], "splits": 5, "replicates": 20, "examples": selected, "total": 15}
+    options = {"top_k": [10, 30], "splits": 5, "replicates": 40, "examples": selected, "total": 15}
     stored = retention_index(*stores, **options, block_bytes=block_bytes)
     in_memory = retention_index(*arrays, **options)
     assert stored.status == "ok" and stored.by_k == in_memory.by_k
