@@ -97,7 +97,7 @@ def write_study(
 
 
 def write_pairs(path: Path, examples: int, *, changed: int | None = None, seed: int = 0) -> None:
-    """Counterfactual pairs whose answers are so many tokens that random models get some right, without the masks, 38 and 39."""
+    """Pairs whose answers are many tokens, so that random models get some right; 38 and 39, the masks, are none."""
     draw = random.Random(seed)
     lines = []
     for number in range(examples):

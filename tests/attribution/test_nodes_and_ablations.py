@@ -127,7 +127,7 @@ def test_wrong_names_and_positions_are_refused(model: Model, batch: Counterfactu
         patch_nodes(model, batch, [["m0", "a9.h0"]])
     with pytest.raises(ValueError, match=r"positions must be \[1, 6\] or \[1, 5, 6\]; they are \[1, 1, 7\]"):
         patch_nodes(model, batch, [["m0"]], positions=torch.ones(1, 7))
-    with pytest.raises(ValueError, match="ablation: expected .*'mena'"):
+    with pytest.raises(ValueError, match=r"ablation: expected .*'mena'"):
         patch_nodes(model, batch, [["m0"]], ablation="mena")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="there is only one"):
         patch_nodes(model, batch.rows(slice(0, 1)), [["m0"]], ablation="resample")
