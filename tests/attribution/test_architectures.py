@@ -245,7 +245,10 @@ def test_a_declaration_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch:
     wrong = {
         "does not fit this version of it: unflatten": {"transposed": True},
         "has no module": {"mlp_norm": "ln_2"},
-        "what projections read is not the attention norm": {"attention_norm": "pre_feedforward_layernorm", "mlp_norm": "input_layernorm"},
+        "read is not the attention norm": {
+            "attention_norm": "pre_feedforward_layernorm",
+            "mlp_norm": "input_layernorm",
+        },
         "MLP of layer 0 read is not the sum": {"attention_post_norm": None},
         "heads of layer 1 read is not the sum": {"mlp_post_norm": None},
     }
