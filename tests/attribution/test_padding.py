@@ -117,13 +117,8 @@ def test_patched_runs_are_those_of_each_prompt_alone(
     batch, edges = padded(prompts, side), list(Graph.of(model.shape).edges)
     circuits = [edges, edges[::2], edges[:1]]
     for ablation in ("counterfactual", "zero"):
-<<<<<<< HEAD
         # A stream that is zero but for rounding is rounding, once a norm has divided by its size.
         nodes = [["a0.h1"], ["m0", "a1.h2"], *([["x1"], ["input"]] if ablation == "counterfactual" else [])]
-=======
-        # Without any stream a norm divides by what rounding leaves of it, so that there is no number to compare.
-        nodes = [run for run in nodes if ablation == "counterfactual" or run != ["x1"]]
->>>>>>> bca9ef7e58126784a8db4bcf2275a4b3a853a112
         found = evaluate_circuits(model, batch, circuits, ablation=ablation)  # type: ignore[arg-type]
         alone = [evaluate_circuits(model, one, circuits, ablation=ablation) for one in prompts]  # type: ignore[arg-type]
         assert_same(found, torch.cat(alone, dim=1))
