@@ -38,7 +38,7 @@ class Patch:
         columns: Numbers of receivers, ascending.
         nodes: [runs, sources]: all that a source writes.
         residual: [runs, layers + 1]: the residual stream at each block's input and, last, at the final norm's.
-        positions: [runs, examples, positions]: where; None at all positions. (Examples can be 1.)
+        positions: [runs, examples, positions]: where; None at all positions, as it is for edges. (Examples can be 1.)
     """
 
     runs: int
@@ -112,6 +112,10 @@ def run_in_batches(
     return torch.cat(list(in_batches(len(examples), batching, compute)), dim=1)
 
 
+def _everywhere(rows: Tensor) -> Tensor:
+    return rows
+
+
 class _Patcher(Visitor):
     """The state of a patched run. Shapes: rows are runs x examples."""
 
@@ -132,13 +136,21 @@ class _Patcher(Visitor):
             (patch.runs, read, examples, positions, hidden), dtype=self.dtype, device=model.device
         )
         self.total: Tensor | None = None  # the sum of changes, [rows, positions, hidden]
+        assert patch.edges is None or patch.positions is None
+        # Where sources are replaced by nothing: what no source writes, [rows, positions, hidden]. The stream plus the
+        # sum of changes is this but for rounding, of which a norm would make a stream of full size.
+        self.empties = (patch.residual is not None or patch.edges is not None) and not replacement.any()
+        self.unwritten: Tensor | None = None
         self.live: Tensor | None = None
         self.heads: Tensor | None = None
 
     def embedding(self, site: Site) -> None:
         site.output = self._wrote(0, site.output, self.replacement.embedding)
+        self.unwritten = widened(site.output) if self.empties else None
 
     def block(self, layer: int, site: Site) -> None:
+        if layer == 0 and self.unwritten is not None:
+            self.unwritten = widened(site.input) - self.unwritten  # position embeddings
         if self._replaces_residual(layer):
             site.input = self._residual(layer, site.input)
 
@@ -161,6 +173,9 @@ class _Patcher(Visitor):
 
     def attention_written(self, layer: int, site: Site) -> None:
         assert self.heads is not None
+        bias = self.view.output_bias(layer)
+        if self.unwritten is not None and bias is not None:
+            self.unwritten = self.unwritten + widened(bias)
         first = self.model.shape.first_head(layer)
         last = first + self.model.shape.heads
         nodes = None if self.patch.nodes is None else self.patch.nodes[:, first:last]
@@ -187,7 +202,7 @@ class _Patcher(Visitor):
         column = self.column_of.get(layer * self.width + self.width - 1)
         if column is not None:
             norm = self.view.norm(self.view.declaration.mlp_norm, layer)
-            patched = widened(site.input) + self._patched([column])[:, 0]
+            patched = self._patched([column], site.input)[:, 0]
             site.output = norm(patched).to(site.output.dtype)
 
     def mlp_written(self, layer: int, site: Site) -> None:
@@ -203,9 +218,9 @@ class _Patcher(Visitor):
             return output
         patched = widened(residual)
         if column is not None:
-            patched = patched + self.batch.rows_read(self._patched([column])[:, 0])
+            patched = self._patched([column], patched, self.batch.rows_read)[:, 0]
         if self._replaces_residual(layers):
-            patched = patched + self.batch.rows_read(self._residual(layers))
+            patched = self._residual(layers, patched, self.batch.rows_read)
         return self.view.norm(self.view.declaration.final_norm)(patched).to(output.dtype)
 
     def _wrote(self, number: int, live: Tensor, replacement: Tensor) -> Tensor:
@@ -233,13 +248,17 @@ class _Patcher(Visitor):
     def _replaces_residual(self, layer: int) -> bool:
         return self.patch.residual is not None and bool(self.patch.residual[:, layer].any())
 
-    def _residual(self, layer: int, live: Tensor | None = None) -> Tensor:
-        """The change of the residual stream at a block, or, given the live one, what takes its place."""
+    def _residual(self, layer: int, live: Tensor, at: Callable[[Tensor], Tensor] = _everywhere) -> Tensor:
+        """What takes the place of the residual stream at a block; `at` picks the positions of `live` from a row's."""
         assert self.total is not None and self.patch.residual is not None
         share = self.patch.residual[:, layer].to(self.dtype)[:, None, None, None]
+        if self.unwritten is not None:
+            where = self._at_positions(share.expand(-1, *self.batch.clean_ids.shape, 1)).flatten(0, 1)
+            self.total = self.total * (1 - where)
+            return torch.lerp(widened(live), at(self.unwritten), at(where).to(self.unwritten.dtype)).to(live.dtype)
         moved = (self._at_positions(self._by_run(self.total)) * share).flatten(0, 1)
         self.total = self.total - moved
-        return moved if live is None else (widened(live) + moved).to(live.dtype)
+        return (widened(live) + at(moved)).to(live.dtype)
 
     def _columns(self, layer: int, role: Role) -> list[tuple[int, int]]:
         """(head, column) of a role's patched receivers in a layer."""
@@ -249,15 +268,25 @@ class _Patcher(Visitor):
         heads = [(head, self.column_of.get(first + head)) for head in range(self.view.heads(role))]
         return [(head, column) for head, column in heads if column is not None]
 
-    def _patched(self, columns: list[int]) -> Tensor:
-        """What the residual stream changes by for some receivers that read as many sources, [rows, columns, ...]."""
+    def _patched(self, columns: list[int], live: Tensor, at: Callable[[Tensor], Tensor] = _everywhere) -> Tensor:
+        """What some receivers that read as many sources read, [rows, columns, positions, hidden].
+
+        It is the live residual stream, [rows, positions, hidden], and what changes of it. Where most sources are
+        replaced by nothing, it is what no source writes and what the kept ones write: there, the difference of two long
+        sums would be their rounding. `at` picks the positions of `live` from those of a row.
+        """
         assert self.patch.edges is not None
         sources = self.graph.receivers[self.patch.columns[columns[0]]].sources
         chosen = self.patch.edges[:, :sources, columns].transpose(1, 2).to(self.dtype)
+        few = chosen.mean(2) > 0.5  # [runs, columns]
+        if self.unwritten is not None:
+            chosen = chosen - few[..., None].to(self.dtype)  # the change to nothing is what was written, negative
         found = product(chosen, self.changes[:, :sources].flatten(2))
-        by_token = found.unflatten(2, self.changes.shape[2:])  # [runs, columns, examples, positions, hidden]
-        by_row: Tensor = by_token.transpose(1, 2).flatten(0, 1)
-        return by_row
+        changes = found.unflatten(2, self.changes.shape[2:]).permute(0, 2, 3, 1, 4).flatten(0, 1)
+        before = widened(live)[:, None]
+        if self.unwritten is not None:
+            before = torch.where(self._of_rows(few)[..., None, None], at(self.unwritten)[:, None], before)
+        return before + at(changes).transpose(1, 2)
 
     def _read(self, layer: int, role: Role, columns: list[tuple[int, int]], output: Tensor) -> Tensor:
         """A role's projection output, [rows, positions, heads, head_size], its patched heads reading other streams."""
@@ -267,7 +296,7 @@ class _Patcher(Visitor):
         heads = [head for head, _ in columns]
         norm = self.view.norm(self.view.declaration.attention_norm, layer)
         weight, bias = self.view.projection(layer, role)
-        read = norm(widened(self.live)[:, None] + self._patched([column for _, column in columns])).to(self.dtype)
+        read = norm(self._patched([column for _, column in columns], self.live)).to(self.dtype)
         rows, positions = output.shape[:2]
         by_head = read.transpose(0, 1).flatten(1, 2)  # [columns, rows x positions, hidden]
         found = product(by_head, weight[heads].to(self.dtype).transpose(1, 2))

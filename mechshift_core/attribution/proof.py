@@ -117,8 +117,9 @@ def _run(model: Model, batch: CounterfactualBatch, ids: Tensor) -> tuple[_Everyt
 def _prove_heads(model: Model, kept: _Everything) -> None:
     for layer, (heads, written) in enumerate(zip(kept.heads, kept.written, strict=True)):
         summed = torch.einsum("bshe,hed->bsd", widened(heads), widened(model.view.output_weight(layer)))
-        bias = _output_bias(model, layer)
-        compare(model, summed + bias, written, f"layer {layer}: the heads do not sum to the attention output")
+        bias = model.view.output_bias(layer)
+        summed = summed if bias is None else summed + widened(bias)
+        compare(model, summed, written, f"layer {layer}: the heads do not sum to the attention output")
 
 
 def _prove_graph(model: Model, batch: CounterfactualBatch, runs: list[tuple[_Everything, Recording]]) -> None:
@@ -145,11 +146,6 @@ def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
         expected = model.logits(batch.clean_ids)
     what = f"with the attention kernel {kernel!r} it computes something else than with 'eager'; choose no other kernel"
     compare(model, found, expected, what)
-
-
-def _output_bias(model: Model, layer: int) -> Tensor | float:
-    bias: Tensor | None = model.view.module(model.view.declaration.attention_output, layer).bias
-    return 0.0 if bias is None else widened(bias)
 
 
 def _prove_patching(model: Model, batch: CounterfactualBatch, clean: Recording, corrupt: Recording) -> None:

@@ -36,6 +36,10 @@ class Activations:
         """Every tensor changed alike."""
         return Activations(change(self.embedding), [change(z) for z in self.heads], [change(m) for m in self.mlps])
 
+    def any(self) -> bool:
+        """Whether anything is written at all."""
+        return any(bool(values.any()) for values in (self.embedding, *self.heads, *self.mlps))
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:

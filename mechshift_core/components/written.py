@@ -44,8 +44,8 @@ def record_written(model: Model, batch: CounterfactualBatch) -> Written:
     for layer, (heads, mlp) in enumerate(zip(reader.heads, reader.mlps, strict=True)):
         sources.append(torch.einsum("rhe,hed->rhd", widened(heads), widened(model.view.output_weight(layer))))
         sources.append(widened(mlp)[:, None])
-        bias: Tensor | None = model.view.module(model.view.declaration.attention_output, layer).bias
-        biases = biases if bias is None else biases + widened(bias.detach())
+        bias = model.view.output_bias(layer)
+        biases = biases if bias is None else biases + widened(bias)
     return Written(torch.stack(reader.streams, dim=1), torch.cat(sources, dim=1), biases, logits)
 
 

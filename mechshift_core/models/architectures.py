@@ -207,6 +207,11 @@ class ArchitectureView:
             return weight
         return (widened(weight) * widened(self.norm(declared.attention_post_norm, layer).weight)).to(weight.dtype)
 
+    def output_bias(self, layer: int) -> Tensor | None:
+        """Bias of an attention output, [hidden], which no head writes; None where there is none."""
+        bias: Tensor | None = self.module(self.declaration.attention_output, layer).bias
+        return None if bias is None else bias.detach()
+
     def head_scale(self, layer: int, output: Tensor) -> Tensor | None:
         """What the norm behind an attention output divides it by, inverted, [..., 1]; None without such a norm.
 

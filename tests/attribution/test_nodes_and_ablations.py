@@ -92,6 +92,31 @@ def test_nodes_and_edges_agree_under_every_ablation(model: Model, batch: Counter
     torch.testing.assert_close(by_node, by_edge, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "qwen2", "gemma2"])
+def test_where_nothing_is_written_there_is_no_rounding(family: str, batch: CounterfactualBatch, tmp_path: Path) -> None:
+    """A norm makes of rounding a stream of full size; these must be what is not written by any source, exactly."""
+    model = load_model(write_random_model(family, tmp_path / family), paradigm="autoregressive", device="cpu")
+    module = model.module
+    stream = torch.zeros(model.shape.hidden_size)
+    if family == "gpt2":
+        stream = module.transformer.wpe.weight[batch.position].squeeze() + sum(
+            block.attn.c_proj.bias for block in module.transformer.h
+        )
+    final = module.transformer.ln_f if family == "gpt2" else module.model.norm
+    with torch.no_grad():
+        expected = batch.measure(module.lm_head(final(stream)).expand(len(batch), -1))
+    last = f"x{model.shape.layers}"
+    found = [
+        patch_nodes(model, batch, [[last], ["x1", last]], ablation="zero"),
+        evaluate_circuits(model, batch, [[]], ablation="zero"),
+    ]
+    if family != "gpt2":  # an MLP without biases that reads nothing writes nothing
+        late = f"m{model.shape.layers - 1}->logits"
+        found.append(evaluate_circuits(model, batch, [[late]], ablation="zero"))
+    for values in found:
+        assert torch.allclose(values, expected.expand_as(values), rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
 def test_padding_does_not_count_in_the_mean(model: Model, batch: CounterfactualBatch) -> None:
     mask = torch.ones(5, 8, dtype=torch.long)
     mask[:3, 6:] = 0
