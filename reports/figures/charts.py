@@ -47,7 +47,8 @@ def layer(marks: Sequence[alt.Chart], *, width: int, height: int, right: int = 1
     (Altair's own layers copy every row of every mark many times over: they took most of the time of a report.)
     """
     layers = [mark.to_dict(validate=False) for mark in marks]
-    schema, datasets = layers[0]["$schema"], {}
+    schema = layers[0]["$schema"]
+    datasets: dict[str, Any] = {}
     for one in layers:
         del one["$schema"], one["config"]
         datasets |= one.pop("datasets")
@@ -93,7 +94,7 @@ def rows(values: Sequence[Row]) -> alt.Chart:
 
 
 def to_svg(chart: dict[str, Any], *, label: str) -> Markup:
-    """Draw a Vega-Lite chart as one `<svg>` with the text alternative `label`, without ids, styles or fonts of its own."""
+    """Draw a Vega-Lite chart as one `<svg>` with the text alternative `label`, without ids, styles or own fonts."""
     drawn = vl_convert.vegalite_to_svg(chart)
     tree = ElementTree.fromstring(re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawn))
     size = {key: tree.attrib[key] for key in ("width", "height", "viewBox")}
