@@ -140,6 +140,7 @@ def test_tasks_that_share_prompts_are_not_pooled(
     assert f", ...); {names} would count them as independent: leave them out of one" in str(error.value)
 
 
+@pytest.mark.long
 def test_selectivity_counts_a_shared_prompt_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     study = write_study(tmp_path, hypotheses=[], tasks=("mine", "other"), rule="none")

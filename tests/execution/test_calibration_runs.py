@@ -184,6 +184,7 @@ def test_repetitions_do_not_depend_on_their_number_and_follow_from_the_seed(stud
     assert repeated(study[1], 3, seed=4) == three != repeated(study[1], 3, seed=5)
 
 
+@pytest.mark.long
 def test_the_command_writes_its_results_and_the_report_shows_them(
     study: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def test_the_report_draws_the_orders(finished: tuple[Path, Run]) -> None:
     assert "Integration is the Shapley interaction ratio, beside its value under random signs" in page
 
 
+@pytest.mark.long
 def test_another_order_runs_nothing_again_and_pairs_are_runs_of_their_own(
     finished: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_another_order_runs_nothing_again_and_pairs_are_runs_of_their_own(
     assert set(table(both.path, "indices")["index"]) >= {"shapley", "interaction"}
 
 
+@pytest.mark.long
 def test_a_sample_of_the_combinations_is_estimated_from(
     finished: tuple[Path, Run],
     metric: tuple[list[str], np.ndarray],
@@ -159,6 +161,7 @@ def test_a_sample_of_the_combinations_is_estimated_from(
     assert made.findings.hypotheses[0].status == "ok"
 
 
+@pytest.mark.long
 def test_the_strongest_may_be_those_of_the_attribution(finished: tuple[Path, Run], tmp_path: Path) -> None:
     import shutil
 

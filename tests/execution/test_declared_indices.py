@@ -134,6 +134,7 @@ def test_the_report_shows_them(finished: Run) -> None:
     assert "Hoyer index, mine, control: before " in page and "random graphs of the same strengths" in page
 
 
+@pytest.mark.long
 def test_a_large_graph_is_measured_beside_fewer_graphs_and_without_new_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_roles_compared_over_seeds_that_can_not_vary_come_with_a_warning(tmp_pat
     assert "scale share" in diagnostics and "role differs only between pairs" in diagnostics
 
 
+@pytest.mark.long
 def test_seeds_that_vary_or_are_one_need_no_warning(tmp_path: Path, finished: Run) -> None:
     made = with_seeds(tmp_path, "0 + depth | pair")
     for result in (made, finished):

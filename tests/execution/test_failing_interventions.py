@@ -55,6 +55,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *, intervention: str, model: str, e
     monkeypatch.setattr(runner, "_execute_cell", execute)
 
 
+@pytest.mark.long
 def test_a_lost_circuit_is_evaluated_again_and_nothing_else(copied: Path) -> None:
     out, spec = copied / "out", copied / "study" / "study.yaml"
     before = {name: (out / name).read_bytes() for name in ("findings.json", "report.html", "provenance.json")}
@@ -80,6 +81,7 @@ def test_another_rule_for_circuits_recomputes_only_them(copied: Path) -> None:
     assert (again.computed, again.cached) == (4, COUNT - 4)
 
 
+@pytest.mark.long
 def test_the_statistics_are_made_again_without_a_model(copied: Path) -> None:
     before = (copied / "out" / "findings.json").read_bytes()
     shutil.rmtree(copied / "study")
@@ -87,6 +89,7 @@ def test_the_statistics_are_made_again_without_a_model(copied: Path) -> None:
     assert (copied / "out" / "findings.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=EVERY_KIND)
     out = tmp_path / "out"

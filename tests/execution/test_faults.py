@@ -104,7 +104,7 @@ def test_of_two_runs_at_once_the_second_refuses(tmp_path: Path) -> None:
     assert (again.computed, again.analysed) == (0, False)
 
 
-@pytest.mark.parametrize("nth", [0, 4, 9, 14, 17])
+@pytest.mark.parametrize("nth", [9, *(pytest.param(n, marks=pytest.mark.long) for n in (0, 4, 14, 17))])
 def test_a_disk_that_fills_while_anything_is_written_is_named_and_gone_on_from(
     study: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
@@ -143,7 +143,16 @@ def test_a_cell_that_says_something_else_of_itself_is_computed_again(study: Path
     assert findings(out) == before
 
 
-@pytest.mark.parametrize("name", ["findings.json", "provenance.json", "tables/layers.parquet", "analysis.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "findings.json",
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in ("provenance.json", "tables/layers.parquet", "analysis.json")
+        ),
+    ],
+)
 def test_a_damaged_result_is_made_again(study: Path, out: Path, name: str) -> None:
     run(study, out=out)
     before = (out / name).read_bytes()
@@ -163,7 +172,7 @@ def test_half_a_line_in_the_log_stays_alone(study: Path, out: Path) -> None:
     assert [line for line in lines if not line.endswith("}")] == ['{"time": "2026-']
 
 
-@pytest.mark.parametrize("moment", [0, 4_000_000_000])
+@pytest.mark.parametrize("moment", [0, pytest.param(4_000_000_000, marks=pytest.mark.long)])
 def test_no_clock_decides_what_is_computed(study: Path, out: Path, moment: int) -> None:
     first = run(study, out=out)
     weights = study.parent / "after" / "model.safetensors"

@@ -87,8 +87,16 @@ def test_distance_and_transfer_are_estimates_beside_their_references(everything:
         assert found["transfer_ratio"].estimate == pytest.approx(partner / own)
 
 
-@pytest.mark.parametrize("held_out", [False, True])
-@pytest.mark.parametrize("ablation", ["counterfactual", "mean"])
+@pytest.mark.parametrize(
+    ("ablation", "held_out"),
+    [
+        ("mean", True),
+        *(
+            pytest.param(*one, marks=pytest.mark.long)
+            for one in (("mean", False), ("counterfactual", False), ("counterfactual", True))
+        ),
+    ],
+)
 def test_a_circuit_s_metric_is_that_of_a_direct_evaluation(tmp_path: Path, ablation: str, held_out: bool) -> None:
     patching = {**CURVE, "sizes": [20], "random": 0, "ablation": ablation, "held_out": held_out}
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION, patching])
@@ -139,6 +147,7 @@ def test_no_example_is_judged_by_a_circuit_that_it_helped_to_choose(tmp_path: Pa
     np.testing.assert_array_equal(np.array(folds), np.array(again))
 
 
+@pytest.mark.long
 def test_patching_the_whole_residual_stream_is_the_corrupted_run(tmp_path: Path) -> None:
     patching = {"name": "streams", "kind": "activation_patching", "components": ["residual"]}
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION, patching])
@@ -202,6 +211,7 @@ def test_scores_by_role_sum_to_the_scores(everything: tuple[Path, Path]) -> None
     assert both["of_roles"].to_list() == pytest.approx(both["score"].to_list(), abs=1e-5)
 
 
+@pytest.mark.long
 def test_exact_scores_are_those_of_patched_edges(tmp_path: Path) -> None:
     exact = {"name": "circuit", "kind": "edge_attribution", "method": "exact"}
     study = write_effective_study(tmp_path, examples=6, interventions=[exact])
@@ -227,6 +237,7 @@ def test_roles_that_are_not_known_are_missed_before_anything_runs(
         run(study, out=tmp_path / "out")
 
 
+@pytest.mark.long
 def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     everything: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,6 +183,7 @@ def test_alignment_is_the_paired_shift_of_the_weighted_entropy(finished: tuple[R
     assert "nats" in finding.estimand
 
 
+@pytest.mark.long
 def test_the_size_of_shards_changes_nothing(
     finished: tuple[Run, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

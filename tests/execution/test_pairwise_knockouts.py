@@ -134,6 +134,7 @@ def test_a_plan_counts_the_pairs(tmp_path: Path) -> None:
     assert str(paired[0]).startswith("knockouts pairs of before on mine")
 
 
+@pytest.mark.long
 def test_a_failed_single_knock_out_fails_its_pairs_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_changed_prompt_recomputes_only_its_own_cells(study: Path, out: Path, 
     assert (second.computed, second.cached) == (3, 6)
 
 
+@pytest.mark.long
 def test_a_changed_template_recomputes_no_cell_but_is_analysed(study: Path, out: Path) -> None:
     first = run(study, out=out)
     path = study.parent / "pairs.jsonl"
@@ -128,6 +129,7 @@ def test_a_data_set_is_stored_once_and_a_damaged_one_is_made_again(study: Path, 
     assert stored.read_text() == whole
 
 
+@pytest.mark.long
 def test_a_changed_checkpoint_recomputes_its_cells(study: Path, out: Path) -> None:
     from random_models import write_random_model
 
@@ -137,7 +139,7 @@ def test_a_changed_checkpoint_recomputes_its_cells(study: Path, out: Path) -> No
     assert (second.computed, second.cached) == (1, 2)
 
 
-@pytest.mark.parametrize("killed_after", [0, 1, 4])
+@pytest.mark.parametrize("killed_after", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (0, 4))])
 def test_an_interrupted_run_goes_on_where_it_was(
     study: Path, out: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
@@ -169,7 +171,10 @@ def test_a_half_written_cell_is_swept_away(study: Path, out: Path) -> None:
     assert not leftover.exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "no description", "no tensors"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flipped", *(pytest.param(one, marks=pytest.mark.long) for one in ("truncated", "no description", "no tensors"))],
+)
 def test_a_damaged_cell_is_computed_again(study: Path, out: Path, damage: str) -> None:
     first = run(study, out=out)
     before = outputs(first)
@@ -190,6 +195,7 @@ def test_a_damaged_cell_is_computed_again(study: Path, out: Path, damage: str) -
     assert outputs(second) == before
 
 
+@pytest.mark.long
 def test_the_order_and_size_of_batches_do_not_matter(
     study: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +317,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.parametrize("filled", [60_000, 100_000, 140_000])
+@pytest.mark.parametrize("filled", [100_000, *(pytest.param(n, marks=pytest.mark.long) for n in (60_000, 140_000))])
 def test_a_full_disk_is_a_clear_error_and_loses_no_complete_cell(
     study: Path, tmp_path: Path, small_disk: Path, small_shards: None, filled: int
 ) -> None:
