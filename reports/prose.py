@@ -136,9 +136,9 @@ def _result(finding: Finding) -> str:
         return f"{name[:1].upper()}{name[1:]} could not be estimated."
     article = "the " if name.endswith(_COUNTED) else ""
     parts = [f"The estimate for {article}{name} is {formats.number(finding.estimate)}"]
-    if finding.low is not None and finding.high is not None:
-        level = formats.confidence(finding.confidence)
-        parts.append(f" ({level} interval {formats.number(finding.low)} to {formats.number(finding.high)}")
+    low, high, level = finding.shown
+    if low is not None and high is not None:
+        parts.append(f" ({formats.confidence(level)} interval {formats.number(low)} to {formats.number(high)}")
         parts.append(f"; {_p(finding)})" if finding.p is not None else ")")
     elif finding.p is not None:
         parts.append(f" ({_p(finding)})")

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
     from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
-    from stats.verdicts import difference_verdict, equivalence_verdict
+    from stats.verdicts import claim_verdict
 
 __all__ = [
     "Alignment",
@@ -111,18 +111,17 @@ __all__ = [
     "bootstrap_interval",
     "centred_log_ratio",
     "centroid",
+    "claim_verdict",
     "cluster_weights",
     "clustered_rate",
     "crossed_weights",
     "decision_times",
     "depth_slope",
     "difference_test",
-    "difference_verdict",
     "early_share",
     "edge_auroc",
     "efficiency_replicates",
     "equivalence_test",
-    "equivalence_verdict",
     "estimated_interactions",
     "faithfulness_curve",
     "fit_mixed_model",
@@ -262,7 +261,7 @@ _MODULES = {
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
     "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
-    "stats.verdicts": ("difference_verdict", "equivalence_verdict"),
+    "stats.verdicts": ("claim_verdict",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -55,6 +55,10 @@ class Finding:
         verdict: What the test says about the claim at the corrected level.
         status: Whether the numbers can be used; `message` says why not, or what to keep in mind.
         terms: What the estimate is made of.
+        p_opposite: p-value of the opposite claim, `p_opposite_corrected` within the family of these; a claim is refuted
+            by it. None for a two-sided difference.
+        inner_low: Lower end of the interval at 2 x `confidence` - 1, which decides an equivalence (`inner_high`: upper
+            end); None for other tests.
     """
 
     id: str
@@ -83,6 +87,17 @@ class Finding:
     message: str = ""
     terms: tuple[Term, ...] = ()
     null: float = 0.0
+    p_opposite: float | None = None
+    p_opposite_corrected: float | None = None
+    inner_low: float | None = None
+    inner_high: float | None = None
+
+    @property
+    def shown(self) -> tuple[float | None, float | None, float]:
+        """The interval that belongs to the test, and its level: of an equivalence that at 2 x `confidence` - 1."""
+        if self.inner_low is None or self.inner_high is None:
+            return self.low, self.high, self.confidence
+        return self.inner_low, self.inner_high, 2 * self.confidence - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

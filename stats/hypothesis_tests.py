@@ -1,7 +1,13 @@
 """Tests of a difference and of equivalence, on data or on an estimate with its standard error.
 
-Every result carries the two-sided interval at `confidence`, whatever the alternative, since that is what a figure
-draws and what a refutation needs. A test that is told the skewness of its estimate corrects for it
+Every result carries the two-sided interval at `confidence`, whatever the alternative, and the p-value of the opposite
+claim, with which a claim is refuted: it is to be corrected within its family as p is. An equivalence also has the
+interval at 2 x `confidence` - 1 (90 % at .95), which lies within the margin where p < 1 - `confidence`.
+
+A standard error of exactly zero, where every unit gives the same value, is decided by the sign test: k units all lie on
+the same side of the null or of the margin, which has probability 2^-k if either side is as likely.
+
+A test that is told the skewness of its estimate corrects for it
 (:mod:`stats.skewness`), its interval too; told nothing it is the usual t-test.
 """
 
@@ -14,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from stats.checks import BLOCK_NUMBERS, as_floats, codes
+from stats.checks import BLOCK_NUMBERS, ROUNDING, as_floats, codes
 from stats.findings import Status
 from stats.interval_methods import clustered_mean, effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS, fewest_permutations, smallest_p
@@ -39,6 +45,10 @@ class TestResult:
         null: Value of the estimate under the null of a difference test.
         margin: Half-width of the equivalence region around zero; None for a difference test.
         method: Which test this is.
+        p_opposite: p-value of the opposite claim: of a one-sided one that the estimate lies on the other side of the
+            null, of an equivalence that it lies outside of the margin, each twice the smaller tail; None for a
+            two-sided difference, which has none.
+        inner_low: Lower end of the interval at 2 x `confidence` - 1 (`inner_high`: upper end); of an equivalence only.
     """
 
     __test__ = False  # not a test case of pytest
@@ -57,6 +67,9 @@ class TestResult:
     method: str
     status: Status = "ok"
     message: str = ""
+    p_opposite: float | None = None
+    inner_low: float | None = None
+    inner_high: float | None = None
 
 
 @checked
@@ -74,7 +87,8 @@ def difference_test(
 
     Args:
         estimate: The estimate.
-        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        se: Its standard error; without one there is no test, and the status is `points only`. Of zero, every unit has
+            given the same value: see the module.
         df: Degrees of freedom; infinite for a normal reference.
         alternative: `two-sided`, `less` (estimate below the null) or `greater`.
         null: Value under the null hypothesis.
@@ -85,12 +99,8 @@ def difference_test(
         ValueError: if the estimate is not finite, or `alternative` or `confidence` is not valid.
     """
     result = _Frame.of(estimate, se, df, confidence, skewness)
-    statistic = p = None
-    if result.se:
-        statistic = corrected((estimate - null) / result.se, skewness)
-        below = float(special.stdtr(result.df, statistic))
-        above = float(special.stdtr(result.df, -statistic))
-        p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
+    statistic, tails = result.tails(estimate, null, skewness)
+    p, opposite = one_or_two_sided(tails, alternative)
     return TestResult(
         estimate=estimate,
         se=se,
@@ -103,9 +113,10 @@ def difference_test(
         alternative=alternative,
         null=null,
         margin=None,
-        method=_named("t-test", skewness),
+        method=result.named("t-test", skewness),
         status=result.status,
         message=result.message,
+        p_opposite=opposite,
     )
 
 
@@ -126,7 +137,7 @@ def tost(
 
     Args:
         estimate: The estimate.
-        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        se: Its standard error; without one there is no test, and the status is `points only`. See the module for zero.
         df: Degrees of freedom.
         margin: Half-width of the equivalence region, > 0, in the units of the estimate.
         confidence: Of the two-sided interval.
@@ -138,12 +149,13 @@ def tost(
     if not (margin > 0 and np.isfinite(margin)):
         raise ValueError(f"margin: expected a number > 0, got {margin}")
     result = _Frame.of(estimate, se, df, confidence, skewness)
-    statistic = p = None
-    if result.se:
-        lower = corrected((estimate + margin) / result.se, skewness)
-        upper = corrected((estimate - margin) / result.se, skewness)
-        p_lower, p_upper = float(special.stdtr(result.df, -lower)), float(special.stdtr(result.df, upper))
-        statistic, p = max((lower, p_lower), (upper, p_upper), key=lambda pair: pair[1])
+    inner = _Frame.of(estimate, se, df, max(2 * confidence - 1, 0.0), skewness)
+    lower, at_lower = result.tails(estimate, -margin, skewness)
+    upper, at_upper = result.tails(estimate, margin, skewness)
+    statistic = p = opposite = None
+    if at_lower is not None and at_upper is not None:
+        statistic, p = max((lower, at_lower[1]), (upper, at_upper[0]), key=lambda pair: pair[1])
+        opposite = min(1.0, 2 * min(at_lower[0], at_upper[1]))
     return TestResult(
         estimate=estimate,
         se=se,
@@ -156,10 +168,24 @@ def tost(
         alternative="equivalent",
         null=0.0,
         margin=margin,
-        method=_named("two one-sided t-tests", skewness),
+        method=result.named("two one-sided t-tests", skewness),
         status=result.status,
         message=result.message,
+        p_opposite=opposite,
+        inner_low=inner.low,
+        inner_high=inner.high,
     )
+
+
+def one_or_two_sided(tails: tuple[float, float] | None, alternative: Alternative) -> tuple[float | None, float | None]:
+    """p of the claim and of its opposite, from the probabilities of as low and of as high a value under the null."""
+    if tails is None:
+        return None, None
+    below, above = tails
+    if alternative == "two-sided":
+        return min(1.0, 2 * min(below, above)), None
+    own, other = (below, above) if alternative == "less" else (above, below)
+    return own, min(1.0, 2 * other)
 
 
 @checked
@@ -176,7 +202,7 @@ def non_inferiority(
 
     Args:
         estimate: The estimate.
-        se: Its standard error; without a positive one there is no test, and the status is `points only`.
+        se: Its standard error; without one there is no test, and the status is `points only`. See the module for zero.
         df: Degrees of freedom.
         margin: The largest loss that counts as none, > 0, in the units of the estimate.
         confidence: Of the two-sided interval.
@@ -190,7 +216,7 @@ def non_inferiority(
     result = difference_test(
         estimate, se, df, alternative="greater", null=-margin, confidence=confidence, skewness=skewness
     )
-    return replace(result, margin=margin, method=_named("one-sided t-test against the margin", skewness))
+    return replace(result, margin=margin, method=result.method.replace("t-test", "one-sided t-test against the margin"))
 
 
 @checked
@@ -299,13 +325,30 @@ class _Frame:
         if se is None or df is None or not np.isfinite(se) or not df > 0:
             return cls(None, 0.0, None, None, "points only", f"no standard error (se {se}, df {df})")
         if se <= 0:
-            return cls(
-                None, df, None, None, "points only", "the standard error is zero: every unit gives the same value"
-            )
+            return cls(0.0, df, estimate, estimate, "ok", "every unit gives the same value: the sign test decides")
         quantile = float(special.stdtrit(df, (1 + confidence) / 2))
         lower, upper = uncorrected([-quantile, quantile], skewness)
         return cls(se, df, estimate - float(upper) * se, estimate - float(lower) * se, "ok", "")
 
+    def tails(self, estimate: float, null: float, skewness: float) -> tuple[float | None, tuple[float, float] | None]:
+        """Statistic, and probabilities of as low and of as high a value under the null; None without a test."""
+        if self.se is None:
+            return None, None
+        if self.se == 0:
+            return None, sign_tails(estimate, null, self.df)
+        statistic = corrected((estimate - null) / self.se, skewness)
+        return statistic, (float(special.stdtr(self.df, statistic)), float(special.stdtr(self.df, -statistic)))
 
-def _named(method: str, skewness: float) -> str:
-    return f"{method} corrected for skewness" if skewness else method
+    def named(self, method: str, skewness: float) -> str:
+        """What the test is called."""
+        if self.se == 0:
+            return "sign test"
+        return f"{method} corrected for skewness" if skewness else method
+
+
+def sign_tails(estimate: float, null: float, df: float) -> tuple[float, float]:
+    """Probabilities of as low and of as high a value by the sign test of df + 1 units that all give the estimate."""
+    if abs(estimate - null) <= ROUNDING * max(abs(estimate), abs(null)):
+        return 1.0, 1.0
+    extreme = 2.0 ** -(df + 1)
+    return (extreme, 1.0) if estimate < null else (1.0, extreme)

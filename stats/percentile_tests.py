@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import ROUNDING, Booleans, Floats, as_floats
-from stats.hypothesis_tests import Alternative, TestResult, difference_test, tost
+from stats.hypothesis_tests import Alternative, TestResult, difference_test, one_or_two_sided, tost
 from stats.minimums import TAIL_REPLICATES, enough_replicates
 from stats.options import Positive, Share, checked
 
@@ -49,8 +49,8 @@ def percentile_difference(
         return _constant(frame)
     near = _rounding(moved)
     below, above = _share(moved >= null - near), _share(moved <= null + near)
-    p = {"two-sided": min(1.0, 2 * min(below, above)), "less": below, "greater": above}[alternative]
-    return _tested(frame, moved, p)
+    p, opposite = one_or_two_sided((below, above), alternative)
+    return _tested(frame, moved, p, opposite)
 
 
 @checked
@@ -67,7 +67,11 @@ def percentile_tost(
     if np.ptp(moved) <= _rounding(moved):
         return _constant(frame)
     near = _rounding(moved)
-    return _tested(frame, moved, max(_share(moved <= near - margin), _share(moved >= margin - near)))
+    p = max(_share(moved <= near - margin), _share(moved >= margin - near))
+    outside = min(_share(moved >= near - margin), _share(moved <= margin - near))
+    found = _tested(frame, moved, p, min(1.0, 2 * outside))
+    low, high = np.quantile(moved, [1 - confidence, confidence])
+    return replace(found, inner_low=float(low), inner_high=float(high))
 
 
 @checked
@@ -102,13 +106,14 @@ def _constant(frame: TestResult) -> TestResult:
     return replace(frame, message="every replicate gives the same value", method="percentile bootstrap")
 
 
-def _tested(frame: TestResult, moved: Floats, p: float) -> TestResult:
+def _tested(frame: TestResult, moved: Floats, p: float | None, opposite: float | None) -> TestResult:
     tail = (1 - frame.confidence) / 2
     low, high = np.quantile(moved, [tail, 1 - tail])
     return replace(
         frame,
         se=float(moved.std(ddof=1)),
         p=p,
+        p_opposite=opposite,
         low=float(low),
         high=float(high),
         method="percentile bootstrap, replicates moved to the estimate",

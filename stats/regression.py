@@ -1,7 +1,9 @@
 """Whether a run still finds what a baseline recorded.
 
-A finding has regressed when its verdict or its status is another one, when it is no longer there or defined otherwise,
-or when its estimate is not equivalent to the recorded one. What equivalent means depends on the prompts:
+A finding has regressed when its status is another one, when it is no longer there or defined otherwise, or when its
+estimate is not equivalent to the recorded one. A verdict that is another one while the estimate is the same is no
+evidence of a change: an effect of two standard errors is significant on every second sample. It is among the reasons,
+and the outcome is that of the estimate. What equivalent means depends on the prompts:
 
 Same prompts (the digests of the finding's tasks agree; without digests, the seeds do):
     Both estimates share their sampling error, so their difference has none, and it is held against the tolerance
@@ -25,7 +27,7 @@ from typing import Literal
 from stats.baseline import Baseline, Recorded
 from stats.degrees_of_freedom import satterthwaite
 from stats.hypothesis_tests import difference_test, tost
-from stats.verdicts import equivalence_verdict
+from stats.verdicts import claim_verdict
 
 Outcome = Literal[
     "unchanged", "equivalent", "consistent", "undecided", "new", "regressed", "missing", "redefined",
@@ -49,7 +51,7 @@ class Comparison:
         low: Lower end of the interval of the difference (`high`: upper end); None where the prompts are the same.
         tolerance: What the difference is held against, in the measure's units; `basis` says where it comes from.
         same_prompts: Whether both estimates are of the same prompts.
-        reasons: Why it has regressed or is undecided, in words.
+        reasons: Why it has regressed or is undecided, and a verdict that is another one, in words.
     """
 
     id: str
@@ -158,21 +160,20 @@ def _compare(recorded: Recorded, found: Recorded, same_prompts: bool, given: flo
     ]
     if redefined:
         return outcome("redefined", *redefined)
-    flips = [
-        f"the {name} was {getattr(recorded, name)} and is {getattr(found, name)}"
-        for name in ("verdict", "status")
-        if getattr(recorded, name) != getattr(found, name)
-    ]
+    if recorded.status != found.status:
+        return outcome("regressed", f"the status was {recorded.status} and is {found.status}")
     if recorded.estimate is None or found.estimate is None:
-        return outcome("regressed" if flips else "unchanged", *flips)
+        lost = (recorded.estimate is None) != (found.estimate is None)
+        return outcome("regressed", "one of the two has no estimate") if lost else outcome("unchanged")
     difference = found.estimate - recorded.estimate
     judged: Outcome
     judge = _of_same_prompts if same_prompts else _of_other_prompts
     judged, reason, facts = judge(recorded, found, difference, given)
-    if not flips and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+    flipped = recorded.verdict != found.verdict
+    if not flipped and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
         return outcome("unchanged", difference=difference, **facts)
-    reasons = [*flips, *([reason] if reason else [])]
-    return outcome("regressed" if flips else judged, *reasons, difference=difference, **facts)
+    flip = f"the verdict was {recorded.verdict} and is {found.verdict}" if flipped else ""
+    return outcome(judged, *filter(None, (flip, reason)), difference=difference, **facts)
 
 
 _Judged = tuple[Outcome, str, dict[str, float | str | None]]
@@ -209,7 +210,7 @@ def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, gi
         return "consistent", "", facts
     test = tost(difference, se, df, margin=tolerance, confidence=found.confidence)
     facts = {"low": test.low, "high": test.high, "tolerance": tolerance, "basis": basis}
-    verdict = equivalence_verdict(p=test.p, low=test.low, high=test.high, margin=tolerance, alpha=alpha)
+    verdict = claim_verdict(p=test.p, p_opposite=test.p_opposite, alpha=alpha)
     if verdict == "supported":
         return "equivalent", "", facts
     within = f"within ±{tolerance:.3g} ({basis}) on other prompts"

@@ -17,7 +17,7 @@ from stats.minimums import smallest_p
 from stats.multiplicity import benjamini_hochberg, holm
 from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
 from stats.replicates import Contrast, Replicated, linear_contrast
-from stats.verdicts import difference_verdict, equivalence_verdict
+from stats.verdicts import claim_verdict
 
 UNITS = {
     "overlap": "Jaccard overlap of the top-K edges at half of the prompts each (mean over K)",
@@ -82,15 +82,19 @@ class Evidence:
 
 
 def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
-    """One finding per hypothesis; p-values are corrected within the family of all that could be tested."""
+    """One finding per hypothesis; p-values are corrected within the family of all that could be tested.
+
+    So are those of the opposite claims, by which hypotheses are refuted: they are a family of their own.
+    """
     drafts = [_drafted(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
-    raw = [draft.p for draft in drafts]
-    corrected = CORRECTIONS[spec.statistics.correction](raw)
-    family = sum(p is not None for p in raw)
-    return tuple(
-        _judge(spec, hypothesis, _out_of_reach(spec, replace(draft, p_corrected=p, family_size=family)))
-        for hypothesis, draft, p in zip(spec.hypotheses, drafts, corrected, strict=True)
-    )
+    correct = CORRECTIONS[spec.statistics.correction]
+    own, opposite = correct([draft.p for draft in drafts]), correct([draft.p_opposite for draft in drafts])
+    family = sum(draft.p is not None for draft in drafts)
+    corrected = [
+        replace(draft, p_corrected=p, p_opposite_corrected=other, family_size=family)
+        for draft, p, other in zip(drafts, own, opposite, strict=True)
+    ]
+    return tuple(_judge(spec, _out_of_reach(spec, finding)) for finding in corrected)
 
 
 test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
@@ -168,7 +172,7 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
     """The test that a hypothesis declares, of a contrast."""
     test, confidence = hypothesis.test, statistics.confidence
     null = 0.0 if test.bound is None else test.bound
-    if statistics.bootstrap.method == "percentile" and contrast.replicates is not None:
+    if statistics.bootstrap.method == "percentile" and contrast.replicates is not None and contrast.se != 0:
         estimate, drawn = contrast.estimate, contrast.replicates
         if test.kind in MARGINS:
             assert test.margin is not None
@@ -250,6 +254,9 @@ def _finding(
         message=message,
         terms=terms,
         null=null_value(hypothesis),
+        p_opposite=None if result is None else result.p_opposite,
+        inner_low=None if result is None else result.inner_low,
+        inner_high=None if result is None else result.inner_high,
     )
 
 
@@ -261,28 +268,11 @@ def null_value(hypothesis: Hypothesis) -> float:
     return test.bound if test.kind == "bound" and test.bound is not None else 0.0
 
 
-def _judge(spec: Spec, hypothesis: Hypothesis, finding: Finding) -> Finding:
+def _judge(spec: Spec, finding: Finding) -> Finding:
     alpha = 1 - spec.statistics.confidence
-    if hypothesis.test.kind == "equivalence":
-        assert finding.margin is not None
-        verdict = equivalence_verdict(
-            p=finding.p_corrected,
-            low=finding.low,
-            high=finding.high,
-            margin=finding.margin,
-            alpha=alpha,
-            status=finding.status,
-        )
-    else:
-        verdict = difference_verdict(
-            p=finding.p_corrected,
-            low=finding.low,
-            high=finding.high,
-            alternative="greater" if hypothesis.test.kind == "non_inferiority" else hypothesis.test.alternative,
-            alpha=alpha,
-            null=finding.null,
-            status=finding.status,
-        )
+    verdict = claim_verdict(
+        p=finding.p_corrected, p_opposite=finding.p_opposite_corrected, alpha=alpha, status=finding.status
+    )
     return replace(finding, verdict=verdict)
 
 

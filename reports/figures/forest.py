@@ -29,7 +29,10 @@ def scales(hypotheses: Iterable[Finding]) -> dict[str, Scale]:
 
 
 def forest(finding: Finding, *, scale: Scale) -> Markup:
-    """Estimate and interval of one hypothesis, with zero and the equivalence margin."""
+    """Estimate and interval of one hypothesis, with zero and the equivalence margin.
+
+    The interval is the test's own: of an equivalence at .05 the one at 90 %, which then lies within the margin.
+    """
 
     def x(value: float) -> float:
         share = (value - scale[0]) / (scale[1] - scale[0])
@@ -52,8 +55,9 @@ def forest(finding: Finding, *, scale: Scale) -> Markup:
     if finding.null and finding.margin is None:
         parts.append(element("line", x1=x(finding.null), x2=x(finding.null), y1=4, y2=_AXIS, class_="bound"))
     parts += _claim(finding, x(finding.null if finding.margin is None else 0.0))
-    if finding.low is not None and finding.high is not None:
-        low, high = x(finding.low), x(finding.high)
+    first, last, _ = finding.shown
+    if first is not None and last is not None:
+        low, high = x(first), x(last)
         parts.append(element("line", x1=low, x2=high, y1=_MIDDLE, y2=_MIDDLE, class_="interval"))
         parts += [
             element("line", x1=end, x2=end, y1=_MIDDLE - 4, y2=_MIDDLE + 4, class_="interval") for end in (low, high)
@@ -67,8 +71,9 @@ def alternative(finding: Finding) -> str:
     if finding.estimate is None:
         return f"{finding.id}: no estimate"
     text = f"{finding.id}: estimate {formats.number(finding.estimate)}"
-    if finding.low is not None:
-        text += f", {formats.confidence(finding.confidence)} interval {formats.interval(finding.low, finding.high)}"
+    low, high, level = finding.shown
+    if low is not None:
+        text += f", {formats.confidence(level)} interval {formats.interval(low, high)}"
     if finding.margin is not None:
         text += f", equivalence margin ±{formats.compact(finding.margin)}"
     return f"{text}; zero is marked"

@@ -68,8 +68,8 @@ def test_tests_on_data_ignore_the_unit_the_order_of_rows_and_the_names_of_cluste
     assert permutation_test(-values, cluster=cluster, permutations=199).p == flipped.p
 
 
-def test_one_value_again_and_again_has_no_test() -> None:
-    assert equivalence_test(np.repeat(0.3, 8), margin=1).status == "points only"
+def test_one_value_again_and_again_is_decided_by_the_sign_test() -> None:
+    assert equivalence_test(np.repeat(0.3, 8), margin=1).p == 0.5**8
     assert equivalence_test(np.repeat([0.3, 0.5], 8), margin=1, cluster=np.repeat([0, 1], 8)).status == "points only"
     assert permutation_test(np.zeros(8), permutations=50).p == 1
 

@@ -12,15 +12,15 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from stats import (
     benjamini_hochberg,
+    claim_verdict,
     difference_test,
-    difference_verdict,
     equivalence_test,
-    equivalence_verdict,
     holm,
     non_inferiority,
     permutation_test,
     tost,
 )
+from stats.findings import Status
 from stats.hypothesis_tests import Alternative
 
 VALUES = np.random.default_rng(0).standard_normal(15) * 0.4 + 0.1
@@ -79,10 +79,9 @@ def test_equivalence_of_clustered_values_uses_the_cluster_robust_error() -> None
 
 def test_degenerate_standard_errors_give_a_status_and_no_p() -> None:
     for result in (
-        difference_test(1.0, 0.0, 5),
         difference_test(1.0, None, None),
-        tost(0.0, 0.0, 5, margin=1),
-        equivalence_test([0.1] * 9, margin=1),
+        difference_test(1.0, float("nan"), 5),
+        tost(0.0, None, 5, margin=1),
         equivalence_test(VALUES[:4], margin=1),
     ):
         assert result.status == "points only" and result.message
@@ -129,60 +128,69 @@ def test_hypotheses_without_p_stay_out_of_the_family(correction: object) -> None
 
 
 @pytest.mark.parametrize(
-    ("alternative", "p", "low", "high", "expected"),
+    ("p", "p_opposite", "status", "expected"),
     [
-        ("less", 0.01, -0.5, -0.1, "supported"),
-        ("less", 0.99, 0.1, 0.5, "refuted"),
-        ("less", 0.70, -0.1, 0.5, "inconclusive"),
-        ("less", 0.06, -0.5, -0.1, "inconclusive"),  # the interval is not corrected, p is
-        ("greater", 0.01, 0.1, 0.5, "supported"),
-        ("greater", 0.99, -0.5, -0.1, "refuted"),
-        ("greater", 0.99, None, None, "inconclusive"),
-        ("two-sided", 0.01, -0.5, -0.1, "supported"),
-        ("two-sided", 0.90, -0.1, 0.1, "inconclusive"),
-        ("two-sided", 0.05, -0.5, -0.1, "inconclusive"),
-        ("less", None, None, None, "not estimable"),
+        (0.01, 1.0, "ok", "supported"),
+        (0.05, 1.0, "ok", "inconclusive"),
+        (0.99, 0.01, "ok", "refuted"),
+        (0.99, 0.05, "ok", "inconclusive"),
+        (0.99, None, "ok", "inconclusive"),
+        (None, None, "ok", "not estimable"),
+        (0.001, 1.0, "undefined", "not estimable"),
+        (0.001, 1.0, "points only", "not estimable"),
     ],
 )
-def test_verdict_on_a_difference(
-    alternative: Alternative, p: float | None, low: float | None, high: float | None, expected: str
+def test_verdict_on_a_claim(p: float | None, p_opposite: float | None, status: Status, expected: str) -> None:
+    assert claim_verdict(p=p, p_opposite=p_opposite, status=status) == expected
+
+
+@given(
+    estimate=st.floats(-1, 1),
+    se=st.floats(0.01, 0.5),
+    df=st.integers(3, 100),
+    margin=st.floats(0.05, 0.5),
+    skewness=st.sampled_from([0.0, 0.2, -0.2]),
+)
+def test_a_claim_is_refuted_where_the_whole_interval_lies_on_the_other_side(
+    estimate: float, se: float, df: int, margin: float, skewness: float
 ) -> None:
-    assert difference_verdict(p=p, low=low, high=high, alternative=alternative) == expected
-
-
-@pytest.mark.parametrize(
-    ("p", "low", "high", "expected"),
-    [
-        (0.01, -0.1, 0.1, "supported"),
-        (0.30, -0.1, 0.3, "inconclusive"),
-        (0.99, 0.21, 0.5, "refuted"),
-        (0.99, -0.5, -0.21, "refuted"),
-        (0.99, 0.05, 0.5, "inconclusive"),
-        (None, None, None, "not estimable"),
-    ],
-)
-def test_verdict_on_an_equivalence(p: float | None, low: float | None, high: float | None, expected: str) -> None:
-    assert equivalence_verdict(p=p, low=low, high=high, margin=0.2) == expected
-
-
-def test_a_finding_with_a_status_is_not_estimable_whatever_its_p() -> None:
-    assert difference_verdict(p=0.001, low=1, high=2, alternative="greater", status="undefined") == "not estimable"
-    assert equivalence_verdict(p=0.001, low=0, high=0, margin=1, status="failed") == "not estimable"
-
-
-@given(estimate=st.floats(-1, 1), se=st.floats(0.01, 0.5), df=st.integers(3, 100), margin=st.floats(0.05, 0.5))
-def test_a_claim_and_its_opposite_are_never_both_supported(estimate: float, se: float, df: int, margin: float) -> None:
+    """Uncorrected; a claim and its opposite are never both supported."""
     verdicts = {}
     for alternative in ("less", "greater"):
-        test = difference_test(estimate, se, df, alternative=alternative)
-        verdicts[alternative] = difference_verdict(p=test.p, low=test.low, high=test.high, alternative=alternative)
+        test = difference_test(estimate, se, df, alternative=alternative, skewness=skewness)
+        verdicts[alternative] = claim_verdict(p=test.p, p_opposite=test.p_opposite)
+        assert test.low is not None and test.high is not None
+        if min(abs(test.low), abs(test.high)) > 1e-9:
+            beyond = test.low > 0 if alternative == "less" else test.high < 0
+            assert (verdicts[alternative] == "refuted") == beyond
     assert list(verdicts.values()).count("supported") <= 1
     if "refuted" in verdicts.values():
         assert set(verdicts.values()) == {"supported", "refuted"}
-    same = tost(estimate, se, df, margin=margin)
-    equivalent = equivalence_verdict(p=same.p, low=same.low, high=same.high, margin=margin)
+    same = tost(estimate, se, df, margin=margin, skewness=skewness)
+    equivalent = claim_verdict(p=same.p, p_opposite=same.p_opposite)
+    assert same.low is not None and same.high is not None
+    if min(abs(same.low - margin), abs(same.high + margin)) > 1e-9:
+        assert (equivalent == "refuted") == (same.low > margin or same.high < -margin)
     assert (equivalent == "supported") <= (abs(estimate) < margin)
-    assert (equivalent == "refuted") <= (abs(estimate) > margin)
+    assert same.inner_low is not None and same.inner_high is not None
+    if min(abs(abs(same.inner_low) - margin), abs(abs(same.inner_high) - margin)) > 1e-9:
+        assert (equivalent == "supported") == (same.inner_low > -margin and same.inner_high < margin)
+
+
+@pytest.mark.parametrize("df", [4, 9])
+def test_a_standard_error_of_zero_is_decided_by_the_sign_test(df: int) -> None:
+    extreme = 0.5 ** (df + 1)
+    two_sided = difference_test(0.3, 0.0, df)
+    assert (two_sided.p, two_sided.method, two_sided.status) == (2 * extreme, "sign test", "ok")
+    assert two_sided.p == scipy_stats.binomtest(df + 1, df + 1).pvalue
+    assert (two_sided.low, two_sided.high, two_sided.statistic) == (0.3, 0.3, None)
+    less = difference_test(0.3, 0.0, df, alternative="less")
+    assert (less.p, less.p_opposite) == (1.0, 2 * extreme)
+    assert difference_test(0.0, 0.0, df).p == 1 and difference_test(0.1 + 0.2, 0.0, df, null=0.3).p == 1
+    assert (tost(0.0, 0.0, df, margin=0.1).p, tost(0.0, 0.0, df, margin=0.1).p_opposite) == (extreme, 1.0)
+    outside = tost(-0.3, 0.0, df, margin=0.1)
+    assert (outside.p, outside.p_opposite, outside.inner_low) == (1.0, 2 * extreme, -0.3)
+    assert non_inferiority(0.0, 0.0, df, margin=0.1).p == extreme
 
 
 def test_invalid_arguments_say_what_came() -> None:
@@ -193,6 +201,6 @@ def test_invalid_arguments_say_what_came() -> None:
     with pytest.raises(ValueError, match="estimate: expected a finite number, got nan"):
         difference_test(float("nan"), 1.0, 5)
     with pytest.raises(ValueError, match="alpha: expected a number between 0 and 1, got 5"):
-        difference_verdict(p=0.1, low=0, high=1, alternative="less", alpha=5)
+        claim_verdict(p=0.1, p_opposite=None, alpha=5)
     with pytest.raises(ValueError, match="values: expected at least one value"):
         equivalence_test([], margin=1)
