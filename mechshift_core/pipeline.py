@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechshift_core.declarations import declaration_of, note, read_record
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.prompts import accounts
@@ -25,7 +26,7 @@ from mechshift_core.spec import Spec, load_spec
 if TYPE_CHECKING:
     from mechshift_core.tasks.account import PromptAccount
     from stats.calibration import Calibration
-    from stats.findings import Findings
+    from stats.findings import Declaration, Findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def run(
         plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
         write_text(folder.path / PLAN, save_plan(plan))
+        note(folder.path, loaded, "run")
         execution = execute(plan, folder, progress=progress)
         return _conclude(plan, folder, execution, progress, force=False)
 
@@ -90,6 +92,7 @@ def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None) -
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
         folder.log("analyze")
+        note(folder.path, plan.spec, "analyze")
         every = [cell for _, cell in plan.every_cell]
         failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
         execution = Execution(0, len(every) - len(failures), failures)
@@ -239,7 +242,8 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
     failures = {cell.key: reason for cell, reason in execution.failures.items()}
     total = len(plan.every_cell)
     lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
-    key = _analysis_key(plan, failures)
+    declaration = declaration_of(read_record(folder.path), plan.spec)
+    key = _analysis_key(plan, failures, declaration)
     state = folder.path / STATE
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
     unchanged = all(p.is_file() for p in (state, *outputs)) and state.read_bytes() == _analysis_state(folder, key)
@@ -250,7 +254,7 @@ def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Pro
         from mechshift_core.tables import write_tables
 
         state.unlink(missing_ok=True)
-        analysis = analyse(plan, folder, failures, progress=progress)
+        analysis = analyse(plan, folder, failures, declaration=declaration, progress=progress)
         lines += analysis.failures
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())
@@ -279,8 +283,8 @@ def _analysis_state(folder: RunFolder, key: str) -> bytes:
     return json.dumps({"key": key, **{path.name: file_digest(path) for path in files}}, indent=2).encode()
 
 
-def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
-    """Hash of all that findings and report depend on: spec, data, cells, what failed, and the code that makes them."""
+def _analysis_key(plan: Plan, failures: Mapping[str, str], declaration: Declaration) -> str:
+    """Hash of all that findings and report depend on: spec, its history, data, cells, what failed, and the code."""
     root = Path(__file__).parent.parent
     code = [
         path.read_bytes()
@@ -288,7 +292,8 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str]) -> str:
         for path in sorted((root / package).rglob("*"))
         if path.suffix in (".py", ".j2", ".css", ".js")
     ]
-    content = [plan.spec.text, dict(plan.dataset_keys), [cell.key for _, cell in plan.every_cell], dict(failures)]
+    cells = [cell.key for _, cell in plan.every_cell]
+    content = [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for text in code:
         digest.update(text)

@@ -14,6 +14,8 @@ FINDINGS, REPORT, PLAN, SPEC, PROVENANCE = (
     "spec.yaml",
     "provenance.json",
 )
+DECLARATIONS = "declarations.json"
+"""What was declared when."""
 STATE = "analysis.json"
 """Written last: what findings and report depend on."""
 

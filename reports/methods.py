@@ -73,7 +73,7 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     text.append(
         f"{_specialization(facts.index)}{_integration(facts.integration)}p-values of the declared hypotheses are "
         f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
-        "margins declared before the run (two one-sided tests)."
+        "declared margins (two one-sided tests)."
     )
     if facts.alignment:
         text.append(

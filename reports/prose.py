@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import formats
-from stats.findings import Finding
+from stats.findings import Declaration, Finding
 
 MEASURES = {
     "retention": "retention index",
@@ -108,8 +108,9 @@ def ablation_words(ablation: str) -> str:
     return _ABLATIONS.get(ablation, ablation.replace("_", " "))
 
 
-def overview(hypotheses: Sequence[Finding]) -> str:
-    """How many hypotheses came out how, and in which family they were corrected."""
+def overview(hypotheses: Sequence[Finding], declaration: Declaration | None = None) -> str:
+    """How many hypotheses came out how, when they were declared, and in which family they were corrected."""
+    record = declaration or Declaration()
     if not hypotheses:
         return "The spec declares no hypothesis; what follows is descriptive."
     tally: Counter[str] = Counter(finding.verdict for finding in hypotheses)
@@ -119,10 +120,33 @@ def overview(hypotheses: Sequence[Finding]) -> str:
     ]
     first = hypotheses[0]
     declared = formats.plural(len(hypotheses), "hypothesis", "hypotheses")
-    text = f"Of {declared} declared before the run, {formats.listed(parts)}."
+    when = " declared before the results" if record.known and not record.changed else ""
+    text = f"Of {declared}{when}, {formats.listed(parts)}."
     if first.family_size > 1 and first.correction.lower() != "none":
         text += f" p-values are {correction_name(first.correction)}-corrected in a family of {first.family_size}."
     return text
+
+
+def declaration_notes(declaration: Declaration) -> list[str]:
+    """What of hypotheses and settings was not so before the first results, or as registered; nothing where all was."""
+    notes = []
+    if not declaration.known:
+        notes.append("When the hypotheses were declared is not recorded: results were there before the record was.")
+    for name, lines in declaration.changed.items():
+        if lines == ("added",):
+            notes.append(f"Hypothesis {name} was added after results.")
+        else:
+            notes.append(f"Hypothesis {name} was changed after results: {'; '.join(lines)}.")
+    if declaration.dropped:
+        names = formats.listed([one.id for one in declaration.dropped])
+        notes.append(f"Declared once and dropped since, but still in the family of the correction: {names}.")
+    if declaration.settings:
+        notes.append(f"Settings were changed after results: {'; '.join(declaration.settings)}.")
+    if declaration.registered and declaration.unlike:
+        notes.append(f"Registered on {declaration.registered}; not as registered: {'; '.join(declaration.unlike)}.")
+    elif declaration.registered:
+        notes.append(f"As registered on {declaration.registered}.")
+    return notes
 
 
 def sentence(finding: Finding) -> Sentence:

@@ -128,6 +128,42 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A hypothesis that was declared and is so no more; it stays in the family, as one without a test."""
+
+    id: str
+    claim: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """When the hypotheses were declared.
+
+    Attributes:
+        known: Whether there is a record from before the first results.
+        changed: Hypothesis -> what of it is not as it was before the first results, a line each; `added` if it was not
+            there.
+        settings: What of statistics, selection, measures, pairs, tasks, interventions and seed is not as it was, a line
+            each.
+        dropped: The hypotheses that are declared no more.
+        registered: When the study was registered; empty if it was not.
+        unlike: What is not as registered, a line each.
+    """
+
+    known: bool = True
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    registered: str = ""
+    unlike: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> bool:
+        """Whether all that is declared was so before the first results."""
+        return self.known and not (self.changed or self.settings or self.dropped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
     """The same hypotheses and measures under another choice than the study's first.
 
@@ -154,6 +190,7 @@ class Findings:
     hypotheses: tuple[Finding, ...]
     estimates: tuple[Estimate, ...]
     alternatives: tuple[Alternative, ...] = ()
+    declaration: Declaration = field(default_factory=Declaration)
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version; numbers that are not finite become null."""
@@ -178,9 +215,21 @@ class Findings:
                     Alternative(choice=row["choice"], value=row["value"], **_concluded(row))
                     for row in content.get("alternatives", [])
                 ),
+                declaration=_declaration(content.get("declaration", {})),
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"not a findings document: {error!r}") from error
+
+
+def _declaration(content: Mapping[str, Any]) -> Declaration:
+    lists = {name: tuple(content.get(name, ())) for name in ("settings", "unlike")}
+    return Declaration(
+        known=content.get("known", True),
+        changed={name: tuple(lines) for name, lines in content.get("changed", {}).items()},
+        dropped=tuple(Dropped(**one) for one in content.get("dropped", ())),
+        registered=content.get("registered", ""),
+        **lists,
+    )
 
 
 def _concluded(content: Mapping[str, Any]) -> dict[str, Any]:

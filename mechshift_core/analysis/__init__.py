@@ -39,7 +39,7 @@ from mechshift_core.spec.interventions import Ablation, Intervention
 from mechshift_core.spec.measures import JOINT_INDICES
 from mechshift_core.spec.sensitivity import SERVES, Choice
 from mechshift_core.tables import TABLES, frame
-from stats.findings import Alternative, Estimate, Finding, Findings
+from stats.findings import Alternative, Declaration, Estimate, Finding, Findings
 
 MEASURES: dict[str, Measure] = {
     "overlap": measure_overlap,
@@ -95,7 +95,12 @@ class Analysis:
 
 
 def analyse(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], *, progress: Progress | None = None
+    plan: Plan,
+    folder: RunFolder,
+    failures: Mapping[str, str],
+    *,
+    declaration: Declaration | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
     """Compute every declared measure for every pair and task, and test the hypotheses.
 
@@ -103,12 +108,16 @@ def analyse(
         plan: The plan that was executed.
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
+        declaration: When the hypotheses were declared.
         progress: Called with (what is being computed, steps done, steps in all).
     """
-    spec = plan.spec
+    spec, declared = plan.spec, declaration or Declaration()
+    dropped = len(declared.dropped)
     steps = Steps(progress, _step_count(plan))
     broken: dict[str, None] = {}
-    parts = [_analyse_budget(plan, folder, failures, reading, steps, broken) for reading in readings(spec.denoising)]
+    parts = [
+        _analyse_budget(plan, folder, failures, reading, steps, broken, dropped) for reading in readings(spec.denoising)
+    ]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
@@ -117,12 +126,13 @@ def analyse(
     chosen = []
     for choice, under in plan.alternatives:
         steps.begin(f"hypotheses under {choice.name} {choice.value}")
-        chosen.append(_reconsidered(under, folder, failures, choice, primary, broken))
+        chosen.append(_reconsidered(under, folder, failures, choice, primary, broken, dropped))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
         estimates=primary.estimates,
         alternatives=(*budgets, *chosen),
+        declaration=declared,
     )
     scores = frame("edge_scores", _score_rows(plan, folder, failures))
     tables = {name: pl.concat([frame(name, []), *(part.tables[name] for part in parts)]) for name in TABLES}
@@ -156,6 +166,7 @@ def _analyse_budget(
     reading: Reading,
     steps: Steps,
     broken: dict[str, None],
+    dropped: int,
 ) -> _Part:
     spec = plan.spec
     samples = collect(plan, folder, failures, reading)
@@ -179,7 +190,7 @@ def _analyse_budget(
     for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(samples, spec)).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     rows |= _kept(broken, "selectivity", lambda: {"selectivity": selectivity_rows(samples, spec)})
-    hypotheses = _tested(spec, evidence, broken)
+    hypotheses = _tested(spec, evidence, broken, dropped)
     columns = TABLES["findings"]
     rows["findings"] = [
         {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": reading.budget}
@@ -203,6 +214,7 @@ def _reconsidered(
     choice: Choice,
     primary: _Part,
     broken: dict[str, None],
+    dropped: int,
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
     tested = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
@@ -217,7 +229,7 @@ def _reconsidered(
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = _tested(plan.spec, evidence, broken)
+    hypotheses = _tested(plan.spec, evidence, broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
 
 
@@ -303,9 +315,9 @@ def _kept(broken: dict[str, None], what: str, make: Callable[[], dict[str, Any]]
         return {}
 
 
-def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None]) -> tuple[Finding, ...]:
+def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None], dropped: int) -> tuple[Finding, ...]:
     """The findings; a test that breaks is kept as a failure, as the finding says too."""
-    found = test_hypotheses(spec, evidence)
+    found = test_hypotheses(spec, evidence, dropped=dropped)
     for finding in found:
         if finding.status == "failed" and not finding.terms:
             broken[f"hypothesis {finding.id}: {finding.message}"] = None

@@ -81,15 +81,21 @@ class Evidence:
         )
 
 
-def test_hypotheses(spec: Spec, evidence: Evidence) -> tuple[Finding, ...]:
+def test_hypotheses(spec: Spec, evidence: Evidence, *, dropped: int = 0) -> tuple[Finding, ...]:
     """One finding per hypothesis; p-values are corrected within the family of all that could be tested.
 
     So are those of the opposite claims, by which hypotheses are refuted: they are a family of their own.
+
+    Args:
+        dropped: Hypotheses that were declared once and are no more: they stay in both families, as if p were 1.
     """
     drafts = [_drafted(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
     correct = CORRECTIONS[spec.statistics.correction]
-    own, opposite = correct([draft.p for draft in drafts]), correct([draft.p_opposite for draft in drafts])
-    family = sum(draft.p is not None for draft in drafts)
+    own, opposite = (
+        correct([*raw, *[1.0] * dropped])[: len(drafts)]
+        for raw in ([draft.p for draft in drafts], [draft.p_opposite for draft in drafts])
+    )
+    family = sum(draft.p is not None for draft in drafts) + dropped
     corrected = [
         replace(draft, p_corrected=p, p_opposite_corrected=other, family_size=family)
         for draft, p, other in zip(drafts, own, opposite, strict=True)

@@ -1,4 +1,4 @@
-"""`mechshift validate`, `mechshift schema`, `mechshift init`."""
+"""`mechshift validate`, `mechshift schema`, `mechshift init`, `mechshift register`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for command in (validate, schema, init):
         app.command()(command)
+    app.command("register")(register_spec)
 
 
 def check_spec_file(path: Path) -> Plan:
@@ -118,6 +119,30 @@ def init(
     for path in texts:
         console.say(f"wrote {path}")
     console.say(f"next: mechshift validate {target}")
+
+
+def register_spec(
+    context: typer.Context,
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; SPEC.registration.json beside the spec unless given.")
+    ] = None,
+) -> None:
+    """Write down what a spec claims before it is run: a small file to commit or to deposit.
+
+    A run of the spec, with that file beside it, says whether it is as registered, or what differs.
+    """
+    from mechshift_core.declarations import register, registration_path
+    from mechshift_core.spec import load_spec
+
+    console: Console = context.obj
+    loaded = load_spec(spec, check_files=False)
+    target = registration_path(spec) if out is None else out
+    written = register(loaded, target)
+    if console.json:
+        shown = {name: written[name] for name in ("name", "registered", "sha256")}
+        console.result_json({"written": str(target), **shown})
+    console.say(f"wrote {target}: {len(loaded.hypotheses)} hypotheses, registered {written['registered']}")
 
 
 def _write_new(texts: dict[Path, str]) -> None:

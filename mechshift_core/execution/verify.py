@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mechshift_core.declarations import declared_by, read_record
 from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
@@ -24,7 +25,7 @@ from mechshift_core.execution.runner import LoadedModel, compute_cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
 from mechshift_core.models import sources
-from mechshift_core.run_files import PROVENANCE
+from mechshift_core.run_files import DECLARATIONS, PROVENANCE
 from stats.seeding import generator
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -69,7 +70,7 @@ def verify(
         seed: Of that choice.
         progress: Called with (what is being done, cells done, cells in all).
     """
-    inputs = [*_weights(plan, folder), *_data(plan, folder)]
+    inputs = [*_weights(plan, folder), *_data(plan, folder), _declarations(plan, folder)]
     stored, damaged = [], []
     for own, cell in plan.every_cell:
         if folder.has_cell(cell.key):
@@ -120,6 +121,22 @@ def _data(plan: Plan, folder: RunFolder) -> Iterator[Check]:
         yield _hashes(f"data of {name}", now, {}, recorded.get(name))
     spec = {"sha256": hashlib.sha256(plan.spec.text.encode()).hexdigest()}
     yield _hashes("spec", spec, {}, _recorded(folder, "spec"))
+
+
+def _declarations(plan: Plan, folder: RunFolder) -> Check:
+    """Whether the record of what was declared is whole, and its last entry what the spec says."""
+    subject = "declarations"
+    try:
+        record = read_record(folder.path)
+    except MechshiftError as error:
+        return Check(subject, "differs", str(error))
+    if not record.entries:
+        return Check(subject, "not checked", f"there is no {DECLARATIONS}; running the spec again writes it")
+    if record.problems:
+        return Check(subject, "differs", f"{DECLARATIONS}: {'; '.join(record.problems)}")
+    if record.entries[-1]["declared"] != declared_by(plan.spec):
+        return Check(subject, "differs", f"the last entry of {DECLARATIONS} is not what the spec declares")
+    return Check(subject, "same")
 
 
 def _hashes(subject: str, now: Mapping[str, str], planned: Mapping[str, str], recorded: object) -> Check:

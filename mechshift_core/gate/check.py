@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mechshift_core.errors import UsageError
 from mechshift_core.gate.stored import StoredRun
 from stats.baseline import Baseline
+from stats.findings import Declaration
 from stats.regression import BAD, Comparison, compare_findings
 
 
@@ -20,12 +21,14 @@ class Gate:
         comparisons: Every finding beside its record.
         not_held: Hypotheses that must be supported and are not.
         failures: What failed in the run; it is partial if there are any.
+        declaration: When the hypotheses of the run were declared.
     """
 
     name: str
     comparisons: tuple[Comparison, ...]
     not_held: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    declaration: Declaration = field(default_factory=Declaration)
 
     @property
     def regressed(self) -> tuple[Comparison, ...]:
@@ -71,4 +74,5 @@ def check_run(
         comparisons=compare_findings(baseline, run.baseline, tolerance=tolerance),
         not_held=tuple(name for name in dict.fromkeys(must_hold) if name not in supported),
         failures=run.failures,
+        declaration=run.findings.declaration,
     )

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from mechshift_core.gate.check import Gate
 from mechshift_core.markdown import escape, printable, table
 from reports import formats
+from reports.prose import declaration_notes
 from stats.baseline import Recorded
 from stats.regression import BAD, Comparison
 
@@ -64,7 +65,8 @@ def lines(comparison: Comparison) -> list[str]:
 def text(gate: Gate) -> str:
     """The whole check in plain text."""
     shown = [line for comparison in gate.comparisons for line in lines(comparison)]
-    return "\n".join([*shown, f"gate: {CONCLUSIONS[gate.exit_code]}"])
+    notes = [printable(note) for note in declaration_notes(gate.declaration)]
+    return "\n".join([*shown, *notes, f"gate: {CONCLUSIONS[gate.exit_code]}"])
 
 
 def markdown(gate: Gate) -> str:
@@ -83,6 +85,7 @@ def markdown(gate: Gate) -> str:
     ]
     headings = ["outcome", "finding", "baseline", "run", "difference", "margin", "why"]
     parts = [f"### Findings of {escape(gate.name)}: {CONCLUSIONS[gate.exit_code]}", table(headings, rows)]
+    parts += [escape(note) for note in declaration_notes(gate.declaration)]
     if gate.not_held:
         parts.append(f"Not supported although it must be: {', '.join(map(escape, gate.not_held))}")
     if gate.failures:
@@ -125,6 +128,7 @@ def as_json(gate: Gate) -> dict[str, Any]:
         "conclusion": CONCLUSIONS[gate.exit_code],
         "not_held": list(gate.not_held),
         "failures": list(gate.failures),
+        "declaration": asdict(gate.declaration),
         "findings": [asdict(found) for found in gate.comparisons],
     }
 

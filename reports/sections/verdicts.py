@@ -30,7 +30,9 @@ def section(data: ReportData) -> Section:
     ranges = scales(hypotheses)
     body = render_template(
         "verdicts",
-        overview=prose.overview(hypotheses),
+        overview=prose.overview(hypotheses, data.findings.declaration),
+        notes=prose.declaration_notes(data.findings.declaration),
+        changed=set(data.findings.declaration.changed),
         rows=[
             Row(
                 finding=finding,
