@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from typing import Any
 
 # Before anything that computes is imported: tests share the cores by processes, and each has its own.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -16,6 +18,24 @@ from oracle_models import ORACLES, Oracle
 # The same examples in every run, and no time limit for them on a slow or busy machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def drawn_once() -> Iterator[None]:
+    """The same chart is drawn once in a process: hundreds of tests write the report of the same study."""
+    import vl_convert
+
+    draw, known = vl_convert.vegalite_to_svg, dict[str, str]()
+
+    def drawn(chart: dict[str, Any], **options: Any) -> str:
+        key = json.dumps([chart, options], sort_keys=True)
+        if key not in known:
+            known[key] = draw(chart, **options)
+        return known[key]
+
+    vl_convert.vegalite_to_svg = drawn
+    yield
+    vl_convert.vegalite_to_svg = draw
 
 
 @pytest.fixture(params=["gpt2-2l", "qwen2-gqa-2l", "qwen2-bidirectional-2l"])

@@ -37,7 +37,9 @@ def small(name: str, folder: Path) -> Path:
     return folder / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "tiny-mechanism-shift" else name for name in STUDIES]
+)
 def test_a_study_at_hand_has_all_its_models_and_prompts(name: str) -> None:
     plan = make_plan(load_spec(SPECS / f"{name}.yaml"))
     assert all(len(plan.datasets[task.name].examples) == task.examples for task in plan.spec.tasks)

@@ -159,7 +159,9 @@ def test_wrong_names_and_positions_are_refused(model: Model, batch: Counterfactu
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 0.05), ("float16", 0.005)])
-@pytest.mark.parametrize(("name", "paradigm"), [("arm", "autoregressive"), ("mdm", "masked_diffusion")])
+@pytest.mark.parametrize(
+    ("name", "paradigm"), [pytest.param("arm", "autoregressive", marks=pytest.mark.long), ("mdm", "masked_diffusion")]
+)
 def test_half_precision_gives_the_scores_of_full_precision(name: str, paradigm: str, dtype: str, error: float) -> None:
     draw = torch.Generator().manual_seed(0)
     clean, corrupt = (torch.randint(5, 200, (6, 9), generator=draw) for _ in range(2))

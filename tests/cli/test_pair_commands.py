@@ -257,7 +257,9 @@ def test_what_cannot_be_evaluated_ends_with_code_2(model: str, said: str, capsys
     assert captured.out == "" and captured.err.startswith(said) and captured.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", [pytest.param("tiny-s0/arm", marks=pytest.mark.long), "tiny-s0/mdm"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) for name in ("tiny-s0/arm", "tiny-s0/mdm")]
+)
 def test_evaluate_gives_what_the_model_solves_of_so_many_prompts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import AutoModelForCausalLM
 

@@ -141,6 +141,7 @@ def finished(folder: Path) -> Path:
     return made.path
 
 
+@pytest.mark.long
 def test_attribution_finds_the_redundant_heads_that_single_knock_outs_miss(finished: Path, folder: Path) -> None:
     yaml = YAML()
     spec = yaml.load((folder / "study.yaml").read_text())
@@ -166,6 +167,7 @@ def read(out: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(out / "tables" / f"{name}.parquet")
 
 
+@pytest.mark.long
 def test_a_study_finds_integration_in_the_redundant_model_only(finished: Path) -> None:
     rows = read(finished, "interactions").filter(pl.col("side") == "after")
     largest = rows.filter(pl.col("interaction").abs() == pl.col("interaction").abs().max()).row(0, named=True)
@@ -177,6 +179,7 @@ def test_a_study_finds_integration_in_the_redundant_model_only(finished: Path) -
     assert index.filter(pl.col("side") == "shift")["low"].item() > 0
 
 
+@pytest.mark.long
 def test_a_study_finds_what_only_both_heads_do_together(finished: Path) -> None:
     rows = read(finished, "shapley").filter(pl.col("side") == "after")
     pairs = rows.filter(pl.col("order") == 2)
@@ -196,6 +199,7 @@ def test_a_study_finds_what_only_both_heads_do_together(finished: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_study_sees_the_planted_heads_look_at_what_they_read(finished: Path) -> None:
     rows = read(finished, "attention").filter(
         (pl.col("from_role") == "(read)") & (pl.col("to_role") == "kind") & pl.col("head").is_not_null()
@@ -209,6 +213,7 @@ def test_a_study_sees_the_planted_heads_look_at_what_they_read(finished: Path) -
     assert shift["mass"].item() < -0.5 and shift["p_corrected"].item() < 0.001
 
 
+@pytest.mark.long
 def test_a_probe_reads_the_answer_from_where_a_planted_head_has_written_it(finished: Path) -> None:
     rows = read(finished, "probes").filter(pl.col("accuracy").is_not_null() & (pl.col("side") != "shift"))
     assert set(rows["variable"]) == {"answer"} and set(rows["n"]) == {40} and set(rows["majority"]) == {0.5}
@@ -222,6 +227,7 @@ def test_a_probe_reads_the_answer_from_where_a_planted_head_has_written_it(finis
     assert shift["accuracy"].item() == pytest.approx(accuracy["after", 1] - accuracy["before", 1])
 
 
+@pytest.mark.long
 def test_a_targeted_ablation_hits_the_specialised_head_and_no_redundant_one(finished: Path) -> None:
     rows = read(finished, "targeted").filter(pl.col("target"))
     before, after = (rows.filter(pl.col("side") == side).row(0, named=True) for side in ("before", "after"))
@@ -234,6 +240,7 @@ def test_a_targeted_ablation_hits_the_specialised_head_and_no_redundant_one(fini
     assert random["effect"] < 0.3 * before["effect"]
 
 
+@pytest.mark.long
 def test_a_study_says_that_the_redundant_model_relies_less_on_the_component_aimed_at(finished: Path) -> None:
     (finding,) = Findings.from_json((finished / "findings.json").read_text()).hypotheses
     rows = read(finished, "targeted").filter(pl.col("side") != "shift")

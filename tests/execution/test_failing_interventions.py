@@ -114,6 +114,7 @@ def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, m
     assert (mended.computed, mended.failures) == (9, ())
 
 
+@pytest.mark.long
 def test_a_failed_circuit_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=EVERY_KIND)
     for name in ("curve", "carried"):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,22 +20,37 @@ from studies import ATTRIBUTION, write_study
 from mechshift_core import files, run
 from mechshift_core.errors import UsageError
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.pipeline import analyze, report, stored_plan
+from mechshift_core.pipeline import Run, analyze, report, stored_plan
 
 COMMAND = [sys.executable, "-m", "mechshift_core.cli.main", "run", "--quiet"]
 CURVE: dict[str, object] = {"name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [30, 100]}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study, and `finished`, its run."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "study").mkdir()
+    run(write_study(folder / "study"), out=folder / "finished")
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    folder = tmp_path / "study"
-    folder.mkdir()
-    return write_study(folder)
+def study(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "study", tmp_path / "study")
+    return tmp_path / "study" / "study.yaml"
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+@pytest.fixture
+def finished(made: Path, study: Path, out: Path) -> Run:
+    """The run of the study, in `out`."""
+    shutil.copytree(made / "finished", out)
+    return run(study, out=out)
 
 
 def environment() -> dict[str, str]:
@@ -127,8 +143,9 @@ def test_a_disk_that_fills_while_anything_is_written_is_named_and_gone_on_from(
 
 
 @pytest.mark.parametrize("place", ["description", "folder"])
-def test_a_cell_that_says_something_else_of_itself_is_computed_again(study: Path, out: Path, place: str) -> None:
-    first = run(study, out=out)
+def test_a_cell_that_says_something_else_of_itself_is_computed_again(
+    study: Path, out: Path, finished: Run, place: str
+) -> None:
     before = findings(out)
     keys = [cell.key for cell in stored_plan(out).cells]
     if place == "description":
@@ -139,7 +156,7 @@ def test_a_cell_that_says_something_else_of_itself_is_computed_again(study: Path
         (out / "cells" / keys[1]).rename(out / "cells" / keys[0])
         (out / "cells" / "aside").rename(out / "cells" / keys[1])
     second = run(study, out=out)
-    assert (first.computed, second.computed) == (3, 1 if place == "description" else 2)
+    assert (finished.cached, second.computed) == (3, 1 if place == "description" else 2)
     assert findings(out) == before
 
 
@@ -153,8 +170,7 @@ def test_a_cell_that_says_something_else_of_itself_is_computed_again(study: Path
         ),
     ],
 )
-def test_a_damaged_result_is_made_again(study: Path, out: Path, name: str) -> None:
-    run(study, out=out)
+def test_a_damaged_result_is_made_again(study: Path, out: Path, finished: Run, name: str) -> None:
     before = (out / name).read_bytes()
     (out / name).write_bytes(before[: len(before) // 2])
     second = run(study, out=out)
@@ -162,8 +178,7 @@ def test_a_damaged_result_is_made_again(study: Path, out: Path, name: str) -> No
     assert (out / name).read_bytes() == before
 
 
-def test_half_a_line_in_the_log_stays_alone(study: Path, out: Path) -> None:
-    run(study, out=out)
+def test_half_a_line_in_the_log_stays_alone(study: Path, out: Path, finished: Run) -> None:
     with (out / "events.jsonl").open("a") as handle:
         handle.write('{"time": "2026-')
     run(study, out=out)
@@ -172,6 +187,7 @@ def test_half_a_line_in_the_log_stays_alone(study: Path, out: Path) -> None:
     assert [line for line in lines if not line.endswith("}")] == ['{"time": "2026-']
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", [0, pytest.param(4_000_000_000, marks=pytest.mark.long)])
 def test_no_clock_decides_what_is_computed(study: Path, out: Path, moment: int) -> None:
     first = run(study, out=out)

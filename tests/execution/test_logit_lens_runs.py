@@ -197,6 +197,7 @@ def test_the_size_of_shards_changes_nothing(
         np.testing.assert_allclose(one["log_prob"].drop_nulls(), other["log_prob"].drop_nulls(), atol=1e-4)
 
 
+@pytest.mark.long
 def test_an_unshifted_model_is_read_at_the_mask_itself(tmp_path: Path) -> None:
     models = {**STUDY["models"], "mdm": {**STUDY["models"]["mdm"], "shifted": False}}
     made = run(write(tmp_path, models=models, denoising={"steps": "per_token"}), out=tmp_path / "out")

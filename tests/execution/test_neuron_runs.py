@@ -106,6 +106,7 @@ def test_the_report_lists_them(finished: Run) -> None:
     assert 'id="neurons"' in page and "Strongest neurons that both models share" in page
 
 
+@pytest.mark.long
 def test_one_more_listed_computes_nothing(finished: Run) -> None:
     folder: Path = finished.path.parent
     path = folder / "study.yaml"

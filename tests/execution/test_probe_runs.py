@@ -82,6 +82,7 @@ def test_the_shift_is_paired_and_what_can_t_be_probed_for_is_said(finished: Path
     assert "Not probed for: template and verb." in (finished / "out" / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_changed_role_probes_again_and_attributes_nothing_again(finished: Path) -> None:
     path = finished / "pairs.jsonl"
     text = path.read_text()

@@ -129,6 +129,7 @@ def test_random_templates_are_drawn_with_all_of_their_prompts(folder: Path, agai
     assert shift["low"].null_count() == 0
 
 
+@pytest.mark.long
 def test_random_seeds_are_crossed_with_prompts(folder: Path, again: Again) -> None:
     findings = again(seed="random")
     of_pair = slopes(folder)

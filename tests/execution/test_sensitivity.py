@@ -126,6 +126,7 @@ def test_only_the_runs_that_a_hypothesis_depends_on_are_made_again(plan: Plan) -
     assert sorted(more) == [("circuit", "")] * 3 + [("knocked", "")] * 3 + [("knocked", "pairs")] * 3
 
 
+@pytest.mark.long
 def test_a_second_call_and_an_analysis_find_every_cell(finished: Run, plan: Plan) -> None:
     before = (finished.path / "findings.json").read_bytes()
     again = run(load_spec(finished.path.parent / "study.yaml"), out=finished.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,16 +24,31 @@ from mechshift_core.tables import TABLES
 from stats.findings import Findings
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study, and `finished`, its run."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "study").mkdir()
+    run(write_study(folder / "study"), out=folder / "finished")
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    folder = tmp_path / "study"
-    folder.mkdir()
-    return write_study(folder)
+def study(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "study", tmp_path / "study")
+    return tmp_path / "study" / "study.yaml"
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+@pytest.fixture
+def finished(made: Path, study: Path, out: Path) -> Run:
+    """The run of the study, in `out`."""
+    shutil.copytree(made / "finished", out)
+    return run(study, out=out)
 
 
 @pytest.fixture
@@ -68,8 +84,7 @@ def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> Non
         assert {"time", "event"} <= set(json.loads(line))
 
 
-def test_the_edges_table_holds_the_means_of_the_stored_scores(study: Path, out: Path) -> None:
-    run(study, out=out)
+def test_the_edges_table_holds_the_means_of_the_stored_scores(study: Path, out: Path, finished: Run) -> None:
     edges = pl.read_parquet(out / "tables" / "edges.parquet")
     scores = pl.read_parquet(out / "tables" / "edge_scores.parquet")
     examples = pl.read_parquet(out / "tables" / "examples.parquet").filter(
@@ -91,11 +106,10 @@ def test_a_second_run_computes_nothing_and_changes_nothing(study: Path, out: Pat
     assert outputs(second) == before
 
 
-def test_a_changed_hypothesis_recomputes_no_cell(study: Path, out: Path) -> None:
-    first = run(study, out=out)
+def test_a_changed_hypothesis_recomputes_no_cell(study: Path, out: Path, finished: Run) -> None:
     write_study(study.parent, hypotheses=HYPOTHESES[:1])
     second = run(study, out=out)
-    assert (second.computed, second.cached, second.analysed) == (0, first.computed, True)
+    assert (second.computed, second.cached, second.analysed) == (0, finished.cached, True)
     assert [finding.id for finding in second.findings.hypotheses] == ["kept"]
 
 
@@ -120,8 +134,7 @@ def test_a_changed_template_recomputes_no_cell_but_is_analysed(study: Path, out:
     assert set(pl.read_parquet(out / "tables" / "examples.parquet")["template"]) == {"t0", "t1"}
 
 
-def test_a_data_set_is_stored_once_and_a_damaged_one_is_made_again(study: Path, out: Path) -> None:
-    run(study, out=out)
+def test_a_data_set_is_stored_once_and_a_damaged_one_is_made_again(study: Path, out: Path, finished: Run) -> None:
     (stored,) = (out / "data").iterdir()
     whole = stored.read_text()
     stored.write_text(whole[: len(whole) // 2])
@@ -161,13 +174,12 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert outputs(resumed) == outputs(uninterrupted)
 
 
-def test_a_half_written_cell_is_swept_away(study: Path, out: Path) -> None:
-    first = run(study, out=out)
+def test_a_half_written_cell_is_swept_away(study: Path, out: Path, finished: Run) -> None:
     leftover = out / "cells" / ".0123.99.tmp"
     leftover.mkdir()
     (leftover / "tensors.safetensors").write_bytes(b"half")
     second = run(study, out=out)
-    assert second.cached == first.computed
+    assert second.cached == finished.cached
     assert not leftover.exists()
 
 
@@ -175,9 +187,8 @@ def test_a_half_written_cell_is_swept_away(study: Path, out: Path) -> None:
     "damage",
     ["flipped", *(pytest.param(one, marks=pytest.mark.long) for one in ("truncated", "no description", "no tensors"))],
 )
-def test_a_damaged_cell_is_computed_again(study: Path, out: Path, damage: str) -> None:
-    first = run(study, out=out)
-    before = outputs(first)
+def test_a_damaged_cell_is_computed_again(study: Path, out: Path, finished: Run, damage: str) -> None:
+    before = outputs(finished)
     cell = next(path for path in (out / "cells").iterdir() if not path.name.startswith("."))
     tensors = cell / "tensors.safetensors"
     if damage == "truncated":
@@ -208,8 +219,7 @@ def test_the_order_and_size_of_batches_do_not_matter(
         assert one.verdict == other.verdict
 
 
-def test_two_runs_in_one_folder_do_not_mix(study: Path, out: Path) -> None:
-    run(study, out=out)
+def test_two_runs_in_one_folder_do_not_mix(study: Path, out: Path, finished: Run) -> None:
     with (out / ".lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(ExecutionError, match="another process is running"):
@@ -225,8 +235,7 @@ def test_a_folder_that_holds_something_else_is_refused(study: Path, out: Path) -
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
-def test_a_folder_with_another_study_is_refused(study: Path, out: Path) -> None:
-    run(study, out=out)
+def test_a_folder_with_another_study_is_refused(study: Path, out: Path, finished: Run) -> None:
     study.write_text(study.read_text().replace("random-study", "other-study"))
     with pytest.raises(UsageError, match="holds the run of 'random-study'"):
         run(study, out=out)
@@ -287,9 +296,8 @@ def test_too_few_correct_examples_are_a_status_not_a_number(study: Path, out: Pa
         assert "examples selected (correct: both, by: argmax), 'before' answers" in finding.message
 
 
-def test_analysis_and_report_need_no_model(study: Path, out: Path) -> None:
-    first = run(study, out=out)
-    before = outputs(first)
+def test_analysis_and_report_need_no_model(study: Path, out: Path, finished: Run) -> None:
+    before = outputs(finished)
     for name in ("before", "after", "continued"):
         (study.parent / name / "model.safetensors").unlink()
     (study.parent / "pairs.jsonl").unlink()

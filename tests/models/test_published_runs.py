@@ -27,7 +27,9 @@ def write_pair_study(folder: Path, layout: str, **after: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", [one if one in ("dream", "llada") else pytest.param(one, marks=pytest.mark.long) for one in LAYOUTS]
+)
 def test_a_study_of_a_published_pair_runs_to_its_findings(layout: str, tmp_path: Path) -> None:
     mask = {} if layout in ("dream", "llada") else {"mask_token": 38}  # the others say it in their configuration
     path = write_pair_study(tmp_path, layout, **mask)

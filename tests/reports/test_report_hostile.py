@@ -97,6 +97,7 @@ def test_line_breaks_tabs_and_joiners_are_kept() -> None:
     assert visible("a\r\nb\tc\u200dd") == "a\nb\tc\u200dd"
 
 
+@pytest.mark.long
 def test_a_very_long_word_is_shown_whole(run: ReportData) -> None:
     word = "x" * 5000
     tree = read(render(poisoned(run, word)))

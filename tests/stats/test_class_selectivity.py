@@ -19,6 +19,7 @@ def by_hand(means: list[float], most: int) -> tuple[float, float]:
     return means[most] - rest, means[most] + rest
 
 
+@pytest.mark.long
 def test_crossfitting_chooses_on_one_half_and_measures_on_the_other() -> None:
     """Two examples a condition: each split is one of few, and both directions are taken."""
     rng = np.random.default_rng(0)

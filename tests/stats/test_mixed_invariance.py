@@ -27,6 +27,7 @@ def test_order_of_rows_and_names_of_groups_do_not_matter(seed: int, seed_sd: flo
     assert other.status == fit.status and other.messages == fit.messages
 
 
+@pytest.mark.long
 @settings(max_examples=10)
 @given(seed=st.integers(0, 500), factor=st.sampled_from([-1e-6, 1e6]), stretch=st.sampled_from([1e-4, 28.0]))
 def test_units_of_the_response_and_of_depth_do_not_matter(seed: int, factor: float, stretch: float) -> None:

@@ -87,6 +87,7 @@ def test_it_is_bidirectional_and_knows_its_steps(trained: Path) -> None:
     assert "Pre-training" not in card
 
 
+@pytest.mark.long
 def test_the_section_can_be_added_to_a_pair_that_is_trained_and_changes_no_other_model(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_the_section_can_be_added_to_a_pair_that_is_trained_and_changes_no_other
             train_pair(recipe, tmp_path)
 
 
+@pytest.mark.long
 def test_an_interrupted_training_from_scratch_ends_with_the_same_bits(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

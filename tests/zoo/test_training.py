@@ -41,6 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Training as a whole
 
 
+@pytest.mark.long
 def test_training_is_determined_by_the_seed(trained: Path, tmp_path: Path) -> None:
     train_pair(toy_recipe(), tmp_path / "again")
     assert weights(tmp_path / "again") == weights(trained)
