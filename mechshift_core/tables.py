@@ -411,13 +411,13 @@ TABLES: dict[str, dict[str, Column]] = {
         "group": Column(TEXT, "grouping of the random effect; null for fixed effects"),
         "term": Column(TEXT, "the effect, e.g. depth:regime[T.local]"),
         "estimate": Column(REAL, "the effect or the variance"),
-        "se": Column(REAL, "standard error"),
+        "se": Column(REAL, "standard error; null, as the columns of the test, where `message` says why there is none"),
         "df": Column(REAL, "Satterthwaite degrees of freedom"),
         "statistic": Column(REAL, "estimate / standard error"),
         "p": Column(REAL, "two-sided p-value, not corrected"),
-        "n": Column(INTEGER, "number of rows: prompts x layers over all pairs"),
-        "status": Column(TEXT, "ok, singular (a variance is zero; tests are valid) or failed"),
-        "message": Column(TEXT, "what the status says in words"),
+        "n": Column(INTEGER, "number of independent rows: prompts x (layers - 1) over all pairs"),
+        "status": Column(TEXT, "ok, singular (a variance is zero) or failed"),
+        "message": Column(TEXT, "what the status says in words, which effects have no test and why"),
     }
     | _INTERVAL,
     "marginal_contrasts": _BUDGET
@@ -426,12 +426,19 @@ TABLES: dict[str, dict[str, Column]] = {
         "kind": Column(TEXT, "slope (of the shift over depth), difference (of slopes) or difference in differences"),
         "role": Column(TEXT, "level of role, or treatment - control; null where the slope does not depend on it"),
         "regime": Column(TEXT, "level of regime, or global - local; null where the slope does not depend on it"),
-        "estimate": Column(REAL, "the slope or the difference, other factors averaged with equal weights"),
-        "se": Column(REAL, "standard error"),
-        "df": Column(REAL, "Satterthwaite degrees of freedom"),
-        "statistic": Column(REAL, "estimate / standard error"),
+        "over": Column(TEXT, "what the error is over: prompts and seeds, or prompts (for these seeds)"),
+        "seed": Column(TEXT, "the seed that the row is of; null for the mean over all"),
+        "seeds": Column(INTEGER, "number of seeds, in the role that has the fewest"),
+        "estimate": Column(REAL, "the slope or the difference; pairs and tasks of a group have equal weights"),
+        "se": Column(REAL, "standard error, from the slopes of every prompt on every pair"),
+        "df": Column(REAL, "degrees of freedom"),
+        "statistic": Column(REAL, "t, over prompts corrected for skewness"),
         "p": Column(REAL, "two-sided p-value, not corrected"),
-        "p_corrected": Column(REAL, "p-value, Holm-corrected over the rows of the scale; no part of the hypotheses"),
+        "p_corrected": Column(
+            REAL, "Holm-corrected over the scale's rows that are over all seeds; no part of the hypotheses"
+        ),
+        "status": Column(TEXT, "ok, or points only"),
+        "message": Column(TEXT, "what to keep in mind: for which seeds it is, where the scales disagree in sign"),
     }
     | _INTERVAL,
     "findings": _BUDGET

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from stats.inequality import gini, hoyer, inequality_index, largest_share, normalized_entropy, participation_ratio
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
-    from stats.layer_shift import centred_log_ratio, shift_frame, two_stage_slope
+    from stats.layer_shift import centred_log_ratio, shift_frame, slope_frame, two_stage_slope
     from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
     from stats.mixed_effects import fit_mixed_model
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         shapley_interactions,
     )
     from stats.shapley_sampling import estimated_interactions, sampled_combinations
+    from stats.shift_contrasts import SlopeContrast, slope_contrasts
     from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
@@ -99,6 +100,7 @@ __all__ = [
     "Replicated",
     "Retention",
     "Selectivity",
+    "SlopeContrast",
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
@@ -171,6 +173,8 @@ __all__ = [
     "shapley_interactions",
     "shift_frame",
     "sign_flip_null",
+    "slope_contrasts",
+    "slope_frame",
     "specializations",
     "split_half_overlap",
     "stratified_permutation_null",
@@ -228,7 +232,7 @@ _MODULES = {
         "participation_ratio",
     ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
-    "stats.layer_shift": ("centred_log_ratio", "shift_frame", "two_stage_slope"),
+    "stats.layer_shift": ("centred_log_ratio", "shift_frame", "slope_frame", "two_stage_slope"),
     "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
     "stats.means": ("MeanIntervals", "mean_intervals"),
     "stats.mixed_effects": ("fit_mixed_model",),
@@ -257,6 +261,7 @@ _MODULES = {
         "shapley_interactions",
     ),
     "stats.shapley_sampling": ("estimated_interactions", "sampled_combinations"),
+    "stats.shift_contrasts": ("SlopeContrast", "slope_contrasts"),
     "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),

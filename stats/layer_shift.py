@@ -1,16 +1,18 @@
 """Layer-wise shift: how each prompt's attribution moved between layers, as a table for a mixed model.
 
     fit_mixed_model(
-        shift_frame(before, after, labels={"regime": regime, "seed": seed}),
+        shift_frame(before, after, labels={"regime": regime, "pair": pair}),
         formula="shift ~ depth * regime",
-        random=["0 + depth | prompt", "0 + depth | seed"],
+        random=["0 + depth | prompt", "0 + depth | prompt:pair", "0 + depth | pair"],
+        sums_to_zero=["prompt", "pair"],
     )
 
-Shares of a prompt sum to one and their changes to zero, so that a random intercept of prompts is zero by construction;
-what varies is the slope over depth. On the log-ratio scale a change is relative to the geometric mean of all layers,
-which does not let one layer's gain show as a loss of all others (Aitchison 1986). The two-stage analysis, a slope for
-each prompt and a t-test over prompts, needs no model: without other random effects, and with a variance of the slopes
-above zero, both give the same estimate, standard error and degrees of freedom.
+Shares of a prompt sum to one and their changes to zero, so that a random intercept of prompts is zero by construction,
+and only L - 1 of its L rows are independent (`sums_to_zero`); what varies is the slope over depth. On the log-ratio
+scale a change is relative to the geometric mean of all layers, which does not let one layer's gain show as a loss of
+all others (Aitchison 1986). The two-stage analysis, a slope for each prompt and a t-test over prompts
+(`two_stage_slope`; for roles and regimes `stats.shift_contrasts`), needs no model: without other random effects, and
+with a variance of the slopes above zero, both give the same estimate, standard error and degrees of freedom.
 """
 
 from __future__ import annotations
@@ -64,26 +66,64 @@ def shift_frame(
             name, or a replacement is given for shares or is too large.
     """
     shift = _shift(before, after, scale, replacement)
-    n, layers = shift.shape
+    layers = shift.shape[1]
+    return pl.DataFrame(
+        {
+            **_labelled(len(shift), prompt, labels, ("layer", "depth", "shift"), layers),
+            "layer": np.tile(np.arange(layers), len(shift)),
+            "depth": np.tile(scaled_depth(layers), len(shift)),
+            "shift": shift.ravel(),
+        }
+    )
+
+
+@checked
+def slope_frame(
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    prompt: Labels | None = None,
+    labels: Mapping[str, Labels] | None = None,
+    scale: ShiftScale = "share",
+    replacement: Share | None = None,
+) -> pl.DataFrame:
+    """One row for each prompt: the slope of its shift over depth, as :func:`stats.slope_contrasts` takes it.
+
+    Args:
+        before: Shares of the model before [n, L], non-negative, rows sum to one; L >= 2.
+        after: Shares of the model after, of the same prompts in the same order.
+        prompt: Label of each row [n], as are `labels`, `scale` and `replacement`: see :func:`shift_frame`.
+        labels: Further columns, e.g. task, pair, role, seed and regime.
+        scale: `share` or `log-ratio`.
+        replacement: For log-ratios, what a share of zero is replaced by.
+
+    Returns:
+        prompt, the labels, and slope (:func:`stats.depth_slope`).
+
+    Raises:
+        ValueError: as :func:`shift_frame`.
+    """
+    slopes = depth_slope(_shift(before, after, scale, replacement))
+    return pl.DataFrame({**_labelled(len(slopes), prompt, labels, ("slope",), 1), "slope": slopes})
+
+
+def _labelled(
+    n: int, prompt: Labels | None, labels: Mapping[str, Labels] | None, taken: Sequence[str], times: int
+) -> dict[str, pl.Series]:
+    """Columns of labels, each value `times` times."""
     columns: dict[str, Labels] = {"prompt": np.arange(n) if prompt is None else prompt, **(labels or {})}
-    reserved = {"prompt", "layer", "depth", "shift"} & (labels or {}).keys()
+    reserved = [name for name in ("prompt", *taken) if name in (labels or {})]
     if reserved:
-        raise ValueError(f"labels: expected other names than prompt, layer, depth and shift, got {', '.join(reserved)}")
+        names = f"{', '.join(('prompt', *taken[:-1]))} and {taken[-1]}"
+        raise ValueError(f"labels: expected other names than {names}, got {', '.join(reserved)}")
     long = {}
     for name, values in columns.items():
         known_labels(values, name)
         series = one_type(as_column(name, values), "labels")
         if len(series) != n:
             raise ValueError(f"{name}: expected {n} labels, one for each row of the shares, got {len(series)}")
-        long[name] = series.gather(np.repeat(np.arange(n), layers))
-    return pl.DataFrame(
-        {
-            **long,
-            "layer": np.tile(np.arange(layers), n),
-            "depth": np.tile(scaled_depth(layers), n),
-            "shift": shift.ravel(),
-        }
-    )
+        long[name] = series.gather(np.repeat(np.arange(n), times))
+    return long
 
 
 @checked

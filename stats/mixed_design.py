@@ -112,19 +112,30 @@ def fixed_design(frame: pl.DataFrame, formula: str) -> tuple[str, Floats, Design
     design = _design(frame, FormulaReader(right, "formula").read(), "formula")[0]
     if response.column in design.means:
         raise ValueError(f"formula: the response {response.column!r} can't be one of the terms")
-    if len(y) <= len(design.columns):
+    check_independent(design)
+    return response.column, y, design
+
+
+def check_independent(design: Design) -> None:
+    """Whether there are more rows than columns, and no column is a combination of others.
+
+    Raises:
+        ValueError: if not.
+    """
+    matrix = design.basis.matrix
+    if len(matrix) <= len(design.columns):
         raise ValueError(
-            f"formula: expected more rows than the {len(design.columns)} columns of the fixed effects, got {len(y)}"
+            f"formula: expected more rows than the {len(design.columns)} columns of the fixed effects, "
+            f"got {len(matrix)}"
         )
-    norms = np.linalg.norm(design.basis.matrix, axis=0)
-    pivots = np.abs(np.diag(np.linalg.qr(design.basis.matrix / np.where(norms > 0, norms, 1), mode="r")))
+    norms = np.linalg.norm(matrix, axis=0)
+    pivots = np.abs(np.diag(np.linalg.qr(matrix / np.where(norms > 0, norms, 1), mode="r")))
     aliased = [name for name, pivot in zip(design.names, pivots, strict=True) if pivot < _RANK_TOLERANCE]
     if aliased:
         raise ValueError(
             f"formula: expected linearly independent columns, got {', '.join(aliased)} as a combination of the columns "
             "before (a combination of levels without rows, or a column that does not vary)"
         )
-    return response.column, y, design
 
 
 def random_terms(frame: pl.DataFrame, random: Sequence[str]) -> list[RandomTerm]:
@@ -158,14 +169,23 @@ def random_terms(frame: pl.DataFrame, random: Sequence[str]) -> list[RandomTerm]
     return found
 
 
-def _identifiable(terms: Sequence[RandomTerm]) -> None:
+def check_effects(terms: Sequence[RandomTerm], rows: int) -> None:
+    """Whether every random term has fewer effects than there are independent rows.
+
+    Raises:
+        ValueError: if not.
+    """
     for term in terms:
-        effects, rows = len(term.levels) * len(term.names), len(term.codes)
+        effects = len(term.levels) * len(term.names)
         if effects >= rows:
             raise ValueError(
                 f"random {term.text!r}: expected fewer effects than rows, got {effects} effects of {term.group!r} for "
                 f"{rows} rows: their variance can't be told from the residual"
             )
+
+
+def _identifiable(terms: Sequence[RandomTerm]) -> None:
+    check_effects(terms, len(terms[0].codes))
     for one, other in itertools.combinations(terms, 2):
         shared = set(one.names) & set(other.names)
         together = len(np.unique(one.codes * len(other.levels) + other.codes))

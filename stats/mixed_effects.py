@@ -21,6 +21,7 @@ from stats.mixed_columns import as_frame
 from stats.mixed_design import fixed_design, random_terms
 from stats.mixed_results import FitDiagnostics, FitStatus, MixedModelFit
 from stats.mixed_tables import covariance_table, fixed_table, prediction_table, variance_table
+from stats.mixed_zero_sums import with_zero_sums
 from stats.options import Share, checked
 from stats.reml import RestrictedLikelihood
 from stats.reml_search import search
@@ -28,11 +29,18 @@ from stats.reml_solution import BOUNDARY, Solution
 from stats.satterthwaite import Inference
 
 _METHOD = "REML, Satterthwaite degrees of freedom"
+SINGULAR = "tests take what is estimated as zero to be zero, and reject too often what differs between few levels"
+"""What a singular fit says last."""
 
 
 @checked
 def fit_mixed_model(
-    frame: pl.DataFrame, *, formula: str, random: str | Sequence[str], confidence: Share = 0.95
+    frame: pl.DataFrame,
+    *,
+    formula: str,
+    random: str | Sequence[str],
+    sums_to_zero: Sequence[str] = (),
+    confidence: Share = 0.95,
 ) -> MixedModelFit:
     """Fit a linear mixed model by restricted maximum likelihood.
 
@@ -41,6 +49,9 @@ def fit_mixed_model(
         formula: `response ~ fixed effects`, e.g. `shift ~ depth * regime`; see `stats.mixed_formula`.
         random: `effects | group`, e.g. `["0 + depth | prompt", "0 + depth | seed"]`: crossed, or nested as in
             `1 | template/prompt`. Effects of one entry are correlated unless `||` stands for `|`.
+        sums_to_zero: Columns in whose combinations the response sums to zero, e.g. `["prompt", "pair"]` for shifts of
+            shares over layers; such rows are one fewer than they look, see `stats.mixed_zero_sums`. Effects that do not
+            vary within are left out, and named in `left_out`.
         confidence: Of the intervals.
 
     Returns:
@@ -50,13 +61,18 @@ def fit_mixed_model(
     Raises:
         ValueError: if a formula can't be read; a column is missing, has gaps, or is of the wrong type; fixed effects
             are linearly dependent; a grouping has one level, or as many effects as there are rows; random effects are
-            the same as others or as fixed ones.
+            the same as others or as fixed ones; the response does not sum to zero where it should.
     """
     data = frame if isinstance(frame, pl.DataFrame) else as_frame(frame)
     entries = (random,) if isinstance(random, str) else tuple(random)
     response, y, design = fixed_design(data, formula)
     terms = random_terms(data, entries)
-    model = RestrictedLikelihood(y, design.basis, terms)
+    left_out: tuple[str, ...] = ()
+    lost = 0
+    if sums_to_zero:
+        inside = with_zero_sums(data, y, design, terms, tuple(sums_to_zero))
+        design, terms, lost, left_out = inside.design, inside.terms, inside.groups, inside.left_out
+    model = RestrictedLikelihood(y, design.basis, terms, lost=lost)
     absorbed = model.absorbed()
     if absorbed:
         raise ValueError(f"random: {'; '.join(absorbed)} can't be told from the fixed effects of {formula!r}")
@@ -80,11 +96,12 @@ def fit_mixed_model(
         status="failed",
         messages=(),
         loglik=None,
-        n=len(y),
+        n=model.n,
         groups={term.group: len(term.levels) for term in terms},
         response=response,
         formula=formula,
         random=entries,
+        left_out=left_out,
         method=_METHOD,
         confidence=confidence,
         diagnostics=unfitted,
@@ -119,6 +136,8 @@ def _fitted(model: RestrictedLikelihood, empty: MixedModelFit) -> MixedModelFit:
     if not inference.curved:
         status = "singular"
         messages.append("the variances can't be told apart: the likelihood is flat in one direction or more")
+    if messages:
+        messages.append(SINGULAR)
     tests = [
         difference_test(*inference.of(row), confidence=empty.confidence) for row in np.eye(len(empty.design.names))
     ]

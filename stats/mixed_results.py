@@ -55,11 +55,14 @@ class MixedModelFit:
         variances: group, term, variance; the last row is the residual's.
         covariances: group, term, other, covariance, correlation of correlated random effects.
         random_effects: group, level, term, estimate: the predictions (BLUPs); no rows if the fit failed.
-        status: `ok`; `singular` if a variance is zero or a correlation one at the maximum, where tests and intervals
-            are still valid; `failed` if there is no fit.
+        status: `ok`; `singular` if a variance is zero or a correlation one at the maximum; `failed` if there is no fit.
+            Tests of a singular fit take the variance to be zero. Where few levels of that grouping are compared they
+            reject too often: with three seeds in each of two groups .11 to .21 at .05, since the variance of few levels
+            is often estimated as zero when it is not.
         messages: Why it is not ok, and what else is worth knowing.
         loglik: Restricted log-likelihood.
-        n: Number of rows; `groups` the number of levels of every grouping.
+        n: Number of independent rows; `groups` the number of levels of every grouping.
+        left_out: Effects that are zero by construction, where the response sums to zero within groups of rows.
         method: How it was fitted.
         confidence: Of the intervals.
         diagnostics: How the fit went.
@@ -79,6 +82,7 @@ class MixedModelFit:
     response: str
     formula: str
     random: tuple[str, ...]
+    left_out: tuple[str, ...]
     method: str
     confidence: float
     diagnostics: FitDiagnostics

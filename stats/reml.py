@@ -30,9 +30,10 @@ class RestrictedLikelihood:
         y: Response [n].
         x: Columns of the fixed effects [n, columns], linearly independent: an array, or columns that span them.
         terms: The random terms, at least one.
+        lost: Rows that are no independent ones.
 
     Attributes:
-        n: Rows.
+        n: Independent rows.
         columns: Columns of X.
         terms: The random terms, those of the grouping with the most levels first; `given` their places as given.
         basis: The columns X that are computed with, and how those of the fixed effects are made of them.
@@ -46,9 +47,10 @@ class RestrictedLikelihood:
             w = [orthogonal, rest].
     """
 
-    def __init__(self, y: Floats, x: Floats | Basis, terms: Sequence[RandomTerm]) -> None:
+    def __init__(self, y: Floats, x: Floats | Basis, terms: Sequence[RandomTerm], *, lost: int = 0) -> None:
         self.basis = x if isinstance(x, Basis) else Basis(x, np.eye(x.shape[1]), None)
-        self.n, self.columns = self.basis.matrix.shape
+        rows, self.columns = self.basis.matrix.shape
+        self.n = rows - lost
         leading = max(terms, key=lambda term: len(term.levels))
         first = [t for t in terms if np.array_equal(t.codes, leading.codes)]
         self.terms = [*first, *(t for t in terms if not any(t is other for other in first))]

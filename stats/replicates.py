@@ -6,18 +6,21 @@ variances add over tasks.
 
 Where the estimates are of models of several training seeds, and seeds are random too, prompts and seeds are crossed.
 The contrast sum_i w_i x_i then varies over seeds by u_s, the sum over the parts i of seed s of w_i (x_i - m_i) with m_i
-the mean over seeds of what x_i is a replication of, and has the variance S / (S - 1) sum_s u_s^2. The same sums of the
-replicates' deviations vary over replicates by what is particular to prompts and seeds together; `stats.two_way` puts
-the three variances together.
+the mean over seeds of what x_i is a replication of, and has the variance S / (S - 1) sum_s u_s^2. Where parts that are
+replications of different things come from different seeds, as roles that were trained with seeds of their own, this is
+added up over the sets of seeds, with Welch's degrees of freedom. The same sums of the replicates' deviations vary over
+replicates by what is particular to prompts and seeds together; `stats.two_way` puts the three variances together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from stats.checks import ROUNDING, Floats, Integers, as_floats, codes, is_missing, known_labels, varies
 from stats.degrees_of_freedom import satterthwaite
@@ -173,8 +176,9 @@ def linear_contrast(
     prompts exactly the variance of the paired t-test. Variances (and third cumulants) add over groups; degrees of
     freedom are Satterthwaite's, (sum_g v_g)^2 / sum_g (v_g^2 / df_g) with df_g the smallest df in the group.
 
-    With `seeds` the variance is over training seeds too, and the degrees of freedom are those of both; below 5 seeds
-    there is no standard error. In simulations of an A/A contrast (two roles, two tasks, 16 or 100 prompts, 5 seeds)
+    With `seeds` the variance is over training seeds too, and the degrees of freedom are those of both: S - 1 where all
+    cells come from the same S seeds, Welch's where they come from different ones; below 5 seeds there is no standard
+    error. In simulations of an A/A contrast (two roles, two tasks, 16 or 100 prompts, 5 seeds)
     the error rate at nominal .05 was .04 to .06 with seeds that differ, .02 to .04 with seeds that do not; that over
     prompts alone was .07 to .31 with seeds that differ.
 
@@ -226,13 +230,19 @@ def linear_contrast(
         float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
     )
     if count is not None and seeds is not None:
-        around = _around_cells(w, labels, seeds)
-        share = count / (count - 1)
-        both = sum(error.variance(row[group]) for error, group in zip(errors, members, strict=True) for row in around)
-        over_seeds = share * float(((around @ estimates) ** 2).sum())
-        if over_seeds <= share * (ROUNDING * float(np.abs(w) @ np.abs(estimates))) ** 2:
-            over_seeds = 0.0
-        total, df = two_way_variance(total, over_seeds, share * both, df_first=df, df_second=count - 1)
+        rounding = ROUNDING * float(np.abs(w) @ np.abs(estimates))
+        both, between = 0.0, []
+        for around, own in _around_cells(w, labels, seeds):
+            share = own / (own - 1)
+            deviations = around @ estimates
+            over = share * float(deviations @ deviations)
+            between.append((over if over > share * rounding**2 else 0.0, float(own - 1)))
+            both += share * sum(
+                error.variance(row[group]) for error, group in zip(errors, members, strict=True) for row in around
+            )
+        over_seeds = sum(variance for variance, _ in between)
+        df_seeds = satterthwaite(over_seeds, between) if over_seeds > 0 else min(own for _, own in between)
+        total, df = two_way_variance(total, over_seeds, both, df_first=df, df_second=df_seeds)
     return replace(found, se=float(np.sqrt(total)), df=df, replicates=_replicates(parts, w), skewness=skewness)
 
 
@@ -292,13 +302,25 @@ def _stacked(arrays: Sequence[Floats | None], what: str) -> Floats:
     return np.stack(present)
 
 
-def _around_cells(weights: Floats, cells: Sequence[Hashable], seeds: Sequence[Hashable]) -> Floats:
-    """Weights of u_s for every seed [seeds, parts]: the seed's parts, each around the mean of its cell."""
+def _around_cells(
+    weights: Floats, cells: Sequence[Hashable], seeds: Sequence[Hashable]
+) -> Iterator[tuple[Floats, int]]:
+    """Weights of u_s for every seed [seeds, parts]: the seed's parts, each around the mean of its cell.
+
+    One set of seeds that share cells after the other, with the number of seeds of its cell that has the fewest.
+    """
     cell, seed = _numbered(cells), _numbered(seeds)
     same = (cell[:, None] == cell[None]).astype(np.float64)
     centred = np.eye(len(weights)) - same / same.sum(axis=1, keepdims=True)
-    own = (seed[None] == np.arange(seed.max() + 1)[:, None]) * weights
-    return np.asarray(own @ centred)
+    count = int(seed.max()) + 1
+    own = (seed[None] == np.arange(count)[:, None]) * weights
+    around = np.asarray(own @ centred)
+    linked = sparse.coo_array((np.ones(len(seed)), (seed, count + cell)), shape=(count + cell.max() + 1,) * 2)
+    _, label = csgraph.connected_components(linked, directed=False)
+    for one in np.unique(label[:count]):
+        inside = label[seed] == one
+        chosen = np.flatnonzero(inside).tolist()
+        yield around[label[:count] == one], _fewest([cells[i] for i in chosen], [seeds[i] for i in chosen])
 
 
 def _fewest(cells: Sequence[Hashable], seeds: Sequence[Hashable]) -> int:

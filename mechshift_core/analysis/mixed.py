@@ -1,22 +1,25 @@
 """The mixed-effects model of the layer-wise shift that a spec declares, on both scales of the shares.
 
-Beside its coefficients stand the contrasts of the slope over depth that they come to for roles and regimes.
+Beside its effects stand the slopes over depth in every role and regime with their differences, from the slope of every
+prompt on every pair: over prompts and seeds where there are enough seeds, else over prompts for these seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from mechshift_core.analysis.depth import Values, shares_by_layer
 from mechshift_core.analysis.measured import Rows
 from mechshift_core.analysis.samples import Sample, Samples
-from mechshift_core.execution.shift_model import shift_rows
+from mechshift_core.analysis.shift_units import untested
+from mechshift_core.execution.shift_model import ROWS, random_effects, shift_rows, slope_rows
 from mechshift_core.spec import Spec
-from stats.mixed_contrasts import marginal_contrasts
+from stats.mixed_design import fixed_design
 from stats.mixed_effects import fit_mixed_model
+from stats.shift_contrasts import SlopeContrast, slope_contrasts
 
 if TYPE_CHECKING:
     from stats.layer_shift import ShiftScale
@@ -35,26 +38,53 @@ def fit_shift_models(samples: Samples, spec: Spec) -> dict[str, Rows]:
     declared = spec.statistics.mixed_model
     if declared is None:
         return {}
-    rows: Rows = []
-    contrasts: Rows = []
     shares = list(_shares(samples))
+    models: dict[ShiftScale, Rows] = {}
+    contrasts: dict[ShiftScale, tuple[SlopeContrast, ...]] = {}
     for scale in SCALES:
-        frames = [_frame(sample, found, scale) for sample, found in shares]
+        empty = _empty(scale, declared.formula)
         try:
-            if not frames:
+            if not shares:
                 raise ValueError("no pair and task has two selected examples")
+            frame = pl.concat([shift_rows(**_of(sample, found), scale=scale) for sample, found in shares])
+            contrasts[scale] = _contrasts(spec, shares, scale, frame)
             fit = fit_mixed_model(
-                pl.concat(frames),
+                frame,
                 formula=declared.formula,
-                random=declared.random,
+                random=random_effects(spec, layers=frame["layer"].n_unique()),
+                sums_to_zero=ROWS,
                 confidence=spec.statistics.confidence,
             )
         except ValueError as error:
-            rows.append({**_empty(scale, declared.formula), "status": "failed", "message": str(error)})
+            models[scale] = [{**empty, "status": "failed", "message": str(error)}]
         else:
-            rows += _rows(scale, fit, *filter(None, [_seeds_as_they_are(spec, fit)]))
-            contrasts += _contrasts(scale, fit)
-    return {"mixed_models": rows, "marginal_contrasts": contrasts}
+            models[scale] = _rows(empty, fit, frame)
+    against = disagreement(*(contrasts.get(scale, ()) for scale in SCALES))
+    if against:
+        for row in (row for rows in models.values() for row in rows):
+            row["message"] = "; ".join(filter(None, (str(row["message"]), against)))
+    return {
+        "mixed_models": [row for rows in models.values() for row in rows],
+        "marginal_contrasts": [
+            _contrast_row(scale, one, _name(one) in against) for scale, found in contrasts.items() for one in found
+        ],
+    }
+
+
+def disagreement(shares: tuple[SlopeContrast, ...], log_ratios: tuple[SlopeContrast, ...]) -> str:
+    """Where the two scales say that attribution moved in opposite directions; empty where nowhere."""
+    other = {(one.kind, *one.levels.items()): one.test.estimate for one in log_ratios if one.seed is None}
+    found = [
+        _name(one)
+        for one in shares
+        if one.seed is None and one.test.estimate * other.get((one.kind, *one.levels.items()), 0.0) < 0
+    ]
+    return f"shares and log-ratios disagree in sign about: {'; '.join(found)}" if found else ""
+
+
+def _name(contrast: SlopeContrast) -> str:
+    """E.g. `difference (treatment - control, global)`."""
+    return f"{contrast.kind} ({', '.join(contrast.levels.values()) or 'all'})"
 
 
 def _shares(samples: Samples) -> Iterator[tuple[Sample, dict[str, Values]]]:
@@ -68,67 +98,76 @@ def _shares(samples: Samples) -> Iterator[tuple[Sample, dict[str, Values]]]:
             continue
 
 
-def _frame(sample: Sample, shares: dict[str, Values], scale: ShiftScale) -> pl.DataFrame:
-    return shift_rows(
-        shares["before"],
-        shares["after"],
-        pair=sample.pair,
-        task=sample.task,
-        examples=sample.selected.tolist(),
-        templates=sample.templates[sample.selected].tolist(),
-        scale=scale,
+def _of(sample: Sample, shares: Mapping[str, Values]) -> dict[str, Any]:
+    """What rows of a pair and task are made of."""
+    return {
+        "before": shares["before"],
+        "after": shares["after"],
+        "pair": sample.pair,
+        "task": sample.task,
+        "examples": sample.selected.tolist(),
+        "templates": sample.templates[sample.selected].tolist(),
+    }
+
+
+def _contrasts(
+    spec: Spec, shares: list[tuple[Sample, dict[str, Values]]], scale: ShiftScale, frame: pl.DataFrame
+) -> tuple[SlopeContrast, ...]:
+    """Slopes and differences between the factors that the declared slope over depth depends on."""
+    declared = spec.statistics.mixed_model
+    assert declared is not None
+    _, _, design = fixed_design(frame, declared.formula)
+    moving = {name for column in design.columns if "depth" in column.numbers for name, _ in column.levels}
+    by_template = spec.statistics.units.template == "random"
+    return slope_contrasts(
+        pl.concat([slope_rows(**_of(sample, found), scale=scale) for sample, found in shares]),
+        factors={name: levels for name, levels in COMPARED.items() if name in moving},
+        cluster="template" if by_template else None,
+        confidence=spec.statistics.confidence,
     )
 
 
 def _empty(scale: ShiftScale, formula: str) -> dict[str, object]:
     """A row in which only the model is named."""
-    numbers = dict.fromkeys(("estimate", "se", "df", "statistic", "p", "low", "high"))
+    numbers = dict.fromkeys(("estimate", *_TEST))
     return {"scale": scale, "formula": formula, "part": "fixed", "group": None, "term": None, **numbers, "n": 0}
 
 
-def _seeds_as_they_are(spec: Spec, fit: MixedModelFit) -> str:
-    """What to keep in mind where roles are compared over seeds that the model does not let vary; empty elsewhere."""
-    seeds = {pair.seed for pair in spec.pairs if pair.seed is not None}
-    if len(seeds) < 2 or "role" not in fit.design.factors or {"pair", "seed"} & set(fit.groups):
-        return ""
-    return (
-        f"role differs only between pairs, which come from {len(seeds)} seeds, and neither pair nor seed has a random "
-        "effect: standard errors and degrees of freedom of role are over prompts and layers only, for these seeds and "
-        "not for others "
-        "(`0 + depth | seed` lets seeds vary)"
-    )
+_TEST = ("se", "df", "statistic", "p", "low", "high")
 
 
-def _contrasts(scale: ShiftScale, fit: MixedModelFit) -> Rows:
-    return [
-        {
-            "scale": scale,
-            "kind": one.kind,
-            **{factor: one.levels.get(factor) for factor in COMPARED},
-            "estimate": one.test.estimate,
-            "se": one.test.se,
-            "df": one.test.df,
-            "statistic": one.test.statistic,
-            "p": one.test.p,
-            "p_corrected": one.p_corrected,
-            "low": one.test.low,
-            "high": one.test.high,
-        }
-        for one in marginal_contrasts(fit, "depth", factors=COMPARED)
-    ]
+def _contrast_row(scale: ShiftScale, one: SlopeContrast, disagrees: bool) -> dict[str, object]:
+    against = "shares and log-ratios disagree in sign" if disagrees and one.seed is None else ""
+    return {
+        "scale": scale,
+        "kind": one.kind,
+        **{factor: one.levels.get(factor) for factor in COMPARED},
+        "over": one.over,
+        "seed": one.seed,
+        "seeds": one.seeds,
+        "estimate": one.test.estimate,
+        **{name: getattr(one.test, name) for name in _TEST},
+        "p_corrected": one.p_corrected,
+        "status": one.test.status,
+        "message": "; ".join(filter(None, (one.message, against))),
+    }
 
 
-def _rows(scale: ShiftScale, fit: MixedModelFit, *more: str) -> Rows:
-    messages = "; ".join((*fit.messages, *more))
-    common = _empty(scale, fit.formula) | {"n": fit.n, "status": fit.status, "message": messages}
-    fixed: Rows = [
-        common
-        | {key: row[key] for key in ("term", "estimate", "se", "df", "statistic", "p")}
-        | {"low": row["ci_low"], "high": row["ci_high"]}
-        for row in fit.fixed.iter_rows(named=True)
-    ]
+def _rows(empty: Mapping[str, object], fit: MixedModelFit, frame: pl.DataFrame) -> Rows:
+    without = untested(fit, frame) if fit.inference is not None else None
+    messages = [*fit.messages, *(() if without is None else without.reasons)]
+    random = [name for name in fit.left_out if "|" in name]
+    if random:
+        messages.append(f"left out, zero by construction: {', '.join(random)}")
+    common = {**empty, "n": fit.n, "status": fit.status, "message": "; ".join(messages)}
+    fixed: Rows = []
+    for row in fit.fixed.iter_rows(named=True):
+        numbers = (row["se"], row["df"], row["statistic"], row["p"], row["ci_low"], row["ci_high"])
+        tested = without is None or row["term"] not in without.terms
+        test = dict(zip(_TEST, numbers, strict=True)) if tested else {}
+        fixed.append({**common, "term": row["term"], "estimate": row["estimate"], **test})
     variances: Rows = [
-        common | {"part": "variance", "group": row["group"], "term": row["term"], "estimate": row["variance"]}
+        {**common, "part": "variance", "group": row["group"], "term": row["term"], "estimate": row["variance"]}
         for row in fit.variances.iter_rows(named=True)
     ]
     return [*fixed, *variances]

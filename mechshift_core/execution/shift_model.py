@@ -1,12 +1,13 @@
-"""The table that a spec's mixed model is fitted to: its columns, and whether the model can be told from them.
+"""The tables of a spec's layer-wise shift: their columns, and whether the declared model can be told from them.
 
-Every prompt on every pair has one row a layer: the after-minus-before difference of the layer's share of attribution.
+Every prompt on every pair has one row a layer, the after-minus-before difference of the layer's share of attribution,
+and one slope of these over depth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 COLUMNS = ("shift", "depth", "layer", "prompt", "template", "task", "regime", "pair", "role", "seed")
 """What formulas can name."""
+ROWS = ("prompt", "pair")
+"""The shifts of a prompt on a pair sum to zero over the layers."""
 _PROMPTS, _LAYERS = 4, 3
 
 
@@ -45,6 +48,27 @@ def shift_rows(
     """
     from stats.layer_shift import shift_frame
 
+    given = _labels(pair, task, examples, templates)
+    return shift_frame(before, after, **given, scale=scale).select(COLUMNS)
+
+
+def slope_rows(
+    before: Floats,
+    after: Floats,
+    *,
+    pair: PairSpec,
+    task: TaskSpec,
+    examples: Sequence[int],
+    templates: Sequence[str],
+    scale: ShiftScale = "share",
+) -> pl.DataFrame:
+    """One pair's and task's slopes over depth, one for each prompt, with the labels of :func:`shift_rows`."""
+    from stats.layer_shift import slope_frame
+
+    return slope_frame(before, after, **_labels(pair, task, examples, templates), scale=scale)
+
+
+def _labels(pair: PairSpec, task: TaskSpec, examples: Sequence[int], templates: Sequence[str]) -> dict[str, Any]:
     same = {
         "task": task.name,
         "regime": task.regime,
@@ -52,16 +76,32 @@ def shift_rows(
         "role": pair.role,
         "seed": pair.name if pair.seed is None else str(pair.seed),
     }
-    return shift_frame(
-        before,
-        after,
-        prompt=[f"{task.name}:{number}" for number in examples],
-        labels={
+    return {
+        "prompt": [f"{task.name}:{number}" for number in examples],
+        "labels": {
             "template": [f"{task.name}:{template}" for template in templates],
-            **{name: [value] * len(before) for name, value in same.items()},
+            **{name: [value] * len(examples) for name, value in same.items()},
         },
-        scale=scale,
-    ).select(COLUMNS)
+    }
+
+
+def random_effects(spec: Spec, *, layers: int) -> tuple[str, ...]:
+    """The random effects of the declared model; `units` are slopes over depth of all units that there are.
+
+    With two layers a prompt on a pair has one independent row: what is particular to it is the residual.
+    """
+    declared = spec.statistics.mixed_model
+    assert declared is not None
+    if declared.random != "units":
+        return declared.random
+    groups = ["prompt"]
+    if len(spec.pairs) > 1:
+        groups += ["prompt:pair"] if layers > 2 else []
+        roles = [pair.role for pair in spec.pairs]
+        # A pair of its own for every role can't be told from the role.
+        if any(roles.count(role) > 1 for role in roles):
+            groups += ["pair", "task:pair"] if len(spec.tasks) > 1 else ["pair"]
+    return tuple(f"0 + depth | {group}" for group in groups)
 
 
 def check_mixed_model(spec: Spec) -> None:
@@ -73,6 +113,7 @@ def check_mixed_model(spec: Spec) -> None:
     from polars import concat
 
     from stats.mixed_design import fixed_design, random_terms
+    from stats.mixed_zero_sums import with_zero_sums
 
     declared = spec.statistics.mixed_model
     if declared is None:
@@ -91,8 +132,10 @@ def check_mixed_model(spec: Spec) -> None:
     ]
     frame = concat(made)
     try:
-        response, _, _ = fixed_design(frame, declared.formula)
-        random_terms(frame, declared.random)
+        response, y, design = fixed_design(frame, declared.formula)
+        terms = random_terms(frame, random_effects(spec, layers=_LAYERS))
+        if response == "shift":
+            with_zero_sums(frame, y, design, terms, ROWS)
     except ValueError as error:
         key = "random" if str(error).startswith("random") else "formula"
         message = f"statistics.mixed_model: {error} (columns: {', '.join(COLUMNS)})"

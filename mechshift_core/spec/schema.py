@@ -175,8 +175,10 @@ class MixedModel(Section):
     formula: NonEmpty = "shift ~ depth * regime * role"
     """Response and fixed effects, of the columns depth (-1/2 to 1/2), layer, prompt, template, task, regime, pair, role
     and seed. The first level of a factor in alphabetical order is its reference."""
-    random: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] = ("0 + depth | prompt",)
-    """Random effects, `effects | group`; no intercepts, since the shifts of a prompt sum to zero."""
+    random: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] | Literal["units"] = "units"
+    """Random effects, `effects | group`; no intercepts, since the shifts of a prompt sum to zero. `units`: slopes over
+    depth of all units that there are, `prompt`, and with several pairs `prompt:pair`, `pair` and `task:pair`. Effects
+    that vary over a unit that is not among the random effects are given without a test."""
 
 
 class Statistics(Section):
@@ -187,7 +189,9 @@ class Statistics(Section):
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None
-    """A mixed-effects model beside the two-stage analysis, on shares and on their centred log-ratios."""
+    """A mixed-effects model of the layer-wise shift, on shares and on their centred log-ratios, and beside it the
+    slopes over depth in every role and regime with their differences: over prompts and seeds from 5 seeds on, below
+    over prompts, for these seeds."""
     confidence: Share = 0.95
     """Coverage of the intervals; hypotheses are tested at one minus it."""
     correction: Literal["holm", "none", "benjamini-hochberg"] = "holm"

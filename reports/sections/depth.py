@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -47,6 +48,9 @@ CONTRAST_FIELDS = {
     "kind": tables.text("kind"),
     "role": tables.text("role"),
     "regime": tables.text("regime"),
+    "over": tables.text("error over"),
+    "seed": tables.text("seed"),
+    "seeds": tables.whole("seeds"),
     "estimate": tables.real("estimate"),
     "se": tables.real("se"),
     "df": tables.real("df"),
@@ -55,6 +59,7 @@ CONTRAST_FIELDS = {
     "p_corrected": tables.p_values("p corrected (Holm)"),
     "low": tables.real("low"),
     "high": tables.real("high"),
+    "message": tables.text("message"),
 }
 
 
@@ -114,10 +119,13 @@ def model_figure(fitted: pl.DataFrame) -> Figure:
     return Figure(
         id="figure-mixed-model",
         caption=(
-            "The mixed-effects model of the shift: one row for each prompt and layer on every pair, depth from -1/2 "
-            "(first layer) to 1/2 (last). A negative effect of depth is a shift to earlier layers; its interactions "
-            "say how it differs between groups. The model on centred log-ratios is the sensitivity analysis: there a "
-            "layer's gain does not show as a loss of all others."
+            "The mixed-effects model of the shift, of each prompt in each layer on every pair, depth from -1/2 (first "
+            "layer) to 1/2 (last). A prompt's shifts sum to zero over the layers: they count as one row fewer, and "
+            "effects that do not vary over layers are zero and not shown. A negative effect of depth is a shift to "
+            "earlier layers; its interactions say how it differs between groups. Effects that vary over units which "
+            "the model does not let vary, or of which there are too few, are drawn without an interval. The model on "
+            "centred log-ratios is the sensitivity analysis: there a layer's gain does not show as a loss of all "
+            "others."
         ),
         panels=tuple(panels),
         columns=1,
@@ -127,28 +135,31 @@ def model_figure(fitted: pl.DataFrame) -> Figure:
 
 
 def contrast_figure(contrasts: pl.DataFrame) -> Figure:
-    """The slopes over depth that the mixed models come to, and their differences, one panel a scale."""
+    """Slopes over depth in roles and regimes and their differences, one panel a scale."""
     panels = []
     for scale in in_order(contrasts, "scale"):
+        rows = contrasts.filter(pl.col("scale") == scale).rows(named=True)
         shown = [
             Coefficient(term=_group(row), estimate=row["estimate"], low=row["low"], high=row["high"])
-            for row in contrasts.filter(pl.col("scale") == scale).rows(named=True)
-            if row["estimate"] is not None
+            for row in rows
+            if row["estimate"] is not None and (row["seed"] is None or row["kind"] != "slope")
         ]
         words = [f"{one.term} {formats.number(one.estimate)} {formats.interval(one.low, one.high)}" for one in shown]
         label = (
             f"Slopes of the shift over depth and their differences, scale {scale}: {formats.listed(words) or 'none'}."
         )
         drawn = (coefficients.draw(shown, label=label),) if shown else ()
-        panels.append(Panel(title=scale, subtitle="slope of the shift over depth", drawings=drawn))
+        note = _notes([row for row in rows if row["seed"] is None])
+        panels.append(Panel(title=scale, subtitle="slope of the shift over depth", drawings=drawn, note=note))
     return Figure(
         id="figure-marginal-contrasts",
         caption=(
-            "What the mixed model says about the slope of the shift over depth: in each group, and as differences "
-            "between groups, whatever the coding of its coefficients. Negative slopes are shifts to earlier layers; a "
-            "negative difference says that the first group moved to earlier layers than the second. Intervals are not "
-            "corrected; p-values in the table are Holm-corrected over the rows of a scale, and are no part of the "
-            "family of hypotheses."
+            "The slope of the shift over depth in each group, and its differences between groups, from one slope for "
+            "each prompt on every pair. From five seeds on the errors are over prompts and seeds; with fewer they are "
+            "over prompts, for these seeds, and say nothing about others: each seed is listed. Negative slopes are "
+            "shifts to earlier layers; a negative difference says that the first group moved to earlier layers than "
+            "the second. Intervals are not corrected; p-values in the table are Holm-corrected over the rows of a "
+            "scale that are over all seeds, and are no part of the family of hypotheses."
         ),
         panels=tuple(panels),
         columns=1,
@@ -157,10 +168,24 @@ def contrast_figure(contrasts: pl.DataFrame) -> Figure:
     )
 
 
-def _group(row: Mapping[str, str | None]) -> str:
+def _notes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What to keep in mind of contrasts, each sentence once with those that it is about where it is not all."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for message in filter(None, (row["message"] or "").split("; ")):
+            about.setdefault(message, []).append(_group(row))
+    sentences = [
+        message if len(groups) == len(rows) else f"{message}: {formats.listed(groups)}"
+        for message, groups in about.items()
+    ]
+    return "".join(f"{sentence[0].upper()}{sentence[1:]}. " for sentence in sentences).strip()
+
+
+def _group(row: Mapping[str, Any]) -> str:
     """The levels of a contrast, e.g. `treatment − control, global`."""
     levels = [level for level in (row["role"], row["regime"]) if level is not None]
-    return ", ".join(levels).replace(" - ", " − ") or "all"
+    seed = "" if row["seed"] is None else f" (seed {row['seed']})"
+    return (", ".join(levels).replace(" - ", " − ") or "all") + seed
 
 
 def _note(rows: pl.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,22 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
 from mechshift_core import load_spec, run
+from mechshift_core.analysis.mixed import disagreement
+from mechshift_core.analysis.shift_units import untested
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.graph import Graph
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
-from stats import MixedModelFit, fit_mixed_model, holm, layer_shares, shift_frame
+from stats import (
+    MixedModelFit,
+    SlopeContrast,
+    difference_test,
+    fit_mixed_model,
+    holm,
+    layer_shares,
+    shift_frame,
+    slope_frame,
+)
 
 FORMULA, RANDOM = "shift ~ depth * role", ["0 + depth | prompt"]
 
@@ -39,7 +51,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(write(folder), out=folder / "out")
 
 
-def by_hand(made: Run, scale: Any) -> MixedModelFit:
+def by_hand(made: Run, scale: Any) -> tuple[MixedModelFit, dict[str, Any]]:
+    """The fit to the rows of both pairs, and the slopes of every pair's prompts."""
     stored = {
         row["model"]: load_file(made.path / row["path"])["scores"]
         for row in table(made.path, "edge_scores").iter_rows(named=True)
@@ -48,48 +61,54 @@ def by_hand(made: Run, scale: Any) -> MixedModelFit:
     graph = Graph.of(plan.models["before"].shape)
     layer = np.array([node.layer for node in graph.sources])[graph.edge_index[0]]
     shares = {name: layer_shares(scores, layer, 2) for name, scores in stored.items()}
+    roles = {"after": "treatment", "continued": "control"}
     parts = [
-        shift_frame(shares["before"], shares[after], labels={"role": [role] * 16}, scale=scale)
-        for after, role in (("after", "treatment"), ("continued", "control"))
+        shift_frame(shares["before"], shares[after], labels={"role": [role] * 16, "pair": [role] * 16}, scale=scale)
+        for after, role in roles.items()
     ]
-    return fit_mixed_model(pl.concat(parts), formula=FORMULA, random=RANDOM)
+    slopes = {
+        role: slope_frame(shares["before"], shares[after], scale=scale)["slope"].to_numpy()
+        for after, role in roles.items()
+    }
+    fit = fit_mixed_model(pl.concat(parts), formula=FORMULA, random=RANDOM, sums_to_zero=["prompt", "pair"])
+    return fit, slopes
 
 
 @pytest.mark.parametrize("scale", ["share", "log-ratio"])
 def test_the_table_holds_the_fit_of_the_rows_of_all_pairs(scale: str, finished: Run) -> None:
     rows = table(finished.path, "mixed_models").filter(pl.col("scale") == scale)
-    fixed, expected = rows.filter(pl.col("part") == "fixed"), by_hand(finished, scale).fixed
-    assert fixed["term"].to_list() == expected["term"].to_list()
-    for column, other in (
-        ("estimate",) * 2,
-        ("se",) * 2,
-        ("df",) * 2,
-        ("p",) * 2,
-        ("low", "ci_low"),
-        ("high", "ci_high"),
-    ):
-        np.testing.assert_allclose(fixed[column], expected[other], rtol=1e-4, atol=1e-7)
+    fixed, expected = rows.filter(pl.col("part") == "fixed"), by_hand(finished, scale)[0].fixed
+    assert fixed["term"].to_list() == expected["term"].to_list() == ["depth", "depth:role[T.treatment]"]
+    np.testing.assert_allclose(fixed["estimate"], expected["estimate"], rtol=1e-4, atol=1e-7)
     assert rows.filter(pl.col("part") == "variance")["group"].to_list() == ["prompt", "Residual"]
     layers = table(finished.path, "layers")["layer"].n_unique()
-    assert set(rows["n"]) == {2 * 16 * layers}
+    assert set(rows["n"]) == {2 * 16 * (layers - 1)}
+
+
+def test_effects_that_vary_over_pairs_have_no_test_over_a_pair_for_each_role(finished: Run) -> None:
+    fixed = table(finished.path, "mixed_models").filter(pl.col("part") == "fixed")
+    assert fixed.select("se", "df", "statistic", "p", "low", "high").null_count().row(0) == (4,) * 6
+    (message,) = fixed.filter(pl.col("scale") == "share")["message"].unique()
+    assert "no tests of effects: they vary over pairs, which come from 1 seed a role" in message
 
 
 @pytest.mark.parametrize("scale", ["share", "log-ratio"])
 def test_contrasts_are_the_slope_of_each_role_and_their_difference(scale: str, finished: Run) -> None:
     rows = table(finished.path, "marginal_contrasts").filter(pl.col("scale") == scale)
-    assert rows.select("kind", "role", "regime").rows() == [
-        ("slope", "treatment", None),
-        ("slope", "control", None),
-        ("difference", "treatment - control", None),
+    means = rows.filter(pl.col("seed").is_null())
+    assert means.select("kind", "role", "regime", "over").rows() == [
+        ("slope", "treatment", None, "prompts"),
+        ("slope", "control", None, "prompts"),
+        ("difference", "treatment - control", None, "prompts"),
     ]
-    fit = by_hand(finished, scale)
-    weights = [{"depth": 1.0, "depth:role[T.treatment]": 1.0}, {"depth": 1.0}, {"depth:role[T.treatment]": 1.0}]
-    for row, weight in zip(rows.iter_rows(named=True), weights, strict=True):
-        test = fit.contrast(weight)
-        expected = (test.estimate, test.se, test.df, test.p, test.low, test.high)
-        found = [row[name] for name in ("estimate", "se", "df", "p", "low", "high")]
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
-    assert rows["p_corrected"].to_list() == pytest.approx(holm(rows["p"].to_list()))
+    slopes = by_hand(finished, scale)[1]
+    values = [slopes["treatment"], slopes["control"], slopes["treatment"] - slopes["control"]]
+    for row, value in zip(means.iter_rows(named=True), values, strict=True):
+        assert row["estimate"] == pytest.approx(value.mean(), rel=1e-4, abs=1e-7)
+        assert row["se"] == pytest.approx(value.std(ddof=1) / 4, rel=1e-4, abs=1e-7)
+        assert row["df"] == 15
+    assert means["p_corrected"].to_list() == pytest.approx(holm(means["p"].to_list()))
+    assert means["message"][2].startswith("for this seed, over prompts: fewer than 5 seeds allow no test over seeds")
 
 
 def with_seeds(folder: Path, *random: str) -> Run:
@@ -104,21 +123,102 @@ def with_seeds(folder: Path, *random: str) -> Run:
     return run(path, out=folder / "out")
 
 
-def test_roles_compared_over_seeds_that_can_not_vary_come_with_a_warning(tmp_path: Path) -> None:
-    made = with_seeds(tmp_path)
-    (message,) = table(made.path, "mixed_models").filter(pl.col("scale") == "share")["message"].unique()
-    assert message.startswith("role differs only between pairs, which come from 2 seeds, and neither pair nor seed")
+def test_a_role_over_few_seeds_has_no_test_over_seeds_and_each_seed_is_listed(tmp_path: Path) -> None:
+    made = with_seeds(tmp_path, "0 + depth | pair")
+    fixed = table(made.path, "mixed_models").filter(pl.col("part") == "fixed")
+    assert fixed["p"].null_count() == len(fixed)
+    rows = table(made.path, "marginal_contrasts").filter(pl.col("scale") == "share")
+    treatment = rows.filter((pl.col("kind") == "slope") & (pl.col("role") == "treatment"))
+    assert treatment["seed"].to_list() == [None, "0", "1"] and treatment["seeds"].to_list() == [2, 1, 1]
+    mean, *seeds = treatment["estimate"].to_list()
+    assert mean == pytest.approx(np.mean(seeds)) and treatment["p"].null_count() == 0
+    assert set(rows["over"]) == {"prompts"}
+    # The control has one seed, and so has the difference by seed.
+    difference = rows.filter(pl.col("kind") == "difference")
+    assert difference["seed"].to_list() == [None, "0"]
     page = (made.path / "report.html").read_text()
     diagnostics = page[page.index('id="diagnostics"') :]
-    assert "scale share" in diagnostics and "role differs only between pairs" in diagnostics
+    assert "scale share" in diagnostics and "no tests of effects: they vary over pairs" in diagnostics
+    assert "For this seed, over prompts: fewer than 5 seeds allow no test over seeds" in page
 
 
-@pytest.mark.long
-def test_seeds_that_vary_or_are_one_need_no_warning(tmp_path: Path, finished: Run) -> None:
-    made = with_seeds(tmp_path, "0 + depth | pair")
-    for result in (made, finished):
-        messages = table(result.path, "mixed_models")["message"].unique().to_list()
-        assert not any("role differs" in message for message in messages)
+@pytest.fixture(scope="module")
+def five_seeds() -> pl.DataFrame:
+    """Shifts over 4 layers of 10 prompts on 10 pairs and 2 tasks, with all units."""
+    rng = np.random.default_rng(4)
+    depth = np.linspace(-0.5, 0.5, 4)
+    rows = []
+    for task, role, seed in itertools.product(("a", "b"), ("control", "treatment"), range(5)):
+        slope = 0.2 * rng.standard_normal() + 0.2 * rng.standard_normal(10)
+        shift = slope[:, None] * depth + 0.05 * rng.standard_normal((10, 4))
+        shift -= shift.mean(axis=1, keepdims=True)
+        same = {"task": task, "role": role, "seed": str(seed), "pair": f"{role}{seed}"}
+        labels = {name: [value] * 10 for name, value in same.items()}
+        even = np.full((10, 4), 0.25)
+        rows.append(shift_frame(even, even + shift / 10, prompt=[f"{task}:{i}" for i in range(10)], labels=labels))
+    return pl.concat(rows)
+
+
+UNITS = ["0 + depth | prompt", "0 + depth | prompt:pair", "0 + depth | pair", "0 + depth | task:pair"]
+
+
+def without_test(frame: pl.DataFrame, random: list[str]) -> tuple[set[str], str]:
+    fit = fit_mixed_model(frame, formula=FORMULA, random=random, sums_to_zero=["prompt", "pair"])
+    found = untested(fit, frame)
+    return set(found.terms), "; ".join(found.reasons)
+
+
+def test_an_effect_without_one_of_its_units_has_no_test(five_seeds: pl.DataFrame) -> None:
+    role, both = "depth:role[T.treatment]", {"depth", "depth:role[T.treatment]"}
+    fit = fit_mixed_model(five_seeds, formula=FORMULA, random=UNITS, sums_to_zero=["prompt", "pair"])
+    zero = {row["group"] for row in fit.variances.iter_rows(named=True) if row["variance"] == 0}
+    terms, reason = without_test(five_seeds, UNITS)
+    assert "prompt:pair" not in zero and (role in terms) == bool(zero & {"pair", "task:pair"})
+    assert ("estimated as zero" in reason) == bool(zero)
+    for lacking in ("prompt:pair", "pair", "task:pair"):
+        terms, reason = without_test(five_seeds, [entry for entry in UNITS if not entry.endswith(f" {lacking}")])
+        assert terms == both and f"`0 + depth | {lacking}`" in reason
+    terms, reason = without_test(five_seeds, ["0 + depth | prompt", "0 + depth | seed"])
+    assert terms == both
+    assert "`0 + depth | prompt:pair`" in reason and "`0 + depth | pair`" in reason
+
+
+def test_columns_that_divide_the_rows_alike_are_the_same_unit(five_seeds: pl.DataFrame) -> None:
+    other = [
+        "0 + depth | prompt",
+        "0 + depth | prompt:role:seed",
+        "0 + depth | seed:role",
+        "0 + depth | task:role:seed",
+    ]
+    assert without_test(five_seeds, other)[0] == without_test(five_seeds, UNITS)[0]
+
+
+def test_one_pair_varies_over_prompts_alone(five_seeds: pl.DataFrame) -> None:
+    frame = five_seeds.filter(pl.col("pair") == "control0")
+    fit = fit_mixed_model(
+        frame, formula="shift ~ depth * task", random="0 + depth | prompt", sums_to_zero=["prompt", "pair"]
+    )
+    assert untested(fit, frame).terms == frozenset()
+
+
+def test_scales_that_disagree_in_sign_are_named() -> None:
+    def one(estimate: float, seed: str | None = None) -> SlopeContrast:
+        test = difference_test(estimate, 1.0, 10)
+        levels = {"role": "treatment - control"}
+        return SlopeContrast(
+            kind="difference",
+            levels=levels,
+            over="prompts",
+            seed=seed,
+            seeds=1,
+            test=test,
+            p_corrected=None,
+            message="",
+        )
+
+    assert disagreement((one(0.1), one(-1, "0")), (one(0.2), one(1, "0"))) == ""
+    expected = "shares and log-ratios disagree in sign about: difference (treatment - control)"
+    assert disagreement((one(0.1),), (one(-0.2),)) == expected
 
 
 def test_the_report_draws_slopes_and_differences(finished: Run) -> None:
@@ -130,7 +230,7 @@ def test_the_report_draws_slopes_and_differences(finished: Run) -> None:
 def test_the_report_draws_the_coefficients(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
     assert 'id="figure-mixed-model"' in page
-    assert "Fixed effects of the mixed model of the shift, scale share: Intercept " in page
+    assert "Fixed effects of the mixed model of the shift, scale share: depth " in page
 
 
 def test_a_spec_without_one_has_no_rows(tmp_path: Path) -> None:
@@ -145,6 +245,8 @@ BAD = {
     "a group of one level": ({"random": ["0 + depth | seed", "0 + depth | task"]}, r"task"),
     "another response": ({"formula": "depth ~ role"}, r"expected `shift ~ \.\.\.`, got a formula for 'depth'"),
     "no formula": ({"formula": "shift"}, r"shift"),
+    "groups that divide a prompt's layers": ({"random": ["1 | layer"]}, r"divide rows that sum to zero together"),
+    "an effect of no layer": ({"formula": "shift ~ role"}, r"expected an effect that varies within the groups"),
     "Python": ({"formula": "shift ~ __import__('os')"}, r"functions such as __import__\(\) are not read"),
 }
 

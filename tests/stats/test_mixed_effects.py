@@ -11,6 +11,7 @@ from mixed_tables import SLOPES, crossed, reference, row, same_tests, variances
 from scipy import stats as scipy_stats
 
 from stats import fit_mixed_model
+from stats.mixed_effects import SINGULAR
 
 
 @pytest.mark.parametrize("name", ["crossed_slopes", "unbalanced"])
@@ -157,7 +158,7 @@ def test_a_variance_of_zero_is_singular_and_the_tests_are_those_without_it() -> 
     frame = crossed(0, seed_sd=0)
     fit = fit_mixed_model(frame, formula="shift ~ depth * regime", random=SLOPES)
     assert fit.status == "singular"
-    assert fit.messages == ("the variance of (depth | seed) is zero",)
+    assert fit.messages == ("the variance of (depth | seed) is zero", SINGULAR)
     assert variances(fit)[1] == 0 and variances(fit)[0] > 0
     without = fit_mixed_model(frame, formula="shift ~ depth * regime", random=SLOPES[:1])
     assert without.status == "ok"
@@ -178,7 +179,7 @@ def test_without_any_random_variance_the_tests_are_those_of_least_squares() -> N
     )
     fit = fit_mixed_model(frame, formula="shift ~ depth", random=SLOPES)
     assert fit.status == "singular"
-    assert fit.messages == ("the variance of (depth | prompt) is zero", "the variance of (depth | seed) is zero")
+    assert fit.messages[:-1] == ("the variance of (depth | prompt) is zero", "the variance of (depth | seed) is zero")
     assert variances(fit)[:2] == [0, 0]
     least = sm.OLS(frame["shift"].to_numpy(), sm.add_constant(frame["depth"].to_numpy())).fit()
     np.testing.assert_allclose(fit.fixed["estimate"], least.params, atol=1e-12)
@@ -207,7 +208,7 @@ def test_changes_of_shares_have_no_intercept_of_prompts() -> None:
         {"shift": shift.ravel(), "depth": np.tile(np.linspace(-0.5, 0.5, 6), 20), "prompt": np.repeat(range(20), 6)}
     )
     fit = fit_mixed_model(frame, formula="shift ~ depth", random="1 + depth || prompt")
-    assert fit.messages == ("the variance of (Intercept | prompt) is zero",)
+    assert fit.messages == ("the variance of (Intercept | prompt) is zero", SINGULAR)
 
 
 def test_a_correlation_of_one_is_singular_and_has_tests() -> None:
@@ -218,6 +219,7 @@ def test_a_correlation_of_one_is_singular_and_has_tests() -> None:
     fit = fit_mixed_model(frame, formula="y ~ x", random="1 + x | g")
     assert fit.status == "singular" and fit.messages == (
         "the covariance matrix of (Intercept, x | g) has rank 1, not 2",
+        SINGULAR,
     )
     assert abs(fit.covariances["correlation"][0]) == pytest.approx(1)
     assert 8 < fit.fixed["df"][0] < 14 and fit.diagnostics.converged

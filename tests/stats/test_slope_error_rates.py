@@ -1,0 +1,55 @@
+"""How often contrasts of roles and regimes reject where nothing differs, with all units that slopes vary over."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from simulated_slopes import FACTORS, slopes
+
+from stats import slope_contrasts
+
+pytestmark = pytest.mark.long
+REPETITIONS = 1000
+"""The binomial standard error of .05 is .0069: rates of .05 are within .03 to .07 in 99.6 %."""
+
+SCENARIOS = {
+    "pairs that differ little": {"pair_sd": 0.006},
+    "pairs that differ": {"pair_sd": 0.015},
+    "one task a regime": {"pair_sd": 0.006, "tasks": 1},
+    "three tasks a regime and eight seeds": {"pair_sd": 0.015, "tasks": 3, "seeds": 8},
+    "seeds of their own for each role": {"pair_sd": 0.015, "shared": False},
+    "prompts that roles take differently": {"pair_sd": 0.006, "prompt_role_sd": 0.04},
+}
+
+
+def rejections(scenario: dict[str, float], repetitions: int = REPETITIONS) -> dict[str, float]:
+    """Share of data sets in which each contrast of roles, and the difference in differences, has p below .05."""
+    rejected: Counter[str] = Counter()
+    for repetition in range(repetitions):
+        frame = slopes([17, repetition], **scenario)  # type: ignore[arg-type]
+        for one in slope_contrasts(frame, factors=FACTORS):
+            if one.seed is None and one.levels["role"] == "treatment - control":
+                assert one.test.p is not None
+                rejected[one.levels["regime"]] += one.test.p < 0.05
+    return {name: count / repetitions for name, count in rejected.items()}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_roles_and_the_difference_in_differences_reject_as_often_as_they_say(scenario: str) -> None:
+    rates = rejections(SCENARIOS[scenario])  # type: ignore[arg-type]
+    assert rates.keys() == {"global", "local", "global - local"}
+    assert all(0.03 <= rate <= 0.07 for rate in rates.values()), rates
+
+
+def test_for_three_seeds_the_intervals_hold_what_is_true_of_these_seeds() -> None:
+    covered: Counter[str] = Counter()
+    for repetition in range(REPETITIONS):
+        # With prompt x pair alone no seed differs from another, so that zero is true of these three.
+        frame = slopes([18, repetition], pair_sd=0.0, task_pair_sd=0.0, seeds=3)
+        for one in slope_contrasts(frame, factors=FACTORS):
+            if one.levels["role"] == "treatment - control":
+                assert one.over == "prompts" and one.test.low is not None and one.test.high is not None
+                covered["mean" if one.seed is None else "seed"] += one.test.low <= 0 <= one.test.high
+    assert 0.93 <= covered["mean"] / REPETITIONS / 3 <= 0.97
+    assert 0.93 <= covered["seed"] / REPETITIONS / 9 <= 0.97
