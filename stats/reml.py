@@ -3,8 +3,9 @@
     y = X beta + sum_t Z_t b_t + e,   b_t ~ N(0, I x Psi_t),   e ~ N(0, sigma^2),   Psi_t = sigma^2 L_t L_t'
 
 As in lme4 (Bates et al. 2015) sigma and beta are profiled out, so that what remains is a function of the lower
-triangles L_t, and each value costs a Cholesky factor of the size of the random effects. That of the grouping with the
-most levels is block-diagonal and is eliminated first, level by level; only the other groupings make a dense matrix.
+triangles L_t, and each value costs a Cholesky factor of the size of the random effects. Effects of nested groupings are
+block-diagonal and are eliminated first, block by block; only the other groupings make a dense matrix
+(`stats.reml_layout`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy import linalg, sparse
 from stats.checks import Floats
 from stats.mixed_basis import Basis
 from stats.mixed_design import RandomTerm
+from stats.reml_layout import cheapest_layout
 
 
 class RestrictedLikelihood:
@@ -35,7 +37,8 @@ class RestrictedLikelihood:
     Attributes:
         n: Independent rows.
         columns: Columns of X.
-        terms: The random terms, those of the grouping with the most levels first; `given` their places as given.
+        terms: The random terms, those in blocks first; `given` their places as given.
+        layout: The blocks.
         basis: The columns X that are computed with, and how those of the fixed effects are made of them.
         orthogonal: X is this basis [n, columns] times `triangle`.
         fit: Coefficients of least squares on X, of the response over `unit` after `zero` has been subtracted.
@@ -43,17 +46,20 @@ class RestrictedLikelihood:
         rest: These residuals [n], over `scale`.
         units: Root mean square of every term's columns [k].
         sizes: k of every term; its effects are at `offsets[t]` to `offsets[t + 1]` of all, level by level.
-        z: All random columns [n, q], over their units; `zz`, `zw` and `ww` are the cross-products of these and of
+        z: All random columns [rows, q], over their units, sparse; `zw` are their cross-products with
             w = [orthogonal, rest].
+        within: Cross-products of the random columns within every block [blocks, width, width].
+        across: Those of the blocks with all other random columns and w [blocks, width, others].
+        others: Those of the other random columns and w with each other.
     """
 
     def __init__(self, y: Floats, x: Floats | Basis, terms: Sequence[RandomTerm], *, lost: int = 0) -> None:
         self.basis = x if isinstance(x, Basis) else Basis(x, np.eye(x.shape[1]), None)
         rows, self.columns = self.basis.matrix.shape
         self.n = rows - lost
-        leading = max(terms, key=lambda term: len(term.levels))
-        first = [t for t in terms if np.array_equal(t.codes, leading.codes)]
-        self.terms = [*first, *(t for t in terms if not any(t is other for other in first))]
+        layout = cheapest_layout(terms, self.columns)
+        self.terms = [terms[t] for t in layout.lead] + [term for t, term in enumerate(terms) if t not in layout.lead]
+        self.layout, self.first = layout, len(layout.lead)
         self.given = [next(i for i, own in enumerate(self.terms) if own is term) for term in terms]
         self.orthogonal, self.triangle = linalg.qr(self.basis.matrix, mode="economic")
         self.zero = float(y.mean()) if self.basis.constant is not None else 0.0
@@ -75,36 +81,31 @@ class RestrictedLikelihood:
         self.units = [np.where(unit > 0, unit, 1.0) for unit in self.units]
         self.sizes = [len(t.names) for t in self.terms]
         self.lower = {k: np.tril_indices(k) for k in self.sizes}
-        self._cross_products(rest / size if size else rest, len(first))
+        self._cross_products(rest / size if size else rest)
 
-    def _cross_products(self, rest: Floats, first: int) -> None:
+    def _cross_products(self, rest: Floats) -> None:
         z = [_indicators(t, unit) for t, unit in zip(self.terms, self.units, strict=True)]
         self.rest = rest
         self.z = sparse.hstack(z, format="csr")
         self.offsets = np.cumsum([0, *(part.shape[1] for part in z)])
         self.groups = [len(t.levels) for t in self.terms]
         w = np.column_stack([self.orthogonal, rest])
-        self.zz = (self.z.T @ self.z).toarray()
         self.zw = np.asarray(self.z.T @ w)
-        self.ww = w.T @ w
+        ww = w.T @ w
         # Exactly zero by construction; rounding would tell on small residual variances.
-        self.ww[:-1, -1] = self.ww[-1, :-1] = 0
-        self.ww[:-1, :-1] = np.eye(self.columns)
-        self.first = first
-        levels, width = self.groups[0], sum(self.sizes[:first])
-        # Columns of the leading grouping, level by level.
-        order = np.concatenate(
-            [
-                self.offsets[t] + np.arange(self.offsets[t + 1] - self.offsets[t]).reshape(levels, -1)
-                for t in range(first)
-            ],
-            axis=1,
-        )
-        self.lead_blocks = self.zz[order[:, :, None], order[:, None, :]]
-        start = self.offsets[first]
-        other = np.concatenate([self.zz[:, start:], self.zw], axis=1)
-        self.lead_other = other[order.ravel()].reshape(levels, width, -1)
-        self.rest_other = np.block([[self.zz[start:, start:], self.zw[start:]], [self.zw[start:].T, self.ww]])
+        ww[:-1, -1] = ww[-1, :-1] = 0
+        ww[:-1, :-1] = np.eye(self.columns)
+        blocks, width, places = self.layout.blocks, self.layout.width, self.layout.places
+        start = self.offsets[self.first]
+        lead, other = self.z[:, :start], self.z[:, start:]
+        products = (lead.T @ lead).tocoo()
+        rows, columns = places[products.row], places[products.col]
+        self.within = np.zeros((blocks, width, width))
+        self.within[rows // width, rows % width, columns % width] = products.data
+        across = np.zeros((blocks * width, other.shape[1] + w.shape[1]))
+        across[places] = np.concatenate([(lead.T @ other).toarray(), self.zw[:start]], axis=1)
+        self.across = across.reshape(blocks, width, -1)
+        self.others = np.block([[(other.T @ other).toarray(), self.zw[start:]], [self.zw[start:].T, ww]])
 
     def absorbed(self) -> list[str]:
         """Random effects that are combinations of the fixed ones, as `column | group`."""
@@ -113,7 +114,8 @@ class RestrictedLikelihood:
             shape = (self.groups[t], self.sizes[t])
             rows = (self.offsets[t] + np.arange(shape[0] * shape[1])).reshape(shape)
             fixed = self.zw[rows, :-1]
-            left = self.zz[rows[:, :, None], rows[:, None, :]].sum(axis=0) - np.einsum("lax,lbx->ab", fixed, fixed)
+            own = term.values / self.units[t]
+            left = own.T @ own - np.einsum("lax,lbx->ab", fixed, fixed)
             columns = self.units[t][:, None] * term.onto
             columns /= np.abs(columns).max(axis=0)
             shares = np.einsum("aj,ab,bj->j", columns, left, columns) / (columns**2).sum(axis=0) / self.n
@@ -136,28 +138,34 @@ class RestrictedLikelihood:
             found.append(factor)
         return found
 
+    def leading(self, factors: Sequence[Floats]) -> Floats:
+        """The block-diagonal matrix with L_t for every level within a block [width, width]."""
+        parts = [np.kron(np.eye(levels), factors[t]) for t, (_, levels) in enumerate(self.layout.spans)]
+        return np.asarray(linalg.block_diag(*parts))
+
+    def crossing(self, factors: Sequence[Floats], x: Floats) -> Floats:
+        """x [..., columns] times that of the other terms, whose effects are the first columns."""
+        found, at = x.copy(), 0
+        for t, factor in enumerate(factors[self.first :], self.first):
+            own = slice(at, at + self.groups[t] * self.sizes[t])
+            found[..., own] = _times(found[..., own], factor)
+            at = own.stop
+        return found
+
     def deviance(self, theta: Floats) -> float:
         """-2 log restricted likelihood at these L_t; infinite where it can't be computed."""
         factors = self.factors(theta)
-        lead = factors[0] if self.first == 1 else linalg.block_diag(*factors[: self.first])
-        width = len(lead)
-        other = lead.T @ self.lead_other
-        s = self.rest_other.copy()
-        at = 0
-        for t, factor in enumerate(factors[self.first :], self.first):
-            size = self.groups[t] * self.sizes[t]
-            block = slice(at, at + size)
-            other[..., block] = _times(other[..., block], factor)
-            s[:, block] = _times(s[:, block], factor)
-            s[block] = _times(s[block].T, factor).T
-            at += size
-        s[range(at), range(at)] += 1
-        blocks = lead.T @ self.lead_blocks @ lead + np.eye(width)
+        lead = self.leading(factors)
+        width, count = len(lead), self.offsets[-1] - self.offsets[self.first]
+        across = self.crossing(factors, lead.T @ self.across)
+        others = self.crossing(factors, self.crossing(factors, self.others).T)
+        others[range(count), range(count)] += 1
+        within = lead.T @ self.within @ lead + np.eye(width)
         try:
-            root = np.linalg.cholesky(blocks)
-            half = other / root if width == 1 else np.linalg.solve(root, other)
+            root = np.linalg.cholesky(within)
+            half = across / root if width == 1 else np.linalg.solve(root, across)
             half = half.reshape(-1, half.shape[-1])
-            diagonal = np.diag(np.linalg.cholesky(s - half.T @ half))
+            diagonal = np.diag(np.linalg.cholesky(others - half.T @ half))
         except np.linalg.LinAlgError:
             return math.inf
         free = self.n - self.columns

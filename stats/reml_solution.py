@@ -1,7 +1,8 @@
 """Estimates of a linear mixed model at given covariances, and exact derivatives of its restricted likelihood there.
 
 Derivatives are in the entries of the covariance matrices Psi_t and in sigma^2 (see `stats.reml`). With P the projected
-inverse of V = Var(y) everything follows from Z'PZ and Z'Py, since P V P = P.
+inverse of V = Var(y) everything follows from M = Z'PZ and Z'Py, since P V P = P. M itself is never made:
+`stats.reml_products` has the sums of its entries that are needed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from scipy import linalg
 
 from stats.checks import Floats
 from stats.reml import RestrictedLikelihood
+from stats.reml_products import InverseProducts
 
 BOUNDARY = 1e-4
 """A standard deviation below this share of the residual one (in units of the columns) is zero, as in lme4."""
@@ -32,6 +34,7 @@ class Solution:
         factors: The L_t.
         sigma2: Residual variance.
         psi: Covariance matrices Psi_t.
+        m: M, as far as it is needed.
         gamma: Coefficients on the orthogonal basis, `covariance` their covariance matrix.
         zvx: Z'V^-1 X, with that basis as X.
         gradient: Of the deviance, in the entries Psi_t[a, b] (a >= b) term by term, then sigma^2.
@@ -41,69 +44,73 @@ class Solution:
     def __init__(self, model: RestrictedLikelihood, theta: Floats) -> None:
         self.model, self.theta = model, theta
         self.factors = model.factors(theta)
-        p = model.columns
-        transposed = [factor.T for factor in self.factors]
-        inner = model.spread(transposed, model.spread(transposed, model.zz).T)
-        inner[range(len(inner)), range(len(inner))] += 1
-        root = linalg.cholesky(inner, lower=True, check_finite=False)
-        both = np.concatenate([model.zz, model.zw], axis=1)
-        half = linalg.solve_triangular(root, model.spread(transposed, both), lower=True, check_finite=False)
-        q = len(inner)
-        zvz, zvw = model.zz - half[:, :q].T @ half[:, :q], model.zw - half[:, :q].T @ half[:, q:]
-        wvw = model.ww - half[:, q:].T @ half[:, q:]
-        c = linalg.inv(wvw[:p, :p])
-        self.gamma = c @ wvw[:p, p]
-        ypy = float(wvw[p, p] - wvw[p, :p] @ self.gamma)
-        free = model.n - p
-        self.sigma2 = s2 = ypy / free
+        inverse = InverseProducts(model, self.factors)
+        free = model.n - model.columns
+        self.gamma = inverse.gamma
+        self.sigma2 = s2 = inverse.ypy / free
         self.psi = [s2 * factor @ factor.T for factor in self.factors]
-        self.covariance = s2 * c
-        self.zvx = zvw[:, :p] / s2
-        # M = Z'PZ, w = Z'Py; then with one P more: K = Z'PPZ, v = Z'PPy.
-        self.m = zvz / s2 - self.zvx @ self.covariance @ self.zvx.T
-        self.w = (zvw[:, p] - zvw[:, :p] @ self.gamma) / s2
-        psi_m = model.spread(self.psi, self.m)
-        self.k = (self.m - self.m @ psi_m) / s2
-        psi_w = model.spread(self.psi, self.w)
-        self.v = (self.w - self.m @ psi_w) / s2
-        self.psi_w = psi_w
-        self._differentiate(free, psi_m)
+        self.covariance = s2 * inverse.covariance
+        self.zvx = inverse.zvx / s2
+        self.m = inverse.projected(s2)
+        # w = Z'Py; then with one P more: v = Z'PPy.
+        self.w = inverse.zpy / s2
+        self.psi_w = model.spread(self.psi, self.w)
+        self.v = (self.w - self.m.times(self.psi_w)) / s2
+        self._differentiate(free)
 
-    def _differentiate(self, free: int, psi_m: Floats) -> None:
+    def _differentiate(self, free: int) -> None:
         """Of log|V| + log|X'V^-1X| + y'Py, with V_i the derivative of V in entry i.
 
         First derivatives are tr(P V_i) - y'P V_i P y, second ones 2 y'P V_i P V_j P y - tr(P V_i P V_j); where V_i is
         the identity (that of sigma^2), P V P = P gives the terms without V.
         """
-        spread = self.model.spread
-        trace_p = (free - psi_m.trace()) / self.sigma2
-        trace_pp = (trace_p - spread(self.psi, self.k).trace()) / self.sigma2
+        terms = range(len(self.psi))
+        sums = [self.m.level_sums(t) for t in terms]
+        squares = {(t, u): self.m.squares(t, u) for t in terms for u in terms}
+        # The same sums of Z'PPZ = (M - M Psi M) / sigma^2.
+        twice = [
+            (sums[t] - sum(np.einsum("cd,acbd->ab", self.psi[u], squares[t, u]) for u in terms)) / self.sigma2
+            for t in terms
+        ]
+        trace_p = (free - sum(float((psi * own).sum()) for psi, own in zip(self.psi, sums, strict=True))) / self.sigma2
+        trace_pp = (
+            trace_p - sum(float((psi * own).sum()) for psi, own in zip(self.psi, twice, strict=True))
+        ) / self.sigma2
         yppy = (free - self.w @ self.psi_w) / self.sigma2
         ypppy = (yppy - self.v @ self.psi_w) / self.sigma2
         count = self.model.parameters
         gradient, hessian = np.zeros(count + 1), np.zeros((count + 1, count + 1))
         gradient[count], hessian[count, count] = trace_p - yppy, 2 * ypppy - trace_pp
-        for t, rows, entries_t in self.blocks():
-            w_t, v_t = self.by_level(t, self.w), self.by_level(t, self.v)
-            own = np.einsum("lalb->ab", self._by_levels(t, t, self.m)) - w_t.T @ w_t
-            mixed = w_t.T @ v_t
-            with_sigma = mixed + mixed.T - np.einsum("lalb->ab", self._by_levels(t, t, self.k))
-            gradient[rows] = [own[a, b] * (1 + (a != b)) for a, b in entries_t]
-            hessian[rows, count] = hessian[count, rows] = [with_sigma[a, b] * (1 + (a != b)) for a, b in entries_t]
-            for u, columns, entries_u in self.blocks():
-                second = self._second(t, u)
+        for u, columns, entries_u in self.blocks():
+            inner = self._inner(u)
+            w_u, v_u = self.by_level(u, self.w), self.by_level(u, self.v)
+            own = sums[u] - w_u.T @ w_u
+            mixed = w_u.T @ v_u
+            with_sigma = mixed + mixed.T - twice[u]
+            gradient[columns] = [own[a, b] * (1 + (a != b)) for a, b in entries_u]
+            hessian[columns, count] = hessian[count, columns] = [
+                with_sigma[a, b] * (1 + (a != b)) for a, b in entries_u
+            ]
+            for t, rows, entries_t in self.blocks():
+                # 2 y'P Z_a Z_b' P Z_c Z_d' P y - tr(P Z_a Z_b' P Z_c Z_d') [a, b, c, d], a, b of t and c, d of u.
+                second = 2 * inner[t] - squares[t, u].transpose(2, 0, 1, 3)
                 hessian[rows, columns] = [[_over_orders(second, *i, *j) for j in entries_u] for i in entries_t]
         self.gradient, self.hessian = gradient, hessian
 
-    def _second(self, t: int, u: int) -> Floats:
-        """2 y'P Z_a Z_b' P Z_c Z_d' P y - tr(P Z_a Z_b' P Z_c Z_d') [a, b, c, d], columns a, b of t and c, d of u."""
-        m = self._by_levels(t, u, self.m)
-        flat = m.transpose(1, 3, 0, 2).reshape(m.shape[1] * m.shape[3], -1)
-        traces = (flat @ flat.T).reshape(m.shape[1], m.shape[3], m.shape[1], m.shape[3])
-        inner = np.einsum("lbmc,md->lbcd", m, self.by_level(u, self.w))
-        return np.asarray(
-            2 * np.einsum("la,lbcd->abcd", self.by_level(t, self.w), inner) - traces.transpose(2, 0, 1, 3)
-        )
+    def _inner(self, u: int) -> list[Floats]:
+        """y'P Z_a Z_b' P Z_c Z_d' P y [a, b, c, d] for every term t, columns a, b of t and c, d of u."""
+        k = self.model.sizes[u]
+        w_u = self.by_level(u, self.w)
+        start, stop = self.model.offsets[u], self.model.offsets[u + 1]
+        placed = np.zeros((len(self.w), k, k))
+        for c in range(k):
+            placed[start + c : stop : k, c] = w_u
+        moved = self.m.times(placed.reshape(len(self.w), -1)).reshape(len(self.w), k, k)
+        found = []
+        for t, size in enumerate(self.model.sizes):
+            rows = slice(self.model.offsets[t], self.model.offsets[t + 1])
+            found.append(np.einsum("la,lbcd->abcd", self.by_level(t, self.w), moved[rows].reshape(-1, size, k, k)))
+        return found
 
     def blocks(self) -> list[tuple[int, slice, list[tuple[int, int]]]]:
         """Every term, its part of the derivatives, and the entries (a, b) of Psi_t there."""
@@ -118,11 +125,6 @@ class Solution:
         """The part [levels, k] of a term in x [q], one value for each random effect."""
         rows = slice(self.model.offsets[t], self.model.offsets[t + 1])
         return x[rows].reshape(-1, self.model.sizes[t])
-
-    def _by_levels(self, t: int, u: int, x: Floats) -> Floats:
-        offsets, sizes = self.model.offsets, self.model.sizes
-        block = x[offsets[t] : offsets[t + 1], offsets[u] : offsets[u + 1]]
-        return block.reshape(-1, sizes[t], block.shape[1] // sizes[u], sizes[u])
 
     def gradient_matrix(self, t: int) -> Floats:
         """The symmetric matrix G with d deviance = tr(G dPsi_t)."""
