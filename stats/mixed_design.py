@@ -1,8 +1,9 @@
 """The matrices of a mixed model: columns of its fixed effects, and groups and columns of its random ones.
 
 Text, categorical and boolean columns are factors, with treatment coding against the first level in sorted order (for a
-polars Enum, in its own order); a factor whose margin is not in the formula has a column for every level, as in R. The
-formulas themselves are read by `stats.mixed_formula`.
+polars Enum, in its own order). A factor whose margin is not in the formula has a column for every level, and of an
+interaction without any of its margins, as in `y ~ a:b`, there is a column for every cell that is no combination of the
+columns before it, as in R. The formulas themselves are read by `stats.mixed_formula`.
 """
 
 from __future__ import annotations
@@ -213,21 +214,60 @@ def _design(frame: pl.DataFrame, terms: Sequence[tuple[Variable, ...]], where: s
 
 def _columns(terms: Sequence[tuple[Variable, ...]], factors: Mapping[str, tuple[str, ...]]) -> Iterable[Column]:
     covered: dict[frozenset[str], set[frozenset[str]]] = {}
+    found: dict[frozenset[str], list[Column]] = {}
     for term in terms:
         inside = [variable.label for variable in term if variable.label in factors]
-        numbers = tuple(variable.label for variable in term if variable.label not in factors)
-        before = covered.setdefault(frozenset(numbers), set())
+        numbers = frozenset(variable.label for variable in term if variable.label not in factors)
+        before, earlier = covered.setdefault(numbers, set()), found.setdefault(numbers, [])
         subsets = [frozenset(s) for size in range(len(inside) + 1) for s in itertools.combinations(inside, size)]
-        for coding in _merged([dict.fromkeys(subset, False) for subset in subsets if subset not in before]):
-            chosen = [name for name in inside if name in coding]
-            # The first factor varies fastest, as in R.
-            choices = [[(name, level) for level in factors[name][not coding[name] :]] for name in reversed(chosen)]
-            for reverse in itertools.product(*choices):
-                levels = reverse[::-1]
-                shown = {name: f"{name}[{'' if coding[name] else 'T.'}{level}]" for name, level in levels}
-                parts = [shown.get(v.label, v.label) for v in term if v.label in shown or v.label in numbers]
-                yield Column(":".join(parts) or "Intercept", numbers, levels)
+        margins = [subset for subset in subsets if len(subset) == len(inside) - 1]
+        if len(inside) > 1 and before.isdisjoint(margins):
+            cells = _coded(term, dict.fromkeys(inside, True), factors)
+            columns = _independent(earlier, cells, factors)
+        else:
+            codings = _merged([dict.fromkeys(subset, False) for subset in subsets if subset not in before])
+            columns = [column for coding in codings for column in _coded(term, coding, factors)]
+        yield from columns
+        earlier += columns
         before.update(subsets)
+
+
+def _coded(
+    term: Sequence[Variable], coding: Mapping[str, bool], factors: Mapping[str, tuple[str, ...]]
+) -> list[Column]:
+    """The columns of a term, of the factors in `coding` with every level (True) or all but the reference."""
+    chosen = [variable.label for variable in term if variable.label in coding]
+    numbers = tuple(variable.label for variable in term if variable.label not in factors)
+    # The first factor varies fastest, as in R.
+    choices = [[(name, level) for level in factors[name][not coding[name] :]] for name in reversed(chosen)]
+    found = []
+    for reverse in itertools.product(*choices):
+        levels = reverse[::-1]
+        shown = {name: f"{name}[{'' if coding[name] else 'T.'}{level}]" for name, level in levels}
+        parts = [shown.get(v.label, v.label) for v in term if v.label in shown or v.label in numbers]
+        found.append(Column(":".join(parts) or "Intercept", numbers, levels))
+    return found
+
+
+def _independent(
+    earlier: Sequence[Column], columns: Sequence[Column], factors: Mapping[str, tuple[str, ...]]
+) -> list[Column]:
+    """The columns that are no combination of those before them, wherever all levels occur together."""
+    used = dict.fromkeys(name for column in (*earlier, *columns) for name, _ in column.levels)
+    sizes = [len(factors[name]) for name in used]
+    cells = dict(zip(used, (axis.ravel() for axis in np.indices(sizes)), strict=True))
+    crossed = Variables(int(np.prod(sizes)), {}, cells, factors)
+    bare = [Column(column.name, (), column.levels) for column in (*earlier, *columns)]
+    kept: list[Column] = []
+    directions = np.zeros((crossed.rows, 0))
+    for i, values in enumerate(crossed.matrix(bare).T):
+        left = values - directions @ (directions.T @ values)
+        left -= directions @ (directions.T @ left)
+        size = float(np.linalg.norm(left))
+        if size > _RANK_TOLERANCE * float(np.linalg.norm(values)):
+            directions = np.column_stack([directions, left / size])
+            kept += [columns[i - len(earlier)]] if i >= len(earlier) else []
+    return kept
 
 
 def _merged(pieces: list[dict[str, bool]]) -> list[dict[str, bool]]:

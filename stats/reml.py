@@ -163,7 +163,7 @@ class RestrictedLikelihood:
         within = lead.T @ self.within @ lead + np.eye(width)
         try:
             root = np.linalg.cholesky(within)
-            half = across / root if width == 1 else np.linalg.solve(root, across)
+            half = across / root if width == 1 else np.linalg.inv(root) @ across
             half = half.reshape(-1, half.shape[-1])
             diagonal = np.diag(np.linalg.cholesky(others - half.T @ half))
         except np.linalg.LinAlgError:

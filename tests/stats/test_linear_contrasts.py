@@ -235,3 +235,18 @@ def test_level_is_nominal_over_seeds_where_prompts_alone_are_far_off(
     assert 0.02 < rates["both"] < 0.068, rates
     if of_seed:
         assert rates["prompts"] > 0.08 and rates["prompts"] > 1.7 * rates["both"], rates
+
+
+def test_cells_with_seeds_of_their_own_have_welchs_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(8)
+    one, other = rng.standard_normal(6), 4 * rng.standard_normal(9)
+    exact = [
+        Replicated(label="", estimate=x, replicates=None, se=0.0, df=99, units=100, influence=np.zeros(100))
+        for x in (*one, *other)
+    ]
+    w = [1 / 6] * 6 + [-1 / 9] * 9
+    cells = ["treatment"] * 6 + ["control"] * 9
+    found = linear_contrast(exact, w, ["t"] * 15, seeds=range(15), cells=cells)
+    welch = scipy_stats.ttest_ind(one, other, equal_var=False)
+    assert found.se is not None and found.estimate / found.se == pytest.approx(welch.statistic)
+    assert found.df == pytest.approx(welch.df) and found.seeds == 6

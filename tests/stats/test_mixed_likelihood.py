@@ -23,6 +23,8 @@ RANDOM = [
     ["1 || p", "1 + x | s"],
     ["1 | s/p", "0 + x | p"],
     ["0 + a | s"],
+    ["0 + x | p", "1 + x | p:s", "0 + a | s"],
+    ["1 | s", "0 + x | s:a", "0 + x | p:s"],
 ]
 
 
@@ -87,6 +89,22 @@ def test_the_likelihood_and_its_derivatives_are_those_of_the_dense_model(random:
         signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
         hessian[i, j] = sum(a * b * dense.deviance(entries + a * d + b * e) for a, b in signs) / 4 / size[i] / size[j]
     np.testing.assert_allclose(solution.hessian, hessian, rtol=1e-3, atol=1e-4 * np.abs(hessian).max())
+
+
+def test_nested_groupings_are_eliminated_in_blocks_and_what_crosses_them_is_dense() -> None:
+    prompts, roles, layers = 1000, 2, 4
+    p, r, layer = (v.ravel() for v in np.meshgrid(range(prompts), range(roles), range(layers), indexing="ij"))
+    y = np.random.default_rng(0).standard_normal(len(p))
+    frame = pl.DataFrame({"y": y, "x": layer, "a": r.astype(str), "p": p, "s": p % 20})
+    _, _, design = fixed_design(frame, FORMULA)
+    random = ["1 | s", "0 + x | p", "1 + x | p:a"]
+    model = RestrictedLikelihood(y, design.basis, random_terms(frame, random))
+    assert [term.group for term in model.terms] == ["p", "p:a", "s"] and model.given == [2, 0, 1]
+    assert (model.layout.blocks, model.layout.width) == (1000, 1 + 2 * 2)
+    assert model.across.shape == (1000, 5, 20 + 4 + 1)
+    # Prompts in seeds are nested, too, but blocks of 50 prompts cost more than 20 columns that cross.
+    largest = max(value.size for value in vars(model).values() if isinstance(value, np.ndarray))
+    assert largest < 30 * len(y)
 
 
 @pytest.mark.parametrize("random", RANDOM)

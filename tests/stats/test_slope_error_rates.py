@@ -17,7 +17,7 @@ SCENARIOS = {
     "pairs that differ little": {"pair_sd": 0.006},
     "pairs that differ": {"pair_sd": 0.015},
     "one task a regime": {"pair_sd": 0.006, "tasks": 1},
-    "three tasks a regime and eight seeds": {"pair_sd": 0.015, "tasks": 3, "seeds": 8},
+    "eight seeds": {"pair_sd": 0.015, "seeds": 8},
     "seeds of their own for each role": {"pair_sd": 0.015, "shared": False},
     "prompts that roles take differently": {"pair_sd": 0.006, "prompt_role_sd": 0.04},
 }
