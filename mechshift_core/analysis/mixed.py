@@ -14,8 +14,8 @@ import polars as pl
 from mechshift_core.analysis.depth import Values, shares_by_layer
 from mechshift_core.analysis.measured import Rows
 from mechshift_core.analysis.samples import Sample, Samples
-from mechshift_core.analysis.shift_units import untested
 from mechshift_core.execution.shift_model import ROWS, random_effects, shift_rows, slope_rows
+from mechshift_core.execution.shift_units import untested
 from mechshift_core.spec import Spec
 from stats.mixed_design import fixed_design
 from stats.mixed_effects import fit_mixed_model

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.shift_model import cautions_of_model
 from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.account import PromptAccount
 from mechshift_core.tasks.counterfactual import Dataset
@@ -22,8 +23,12 @@ def accounts(plan: Plan) -> tuple[PromptAccount, ...]:
 
 
 def cautions(plan: Plan) -> tuple[str, ...]:
-    """What a spec is to be warned of: tasks of which no interval can come, and tasks that share prompts."""
-    return (*_too_few(plan), *(_shared(*one) for one in _overlaps(plan.spec, plan.datasets)))
+    """What a spec is to be warned of.
+
+    Tasks of which no interval can come, tasks that share prompts, and a mixed model without units that it needs.
+    """
+    shared = (_shared(*one) for one in _overlaps(plan.spec, plan.datasets))
+    return (*_too_few(plan), *shared, *cautions_of_model(plan.spec))
 
 
 def check_pooled(spec: Spec, datasets: Mapping[str, Dataset]) -> None:

@@ -110,27 +110,13 @@ def check_mixed_model(spec: Spec) -> None:
     Raises:
         PlacedError: saying what can't.
     """
-    from polars import concat
-
     from stats.mixed_design import fixed_design, random_terms
     from stats.mixed_zero_sums import with_zero_sums
 
     declared = spec.statistics.mixed_model
     if declared is None:
         return
-    rng = np.random.default_rng(0)
-    made = [
-        shift_rows(
-            *rng.dirichlet(np.ones(_LAYERS), size=(2, _PROMPTS)),
-            pair=pair,
-            task=task,
-            examples=range(_PROMPTS),
-            templates=["one", "two"] * (_PROMPTS // 2),
-        )
-        for pair in spec.pairs
-        for task in spec.tasks
-    ]
-    frame = concat(made)
+    frame = _made_up(spec)
     try:
         response, y, design = fixed_design(frame, declared.formula)
         terms = random_terms(frame, random_effects(spec, layers=_LAYERS))
@@ -143,3 +129,40 @@ def check_mixed_model(spec: Spec) -> None:
     if response != "shift":
         message = f"statistics.mixed_model: expected `shift ~ ...`, got a formula for {response!r}"
         raise PlacedError(message, "statistics", "mixed_model", "formula")
+
+
+def cautions_of_model(spec: Spec) -> tuple[str, ...]:
+    """What a declared model that can be fitted is to be warned of: effects without the units that they vary over."""
+    from mechshift_core.execution.shift_units import lacking_units, without_slopes
+    from stats.mixed_design import fixed_design, random_terms
+    from stats.mixed_zero_sums import with_zero_sums
+
+    declared = spec.statistics.mixed_model
+    if declared is None or declared.random == "units":
+        return ()
+    frame = _made_up(spec)
+    _, y, design = fixed_design(frame, declared.formula)
+    inside = with_zero_sums(frame, y, design, random_terms(frame, declared.random), ROWS)
+    columns = inside.design.columns
+    random = [(term.group, name) for term in inside.terms for name in term.names]
+    lacking = lacking_units(columns, random, frame, len(y) - inside.groups)
+    return (f"statistics.mixed_model: {without_slopes(lacking, columns)}",) if lacking else ()
+
+
+def _made_up(spec: Spec) -> pl.DataFrame:
+    """A table of the spec's pairs and tasks, with a few prompts and layers of random shares."""
+    from polars import concat
+
+    rng = np.random.default_rng(0)
+    made = [
+        shift_rows(
+            *rng.dirichlet(np.ones(_LAYERS), size=(2, _PROMPTS)),
+            pair=pair,
+            task=task,
+            examples=range(_PROMPTS),
+            templates=["one", "two"] * (_PROMPTS // 2),
+        )
+        for pair in spec.pairs
+        for task in spec.tasks
+    ]
+    return concat(made)

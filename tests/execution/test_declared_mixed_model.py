@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 
 from mechshift_core import load_spec, run
 from mechshift_core.analysis.mixed import disagreement
-from mechshift_core.analysis.shift_units import untested
 from mechshift_core.execution.plan import make_plan
+from mechshift_core.execution.prompts import cautions
+from mechshift_core.execution.shift_units import untested
 from mechshift_core.graph import Graph
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
@@ -199,6 +200,14 @@ def test_one_pair_varies_over_prompts_alone(five_seeds: pl.DataFrame) -> None:
         frame, formula="shift ~ depth * task", random="0 + depth | prompt", sums_to_zero=["prompt", "pair"]
     )
     assert untested(fit, frame).terms == frozenset()
+
+
+def test_a_model_without_a_unit_that_roles_vary_over_is_warned_of_before_it_runs(tmp_path: Path) -> None:
+    [caution] = cautions(make_plan(load_spec(write(tmp_path))))
+    assert caution.startswith("statistics.mixed_model: no tests of depth, depth:role[T.treatment]: they vary over ")
+    assert "prompt x pair, pair, for which the model has no random slopes" in caution
+    (tmp_path / "units").mkdir()
+    assert cautions(make_plan(load_spec(write(tmp_path / "units", random="units")))) == ()
 
 
 def test_scales_that_disagree_in_sign_are_named() -> None:

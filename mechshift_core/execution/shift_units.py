@@ -7,7 +7,7 @@ tasks, both on the same prompts. Pairs stand for training seeds; over fewer than
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -39,6 +39,40 @@ class Untested:
     reasons: tuple[str, ...]
 
 
+def lacking_units(
+    columns: Sequence[Column], random: Iterable[tuple[str, str]], frame: pl.DataFrame, rows: int
+) -> dict[Unit, set[str]]:
+    """Units that some effects vary over and that a model has no slopes for, with the names of these effects.
+
+    Args:
+        columns: The fixed effects.
+        random: Group and column of every random effect.
+        frame: The columns prompt, pair, task, role and seed of every row.
+        rows: Number of independent rows: a unit of as many levels is the residual.
+    """
+    pairs, tasks = frame["pair"].n_unique(), frame["task"].n_unique()
+    slopes = [tuple(group.split(":")) for group, name in random if name == "depth"]
+    found: dict[Unit, set[str]] = {}
+    for column in columns:
+        for unit in _units(column, pairs, tasks):
+            found.setdefault(unit, set()).add(column.name)
+    return {
+        unit: names
+        for unit, names in found.items()
+        if frame.select(unit).n_unique() != rows and not any(_same(frame, group, unit) for group in slopes)
+    }
+
+
+def without_slopes(lacking: Mapping[Unit, set[str]], columns: Sequence[Column]) -> str:
+    """What a model lacks, in words."""
+    entries = ", ".join(f"`0 + depth | {':'.join(unit)}`" for unit in lacking)
+    return (
+        f"no tests of {_listed(set().union(*lacking.values()), columns)}: they vary over "
+        f"{', '.join(' x '.join(unit) for unit in lacking)}, for which the model has no random slopes "
+        f"({entries}; `random: units` has all that there are)"
+    )
+
+
 def untested(fit: MixedModelFit, frame: pl.DataFrame) -> Untested:
     """Which effects of a fit vary over units that the model, or the study, does not have enough of.
 
@@ -46,47 +80,27 @@ def untested(fit: MixedModelFit, frame: pl.DataFrame) -> Untested:
         fit: The model of the rows of `frame`.
         frame: The columns prompt, pair, task, role and seed of every row.
     """
-    pairs, tasks = frame["pair"].n_unique(), frame["task"].n_unique()
-    needed = {column.name: _units(column, pairs, tasks) for column in fit.design.columns}
-    seeds = _fewest_seeds(frame)
-    if pairs > 1 and seeds < MINIMUM_CLUSTERS:
+    columns, seeds = fit.design.columns, _fewest_seeds(frame)
+    names = frozenset(column.name for column in columns)
+    variances = {(row["group"], row["term"]): row["variance"] or 0.0 for row in fit.variances.iter_rows(named=True)}
+    absent = lacking_units(columns, variances, frame, fit.n)
+    reasons = [without_slopes(absent, columns)] if absent else []
+    if frame["pair"].n_unique() > 1 and seeds < MINIMUM_CLUSTERS:
         few = f"{seeds} seed{'s' if seeds > 1 else ''} a role"
         reason = (
             f"no tests of effects: they vary over pairs, which come from {few}, and from fewer than {MINIMUM_CLUSTERS} "
             "nothing can be said about others; the slopes below are for these seeds, over prompts"
         )
-        return Untested(frozenset(needed), (reason,))
-    variances = {(row["group"], row["term"]): row["variance"] or 0.0 for row in fit.variances.iter_rows(named=True)}
-    has: dict[Unit, bool] = {}
-    for unit in {unit for units in needed.values() for unit in units}:
-        same = [group for group in fit.groups if _same(frame, tuple(group.split(":")), unit)]
-        slopes = [variances[group, "depth"] for group in same if (group, "depth") in variances]
-        if slopes:
-            has[unit] = max(slopes) > 0
-        if frame.select(unit).n_unique() == fit.n:  # it is the residual
-            has[unit] = True
-    lacking: dict[Unit, set[str]] = {}
-    for name, units in needed.items():
-        for unit in units:
-            if not has.get(unit, False):
-                lacking.setdefault(unit, set()).add(name)
-    reasons = []
-    absent = [unit for unit in lacking if unit not in has]
-    if absent:
-        entries = ", ".join(f"`0 + depth | {':'.join(unit)}`" for unit in absent)
-        reasons.append(
-            f"no tests of {_listed(set().union(*(lacking[unit] for unit in absent)), needed)}: they vary over "
-            f"{', '.join(' x '.join(unit) for unit in absent)}, for which the model has no random slopes; {entries} "
-            "would let them (`random: units` has all)"
-        )
-    zero = [unit for unit in lacking if unit in has]
+        return Untested(names, (reason, *reasons))
+    varying = [one for one, variance in variances.items() if variance > 0]
+    zero = {unit: of for unit, of in lacking_units(columns, varying, frame, fit.n).items() if unit not in absent}
     if zero:
         reasons.append(
-            f"no tests of {_listed(set().union(*(lacking[unit] for unit in zero)), needed)}: the variance over "
+            f"no tests of {_listed(set().union(*zero.values()), columns)}: the variance over "
             f"{', '.join(' x '.join(unit) for unit in zero)} is estimated as zero, which it need not be, and tests "
             "would take it to be; those of the slopes below do not rest on it"
         )
-    return Untested(frozenset().union(*lacking.values()), tuple(reasons))
+    return Untested(frozenset().union(*absent.values(), *zero.values()), tuple(reasons))
 
 
 def _units(column: Column, pairs: int, tasks: int) -> list[Unit]:
@@ -114,5 +128,5 @@ def _same(frame: pl.DataFrame, one: Unit, other: Unit) -> bool:
     return count == frame.select(one).n_unique() == frame.select(other).n_unique()
 
 
-def _listed(terms: set[str], order: Mapping[str, object]) -> str:
-    return ", ".join(name for name in order if name in terms)
+def _listed(names: set[str], columns: Sequence[Column]) -> str:
+    return ", ".join(column.name for column in columns if column.name in names)
