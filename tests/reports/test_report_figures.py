@@ -11,6 +11,7 @@ from report_markup import read
 
 from reports import ReportData, formats
 from reports.figures import depth, lorenz, overlap
+from reports.sections.depth import contrast_figure
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
@@ -81,3 +82,29 @@ def test_p_values_are_stated_without_false_precision(value: float | None, text: 
 @pytest.mark.parametrize(("value", "text"), [(1.0, "100 %"), (0.9999, "> 99.9 %"), (0.0001, "< 0.1 %"), (0.5, "50 %")])
 def test_only_all_is_a_hundred_percent(value: float, text: str) -> None:
     assert formats.percent(value) == text
+
+
+def contrast(scale: str, seed: str | None, kind: str = "difference", **more: object) -> dict[str, object]:
+    numbers = {"estimate": -0.1, "se": 0.02, "df": 29.0, "statistic": -5.0, "p": 1e-4, "p_corrected": None}
+    levels = {"role": "treatment - control", "regime": "global", "over": "prompts", "seeds": 3}
+    row = {"scale": scale, "kind": kind, **levels, "seed": seed, **numbers, "low": -0.14, "high": -0.06, "message": ""}
+    return row | more
+
+
+def test_contrasts_of_slopes_say_for_which_seeds_they_are_and_where_the_scales_disagree() -> None:
+    these = "for these 3 seeds, over prompts: fewer than 5 seeds allow no test over seeds"
+    against = "shares and log-ratios disagree in sign"
+    other = {"role": "treatment", "kind": "slope", "message": these}
+    rows = [
+        contrast("share", None, **other),
+        contrast("share", "2", **other),
+        contrast("share", None, message=f"{these}; {against}"),
+        contrast("share", "2", low=None, high=None),
+    ]
+    figure = contrast_figure(pl.DataFrame(rows, infer_schema_length=None))
+    [panel] = figure.panels
+    assert panel.note == (
+        f"{these[0].upper()}{these[1:]}. {against[0].upper()}{against[1:]}: treatment − control, global."
+    )
+    [drawn] = panel.drawings
+    assert "treatment − control, global (seed 2)" in str(drawn) and "treatment, global (seed 2)" not in str(drawn)
