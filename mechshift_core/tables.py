@@ -25,7 +25,7 @@ class Column:
 
 _PAIR = {
     "pair": Column(TEXT, "name of the pair in the spec"),
-    "role": Column(TEXT, "role of the pair: treatment or control"),
+    "role": Column(TEXT, "role of the pair: treatment, control or unrelated"),
 }
 _BUDGET = {"budget": Column(TEXT, "inference budget: per_token, all_masked or a number of denoising steps")}
 _TASK = {
@@ -140,6 +140,31 @@ TABLES: dict[str, dict[str, Column]] = {
         "n": Column(INTEGER, "number of examples"),
     }
     | _INTERVAL,
+    "similarity": _PAIR
+    | _TASK
+    | {
+        "similarity": Column(
+            REAL,
+            "cosine of the two models' mean scores of all edges, corrected for the noise of both: 1 is the same "
+            "circuit but for a factor, 0 nothing in common; the estimate can lie above 1 by chance",
+        ),
+        "se": Column(REAL, "its standard error over prompts (or templates)"),
+        "df": Column(REAL, "degrees of freedom of the standard error"),
+        "plain": Column(REAL, "cosine of the averages over all prompts, noise included"),
+        "reliability_before": Column(REAL, "share of the squared length of the average before that is no noise"),
+        "reliability_after": Column(REAL, "the same of the model after"),
+        "noise_ratio": Column(REAL, "noise of a prompt's scores relative to their mean, after over before (SD)"),
+        "unrelated": Column(REAL, "mean similarity of the unrelated pairs on the task; null where there are none"),
+        "inherited": Column(
+            REAL, "(similarity - unrelated) / (1 - unrelated); null of unrelated pairs and where undefined"
+        ),
+        "inherited_low": Column(REAL, "lower end of the interval of `inherited`"),
+        "inherited_high": Column(REAL, "upper end of the interval of `inherited`"),
+        "n": Column(INTEGER, "number of examples"),
+        "units": Column(INTEGER, "number of random units: of examples, or of their templates"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
+    }
+    | _INTERVAL,
     "overlap": _PAIR
     | _TASK
     | {
@@ -147,14 +172,19 @@ TABLES: dict[str, dict[str, Column]] = {
             TEXT, "jaccard (of the top-K edges), or without a threshold weighted_jaccard, spearman, cosine"
         ),
         "k": Column(INTEGER, "size of the top-K edge sets; null without a threshold"),
-        "between": Column(REAL, "the measure between the models, at half of the prompts each, mean over splits"),
+        "prompts": Column(INTEGER, "number of prompts that the scores of each set or half are averaged over"),
+        "between": Column(REAL, "the measure between the models, at so many prompts each, mean over splits"),
         "between_low": Column(REAL, "lower end of the interval of `between`"),
         "between_high": Column(REAL, "upper end of the interval of `between`"),
         "full": Column(REAL, "the measure between the models, scores averaged over all prompts"),
         "null": Column(REAL, "mean of `full` after permuting edges within strata"),
         "null_low": Column(REAL, "2.5 % quantile of the permutation null"),
         "null_high": Column(REAL, "97.5 % quantile of the permutation null"),
-        "null_p": Column(REAL, "permutation p of `full`"),
+        "null_p": Column(
+            REAL,
+            "null: no p against this chance level is given, since the edges of a node are not exchangeable (unrelated "
+            "models would fall below .05 far too often)",
+        ),
         "ceiling_before": Column(REAL, "split-half value of the measure within the model before"),
         "ceiling_after": Column(REAL, "split-half value of the measure within the model after"),
         "ceiling": Column(REAL, "geometric mean of the two ceilings; null where one is not above zero"),
@@ -166,6 +196,18 @@ TABLES: dict[str, dict[str, Column]] = {
         "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
         "low": Column(REAL, "lower end of the interval of `retention`"),
         "high": Column(REAL, "upper end of the interval of `retention`"),
+    },
+    "overlap_by_prompts": _PAIR
+    | _TASK
+    | {
+        "prompts": Column(INTEGER, "number of prompts that the scores of each set are averaged over"),
+        "k": Column(INTEGER, "size of the top-K edge sets"),
+        "between": Column(REAL, "Jaccard between the models, mean over splits"),
+        "null": Column(REAL, "its chance level within strata"),
+        "ceiling_before": Column(REAL, "Jaccard within the model before, on disjoint sets of prompts"),
+        "ceiling_after": Column(REAL, "the same of the model after"),
+        "retention": Column(REAL, "(between - null) / (ceiling - null); null where undefined"),
+        "used": Column(TRUTH, "whether `overlap` and `retention` are those at this number"),
     },
     "targeted": _PAIR
     | {

@@ -15,7 +15,10 @@ from mechshift_core.analysis.circuits import measure_faithfulness, measure_trans
 from mechshift_core.analysis.component_graph import GRAPH_INDICES, measure_component_graph
 from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
 from mechshift_core.analysis.edges import edge_tables
+from mechshift_core.analysis.half_sizes import with_half_size
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
+from mechshift_core.analysis.inherited import estimates as inherited_estimates
+from mechshift_core.analysis.inherited import filled, inherited, with_inherited
 from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Results, Rows
@@ -23,7 +26,7 @@ from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described, nothing, taken
 from mechshift_core.analysis.neurons import measure_neurons
 from mechshift_core.analysis.nodes import measure_nodes
-from mechshift_core.analysis.overlap import measure_overlap, measure_retention
+from mechshift_core.analysis.overlap import measure_kept, measure_overlap
 from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
@@ -50,7 +53,7 @@ MEASURES: dict[str, Measure] = {
 """Name in a spec's `measures` -> what computes it for one pair and task."""
 
 SHIFTS: dict[str, Measure] = {
-    "overlap": measure_retention,
+    "overlap": measure_kept,
     "depth": measure_depth_shifts,
     "specialization": measure_specialization_shift,
 }
@@ -70,7 +73,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
-    "overlap": ("retention", "overlap"),
+    "overlap": ("similarity", "retention", "overlap"),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
     "integration": ("integration",),
@@ -156,7 +159,9 @@ def _step_count(plan: Plan) -> int:
     spec = plan.spec
     each = sum(getattr(spec.measures, name) is not None for name in MEASURES)
     each += sum(intervention.kind in INTERVENTIONS for intervention in spec.interventions)
-    return len(plan.budgets) * (len(spec.pairs) * len(spec.tasks) * each + 1) + len(plan.alternatives)
+    unrelated = sum(pair.role == "unrelated" for pair in spec.pairs)
+    of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * (spec.measures.overlap is not None)
+    return len(plan.budgets) * (of_pairs * len(spec.tasks) + 1) + len(plan.alternatives)
 
 
 def _analyse_budget(
@@ -169,7 +174,7 @@ def _analyse_budget(
     dropped: int,
 ) -> _Part:
     spec = plan.spec
-    samples = collect(plan, folder, failures, reading)
+    samples = _collected(plan, folder, failures, reading)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     estimates: list[Estimate] = []
@@ -185,9 +190,12 @@ def _analyse_budget(
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    evidence = _with_missing(evidence, samples)
+    evidence = with_inherited(_with_missing(evidence, samples), spec)
+    heirs = inherited(evidence, spec)
+    rows["similarity"] = filled(rows["similarity"], heirs, spec)
+    estimates += inherited_estimates(heirs, samples.by_pair_and_task, spec)
     steps.begin("hypotheses")
-    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(samples, spec)).items():
+    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(_related(samples), spec)).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     rows |= _kept(broken, "selectivity", lambda: {"selectivity": selectivity_rows(samples, spec)})
     hypotheses = _tested(spec, evidence, broken, dropped)
@@ -198,6 +206,17 @@ def _analyse_budget(
     ]
     tables = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in TABLES}
     return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples, evidence)
+
+
+def _collected(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> Samples:
+    samples = collect(plan, folder, failures, reading)
+    return Samples(with_half_size(samples.by_pair_and_task, plan.spec), samples.missing)
+
+
+def _related(samples: Samples) -> Samples:
+    """The samples without those of unrelated pairs, which are no shift of a model."""
+    related = {key: one for key, one in samples.by_pair_and_task.items() if one.pair.role != "unrelated"}
+    return Samples(related, samples.missing)
 
 
 def _with_missing(evidence: Evidence, samples: Samples) -> Evidence:
@@ -217,11 +236,13 @@ def _reconsidered(
     dropped: int,
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
-    tested = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    tested: set[str] = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    if "inherited" in tested:
+        tested.add("similarity")
     changed = frozenset() if choice.name == "interval" else tested if choice.measures is None else choice.measures
     samples, evidence = primary.samples, primary.evidence
     if choice.name == "steps":
-        samples = collect(plan, folder, failures, readings(plan.spec.denoising)[0])
+        samples = _collected(plan, folder, failures, readings(plan.spec.denoising)[0])
         evidence = _with_missing(Evidence({}, {}, samples.by_pair_and_task), samples)
     estimates: list[Estimate] = []
     for key, sample in samples.by_pair_and_task.items() if tested & changed else ():
@@ -229,7 +250,7 @@ def _reconsidered(
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = _tested(plan.spec, evidence, broken, dropped)
+    hypotheses = _tested(plan.spec, with_inherited(evidence, plan.spec), broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
 
 
@@ -242,21 +263,24 @@ def _measured(
     only: Set[str] | None = None,
     steps: Steps | None = None,
 ) -> Iterator[Measured]:
-    """What every declared measure and intervention comes to for one pair and task.
+    """What every declared measure and intervention comes to for one pair and task; of unrelated models the overlap.
 
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
         steps: Told of each.
     """
     spec, steps = plan.spec, steps or Steps(None, 0)
+    unrelated = sample.pair.role == "unrelated"
     for name, measure in MEASURES.items():
+        if unrelated and name != "overlap":
+            continue
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
             steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
             alone = only is not None and name in SHIFTS and "overlap" not in only
             yield _of_scores(name, SHIFTS[name] if alone else measure, sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
-        if intervention.kind in kinds:
+        if intervention.kind in kinds and not unrelated:
             steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
             yield _of_results(plan, folder, failures, sample, intervention)
 

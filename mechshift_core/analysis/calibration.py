@@ -12,12 +12,13 @@ import numpy as np
 from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
 from mechshift_core.analysis.component_graph import measure_graph_shift
 from mechshift_core.analysis.depth import measure_depth_shifts
+from mechshift_core.analysis.half_sizes import with_half_size
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.needs import described
-from mechshift_core.analysis.overlap import measure_retention
+from mechshift_core.analysis.overlap import measure_kept
 from mechshift_core.analysis.planting import Decisions, Known
 from mechshift_core.analysis.right_context import measure_right_context
 from mechshift_core.analysis.samples import Sample, collect, read_results
@@ -69,7 +70,7 @@ def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention
 
 CALIBRATABLE: dict[str, Calibratable] = {
     # As similar to the other half as to itself.
-    "overlap": Calibratable(lambda sample, spec, _: measure_retention(sample, spec), {"retention": 1.0}),
+    "overlap": Calibratable(lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0}),
     "depth": Calibratable(
         lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
     ),
@@ -137,7 +138,7 @@ def calibrate(
     for repetition in range(repetitions):
         if progress is not None:
             progress("calibration", repetition, repetitions)
-        drawn = draw(found, seed=seed, repetition=repetition)
+        drawn = with_half_size(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
         evidence, of_measures = study.measure(drawn)
         findings.append(test_hypotheses(spec, evidence))
         contrasts.append([contrast_of(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])

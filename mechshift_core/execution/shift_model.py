@@ -163,6 +163,7 @@ def _made_up(spec: Spec) -> pl.DataFrame:
             templates=["one", "two"] * (_PROMPTS // 2),
         )
         for pair in spec.pairs
+        if pair.role != "unrelated"
         for task in spec.tasks
     ]
     return concat(made)
