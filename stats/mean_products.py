@@ -1,0 +1,75 @@
+"""Products of prompts' scores, summed over all edges: all that a comparison of mean score vectors needs to know.
+
+For scores a_i of one model and b_i of another, i = 1..n prompts, the three matrices [n, n] of a_i . a_j, b_i . b_j and
+a_i . b_j hold every inner product of sums over prompts. They are added up over blocks of edges, so that scores need not
+fit into memory; n is small beside the number of edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stats.checks import Floats, Integers
+from stats.score_blocks import BLOCK_BYTES, ScoreBlocks
+
+MOST_UNITS = 1000
+"""Units of which products are kept; of more prompts, neighbours of the same template are summed beforehand."""
+COLUMNS = 16384
+"""Edges of which a float64 copy is made at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanProducts:
+    """Products of every two units' scores [units, units]: within each model, and between them (before x after)."""
+
+    before: Floats
+    after: Floats
+    between: Floats
+
+    @classmethod
+    def of(
+        cls, before: ScoreBlocks, after: ScoreBlocks, unit: Integers | None = None, *, block_bytes: int = BLOCK_BYTES
+    ) -> MeanProducts:
+        """The products of units' sums.
+
+        Args:
+            before: Scores [n, E] of one model; `after` of the other, of the same prompts in the same order.
+            unit: Number of the unit that each row belongs to [n], from 0; None where every row is one.
+            block_bytes: Memory of one block of scores, approximately; changes no result but for rounding.
+        """
+        n = before.shape[0]
+        units = n if unit is None else int(unit.max()) + 1
+        found = [np.zeros((units, units)) for _ in range(3)]
+        edges = max(1, min(before.shape[1], block_bytes // (2 * n * before.dtype.itemsize)))
+        for (_, a), (_, b) in zip(before.blocks(edges), after.blocks(edges), strict=True):
+            for start in range(0, a.shape[1], COLUMNS):
+                x, y = (_summed(block[:, start : start + COLUMNS], unit, units) for block in (a, b))
+                for product, first, second in zip(found, (x, y, x), (x, y, y), strict=True):
+                    product += first @ second.T
+        return cls(*found)
+
+
+def _summed(scores: Floats, unit: Integers | None, units: int) -> Floats:
+    wide = scores.astype(np.float64)
+    if unit is None:
+        return wide
+    order = np.argsort(unit, kind="stable")
+    starts = np.searchsorted(unit[order], np.arange(units))
+    return np.asarray(np.add.reduceat(wide[order], starts, axis=0))
+
+
+def neighbours(group: Integers, most: int = MOST_UNITS) -> Integers | None:
+    """Number of the unit of each of more than `most` rows, neighbours of the same group together; None of fewer."""
+    n = len(group)
+    if n <= most:
+        return None
+    size = -(-n // most)
+    order = np.argsort(group, kind="stable")
+    ranked = group[order]
+    place = np.arange(n) - np.searchsorted(ranked, ranked)
+    new = np.r_[True, (ranked[1:] != ranked[:-1]) | (place[1:] % size == 0)]
+    unit = np.empty(n, dtype=np.int64)
+    unit[order] = np.cumsum(new) - 1
+    return unit
