@@ -25,7 +25,7 @@ class Column:
 
 _PAIR = {
     "pair": Column(TEXT, "name of the pair in the spec"),
-    "role": Column(TEXT, "role of the pair: treatment or control"),
+    "role": Column(TEXT, "role of the pair: treatment, control or unrelated"),
 }
 _BUDGET = {"budget": Column(TEXT, "inference budget: per_token, all_masked or a number of denoising steps")}
 _TASK = {
@@ -138,6 +138,31 @@ TABLES: dict[str, dict[str, Column]] = {
         "depth": Column(REAL, "layer scaled to [-1/2, 1/2]"),
         "share": Column(REAL, "share of the attribution mass, mean over examples (shift: difference of shares)"),
         "n": Column(INTEGER, "number of examples"),
+    }
+    | _INTERVAL,
+    "similarity": _PAIR
+    | _TASK
+    | {
+        "similarity": Column(
+            REAL,
+            "cosine of the two models' mean scores of all edges, corrected for the noise of both: 1 is the same circuit "
+            "but for a factor, 0 nothing in common; the estimate can lie above 1 by chance",
+        ),
+        "se": Column(REAL, "its standard error over prompts (or templates)"),
+        "df": Column(REAL, "degrees of freedom of the standard error"),
+        "plain": Column(REAL, "cosine of the averages over all prompts, noise included"),
+        "reliability_before": Column(REAL, "share of the squared length of the average before that is no noise"),
+        "reliability_after": Column(REAL, "the same of the model after"),
+        "noise_ratio": Column(REAL, "noise of a prompt's scores relative to their mean, after over before (SD)"),
+        "unrelated": Column(REAL, "mean similarity of the unrelated pairs on the task; null where there are none"),
+        "inherited": Column(
+            REAL, "(similarity - unrelated) / (1 - unrelated); null of unrelated pairs and where undefined"
+        ),
+        "inherited_low": Column(REAL, "lower end of the interval of `inherited`"),
+        "inherited_high": Column(REAL, "upper end of the interval of `inherited`"),
+        "n": Column(INTEGER, "number of examples"),
+        "units": Column(INTEGER, "number of random units: of examples, or of their templates"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
     }
     | _INTERVAL,
     "overlap": _PAIR

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         shapley_interactions,
     )
     from stats.shapley_sampling import estimated_interactions, sampled_combinations
+    from stats.similarity import Similarity, score_similarity
     from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
@@ -99,6 +100,7 @@ __all__ = [
     "Replicated",
     "Retention",
     "Selectivity",
+    "Similarity",
     "Specialization",
     "SplitHalfOverlap",
     "TestResult",
@@ -167,6 +169,7 @@ __all__ = [
     "retention_index",
     "sampled_combinations",
     "scaled_depth",
+    "score_similarity",
     "selectivity",
     "shapley_interactions",
     "shift_frame",

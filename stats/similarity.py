@@ -89,7 +89,7 @@ class Similarity:
 
 
 @checked
-def similarity(
+def score_similarity(
     before: ArrayLike | ScoreBlocks,
     after: ArrayLike | ScoreBlocks,
     *,
@@ -132,7 +132,7 @@ def similarity(
     jackknife = _Jackknife.of(products)
     described = _described(products, jackknife)
     lacking = jackknife.lacking()
-    found = None if lacking else jackknife.estimated(design.strata, few="" if not few else few)
+    found = None if lacking else jackknife.estimated(design.strata, few=few)
     estimate, se, df = (None, None, max(1.0, count - 1.0)) if found is None else (found.estimate, found.se, found.df)
     low = high = drawn = None
     if found is not None and se is not None:

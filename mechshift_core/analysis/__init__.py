@@ -16,6 +16,8 @@ from mechshift_core.analysis.component_graph import GRAPH_INDICES, measure_compo
 from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
 from mechshift_core.analysis.edges import edge_tables
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
+from mechshift_core.analysis.inherited import estimates as inherited_estimates
+from mechshift_core.analysis.inherited import filled, inherited, with_inherited
 from mechshift_core.analysis.integration import measure_ablation
 from mechshift_core.analysis.lens import measure_lens
 from mechshift_core.analysis.measured import InterventionMeasure, Measure, Measured, Results, Rows
@@ -23,7 +25,7 @@ from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described, nothing, taken
 from mechshift_core.analysis.neurons import measure_neurons
 from mechshift_core.analysis.nodes import measure_nodes
-from mechshift_core.analysis.overlap import measure_overlap, measure_retention
+from mechshift_core.analysis.overlap import measure_kept, measure_overlap
 from mechshift_core.analysis.probes import measure_probes
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
 from mechshift_core.analysis.specialization import measure_specialization, measure_specialization_shift
@@ -50,7 +52,7 @@ MEASURES: dict[str, Measure] = {
 """Name in a spec's `measures` -> what computes it for one pair and task."""
 
 SHIFTS: dict[str, Measure] = {
-    "overlap": measure_retention,
+    "overlap": measure_kept,
     "depth": measure_depth_shifts,
     "specialization": measure_specialization_shift,
 }
@@ -70,7 +72,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
-    "overlap": ("retention", "overlap"),
+    "overlap": ("similarity", "retention", "overlap"),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
     "integration": ("integration",),
@@ -185,9 +187,12 @@ def _analyse_budget(
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    evidence = _with_missing(evidence, samples)
+    evidence = with_inherited(_with_missing(evidence, samples), spec)
+    heirs = inherited(evidence, spec)
+    rows["similarity"] = filled(rows["similarity"], heirs, spec)
+    estimates += inherited_estimates(heirs, samples.by_pair_and_task, spec)
     steps.begin("hypotheses")
-    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(samples, spec)).items():
+    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(_related(samples), spec)).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     rows |= _kept(broken, "selectivity", lambda: {"selectivity": selectivity_rows(samples, spec)})
     hypotheses = _tested(spec, evidence, broken, dropped)
@@ -198,6 +203,12 @@ def _analyse_budget(
     ]
     tables = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in TABLES}
     return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples, evidence)
+
+
+def _related(samples: Samples) -> Samples:
+    """The samples without those of unrelated pairs, which are no shift of a model."""
+    related = {key: one for key, one in samples.by_pair_and_task.items() if one.pair.role != "unrelated"}
+    return Samples(related, samples.missing)
 
 
 def _with_missing(evidence: Evidence, samples: Samples) -> Evidence:
@@ -217,7 +228,9 @@ def _reconsidered(
     dropped: int,
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
-    tested = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    tested: set[str] = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    if "inherited" in tested:
+        tested.add("similarity")
     changed = frozenset() if choice.name == "interval" else tested if choice.measures is None else choice.measures
     samples, evidence = primary.samples, primary.evidence
     if choice.name == "steps":
@@ -229,7 +242,7 @@ def _reconsidered(
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = _tested(plan.spec, evidence, broken, dropped)
+    hypotheses = _tested(plan.spec, with_inherited(evidence, plan.spec), broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
 
 

@@ -17,7 +17,7 @@ from mechshift_core.analysis.integration import measure_interaction_shift, servi
 from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.needs import described
-from mechshift_core.analysis.overlap import measure_retention
+from mechshift_core.analysis.overlap import measure_kept
 from mechshift_core.analysis.planting import Decisions, Known
 from mechshift_core.analysis.right_context import measure_right_context
 from mechshift_core.analysis.samples import Sample, collect, read_results
@@ -69,7 +69,7 @@ def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention
 
 CALIBRATABLE: dict[str, Calibratable] = {
     # As similar to the other half as to itself.
-    "overlap": Calibratable(lambda sample, spec, _: measure_retention(sample, spec), {"retention": 1.0}),
+    "overlap": Calibratable(lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0}),
     "depth": Calibratable(
         lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
     ),

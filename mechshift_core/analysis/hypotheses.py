@@ -20,6 +20,8 @@ from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import claim_verdict
 
 UNITS = {
+    "similarity": "noise-corrected similarity of the two models' mean edge scores",
+    "inherited": "similarity of mean edge scores, from that of unrelated models (0) to that of equal ones (1)",
     "overlap": "Jaccard overlap of the top-K edges at half of the prompts each (mean over K)",
     "retention": "retention index (mean over K)",
     "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
@@ -165,13 +167,22 @@ def contrast_of(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contr
     present = [part for part in parts if part is not None]
     if len(present) < len(parts):
         return None
-    return linear_contrast(
+    contrast = linear_contrast(
         present,
         list(weights.values()),
         [task.name for _, task in weights],
         seeds=[pair.seed for pair, _ in weights] if spec.statistics.units.seed == "random" else None,
         cells=[pair.role for pair, _ in weights],
     )
+    return _below(contrast, hypothesis.ceiling)
+
+
+def _below(contrast: Contrast, ceiling: float) -> Contrast:
+    """The contrast with the ceiling subtracted."""
+    if not ceiling:
+        return contrast
+    drawn = None if contrast.replicates is None else contrast.replicates - ceiling
+    return replace(contrast, estimate=contrast.estimate - ceiling, replicates=drawn)
 
 
 def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
@@ -287,6 +298,8 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     positive = [_described(group) for sign, group in hypothesis.groups() if sign > 0]
     negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
     text = f"{_unit(spec, hypothesis.measure)}, averaged over {' plus over '.join(positive)}"
+    if hypothesis.ceiling:
+        return f"{text}, minus the ceiling {hypothesis.ceiling:g}"
     return f"{text}, minus the same over {' and over '.join(negative)}" if negative else text
 
 

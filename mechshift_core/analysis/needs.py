@@ -41,7 +41,7 @@ LEAST: Mapping[str, Least] = {
     "logit_lens": _ANY,
 }
 """Name in a spec's `measures`, or kind of an intervention -> what it needs. Intervals need more: `stats.minimums`."""
-BETWEEN = ("retention", "overlap", "transfer", "neuron_overlap")
+BETWEEN = ("similarity", "inherited", "retention", "overlap", "transfer", "neuron_overlap")
 """Measures of a pair that are no shift."""
 
 

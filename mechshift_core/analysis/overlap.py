@@ -8,6 +8,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.agreement import draws, few_replicates, measure_agreement
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.similarity import measure_similarity
 from mechshift_core.execution.scores import SelectedScores
 from mechshift_core.graph import Graph
 from mechshift_core.spec import Spec
@@ -34,9 +35,10 @@ def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
 
 
 def measure_overlap(sample: Sample, spec: Spec) -> Measured:
-    """Rows of `overlap` with and without a threshold; retention and overlap averaged over all K."""
+    """Similarity; rows of `overlap` with and without a threshold; retention and overlap averaged over all K."""
+    similar = measure_similarity(sample, spec)
     if sample.too_few:
-        return _without_sets(sample, spec, sample.too_few)
+        return _joined(similar, _without_sets(sample, spec, sample.too_few))
     before, after = sample.score_blocks("before"), sample.score_blocks("after")
     strata = edge_strata(sample.graph)
     retention = _retention(sample, spec, before, after, strata)
@@ -45,11 +47,25 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     else:
         sets = _measure_sets(sample, spec, before, after, strata, retention)
     agreement = measure_agreement(sample, spec, before, after, strata)
+    return _joined(similar, sets, agreement)
+
+
+def measure_kept(sample: Sample, spec: Spec) -> Measured:
+    """Similarity and retention alone, as hypotheses are tested with them; retention only where one is about it."""
+    similar = measure_similarity(sample, spec)
+    if all(hypothesis.measure != "retention" for hypothesis in spec.hypotheses):
+        return similar
+    return _joined(similar, measure_retention(sample, spec))
+
+
+def _joined(*parts: Measured) -> Measured:
+    """The results of several measures as one."""
+    tables = dict.fromkeys(table for part in parts for table in part.rows)
     return Measured(
-        rows={"overlap": [*sets.rows.get("overlap", []), *agreement.rows["overlap"]]},
-        estimates=(*sets.estimates, *agreement.estimates),
-        replicated=sets.replicated,
-        problems=sets.problems,
+        rows={table: [row for part in parts for row in part.rows.get(table, [])] for table in tables},
+        estimates=tuple(one for part in parts for one in part.estimates),
+        replicated={name: value for part in parts for name, value in part.replicated.items()},
+        problems={name: reason for part in parts for name, reason in part.problems.items()},
     )
 
 

@@ -41,7 +41,7 @@ class Known:
         """What is known, from the A/A value of the measure for a pair and task."""
         test, null = hypothesis.test, null_value(hypothesis)
         # Groups that are subtracted take away what the measure is on A/A data.
-        truth = of_measure * sum(sign for sign, _ in hypothesis.groups())
+        truth = of_measure * sum(sign for sign, _ in hypothesis.groups()) - hypothesis.ceiling
         refused = ""
         if truth and test.kind != "bound":
             refused = (

@@ -12,7 +12,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Role = Literal["treatment", "control"]
+Role = Literal["treatment", "control", "unrelated"]
 Regime = Literal["local", "global"]
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mechshift_core.spec.draft import Draft
-from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS, Filter, Hypothesis
+from mechshift_core.spec.hypotheses import BETWEEN, CEILINGS, INTERVENTION_NEEDS, Filter, Hypothesis
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import TargetedAblation
 from mechshift_core.spec.problems import suggestion
@@ -13,6 +13,8 @@ from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 
 MEASURE_NEEDS = {
+    "similarity": "overlap",
+    "inherited": "overlap",
     "overlap": "overlap",
     "retention": "overlap",
     "depth_slope": "depth",
@@ -55,6 +57,8 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         path = draft.path("hypotheses", position)
         yield from _measure(draft, hypothesis, path)
         yield from _test(hypothesis, (*path, "test"))
+        yield from _reference(hypothesis, (*path, "test"))
+        yield from _unrelated(draft, hypothesis, path)
         yield from _consistent(hypothesis, path)
         yield from _groups(draft, hypothesis, path)
 
@@ -140,6 +144,39 @@ def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
             yield Complaint((*path, key), f"{name} has no {key!r}{remedy.get(key, '')}", on_key=True)
 
 
+def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """An equivalence is with something: zero is nothing in common for a measure of a pair, not nothing changed."""
+    test, measure = hypothesis.test, hypothesis.measure
+    if test.kind not in ("equivalence", "non_inferiority"):
+        return
+    if test.to == "ceiling" and measure not in CEILINGS:
+        message = f"{measure!r} has no ceiling of its own (those that have: {', '.join(CEILINGS)}); name a group"
+        yield Complaint((*path, "to"), message)
+    if test.to is None and hypothesis.contrast is None and measure in BETWEEN:
+        group = "{role: control}"
+        remedy = f"`to: ceiling`, that is {CEILINGS[measure]:g}, or " if measure in CEILINGS else ""
+        message = (
+            f"without `to` the test compares {measure!r} with 0, which is nothing in common: write {remedy}`to:` a "
+            f"group such as {group}"
+        )
+        yield Complaint((*path, "kind"), message)
+
+
+def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """What is inherited is counted from the level of unrelated pairs, which are not themselves heirs."""
+    if hypothesis.measure != "inherited" or "pairs" in draft.broken:
+        return
+    if not any(pair.role == "unrelated" for pair in draft.spec.pairs):
+        message = "measure 'inherited' is counted from unrelated pairs: declare a pair with role: unrelated"
+        yield Complaint((*path, "measure"), message)
+        return
+    pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
+    heirs = [repr(pair.name) for pair in pairs if pair.role == "unrelated"]
+    if heirs:
+        message = f"'inherited' of unrelated pairs ({', '.join(heirs)}) is 0 by definition: leave them out"
+        yield Complaint((*path, "measure"), message)
+
+
 def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """No two of `where`, `contrast` and `to` decide the same thing."""
     contrast, test = hypothesis.contrast, hypothesis.test
@@ -166,7 +203,7 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
     if {"pairs", "tasks"} & draft.broken:
         return
     faults = [*_unmatched(draft, hypothesis.where, (*path, "where"))]
-    if hypothesis.test.to is not None:
+    if isinstance(hypothesis.test.to, Filter):
         faults += _unmatched(draft, hypothesis.test.to, (*path, "test", "to"))
     for key, levels in (hypothesis.contrast.model_dump(exclude_none=True) if hypothesis.contrast else {}).items():
         for index, level in enumerate(levels):

@@ -10,6 +10,8 @@ from pydantic import Field
 from mechshift_core.spec.base import Name, Regime, Role, Section
 
 MeasureName = Literal[
+    "similarity",
+    "inherited",
     "overlap",
     "retention",
     "depth_slope",
@@ -24,6 +26,11 @@ MeasureName = Literal[
     "decision_time",
     "selectivity",
 ]
+
+CEILINGS: dict[str, float] = {"similarity": 1.0, "inherited": 1.0, "retention": 1.0, "transfer": 1.0}
+"""Measure of a pair that is no shift -> its value for a model that is like the other as far as can be (`to: ceiling`)."""
+BETWEEN = ("overlap", *CEILINGS)
+"""Measures of a pair that are no shift: zero is nothing in common, not nothing changed."""
 
 INTERVENTION_NEEDS = {
     "transfer": "circuit_transfer",
@@ -67,9 +74,11 @@ class HypothesisTest(Section):
     kind: Literal["difference", "equivalence", "non_inferiority", "bound"]
     """`difference`: from zero. `equivalence`: within the margin of zero, by two one-sided tests. `non_inferiority`: not
     lower by more than the margin. `bound`: beyond a value."""
-    to: Filter | None = None
-    """The group to subtract before an equivalence or non-inferiority test, written in full: nothing is taken over from
-    `where`. Without it (and without a contrast) the comparison is with zero."""
+    to: Filter | Literal["ceiling"] | None = None
+    """What to subtract before an equivalence or non-inferiority test. A group, written in full: nothing is taken over
+    from `where`. Or `ceiling`: 1, of a measure of the pair whose 1 is "the same" (`similarity`, `inherited`,
+    `retention`, `transfer`). Without it (and without a contrast) the comparison is with zero, which is refused where
+    zero is nothing in common."""
     margin: float | None = None
     """The largest difference that counts as none, in the units of the measure (equivalence, non-inferiority)."""
     alternative: Literal["two-sided", "less", "greater"] = "two-sided"
@@ -86,7 +95,9 @@ class Hypothesis(Section):
     claim: Annotated[str, Field(max_length=1000)] = ""
     """The claim in words, as it stands in the report."""
     measure: MeasureName
-    """What is compared, one number per pair and task. `overlap` is the Jaccard overlap itself, which no noise ceiling
+    """What is compared, one number per pair and task. `similarity` is the cosine of the two models' mean scores of all
+    edges, corrected for the noise of both. `inherited` is where it lies between that of `unrelated` pairs on the same
+    task (0) and 1. `overlap` is the Jaccard overlap itself, which no noise ceiling
     sets in proportion: prefer `retention`. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
     under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
     after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR). The last
@@ -115,6 +126,11 @@ class Hypothesis(Section):
             for step, _, _ in chosen:
                 sign *= step
             found.append((sign, self.where.model_copy(update={key: level for _, key, level in chosen})))
-        if self.test.to is not None:
+        if isinstance(self.test.to, Filter):
             found.append((-1.0, self.test.to))
         return tuple(found)
+
+    @property
+    def ceiling(self) -> float:
+        """What the estimate is taken from besides groups: the ceiling where the test is `to` it, else 0."""
+        return CEILINGS.get(self.measure, 0.0) if self.test.to == "ceiling" else 0.0

@@ -25,6 +25,8 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "quadrature": ("left", "midpoint", "gauss-legendre"),
     "measure": ("overlap", "depth", "specialization", "integration", "alignment"),
     "hypothesis measure": (
+        "similarity",
+        "inherited",
         "overlap",
         "retention",
         "depth_slope",

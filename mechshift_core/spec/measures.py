@@ -21,7 +21,8 @@ JOINT_INDICES: Mapping[str, Callable[[Ablation], bool]] = {
 
 
 class Overlap(Section):
-    """Jaccard overlap of the models' top-K edges, with its chance level and its noise ceiling."""
+    """What the circuits share: the similarity of all edge scores, and the Jaccard overlap of the top-K edges with its
+    chance level and its noise ceiling."""
 
     top_k: Annotated[tuple[TopK, ...], Field(min_length=1)] = (50, 100, 200, 400)
     """Sizes K of the edge sets, ascending. Overlap and retention are shown at each K; hypotheses about them test the
@@ -75,7 +76,7 @@ class Measures(Section):
     """The measures to compute; one that is left out is not computed, `{}` computes it with its defaults."""
 
     overlap: Overlap | None = None
-    """Overlap of the circuits; needed by hypotheses on `overlap` and `retention`."""
+    """Overlap of the circuits; needed by hypotheses on `similarity`, `inherited`, `overlap` and `retention`."""
     depth: Depth | None = None
     """Distribution over layers; needed by hypotheses on `depth_slope` and `early_share`."""
     specialization: Specialization | None = None

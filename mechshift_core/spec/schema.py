@@ -67,7 +67,9 @@ class PairSpec(Section):
     after: Name
     """The model after it."""
     role: Role
-    """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive."""
+    """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive;
+    `unrelated`: of the same shape, but trained from another start (another seed's model): the level from which
+    `inherited` counts. Groups of hypotheses leave unrelated pairs out unless they name them, by role or pair."""
     seed: Seed | None = None
     """Training seed; pairs of the same seed share the model before."""
     prompts: Literal["same", "halves"] = "same"
@@ -283,11 +285,12 @@ class Spec(Section):
         return next((i for i in self.interventions if isinstance(i, EdgeAttribution)), None)
 
     def matching(self, group: Filter) -> tuple[tuple[PairSpec, TaskSpec], ...]:
-        """Every pair and task that a filter selects, in the order of the spec."""
+        """Every pair and task that a filter selects, in the order of the spec; unrelated pairs only if it names them."""
         return tuple(
             (pair, task)
             for pair in self.pairs
             if group.role in (None, pair.role) and group.pair in (None, pair.name)
+            if pair.role != "unrelated" or group.role or group.pair
             for task in self.tasks
             if group.regime in (None, task.regime) and group.task in (None, task.name)
         )

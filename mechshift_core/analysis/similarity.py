@@ -1,0 +1,110 @@
+"""Similarity of two models' mean edge scores, and what of it is inherited rather than shared by any two models."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, estimate
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.spec import Spec
+from stats.findings import Estimate
+from stats.replicates import Replicated
+from stats.similarity import Similarity, score_similarity
+
+
+def measure_similarity(sample: Sample, spec: Spec) -> Measured:
+    """A row of `similarity`, its estimate, and what hypotheses are tested with."""
+    if sample.too_few:
+        return _undefined(sample, spec, sample.too_few)
+    found = score_similarity(
+        sample.score_blocks("before"),
+        sample.score_blocks("after"),
+        templates=_strata(sample),
+        replicates=spec.statistics.bootstrap.replicates,
+        confidence=spec.statistics.confidence,
+        seed=sample.seed,
+        examples=sample.selected,
+        total=sample.total,
+        units="templates" if sample.by_template else "prompts",
+    )
+    replicated = {} if found.estimate is None else {"similarity": _replicated(sample, found)}
+    return Measured(
+        rows={"similarity": [_row(sample, found)]},
+        estimates=(_estimate(sample, spec, found),),
+        replicated=replicated,
+        problems={} if replicated else {"similarity": found.message},
+    )
+
+
+def _strata(sample: Sample) -> npt.NDArray[np.str_] | None:
+    """Templates of all examples; None where the two sides' rows are prompts of different ones."""
+    same = (sample.templates[sample.ids("before")] == sample.templates[sample.ids("after")]).all()
+    return sample.templates if same or sample.by_template else None
+
+
+def _undefined(sample: Sample, spec: Spec, message: str) -> Measured:
+    found = estimate(
+        sample,
+        spec,
+        measure="similarity",
+        side="between",
+        value=None,
+        low=None,
+        high=None,
+        method="none",
+        status="undefined",
+        message=message,
+    )
+    return Measured(estimates=(found,), problems={"similarity": message})
+
+
+def _row(sample: Sample, found: Similarity) -> dict[str, object]:
+    return {
+        **sample.labels(),
+        "similarity": found.estimate,
+        "se": found.se,
+        "df": found.df,
+        "plain": found.plain,
+        "reliability_before": found.reliability_before,
+        "reliability_after": found.reliability_after,
+        "noise_ratio": found.noise_ratio,
+        "unrelated": None,
+        "inherited": None,
+        "inherited_low": None,
+        "inherited_high": None,
+        "n": found.n,
+        "units": found.units,
+        "status": "ok" if found.status == "ok" else found.message,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
+def _estimate(sample: Sample, spec: Spec, found: Similarity) -> Estimate:
+    return estimate(
+        sample,
+        spec,
+        measure="similarity",
+        side="between",
+        value=found.estimate,
+        low=found.low,
+        high=found.high,
+        method=found.method,
+        status=found.status,
+        message=found.message,
+        reference={"ceiling": 1.0, "plain cosine": found.plain},
+    )
+
+
+def _replicated(sample: Sample, found: Similarity) -> Replicated:
+    assert found.estimate is not None
+    return Replicated(
+        label=f"similarity of {sample.pair.name} on {sample.task.name}",
+        estimate=found.estimate,
+        replicates=found.replicates,
+        se=found.se,
+        df=found.df,
+        units=found.units,
+        message="" if found.status == "ok" else found.message,
+    )
