@@ -145,8 +145,8 @@ TABLES: dict[str, dict[str, Column]] = {
     | {
         "similarity": Column(
             REAL,
-            "cosine of the two models' mean scores of all edges, corrected for the noise of both: 1 is the same circuit "
-            "but for a factor, 0 nothing in common; the estimate can lie above 1 by chance",
+            "cosine of the two models' mean scores of all edges, corrected for the noise of both: 1 is the same "
+            "circuit but for a factor, 0 nothing in common; the estimate can lie above 1 by chance",
         ),
         "se": Column(REAL, "its standard error over prompts (or templates)"),
         "df": Column(REAL, "degrees of freedom of the standard error"),

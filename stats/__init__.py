@@ -260,6 +260,7 @@ _MODULES = {
         "shapley_interactions",
     ),
     "stats.shapley_sampling": ("estimated_interactions", "sampled_combinations"),
+    "stats.similarity": ("Similarity", "score_similarity"),
     "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),

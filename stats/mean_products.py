@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stats.checks import Floats, Integers
+from stats.checks import Floats, Integers, Scores
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks
 
 MOST_UNITS = 1000
@@ -46,12 +46,12 @@ class MeanProducts:
         for (_, a), (_, b) in zip(before.blocks(edges), after.blocks(edges), strict=True):
             for start in range(0, a.shape[1], COLUMNS):
                 x, y = (_summed(block[:, start : start + COLUMNS], unit, units) for block in (a, b))
-                for product, first, second in zip(found, (x, y, x), (x, y, y), strict=True):
-                    product += first @ second.T
+                for place, (one, two) in enumerate(((x, x), (y, y), (x, y))):
+                    found[place] += one @ two.T
         return cls(*found)
 
 
-def _summed(scores: Floats, unit: Integers | None, units: int) -> Floats:
+def _summed(scores: Scores, unit: Integers | None, units: int) -> Floats:
     wide = scores.astype(np.float64)
     if unit is None:
         return wide

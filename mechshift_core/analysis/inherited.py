@@ -112,9 +112,7 @@ def _columns(one: Inherited | None, spec: Spec) -> dict[str, float | None]:
     }
 
 
-def estimates(
-    found: Mapping[Key, Inherited], samples: Mapping[Key, Sample], spec: Spec
-) -> Iterator[Estimate]:
+def estimates(found: Mapping[Key, Inherited], samples: Mapping[Key, Sample], spec: Spec) -> Iterator[Estimate]:
     """What is inherited, as it stands in the findings."""
     for key, one in found.items():
         if key not in samples:

@@ -147,7 +147,7 @@ def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """An equivalence is with something: zero is nothing in common for a measure of a pair, not nothing changed."""
     test, measure = hypothesis.test, hypothesis.measure
-    if test.kind not in ("equivalence", "non_inferiority"):
+    if test.kind not in ("equivalence", "non_inferiority") or test.margin is None:
         return
     if test.to == "ceiling" and measure not in CEILINGS:
         message = f"{measure!r} has no ceiling of its own (those that have: {', '.join(CEILINGS)}); name a group"

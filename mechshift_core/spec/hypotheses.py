@@ -28,7 +28,7 @@ MeasureName = Literal[
 ]
 
 CEILINGS: dict[str, float] = {"similarity": 1.0, "inherited": 1.0, "retention": 1.0, "transfer": 1.0}
-"""Measure of a pair that is no shift -> its value for a model that is like the other as far as can be (`to: ceiling`)."""
+"""Measure of a pair that is no shift -> its value for two models that are alike (`to: ceiling`)."""
 BETWEEN = ("overlap", *CEILINGS)
 """Measures of a pair that are no shift: zero is nothing in common, not nothing changed."""
 

@@ -285,7 +285,7 @@ class Spec(Section):
         return next((i for i in self.interventions if isinstance(i, EdgeAttribution)), None)
 
     def matching(self, group: Filter) -> tuple[tuple[PairSpec, TaskSpec], ...]:
-        """Every pair and task that a filter selects, in the order of the spec; unrelated pairs only if it names them."""
+        """Every pair and task that a filter selects, in the order of the spec; unrelated pairs only if named."""
         return tuple(
             (pair, task)
             for pair in self.pairs

@@ -44,12 +44,20 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
             grouped.setdefault(_document_path(error, data, schema), []).append(error)
     found = []
     for path, group in grouped.items():
+        if _is_other_member(path, group, grouped):
+            continue
         if len(group) == 1:
             found.append(_single(group[0], path, schema))
         else:
             wanted = list(dict.fromkeys(map(expected, group)))
             found.append(Complaint(path, f"expected {' or '.join(wanted)}, got {describe(group[0]['input'])}"))
     return found
+
+
+def _is_other_member(path: Path, group: list[ErrorDetails], grouped: dict[Path, list[ErrorDetails]]) -> bool:
+    """Whether a mapping is only told that it is no word, where something within it is wrong."""
+    words = all(error["type"] == "literal_error" and isinstance(error["input"], dict) for error in group)
+    return words and any(len(other) > len(path) and other[: len(path)] == path for other in grouped)
 
 
 @cache
@@ -118,7 +126,8 @@ def _keys(schema: Json, location: tuple[str | int, ...]) -> list[str]:
     """The keys that a mapping at `location` may have, read off the JSON Schema."""
     here: Json = schema
     for step in location:
-        here = _step(_resolve(here, schema), step, schema)
+        # The name of a member of a union is no step of the schema.
+        here = _step(_resolve(here, schema), step, schema) or here
     candidates = [_resolve(option, schema) for option in _resolve(here, schema).get("anyOf", [here])]
     return [key for candidate in candidates for key in _resolve(candidate, schema).get("properties", {})]
 

@@ -46,7 +46,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "wrong version": ("mechshift/v1", "mechshift/v2", "mechshift/v2",
                       "expected 'mechshift/v1', got 'mechshift/v2' (did you mean 'mechshift/v1'?)"),
     "misspelt choice": ("role: treatment, seed", "role: treatmnt, seed", "treatmnt",
-                        "expected 'treatment' or 'control', got 'treatmnt' (did you mean 'treatment'?)"),
+                        "expected 'treatment', 'control' or 'unrelated', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
                       " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons' or 'logit_lens', got"
@@ -117,7 +117,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                              "the method 'exact' patches an edge at all positions, so it has no scores by token role"),
     # hypotheses
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
-                        "expected 'overlap', 'retention', 'depth_slope', 'early_share', 'specialization',"
+                        "expected 'similarity', 'inherited', 'overlap', 'retention', 'depth_slope', 'early_share',"
+                        " 'specialization',"
                         " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context'"
                         " or 'decision_time', got 'retension'"
                         " (did you mean 'retention'?)"),
@@ -141,6 +142,26 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "a hypothesis has either a contrast or 'to', not both"),
     "to the same group": ("to: {role: control, regime: local}", "to: {role: treatment, regime: local}", "{role",
                           "'to' is the same group as 'where': nothing is compared"),
+    "nothing to be equivalent with": ("to: {role: control, regime: local}, margin", "margin", "equivalence",
+                                      "without `to` the test compares 'retention' with 0, which is nothing in common: "
+                                      "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
+    "nothing to be as good as": ("kind: equivalence, to: {role: control, regime: local}, margin",
+                                 "kind: non_inferiority, margin", "non_inf",
+                                 "without `to` the test compares 'retention' with 0, which is nothing in common: "
+                                 "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
+    "ceiling of a shift": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                           "equivalence, to: {role: control, regime: local}",
+                           "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                           "equivalence, to: ceiling", "ceiling",
+                           "'depth_slope' has no ceiling of its own (those that have: similarity, inherited, "
+                           "retention, transfer); name a group"),
+    "misspelt ceiling": ("to: {role: control, regime: local}", "to: ceilin", "ceilin",
+                         "expected a mapping or 'ceiling', got 'ceilin'"),
+    "misspelt key of to": ("to: {role: control", "to: {rol: control", "rol:",
+                           "unknown key 'rol' (did you mean 'role'?)"),
+    "inherited from nobody": ("measure: retention\n    where", "measure: inherited\n    where", "inherited",
+                              "measure 'inherited' is counted from unrelated pairs: declare a pair with role: "
+                              "unrelated"),
     "no margin": (", margin: 0.2}", "}", "{kind: equivalence",
                   "an equivalence test needs a margin: the largest difference that counts as none"),
     "negative margin": ("margin: 0.2", "margin: -0.2", "-0.2", "expected a margin greater than 0, got -0.2"),
@@ -170,7 +191,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
                       "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
-                            f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
+                            f"hypothesis measure 'selectivity' {NOT_YET} similarity, inherited, overlap, retention,"
+                            " depth_slope, early_share,"
                             " specialization, integration, alignment, transfer, faithfulness, targeted,"
                             " right_context, decision_time)"),
     "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
@@ -398,7 +420,7 @@ def test_the_rest_of_a_broken_entry_is_still_checked(problems: Problems) -> None
         (5, "expected 'autoregressive' or 'masked_diffusion'"),
         (8, "unknown model 'arn' (did you mean 'arm'?)"),
         (8, "unknown model 'mdn' (did you mean 'mdm'?)"),
-        (8, "expected 'treatment' or 'control'"),
+        (8, "expected 'treatment'"),
         (11, "unknown task 'io' (did you mean 'ioi'?)"),
         (11, "expected a number not below 1"),
     ]
