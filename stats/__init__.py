@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     )
     from stats.shapley_sampling import estimated_interactions, sampled_combinations
     from stats.similarity import Similarity, score_similarity
+    from stats.sized_halves import OverlapAtSize, overlap_by_prompts
     from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
@@ -95,6 +96,7 @@ __all__ = [
     "MeanIntervals",
     "MixedModelFit",
     "OrderShares",
+    "OverlapAtSize",
     "Rate",
     "RatioEstimate",
     "Replicated",
@@ -154,6 +156,7 @@ __all__ = [
     "order_share_replicates",
     "order_shares",
     "output_alignment",
+    "overlap_by_prompts",
     "overlap_replicates",
     "participation_coefficient",
     "participation_ratio",
@@ -261,6 +264,7 @@ _MODULES = {
     ),
     "stats.shapley_sampling": ("estimated_interactions", "sampled_combinations"),
     "stats.similarity": ("Similarity", "score_similarity"),
+    "stats.sized_halves": ("OverlapAtSize", "overlap_by_prompts"),
     "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),

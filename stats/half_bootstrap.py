@@ -20,9 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stats.checks import Booleans, Floats
-from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples
-from stats.seeding import generator
-from stats.split_half import Prompts, both_halves, draw_halves
+from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples, resampled_pairs
+from stats.split_half import Prompts, both_halves
 
 DAMPING = 0.5
 """Share of the deviation of multinomial weights from one that a replicate's weights have."""
@@ -53,16 +52,18 @@ def observed_halves(chosen: Prompts, splits: int, seed: int) -> Booleans:
     return both_halves(chosen, splits, seed)
 
 
-def resampled_halves(chosen: Prompts, replicates: int, seed: int, *, units: Units = "prompts") -> tuple[Floats, Floats]:
+def resampled_halves(
+    chosen: Prompts, replicates: int, seed: int, *, units: Units = "prompts", half_size: int | None = None
+) -> tuple[Floats, Floats]:
     """Weights of the rows in both halves, [R * INNER_SPLITS, n] each, the splits of a replicate adjacent.
 
     A half without any of a handful of prompts has all of them. Templates are drawn with all of their prompts.
     """
     drawn = drawn_examples(chosen, replicates, seed, units)[:, chosen.rows]
     weights = 1 + DAMPING * (drawn - 1.0)
-    halves = draw_halves(chosen, replicates * INNER_SPLITS, generator(seed, "split halves of replicates"))
+    halves = resampled_pairs(chosen, replicates * INNER_SPLITS, seed, half_size)
     repeated = np.repeat(weights, INNER_SPLITS, axis=0)
-    first, second = (np.where(half.any(axis=1, keepdims=True), repeated * half, repeated) for half in (halves, ~halves))
+    first, second = (np.where(half.any(axis=1, keepdims=True), repeated * half, repeated) for half in halves)
     return first, second
 
 

@@ -16,10 +16,10 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Floats
 from stats.findings import Status
-from stats.half_bootstrap import by_replicate, observed_halves, resampled_halves, standard_errors
+from stats.half_bootstrap import by_replicate, resampled_halves, standard_errors
 from stats.minimums import enough_replicates
 from stats.options import Count, Seed, Share, checked
-from stats.retention import Units, counted_units
+from stats.retention import Units, counted_units, observed_pairs
 from stats.score_blocks import ScoreBlocks
 from stats.split_half import half_overlaps, paired_scores, prompts
 
@@ -70,6 +70,7 @@ def between_overlap(
     examples: ArrayLike | None = None,
     total: Count | None = None,
     units: Units = "prompts",
+    half_size: Count | None = None,
 ) -> BetweenOverlap:
     """Top-K Jaccard between two models on the halves of the retention index: estimate +- t_{n-1} x SE.
 
@@ -85,6 +86,7 @@ def between_overlap(
         examples: Example id of each row [n]; 0..n-1 by default.
         total: Number of examples of which the rows are a selection.
         units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
+        half_size: Number of prompts of each set that is compared; half of all unless given.
 
     Raises:
         ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
@@ -95,15 +97,15 @@ def between_overlap(
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
     enough_replicates(replicates, confidence)
-    first = observed_halves(chosen, splits, seed)
-    halves = half_overlaps(a, b, first, ~first, top_k=top_k)
+    halves = half_overlaps(a, b, *observed_pairs(chosen, splits, seed, half_size), top_k=top_k)
     observed, lacking = halves.between, tuple(halves.lacking(place) for place in range(len(top_k)))
     by_k = observed.mean(axis=0)
     estimate = float(by_k.mean())
     if few:
         rows: Ends = tuple((float(value), None, None) for value in by_k)
         return _result(estimate, None, None, rows, lacking, n, confidence, quantile, few)
-    resampled = half_overlaps(a, b, *resampled_halves(chosen, replicates, seed, units=units), top_k=top_k).between
+    drawn = resampled_halves(chosen, replicates, seed, units=units, half_size=half_size)
+    resampled = half_overlaps(a, b, *drawn, top_k=top_k).between
     each = standard_errors(resampled, observed, n)
     mean = resampled.mean(axis=1, keepdims=True)
     se = float(standard_errors(mean, observed.mean(axis=1, keepdims=True), n)[0])

@@ -19,8 +19,9 @@ Statistics 9, 586-596):
 z2 is the mean square of the interactions n s - (n - 1)(s_i + s_j) + (n - 2) s_ij, (n - 1) / 2 times, centred without
 bias (U-centring; Szekely & Rizzo 2014, Annals of Statistics 42, 2382-2412); z1 is the variance of the delete-one values
 of the estimate, (n - 1) / 2 times, less z2 / (n - 2), and not further below 0 than half of its standard deviation where
-it is 0. Fixed templates are strata: z1 is then that within templates. The interval is estimate +- t x SE, with as many degrees of freedom as z1 has, and SE^2 a further n / (n - 2)
-times, since variances of few prompts came out a little too small in simulations.
+it is 0. Fixed templates are strata: z1 is then that within templates. The interval is estimate +- t x SE, with as many
+degrees of freedom as z1 has, and SE^2 a further n / (n - 2) times, since variances of few prompts came out a little too
+small in simulations.
 
 Simulated coverage of nominal .95 intervals is in the documentation (`docs/statistics.md`).
 """
