@@ -172,7 +172,8 @@ TABLES: dict[str, dict[str, Column]] = {
             TEXT, "jaccard (of the top-K edges), or without a threshold weighted_jaccard, spearman, cosine"
         ),
         "k": Column(INTEGER, "size of the top-K edge sets; null without a threshold"),
-        "between": Column(REAL, "the measure between the models, at half of the prompts each, mean over splits"),
+        "prompts": Column(INTEGER, "number of prompts that the scores of each set or half are averaged over"),
+        "between": Column(REAL, "the measure between the models, at so many prompts each, mean over splits"),
         "between_low": Column(REAL, "lower end of the interval of `between`"),
         "between_high": Column(REAL, "upper end of the interval of `between`"),
         "full": Column(REAL, "the measure between the models, scores averaged over all prompts"),
@@ -191,6 +192,18 @@ TABLES: dict[str, dict[str, Column]] = {
         "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
         "low": Column(REAL, "lower end of the interval of `retention`"),
         "high": Column(REAL, "upper end of the interval of `retention`"),
+    },
+    "overlap_by_prompts": _PAIR
+    | _TASK
+    | {
+        "prompts": Column(INTEGER, "number of prompts that the scores of each set are averaged over"),
+        "k": Column(INTEGER, "size of the top-K edge sets"),
+        "between": Column(REAL, "Jaccard between the models, mean over splits"),
+        "null": Column(REAL, "its chance level within strata"),
+        "ceiling_before": Column(REAL, "Jaccard within the model before, on disjoint sets of prompts"),
+        "ceiling_after": Column(REAL, "the same of the model after"),
+        "retention": Column(REAL, "(between - null) / (ceiling - null); null where undefined"),
+        "used": Column(TRUTH, "whether `overlap` and `retention` are those at this number"),
     },
     "targeted": _PAIR
     | {

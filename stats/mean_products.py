@@ -73,3 +73,27 @@ def neighbours(group: Integers, most: int = MOST_UNITS) -> Integers | None:
     unit = np.empty(n, dtype=np.int64)
     unit[order] = np.cumsum(new) - 1
     return unit
+
+
+def noise_ratio(before: ScoreBlocks, after: ScoreBlocks, *, block_bytes: int = BLOCK_BYTES) -> float | None:
+    """Noise of one prompt's scores relative to the length of the mean, after over before (of standard deviations).
+
+    None where a model's mean does not show in the products of different prompts, or the one before has no noise.
+    """
+    relative = [_relative_noise(scores, block_bytes) for scores in (before, after)]
+    if relative[0] is None or relative[1] is None or relative[0] <= 0:
+        return None
+    return float(np.sqrt(relative[1] / relative[0]))
+
+
+def _relative_noise(scores: ScoreBlocks, block_bytes: int) -> float | None:
+    """Variance of a prompt's scores, summed over edges, over the squared length of the true mean."""
+    n = scores.shape[0]
+    squares = length = 0.0
+    for _, block in scores.blocks(max(1, block_bytes // (n * scores.dtype.itemsize))):
+        for start in range(0, block.shape[1], COLUMNS):
+            wide = block[:, start : start + COLUMNS].astype(np.float64)
+            squares += float((wide**2).sum())
+            length += float((wide.sum(axis=0) ** 2).sum())
+    signal = (length - squares) / (n * (n - 1))
+    return max(squares / n - signal, 0.0) / signal if signal > 0 else None

@@ -33,6 +33,7 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers
 from stats.findings import Status
+from stats.mean_products import noise_ratio
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
@@ -45,11 +46,13 @@ Units: TypeAlias = Literal["prompts", "templates"]
 INNER_SPLITS = 4
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
 VARIANCE_FLOOR = 0.05
-UNEQUAL = 1.3
-"""How many times the other model's overlap with itself a model's may be: beyond it they have no common ceiling.
+UNEQUAL = 2.0
+"""How many times as noisy as the other a model may be: beyond it the two have no common ceiling.
 
-The geometric mean of two ceilings is what equal circuits reach only where their noise is about the same. Simulated with
-equal circuits (2,000 edges, noise 1:1 to 1:4), the index was within .03 of 1 up to this ratio, and .90 at 1.5."""
+Noise is the standard deviation of a prompt's scores relative to the mean (:func:`stats.mean_products.noise_ratio`). The
+geometric mean of two ceilings is what equal circuits reach only where their noise is about the same: simulated with
+equal circuits (2,000 edges, halves of 20 and 100 prompts), the index was within .03 of 1 up to 1:2, and down to .92 at
+1:3, .85 at 1:4."""
 NO_CEILING = "the overlap of each model with itself does not clear chance"
 
 
@@ -79,8 +82,8 @@ class Retention:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
         se: Standard error over prompts or templates, `df` = `units` - 1.
         low: Lower end of the interval at `confidence` (`high`: upper end).
-        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, or fewer
-            than K edges with a score).
+        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, fewer
+            than K edges with a score, or one model far noisier than the other).
         n: Number of prompts.
         units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
@@ -162,7 +165,8 @@ def retention_index(
         drawn = drawn_examples(chosen, replicates, seed, units)
         resampled = overlaps(*_resampled_halves(chosen, drawn, seed, half_size))
         spread = _Spread.of(resampled, observed, counted)
-    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
+    unequal = _unequal(a, b, block_bytes)
+    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence, unequal=unequal)
 
 
 def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
@@ -286,6 +290,7 @@ def _summarise(
     name: str,
     few: str,
     confidence: float,
+    unequal: str,
 ) -> Retention:
     ratio = _Ratio.of(observed)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, units - 1)))
@@ -293,7 +298,7 @@ def _summarise(
     for i, k in enumerate(observed.top_k):
         lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
         parts = [float(x[:, i].mean()) for x in (observed.ceiling_before, observed.ceiling_after)]
-        lacking = observed.lacking(i) or _unequal(k, *parts)
+        lacking = observed.lacking(i) or (unequal and f"K = {k}: {unequal}")
         defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
         se = float(spread.se[i]) if defined and spread else None
@@ -320,13 +325,15 @@ def _summarise(
     return _average(rows, ratio, spread, n=n, units=units, name=name, confidence=confidence, quantile=quantile)
 
 
-def _unequal(k: int, before: float, after: float) -> str:
-    """Why two ceilings are no common one; empty where they are."""
-    if max(before, after) <= UNEQUAL * min(before, after) or min(before, after) <= 0:
+def _unequal(before: ScoreBlocks, after: ScoreBlocks, block_bytes: int) -> str:
+    """Why the two ceilings are no common one; empty where they are, and where there is no telling."""
+    ratio = noise_ratio(before, after, block_bytes=block_bytes)
+    if ratio is None or 1 / UNEQUAL <= ratio <= UNEQUAL:
         return ""
+    more, times = ("after", ratio) if ratio > 1 else ("before", 1 / ratio)
     return (
-        f"K = {k}: the models overlap with themselves by {before:.2f} and {after:.2f}, more than {UNEQUAL:g} times as "
-        "much: too unequal noise for a common ceiling; the similarity allows for it"
+        f"the scores of the model {more} are {times:.1f} times as noisy as the other's, beyond {UNEQUAL:g} times: no "
+        "common ceiling; the similarity allows for it"
     )
 
 

@@ -15,6 +15,7 @@ from mechshift_core.analysis.circuits import measure_faithfulness, measure_trans
 from mechshift_core.analysis.component_graph import GRAPH_INDICES, measure_component_graph
 from mechshift_core.analysis.depth import measure_depth, measure_depth_shifts
 from mechshift_core.analysis.edges import edge_tables
+from mechshift_core.analysis.half_sizes import with_half_size
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.inherited import estimates as inherited_estimates
 from mechshift_core.analysis.inherited import filled, inherited, with_inherited
@@ -171,7 +172,7 @@ def _analyse_budget(
     dropped: int,
 ) -> _Part:
     spec = plan.spec
-    samples = collect(plan, folder, failures, reading)
+    samples = _collected(plan, folder, failures, reading)
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     estimates: list[Estimate] = []
@@ -205,6 +206,11 @@ def _analyse_budget(
     return _Part(reading.budget, hypotheses, tuple(estimates), tables, samples, evidence)
 
 
+def _collected(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> Samples:
+    samples = collect(plan, folder, failures, reading)
+    return Samples(with_half_size(samples.by_pair_and_task, plan.spec), samples.missing)
+
+
 def _related(samples: Samples) -> Samples:
     """The samples without those of unrelated pairs, which are no shift of a model."""
     related = {key: one for key, one in samples.by_pair_and_task.items() if one.pair.role != "unrelated"}
@@ -234,7 +240,7 @@ def _reconsidered(
     changed = frozenset() if choice.name == "interval" else tested if choice.measures is None else choice.measures
     samples, evidence = primary.samples, primary.evidence
     if choice.name == "steps":
-        samples = collect(plan, folder, failures, readings(plan.spec.denoising)[0])
+        samples = _collected(plan, folder, failures, readings(plan.spec.denoising)[0])
         evidence = _with_missing(Evidence({}, {}, samples.by_pair_and_task), samples)
     estimates: list[Estimate] = []
     for key, sample in samples.by_pair_and_task.items() if tested & changed else ():

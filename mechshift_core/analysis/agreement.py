@@ -77,6 +77,7 @@ def _row(sample: Sample, one: ThresholdFree) -> dict[str, object]:
         **sample.labels(),
         "measure": one.measure,
         "k": None,
+        "prompts": sample.n // 2,
         "between": one.between,
         "between_low": one.between_low,
         "between_high": one.between_high,

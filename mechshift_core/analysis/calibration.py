@@ -12,6 +12,7 @@ import numpy as np
 from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
 from mechshift_core.analysis.component_graph import measure_graph_shift
 from mechshift_core.analysis.depth import measure_depth_shifts
+from mechshift_core.analysis.half_sizes import with_half_size
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.lens import measure_lens_shift
@@ -137,7 +138,7 @@ def calibrate(
     for repetition in range(repetitions):
         if progress is not None:
             progress("calibration", repetition, repetitions)
-        drawn = draw(found, seed=seed, repetition=repetition)
+        drawn = with_half_size(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
         evidence, of_measures = study.measure(drawn)
         findings.append(test_hypotheses(spec, evidence))
         contrasts.append([contrast_of(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])

@@ -17,6 +17,11 @@ from stats.overlap import OverlapNull, stratified_permutation_null
 from stats.plain_overlap import BetweenOverlap, between_overlap
 from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
+from stats.sized_halves import overlap_by_prompts
+
+GRID = (5, 10, 20, 40, 80, 160, 320, 640)
+"""Numbers of prompts at which the curve over them has a point."""
+CURVE = ("prompts", "k", "between", "null", "ceiling_before", "ceiling_after", "retention")
 
 
 def edge_strata(graph: Graph) -> npt.NDArray[np.int64]:
@@ -89,9 +94,19 @@ def _retention(
     too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
     if too_large:
         return f"top_k {too_large[0]} is not below the {len(sample.graph.edges)} edges"
-    replicates = spec.statistics.bootstrap.replicates
+    if sample.half_size is not None and sample.n < 2 * sample.half_size:
+        return (
+            f"sets of {sample.half_size} prompts are compared (measures.overlap.prompts), two of each model, but "
+            f"{sample.selection}"
+        )
     return retention_index(
-        before, after, strata=strata, top_k=settings.top_k, replicates=replicates, **draws(sample, spec)
+        before,
+        after,
+        strata=strata,
+        top_k=settings.top_k,
+        replicates=spec.statistics.bootstrap.replicates,
+        half_size=sample.half_size,
+        **draws(sample, spec),
     )
 
 
@@ -104,7 +119,7 @@ def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
         value=retention.estimate,
         low=retention.low,
         high=retention.high,
-        method=retention.method,
+        method=f"at {compared_at(sample)} prompts each; {retention.method}",
         status=retention.status,
         message=retention.message,
         reference={"chance": 0.0, "ceiling": 1.0},
@@ -141,11 +156,15 @@ def _measure_sets(
         top_k=settings.top_k,
         # For intervals alone few will do; a contrast of pairs needs them one by one.
         replicates=replicates if tested else few_replicates(spec),
+        half_size=sample.half_size,
         **draws(sample, spec),
     )
     retained = _measured(sample, spec, retention)
     return Measured(
-        rows={"overlap": _rows(sample, null, retention, overlap)},
+        rows={
+            "overlap": _rows(sample, null, retention, overlap),
+            "overlap_by_prompts": _curve(sample, spec, before, after, strata),
+        },
         estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
         replicated={
             **retained.replicated,
@@ -153,6 +172,38 @@ def _measure_sets(
         },
         problems={**retained.problems, **({"overlap": overlap.message} if overlap.status == "undefined" else {})},
     )
+
+
+def _curve(
+    sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores, strata: npt.NDArray[np.int64]
+) -> Rows:
+    """Overlap and retention over the number of prompts, up to half of the selected ones."""
+    settings = spec.measures.overlap
+    assert settings is not None
+    used, most = compared_at(sample), sample.n // 2
+    sizes = sorted({used, *(size for size in GRID if size <= most), most})
+    drawn = draws(sample, spec)
+    found = overlap_by_prompts(
+        before,
+        after,
+        sizes=sizes,
+        top_k=settings.top_k,
+        strata=strata,
+        templates=drawn["templates"],
+        splits=drawn["splits"],
+        seed=drawn["seed"],
+        examples=drawn["examples"],
+        total=drawn["total"],
+    )
+    return [
+        {**sample.labels(), **{name: getattr(one, name) for name in CURVE}, "used": one.prompts == used}
+        for one in found
+    ]
+
+
+def compared_at(sample: Sample) -> int:
+    """Number of prompts of each set of a sample on which top-K edges are compared."""
+    return sample.n // 2 if sample.half_size is None else sample.half_size
 
 
 def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap: BetweenOverlap) -> Estimate:
@@ -165,7 +216,7 @@ def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap:
         value=None if undefined else overlap.estimate,
         low=overlap.low,
         high=overlap.high,
-        method=f"Jaccard on halves of the prompts, mean over K; bootstrap over {sample.unit}, t interval",
+        method=f"Jaccard at {compared_at(sample)} prompts each, mean over K; bootstrap over {sample.unit}, t interval",
         status=overlap.status,
         message=overlap.message,
         reference={}
@@ -225,6 +276,7 @@ def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, o
                 **sample.labels(),
                 "measure": "jaccard",
                 "k": row.k,
+                "prompts": compared_at(sample),
                 **(dict.fromkeys(halves) if lacking else halves),
                 **(dict.fromkeys(full) if chance.message else full),
                 "status": row.message if row.status != "ok" else "ok",

@@ -70,6 +70,7 @@ class Sample:
         rule: Whose correct answers select an example, as the spec says.
         by: What makes an answer correct: the metric, or the most likely token.
         by_template: Whether templates are random, each with all of its prompts; else prompts are.
+        half_size: Prompts of each of the sets on which top-K edges are compared; None for half of the selected ones.
         known: What has been computed of it and does not depend on the choices that a study names alternatives to.
     """
 
@@ -86,6 +87,7 @@ class Sample:
     selected_after: npt.NDArray[np.int64] | None = None
     reading: Reading = field(default_factory=Reading)
     by_template: bool = False
+    half_size: int | None = None
     known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -27,6 +27,10 @@ class Overlap(Section):
     top_k: Annotated[tuple[TopK, ...], Field(min_length=1)] = (50, 100, 200, 400)
     """Sizes K of the edge sets, ascending. Overlap and retention are shown at each K; hypotheses about them test the
     mean over all declared K."""
+    prompts: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    """Number of prompts that the scores behind every top-K set are averaged over: the same for both models and for all
+    pairs and tasks, since overlap and retention depend on it. A pair and task needs twice as many selected. Unless
+    given, half of the selected prompts of the pair and task with the fewest (of those with at least 10)."""
     splits: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Random splits of the prompts into halves, for the noise ceiling."""
     permutations: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
