@@ -180,7 +180,11 @@ TABLES: dict[str, dict[str, Column]] = {
         "null": Column(REAL, "mean of `full` after permuting edges within strata"),
         "null_low": Column(REAL, "2.5 % quantile of the permutation null"),
         "null_high": Column(REAL, "97.5 % quantile of the permutation null"),
-        "null_p": Column(REAL, "permutation p of `full`"),
+        "null_p": Column(
+            REAL,
+            "null: no p against this chance level is given, since the edges of a node are not exchangeable (unrelated "
+            "models would fall below .05 far too often)",
+        ),
         "ceiling_before": Column(REAL, "split-half value of the measure within the model before"),
         "ceiling_after": Column(REAL, "split-half value of the measure within the model after"),
         "ceiling": Column(REAL, "geometric mean of the two ceilings; null where one is not above zero"),

@@ -10,6 +10,8 @@ from reports import formats
 from stats.findings import Declaration, Finding
 
 MEASURES = {
+    "similarity": "similarity of mean scores",
+    "inherited": "inherited share of the similarity",
     "retention": "retention index",
     "overlap": "edge overlap",
     "depth_slope": "depth slope",
@@ -32,6 +34,8 @@ MEASURES = {
     "neuron_overlap": "overlap of the strongest neurons",
 }
 READINGS = {
+    "similarity": "1: the same circuit but for a factor, 0: nothing in common; unrelated models have a level, too",
+    "inherited": "0 is as similar as unrelated models, 1 as equal ones",
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
     "overlap": "0: no edge in common, 1: the same edges; noise in the scores lowers it (the retention index allows for "
     "that)",

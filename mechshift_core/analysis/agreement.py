@@ -85,7 +85,7 @@ def _row(sample: Sample, one: ThresholdFree) -> dict[str, object]:
         "null": one.null,
         "null_low": one.null_low,
         "null_high": one.null_high,
-        "null_p": one.p,
+        "null_p": None,
         "ceiling_before": one.ceiling_before,
         "ceiling_after": one.ceiling_after,
         "ceiling": one.ceiling,

@@ -269,7 +269,7 @@ def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, o
             "null": chance.mean,
             "null_low": chance.low,
             "null_high": chance.high,
-            "null_p": chance.p,
+            "null_p": None,
         }
         rows.append(
             {

@@ -18,6 +18,7 @@ FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),
     "k": tables.whole("K"),
+    "prompts": tables.whole("prompts"),
     "between": tables.real("between"),
     "between_low": tables.real("between low"),
     "between_high": tables.real("between high"),
@@ -25,7 +26,6 @@ FIELDS = {
     "null": tables.real("chance"),
     "null_low": tables.real("chance low"),
     "null_high": tables.real("chance high"),
-    "null_p": tables.p_values("p (chance)"),
     "ceiling_before": tables.real("ceiling before"),
     "ceiling_after": tables.real("ceiling after"),
     "ceiling": tables.real("ceiling"),
@@ -47,7 +47,7 @@ def section(data: ReportData) -> Section | None:
     figures = []
     if found is not None:
         sets, free = (found.filter(pl.col("measure") == "jaccard"), found.filter(pl.col("measure") != "jaccard"))
-        figures += [] if sets.is_empty() else [figure(sets)]
+        figures += [] if sets.is_empty() else [figure(sets, data.table("overlap_by_prompts"))]
         figures += [] if free.is_empty() else [agreement_figure(free)]
     if not figures and not data.declares("overlap"):
         return None
@@ -55,8 +55,14 @@ def section(data: ReportData) -> Section | None:
     return Section(id="overlap", title="Overlap over circuit size", body=body)
 
 
-def figure(overlap: pl.DataFrame) -> Figure:
-    """The overlap curves with the retention index beside them."""
+CURVE = {name: FIELDS[name] for name in ("task", "pair", "k", "prompts", "between", "null")} | {
+    name: FIELDS[name] for name in ("ceiling_before", "ceiling_after", "retention")
+}
+
+
+def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None) -> Figure:
+    """The overlap curves with the retention index beside them, and in a table how both depend on the prompts."""
+    more = () if by_prompts is None else (tables.from_frame("Over the number of prompts", by_prompts, CURVE),)
     columns = ("between", "null_high", "ceiling", "ceiling_before", "ceiling_after")
     top = max((value for name in columns for value in overlap[name].drop_nulls().to_list()), default=1.0)
     domain = drawings.retention_domain(overlap)
@@ -71,12 +77,12 @@ def figure(overlap: pl.DataFrame) -> Figure:
             "First: overlap of the two models' circuits (points) against chance (band) and against how well each model "
             "agrees with itself on other prompts (dashed). Second: the same as the retention index, from 0 (chance) to "
             "1 (the ceiling). A circuit is kept where the points reach the dashed line, replaced where they lie in "
-            f"the band.{_cut(overlap)}"
+            f"the band. {_prompts(overlap)}{_cut(overlap)}"
         ),
         panels=tuple(panels),
         columns=len(in_order(overlap, "pair")),
         legend=drawings.legend(),
-        tables=(tables.from_frame("Overlap and retention", overlap, FIELDS),),
+        tables=(tables.from_frame("Overlap and retention", overlap, FIELDS), *more),
     )
 
 
@@ -130,6 +136,12 @@ def agreement_figure(free: pl.DataFrame) -> Figure:
             ),
         ),
     )
+
+
+def _prompts(overlap: pl.DataFrame) -> str:
+    numbers = sorted(set(overlap["prompts"].drop_nulls().to_list()))
+    at = f", here {formats.listed([formats.count(number) for number in numbers])}" if numbers else ""
+    return f"All of it depends on the number of prompts that scores are averaged over{at}; the similarity does not."
 
 
 def _cut(overlap: pl.DataFrame) -> str:

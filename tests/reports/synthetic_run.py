@@ -69,9 +69,10 @@ def overlap_table() -> pl.DataFrame:
                 between = null + retention * (ceiling - null)
                 width = 0.22 / (1 + place)
                 row = {"pair": pair, "role": role, "task": task, "regime": regime, "measure": "jaccard", "k": k}
+                row |= {"prompts": 60}
                 row |= {"between": between, "between_low": between - 0.04, "between_high": between + 0.04}
                 row |= {"full": between + 0.02, "null": null, "null_low": null * 0.6, "null_high": null * 1.5}
-                row |= {"null_p": 0.001, "ceiling_before": ceilings[0], "ceiling_after": ceilings[1]}
+                row |= {"null_p": None, "ceiling_before": ceilings[0], "ceiling_after": ceilings[1]}
                 row |= {"ceiling": ceiling, "retention": retention, "status": "ok"}
                 row |= {"low": retention - width, "high": retention + width}
                 if (role, regime, k) == ("treatment", "global", 50):
@@ -82,11 +83,25 @@ def overlap_table() -> pl.DataFrame:
                 null, retention = (0.3, 0.4) if measure == "weighted_jaccard" else (0.02, 0.15 if moved else 0.9)
                 between = null + retention * (ceiling - null)
                 row = {"pair": pair, "role": role, "task": task, "regime": regime, "measure": measure, "k": None}
+                row |= {"prompts": 60}
                 row |= {"between": between, "between_low": between - 0.05, "between_high": between + 0.05}
                 row |= {"full": between + 0.02, "null": null, "null_low": null - 0.05, "null_high": null + 0.05}
-                row |= {"null_p": 0.001, "ceiling_before": ceiling, "ceiling_after": ceiling, "ceiling": ceiling}
+                row |= {"null_p": None, "ceiling_before": ceiling, "ceiling_after": ceiling, "ceiling": ceiling}
                 row |= {"retention": retention, "status": "ok", "low": retention - 0.1, "high": retention + 0.1}
                 rows.append(row)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def similarity_table() -> pl.DataFrame:
+    rows = []
+    for task, regime in TASKS:
+        for pair, role, *_ in PAIRS:
+            value = 0.7 if (role, regime) == ("treatment", "global") else 0.96
+            row = {"pair": pair, "role": role, "task": task, "regime": regime, "similarity": value, "se": 0.01}
+            row |= {"df": 119.0, "plain": value - 0.02, "reliability_before": 0.99, "reliability_after": 0.97}
+            row |= {"noise_ratio": 1.1, "unrelated": 0.6, "inherited": (value - 0.6) / 0.4, "n": 120, "units": 120}
+            row |= {"inherited_low": (value - 0.66) / 0.4, "inherited_high": (value - 0.54) / 0.4, "status": "ok"}
+            rows.append(row | {"low": value - 0.02, "high": value + 0.02})
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -284,6 +299,7 @@ def report_data() -> ReportData:
             "edges": edges_table(),
             "components": components_table(),
             "layers": layers_table(),
+            "similarity": similarity_table(),
             "overlap": overlap_table(),
             "indices": indices_table(),
         },

@@ -247,4 +247,4 @@ def test_a_table_can_be_downloaded_from_the_page(browser: Browser, folder: Path,
     while (progress := browser.wait_for("Page.downloadProgress"))["state"] == "inProgress":
         # Only this event: the one that says that it is complete may have come with it.
         browser.events[:] = [event for event in browser.events if event.get("params") is not progress]
-    assert (tmp_path / "overlap.csv").read_text().startswith("pair,role,task,regime,measure,k,between")
+    assert (tmp_path / "overlap.csv").read_text().startswith("pair,role,task,regime,measure,k,prompts,between")
