@@ -23,7 +23,7 @@ INTEGRATED: dict[str, Any] = {
     "contrast": {"role": ["treatment", "control"]},
     "test": {"kind": "difference"},
 }
-OVERLAP: dict[str, Any] = {"top_k": [5, 10], "splits": 6, "permutations": 50}
+OVERLAP: dict[str, Any] = {"top_k": [10, 20], "splits": 6, "permutations": 50}
 CHOICES: dict[str, Any] = {"top_k": [10], "interval": ["percentile"], "ablation": ["counterfactual"], "steps": [3]}
 
 
