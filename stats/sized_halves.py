@@ -32,13 +32,13 @@ def sized_halves(chosen: Prompts, splits: int, rng: np.random.Generator, size: i
         raise ValueError(f"half_size: expected at most half of {n} prompts, got {size}")
     drawn = rng.random((splits, chosen.total))[:, chosen.rows]
     order = np.argsort(chosen.templates[chosen.rows] + drawn, axis=1)
-    # Evenly along the order, and in turn: every template in proportion, in both.
+    # Evenly along the order, one of every two neighbours for each set: every template in proportion, in both.
     offset = rng.random((splits, 1))
     places = np.minimum(n - 1, np.floor((np.arange(2 * size) + offset) * (n / (2 * size)))).astype(np.int64)
-    taken = np.take_along_axis(order, places, axis=1)
+    taken = rng.permuted(np.take_along_axis(order, places, axis=1).reshape(splits, size, 2), axis=2)
     first, second = np.zeros((2, splits, n), dtype=np.bool_)
-    np.put_along_axis(first, taken[:, ::2], True, axis=1)
-    np.put_along_axis(second, taken[:, 1::2], True, axis=1)
+    np.put_along_axis(first, taken[:, :, 0], True, axis=1)
+    np.put_along_axis(second, taken[:, :, 1], True, axis=1)
     return first, second
 
 

@@ -48,11 +48,15 @@ def test_a_study_at_hand_has_all_its_models_and_prompts(name: str) -> None:
 def test_the_study_has_three_seeds_with_a_control_each_and_four_tasks() -> None:
     spec = load_spec(SPECS / "tiny-mechanism-shift.yaml")
     designed = {(pair.role, pair.seed) for pair in spec.pairs}
-    assert designed == {(role, seed) for role in ("treatment", "control") for seed in (0, 1, 2)}
+    assert designed == {(role, seed) for role in ("treatment", "control", "unrelated") for seed in (0, 1, 2)}
     assert {task.name: task.regime for task in spec.tasks} == {
         "ioi": "local", "greater_than": "local", "countdown": "global", "infilling": "global",
     }  # fmt: skip
-    for pair in spec.pairs:
+    unrelated = [
+        (spec.models[p.before].source, spec.models[p.after].source) for p in spec.pairs if p.role == "unrelated"
+    ]
+    assert unrelated == [(f"bundled:tiny-s{s}/arm", f"bundled:tiny-s{(s + 1) % 3}/arm") for s in range(3)]
+    for pair in [pair for pair in spec.pairs if pair.role != "unrelated"]:
         after = "mdm" if pair.role == "treatment" else "arm-continued"
         sources = (spec.models[pair.before].source, spec.models[pair.after].source)
         assert sources == (f"bundled:tiny-s{pair.seed}/arm", f"bundled:tiny-s{pair.seed}/{after}")

@@ -159,7 +159,9 @@ def _step_count(plan: Plan) -> int:
     spec = plan.spec
     each = sum(getattr(spec.measures, name) is not None for name in MEASURES)
     each += sum(intervention.kind in INTERVENTIONS for intervention in spec.interventions)
-    return len(plan.budgets) * (len(spec.pairs) * len(spec.tasks) * each + 1) + len(plan.alternatives)
+    unrelated = sum(pair.role == "unrelated" for pair in spec.pairs)
+    of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * (spec.measures.overlap is not None)
+    return len(plan.budgets) * (of_pairs * len(spec.tasks) + 1) + len(plan.alternatives)
 
 
 def _analyse_budget(
@@ -261,21 +263,24 @@ def _measured(
     only: Set[str] | None = None,
     steps: Steps | None = None,
 ) -> Iterator[Measured]:
-    """What every declared measure and intervention comes to for one pair and task.
+    """What every declared measure and intervention comes to for one pair and task; of unrelated models the overlap.
 
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
         steps: Told of each.
     """
     spec, steps = plan.spec, steps or Steps(None, 0)
+    unrelated = sample.pair.role == "unrelated"
     for name, measure in MEASURES.items():
+        if unrelated and name != "overlap":
+            continue
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
             steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
             alone = only is not None and name in SHIFTS and "overlap" not in only
             yield _of_scores(name, SHIFTS[name] if alone else measure, sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:
-        if intervention.kind in kinds:
+        if intervention.kind in kinds and not unrelated:
             steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
             yield _of_results(plan, folder, failures, sample, intervention)
 

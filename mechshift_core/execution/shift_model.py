@@ -87,6 +87,7 @@ def check_mixed_model(spec: Spec) -> None:
             templates=["one", "two"] * (_PROMPTS // 2),
         )
         for pair in spec.pairs
+        if pair.role != "unrelated"
         for task in spec.tasks
     ]
     frame = concat(made)

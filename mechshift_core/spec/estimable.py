@@ -163,17 +163,22 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 
 
 def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
-    """What is inherited is counted from the level of unrelated pairs, which are not themselves heirs."""
-    if hypothesis.measure != "inherited" or "pairs" in draft.broken:
+    """Unrelated pairs have no shift; what is inherited is counted from their level, and they are no heirs."""
+    if "pairs" in draft.broken:
+        return
+    pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
+    named = [repr(pair.name) for pair in pairs if pair.role == "unrelated"]
+    if named and MEASURE_NEEDS.get(hypothesis.measure) != "overlap":
+        message = f"{hypothesis.measure!r} is not measured of unrelated pairs ({', '.join(named)}): leave them out"
+        yield Complaint((*path, "measure"), message)
+    if hypothesis.measure != "inherited":
         return
     if not any(pair.role == "unrelated" for pair in draft.spec.pairs):
         message = "measure 'inherited' is counted from unrelated pairs: declare a pair with role: unrelated"
         yield Complaint((*path, "measure"), message)
         return
-    pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
-    heirs = [repr(pair.name) for pair in pairs if pair.role == "unrelated"]
-    if heirs:
-        message = f"'inherited' of unrelated pairs ({', '.join(heirs)}) is 0 by definition: leave them out"
+    if named:
+        message = f"'inherited' of unrelated pairs ({', '.join(named)}) is 0 by definition: leave them out"
         yield Complaint((*path, "measure"), message)
 
 

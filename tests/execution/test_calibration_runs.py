@@ -169,7 +169,8 @@ def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Pa
     kept = next(one for one in found.hypotheses if one.id == "kept")
     assert [point.value for point in kept.false_positives] == [0.5, -0.5]
     assert {one.measure for one in found.measures} == {
-        "similarity", "retention", "depth_slope", "early_share", "specialization", "integration", "alignment", "right_context",
+        "similarity", "retention", "depth_slope", "early_share", "specialization", "integration", "alignment",
+        "right_context",
     }  # fmt: skip
     assert {one.measure: one.rate.n for one in found.measures}["depth_slope"] == 12
     assert found.family is not None and found.family.n == 6

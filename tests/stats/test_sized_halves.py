@@ -1,0 +1,69 @@
+"""Sets of a given number of prompts, retention at that number, and the status of unequal noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stats import overlap_by_prompts, retention_index
+from stats.mean_products import noise_ratio
+from stats.score_blocks import InMemory
+from stats.seeding import generator
+from stats.similarity import score_similarity
+from stats.sized_halves import sized_halves
+from stats.split_half import prompts
+
+
+def test_sets_are_disjoint_of_the_size_asked_for_and_balanced_over_templates() -> None:
+    templates = np.repeat([0, 1, 2, 3], 12)
+    chosen = prompts(40, examples=np.arange(2, 42), total=48, templates=templates)
+    first, second = sized_halves(chosen, 50, generator(1, "test"), 10)
+    assert (first.sum(axis=1) == 10).all() and (second.sum(axis=1) == 10).all() and not (first & second).any()
+    of = templates[2:42]
+    taken = np.stack([(first | second)[:, of == template].sum(axis=1) for template in range(4)], axis=1)
+    assert (np.abs(taken - 20 * np.bincount(of) / 40) < 1.01).all()
+    assert first.sum(axis=0).min() > 3 and first.sum(axis=0).max() < 23  # every prompt has its turn: 12.5 of 50
+    everything = sized_halves(chosen, 5, generator(1, "test"), 20)
+    assert (everything[0] ^ everything[1]).all()
+    with pytest.raises(ValueError, match="at most half of 40 prompts, got 21"):
+        sized_halves(chosen, 5, generator(1, "test"), 21)
+
+
+def scores(seed: int, n: int, *, ratio: float = 1.0, kept: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    mean, other = rng.normal(size=(2, 300)) ** 3
+    after = np.where(np.arange(300) < kept * 300, mean, other)
+    return mean + 3 * rng.normal(size=(n, 300)), after + 3 * ratio * rng.normal(size=(n, 300))
+
+
+def test_at_one_number_of_prompts_samples_of_two_sizes_agree_where_their_halves_do_not() -> None:
+    options = {"top_k": [40], "splits": 40, "replicates": 40}
+    few, many = scores(0, 40), scores(0, 400)
+    at_ten = [retention_index(*both, **options, half_size=10) for both in (few, many)]
+    halves = [retention_index(*both, **options) for both in (few, many)]
+    ceilings = [[one.by_k[0].ceiling for one in pair] for pair in (at_ten, halves)]
+    assert abs(ceilings[0][0] - ceilings[0][1]) < 0.08 < ceilings[1][1] - ceilings[1][0]
+    assert all(one.status == "ok" and one.se for one in at_ten)
+
+
+def test_the_curve_has_the_overlaps_at_each_number() -> None:
+    before, after = scores(1, 60)
+    found = overlap_by_prompts(before, after, sizes=[5, 15, 30], top_k=[20, 40], splits=20)
+    assert [(one.prompts, one.k) for one in found] == [(5, 20), (5, 40), (15, 20), (15, 40), (30, 20), (30, 40)]
+    rising = [one.ceiling_before for one in found if one.k == 40]
+    assert rising == sorted(rising) and rising[0] < rising[-1]
+    same = overlap_by_prompts(before, before, sizes=[10], top_k=[40], splits=20)[0]
+    assert same.retention is not None and abs(same.retention - 1) < 0.1
+
+
+def test_retention_is_undefined_where_one_model_is_far_noisier_and_says_so() -> None:
+    before, after = scores(2, 100, ratio=3.0, kept=1.0)
+    ratio = noise_ratio(InMemory(before), InMemory(after))
+    assert ratio == pytest.approx(3.0, rel=0.15)
+    assert ratio == pytest.approx(score_similarity(before, after, replicates=50).noise_ratio)
+    found = retention_index(before, after, top_k=[40], splits=10, replicates=40)
+    assert found.status == "undefined" and found.estimate is None
+    assert "model after" in found.message and "beyond 2 times: no common ceiling" in found.message
+    other = retention_index(after, before, top_k=[40], splits=10, replicates=40)
+    assert "model before" in other.message
+    assert retention_index(*scores(2, 100, ratio=1.5, kept=1.0), top_k=[40], splits=10, replicates=40).status == "ok"
