@@ -264,6 +264,10 @@ def stratified_permutation_null(
     Permuting the second set within strata makes its intersection with the first one hypergeometric in each stratum,
     independently, so the intersections are drawn from that distribution: the same null, without moving an edge.
 
+    Chance is a level to read an overlap against. Its p is valid for scores whose edges are exchangeable within strata;
+    attributions share the effects of their nodes, which makes models with nothing in common fall below .05 far too
+    often, so a study gives none.
+
     Args:
         before: Scores [E].
         after: Scores [E].

@@ -133,7 +133,7 @@ class Decisions:
             sd=float(np.std(spread, ddof=1)) if len(spread) > 1 else None,
             coverage=binomial_rate(covered, nominal=self.spec.statistics.confidence) if covered else None,
         )
-        if se is None:
+        if not se:  # none, or zero: nothing varies, so there is nothing to calibrate
             return replace(result, status="undefined", message=rows[0].message)
         if known.refused:
             return replace(result, status="refused", message=known.refused)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
@@ -108,3 +109,20 @@ def test_contrasts_of_slopes_say_for_which_seeds_they_are_and_where_the_scales_d
     )
     [drawn] = panel.drawings
     assert "treatment − control, global (seed 2)" in str(drawn) and "treatment, global (seed 2)" not in str(drawn)
+
+
+def test_the_similarity_is_drawn_with_the_level_of_unrelated_models_and_what_is_inherited(run: ReportData) -> None:
+    from reports.sections.similarity import figure, section
+
+    found = run.tables["similarity"]
+    drawn = figure(found)
+    assert [len(panel.drawings) for panel in drawn.panels] == [2] * found["task"].n_unique()
+    assert "Second: what is inherited" in str(drawn.caption) and "level of unrelated models" in str(drawn.caption)
+    first = str(drawn.panels[0].drawings[0])
+    assert first.count("f-chance") == found["pair"].n_unique() and "Similarity on " in first
+    bare = figure(found.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("unrelated", "inherited")))
+    assert [len(panel.drawings) for panel in bare.panels] == [1] * found["task"].n_unique()
+    assert "no pair of role unrelated" in str(bare.caption) and "f-chance" not in str(bare.panels[0].drawings[0])
+    lost = found.with_columns(pl.lit(None, pl.Float64).alias("similarity"), pl.lit("no signal").alias("status"))
+    assert "no signal" in figure(lost).panels[0].note
+    assert section(replace(run, tables={})) is None
