@@ -8,6 +8,7 @@ from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS, Filter, Hypothesis
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import TargetedAblation
+from mechshift_core.spec.measures import NOISY_INDICES
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
@@ -72,6 +73,20 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
     needed = MEASURE_NEEDS[hypothesis.measure]
     if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
         yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")
+    yield from _moved_by_noise(draft, hypothesis, place)
+
+
+def _moved_by_noise(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
+    """No test is of an index that more noise in one of the models would move."""
+    settings = getattr(draft.spec.measures, hypothesis.measure, None)
+    index = getattr(settings, "index", "")
+    other = NOISY_INDICES.get(hypothesis.measure, {}).get(index)
+    if other is not None and "measures" not in draft.broken:
+        message = (
+            f"the index {index!r} is of magnitudes of mean effects, which noise alone moves: no hypothesis can be "
+            f"tested with it; declare `measures: {{{hypothesis.measure}: {{index: {other}}}}}` (all are tabled anyway)"
+        )
+        yield Complaint(place, message)
 
 
 def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint]:

@@ -24,7 +24,7 @@ from mechshift_core.spec import SpecError
 from stats import interaction_ratio
 from stats.shapley import all_combinations, order_shares, shapley_interactions
 
-MEASURES = {"integration": {"index": "shapley"}}
+MEASURES = {"integration": {"index": "shapley_share"}}
 
 
 def combined(components: int = 4, **more: object) -> dict[str, object]:
@@ -240,7 +240,7 @@ def test_the_index_is_of_one_intervention(tmp_path: Path) -> None:
         load_spec(write(tmp_path, combined(), {**combined(), "name": "others"}, measures=MEASURES))
 
 
-@pytest.mark.parametrize(("index", "needs"), [("shapley", "shapley"), ("interaction", "pairwise")])
+@pytest.mark.parametrize(("index", "needs"), [("shapley_share", "shapley"), ("interaction_share", "pairwise")])
 def test_another_index_needs_its_knock_outs_too(index: str, needs: str, tmp_path: Path) -> None:
     from ruamel.yaml import YAML
 

@@ -94,11 +94,13 @@ def test_the_tables_and_the_estimates_are_those_of_the_interactions(finished: tu
 
 def test_a_hypothesis_on_integration_is_the_contrast_of_the_shifts(finished: tuple[Path, Run]) -> None:
     (finding,) = finished[1].findings.hypotheses
-    rows = table(finished[1].path, "indices").filter((pl.col("side") == "shift") & (pl.col("index") == "interaction"))
+    rows = table(finished[1].path, "indices").filter(
+        (pl.col("side") == "shift") & (pl.col("index") == "interaction_share")
+    )
     shift = dict(rows.select("pair", "value").iter_rows())
     assert finding.status == "ok" and finding.p is not None
     assert finding.estimate == pytest.approx(shift["shift"] - shift["control"])
-    assert "interaction ratio" in finding.estimand
+    assert "share of interactions" in finding.estimand
 
 
 def test_the_report_draws_the_interactions(finished: tuple[Path, Run]) -> None:

@@ -168,7 +168,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                  "measure 'alignment' needs an intervention of kind logit_lens"),
     # what the grammar has and the tool has not
     "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
-                      "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
+                      "expected 'renyi_entropy', 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', "
+                      "got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} overlap, retention, depth_slope, early_share,"
                             " specialization, integration, alignment, transfer, faithfulness, targeted,"
