@@ -58,6 +58,7 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         yield from _test(hypothesis, (*path, "test"))
         yield from _consistent(hypothesis, path)
         yield from _groups(draft, hypothesis, path)
+        yield from _every(draft, hypothesis, path)
 
 
 def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
@@ -194,6 +195,27 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
             place = "contrast" if hypothesis.contrast is not None else "where"
             yield Complaint((*path, place), f"no pair and task with {_words(group)}", on_key=True)
             return
+
+
+def _every(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """A claim on every task or regime has several of them, and no contrast between them."""
+    every, contrast = hypothesis.every, hypothesis.contrast
+    if every is None or {"pairs", "tasks"} & draft.broken:
+        return
+    place = (*path, "every")
+    crossed = [key for key in ("regime", "task") if contrast is not None and getattr(contrast, key) is not None]
+    levels = {getattr(task, "name" if every == "task" else every) for _, task in draft.spec.matching(hypothesis.where)}
+    if crossed:
+        yield Complaint(place, f"a contrast of {crossed[0]}s is one number: there is none in every {every}")
+    elif len(levels) == 1:
+        message = (
+            f"expected several {every}s to hold in, but the hypothesis is on one, {next(iter(levels))!r}: leave it out"
+        )
+        yield Complaint(place, message)
+    else:
+        for level in sorted(levels):
+            if not all(draft.spec.matching(group) for _, group in hypothesis.part(every, level).groups()):
+                yield Complaint(place, f"not estimable: in {every} {level!r} a group has no pair and task")
 
 
 def _unmatched(draft: Draft, group: Filter, path: Path) -> list[Complaint]:

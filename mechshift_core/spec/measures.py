@@ -70,14 +70,13 @@ class Integration(Section):
     """The index that hypotheses are about. `interaction_share`: share of the pairwise interactions in the sum of
     squared interactions and single effects, of the components that an ablation with `pairwise` knocks out in pairs,
     estimated without bias from products over different prompts: noise does not move it. `shapley_share`: the same of
-    Shapley interactions of two and more and Shapley values, of the components that an ablation with `shapley` knocks out in
-    combinations; it also sees what shows only once several are lost. `interaction` and `shapley`: sum of the magnitudes
-    of the interactions over that of the single effects, which noise alone moves: they are described beside their values
-    under sign flips, and no hypothesis can be tested with them. The others need the
-    edge attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside
-    random graphs with the same strengths: `participation`, how evenly a component's connections are spread over
-    modules; `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over
-    strong connections are."""
+    Shapley interactions of two and more and Shapley values, of the components that an ablation with `shapley` knocks
+    out in combinations; it also sees what shows only once several are lost. `interaction` and `shapley`: sum of the
+    magnitudes of the interactions over that of the single effects, which noise alone moves: they are described beside
+    their values under sign flips, and no hypothesis can be tested with them. The others need the edge attribution only,
+    and are of the graph of heads and MLPs weighted by the attribution between them, beside random graphs with the same
+    strengths: `participation`, how evenly a component's connections are spread over modules; `modularity`, how much
+    lies within modules (higher: less integrated); `efficiency`, how short paths over strong connections are."""
 
 
 class Alignment(Section):
