@@ -150,7 +150,10 @@ def test_tasks_of_the_same_prompts_have_no_selective_components(finished: Run) -
 def test_the_report_shows_them(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
     assert 'id="figure-component-graph"' in page and "modularity, mine, shift: before " in page
-    assert "Hoyer index, mine, control: before " in page and "random graphs of the same strengths" in page
+    assert (
+        "Renyi entropy of order 2 (1 minus it, normalised), mine, control: " in page
+        and "random graphs of the same strengths" in page
+    )
 
 
 @pytest.mark.long

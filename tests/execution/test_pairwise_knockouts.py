@@ -20,6 +20,7 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
 from stats import interaction_ratio, interactions
+from stats.debiased import CHANCE
 
 KNOCKOUTS: dict[str, object] = {"name": "knockouts", "kind": "ablation", "ablation": "zero", "pairwise": 4}
 TOGETHER: dict[str, object] = {
@@ -98,8 +99,9 @@ def test_a_hypothesis_on_integration_is_the_contrast_of_the_shifts(finished: tup
         (pl.col("side") == "shift") & (pl.col("index") == "interaction_share")
     )
     shift = dict(rows.select("pair", "value").iter_rows())
-    assert finding.status == "ok" and finding.p is not None
-    assert finding.estimate == pytest.approx(shift["shift"] - shift["control"])
+    # Random prompts: where effects agree no more than by chance there is a status, and no number.
+    assert shift["control"] is None and finding.status == "undefined" and finding.p is None
+    assert "control on mine: " in finding.message and CHANCE in finding.message
     assert "share of interactions" in finding.estimand
 
 
