@@ -143,8 +143,10 @@ def _above_chance(sums: Floats, draws: int, seed: int) -> bool:
     gram = sums @ sums.T
     np.fill_diagonal(gram, 0.0)
     signs = generator(seed, "signs of units").integers(0, 2, size=(draws, len(sums))) * 2.0 - 1
+    # Signs that are all the same are the data as they are; among few units they would be too many to exceed.
+    signs = signs[np.abs(signs.sum(axis=1)) < len(sums)]
     chance = np.einsum("rn,rn->r", signs @ gram, signs)
-    return bool(gram.sum() > max(0.0, float(np.quantile(chance, 0.975))))
+    return bool(gram.sum() > max(0.0, float(np.quantile(chance, 0.975)) if len(chance) else 0.0))
 
 
 def _without(sums: Floats, first: Integers, second: Integers) -> Floats:
