@@ -29,7 +29,8 @@ def hypothesis(measure: str) -> dict[str, object]:
 
 
 def write(folder: Path, *, inequality: str, graph: str) -> Path:
-    hypotheses = [hypothesis("specialization"), hypothesis("integration")]
+    everywhere = {**hypothesis("integration"), "id": "everywhere", "every": "task"}
+    hypotheses = [hypothesis("specialization"), hypothesis("integration"), everywhere]
     path = write_effective_study(
         folder, examples=12, interventions=[ATTRIBUTION], hypotheses=hypotheses, tasks=("mine", "other")
     )
@@ -82,6 +83,22 @@ def test_hypotheses_are_about_the_declared_index(finished: Run, measure: str, in
     assert index.removeprefix("h") in finding.estimand.lower()
     estimates = [one for one in finished.findings.estimates if one.measure == measure]
     assert len(estimates) == 12 and all(index[1:] in one.method.lower() for one in estimates)
+
+
+def test_a_claim_on_every_task_has_the_largest_p_of_its_parts(finished: Run) -> None:
+    average, everywhere = (
+        next(one for one in finished.findings.hypotheses if one.id == name) for name in ("integration", "everywhere")
+    )
+    assert [part.level for part in everywhere.parts] == ["mine", "other"] and everywhere.every == "task"
+    assert everywhere.p == max(part.p or 0.0 for part in everywhere.parts)
+    assert everywhere.parts == average.parts and average.every == "" and average.p != everywhere.p
+    assert (everywhere.estimate, everywhere.low) == (average.estimate, average.low)
+    assert everywhere.estimate == pytest.approx(np.mean([part.estimate or 0.0 for part in everywhere.parts]))
+    assert "in every task" in everywhere.estimand
+    if len({(part.estimate or 0.0) > 0 for part in average.parts}) == 2:
+        assert "tasks differ in sign: mine " in average.message
+    page = (finished.path / "report.html").read_text()
+    assert "Each verdict on each task or regime alone" in page
 
 
 def test_specialization_that_is_noise_has_a_status_and_no_number(finished: Run) -> None:
