@@ -370,8 +370,9 @@ TABLES: dict[str, dict[str, Column]] = {
             TEXT,
             "name of the index; specialization, of component effects: renyi_entropy, which is tested, gini, "
             "participation_ratio, hoyer, entropy, largest_share, all higher where fewer components do the work; "
-            "integration: interaction_share and shapley_share, which are tested, interaction and shapley (ratios), and participation, modularity (higher: less integrated) and efficiency of the graph of "
-            "components; alignment: alignment (nats)",
+            "integration: interaction_share and shapley_share, which are tested, interaction and shapley (ratios), "
+            "and participation, modularity (higher: less integrated) and efficiency of the graph of components; "
+            "alignment: alignment (nats)",
         ),
         "side": Column(TEXT, "before, after or shift"),
         "value": Column(REAL, "the index; null where effects of different prompts agree no more than by chance"),

@@ -128,12 +128,13 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "depth: {}\n  specialization: {index: gini}\nhypotheses:\n"
         "  - {id: narrow, measure: specialization, test: {kind: difference}}\n  - id: kept\n    measure: retention",
         "specialization, test",
-        "the index 'gini' is of magnitudes of mean effects, which noise alone moves: no hypothesis can be tested with it; "
-        "declare `measures: {specialization: {index: renyi_entropy}}` (all are tabled anyway)",
+        "the index 'gini' is of magnitudes of mean effects, which noise alone moves: no hypothesis can be tested "
+        "with it; declare `measures: {specialization: {index: renyi_entropy}}` (all are tabled anyway)",
     ),
-    "every one of one regime": ("    where: {role", "    every: regime\n    where: {role", "regime\n    where",
-                                "expected several regimes to hold in, but the hypothesis is on one, 'local': leave it out"),
-    "every one of what is contrasted": ("    contrast: {regime", "    every: task\n    contrast: {regime", "task\n",
+    "every one of one regime": ("    where: {role", "    every: regime\n    where: {role", "regime",
+                                "expected several regimes to hold in, but the hypothesis is on one, 'local': leave "
+                                "it out"),
+    "every one of what is contrasted": ("    contrast: {regime", "    every: task\n    contrast: {regime", "task",
                                         "a contrast of regimes is one number: there is none in every task"),
     "where and contrast on one key": ("    contrast: {regime", "    where: {regime: local}\n    contrast: {regime",
                                       "regime: [", "'regime' is in both where and contrast: one of them decides it"),
