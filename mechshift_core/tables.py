@@ -410,13 +410,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "measure": Column(TEXT, "the measure that it is an index of: specialization, integration or alignment"),
         "index": Column(
             TEXT,
-            "name of the index; specialization, of component effects: gini, participation_ratio, hoyer, entropy, "
-            "largest_share, all higher where fewer components do the work; integration: interaction and shapley "
-            "(ratios), and participation, modularity (higher: less integrated) and efficiency of the graph of "
-            "components; alignment: alignment (nats)",
+            "name of the index; specialization, of component effects: renyi_entropy, which is tested, gini, "
+            "participation_ratio, hoyer, entropy, largest_share, all higher where fewer components do the work; "
+            "integration: interaction_share and shapley_share, which are tested, interaction and shapley (ratios), "
+            "and participation, modularity (higher: less integrated) and efficiency of the graph of components; "
+            "alignment: alignment (nats)",
         ),
         "side": Column(TEXT, "before, after or shift"),
-        "value": Column(REAL, "the index"),
+        "value": Column(REAL, "the index; null where effects of different prompts agree no more than by chance"),
         "null": Column(REAL, "mean under sign flips (graphs: of random graphs; alignment: with its weights permuted)"),
         "null_low": Column(REAL, "2.5 % quantile of the null"),
         "null_high": Column(REAL, "97.5 % quantile of the null"),

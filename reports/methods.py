@@ -101,13 +101,22 @@ def _judged(judged_by: Mapping[str, str]) -> str:
     return f" An answer is correct {formats.listed(parts)}."
 
 
+FREE = "estimated without bias from products over different prompts, with a jackknife over prompts"
+"""How an index that noise does not move is estimated."""
+
+
 def _specialization(index: str) -> str:
     """How specialization was measured, for the methods paragraph; nothing where it was not."""
     if index == "none":
         return ""
+    if index == "renyi_entropy":
+        return (
+            f"Specialization is the {index_name(index)} of the components' shares in the sum of squared effects, "
+            f"{FREE}. "
+        )
     return (
         f"Specialization is the {index_name(index)} of the component effects, beside its value under sign flips "
-        "of the examples. "
+        "of the examples; noise moves it, so it is described and not tested. "
     )
 
 
@@ -115,6 +124,8 @@ def _integration(index: str) -> str:
     """How integration was measured, for the methods paragraph; nothing where it was not."""
     if index == "none":
         return ""
+    if index in ("interaction_share", "shapley_share"):
+        return f"Integration is the {index_name(index)} in the sum of squared interactions and effects, {FREE}. "
     against = (
         "random signs of the examples" if index in ("interaction", "shapley") else "random graphs of the same strengths"
     )

@@ -61,6 +61,9 @@ _ABLATIONS = {
     "resample": "its value on another clean prompt, drawn at random",
 }
 _INDICES = {
+    "renyi_entropy": "Renyi entropy of order 2 (1 minus it, normalised)",
+    "interaction_share": "share of interactions",
+    "shapley_share": "share of Shapley interactions",
     "gini": "Gini index",
     "participation_ratio": "participation ratio",
     "hoyer": "Hoyer index",
@@ -199,11 +202,14 @@ def _difference(finding: Finding) -> str:
     side = {"less": f"below {zero}", "greater": f"above {zero}"}.get(finding.alternative, f"away from {zero}")
     if finding.verdict == "supported":
         way = "in the direction claimed" if finding.alternative != "two-sided" else "as claimed"
-        return f"It lies {side}, {way}, by more than chance would explain."
+        each = f" in every {finding.every}" if finding.every else ""
+        return f"It lies {side}{each}, {way}, by more than chance would explain."
     if finding.verdict == "refuted":
-        return f"The claim would put it {side}; the data put it elsewhere."
+        each = f" in one {finding.every} at least" if finding.every else ""
+        return f"The claim would put it {side}; the data put it elsewhere{each}."
+    each = f" in every {finding.every}" if finding.every else ""
     return (
-        f"The data do not settle whether it lies {side}; "
+        f"The data do not settle whether it lies {side}{each}; "
         "this is absence of evidence, and does not show that nothing changed."
     )
 

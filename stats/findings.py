@@ -33,6 +33,23 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a finding is on one task or regime alone.
+
+    Attributes:
+        key: `task` or `regime`, and `level` which.
+        p: p-value of the same test there, not corrected.
+    """
+
+    key: str
+    level: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The answer to one hypothesis.
 
@@ -59,6 +76,9 @@ class Finding:
             by it. None for a two-sided difference.
         inner_low: Lower end of the interval at 2 x `confidence` - 1, which decides an equivalence (`inner_high`: upper
             end); None for other tests.
+        every: `task` or `regime` where the claim is made of each: p is the largest of the parts', with that part's
+            `statistic` and `df`; estimate and interval are of the average. Empty where the average is tested.
+        parts: The same on each task or regime alone, where there are several.
     """
 
     id: str
@@ -91,6 +111,8 @@ class Finding:
     p_opposite_corrected: float | None = None
     inner_low: float | None = None
     inner_high: float | None = None
+    every: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def shown(self) -> tuple[float | None, float | None, float]:
@@ -236,7 +258,14 @@ def _concluded(content: Mapping[str, Any]) -> dict[str, Any]:
     """The hypotheses and estimates of a part of the document."""
     return {
         "hypotheses": tuple(
-            Finding(**{**row, "terms": tuple(Term(**term) for term in row["terms"])}) for row in content["hypotheses"]
+            Finding(
+                **{
+                    **row,
+                    "terms": tuple(Term(**term) for term in row["terms"]),
+                    "parts": tuple(Part(**part) for part in row.get("parts", ())),
+                }
+            )
+            for row in content["hypotheses"]
         ),
         "estimates": tuple(Estimate(**row) for row in content["estimates"]),
     }

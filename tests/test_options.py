@@ -24,7 +24,7 @@ from mechshift_core.errors import UsageError
 from mechshift_core.models import load
 from mechshift_core.spec import Spec, load_spec
 from mechshift_core.spec.interventions import Ablation, CircuitPatching, EdgeAttribution, Probe
-from mechshift_core.spec.measures import Depth, Overlap, Specialization
+from mechshift_core.spec.measures import Depth, Overlap
 from mechshift_core.spec.schema import Bootstrap, Execution, ModelSpec, Statistics
 from stats import probes
 from stats.options import Count, Range, Seed, Share, annotations_of, checked, kinds_of
@@ -220,8 +220,6 @@ def test_defaults_are_those_of_a_spec() -> None:
                 "permutations",
             ),
         ),
-        (stats.sign_flip_null, Specialization, ("index",)),
-        (stats.index_replicates, Specialization, ("index",)),
         (probes.cross_validated_probe, Probe, ("shuffles",)),
         (
             mechshift_core.load_model,

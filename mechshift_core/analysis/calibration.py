@@ -13,7 +13,7 @@ from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
 from mechshift_core.analysis.component_graph import measure_graph_shift
 from mechshift_core.analysis.depth import measure_depth_shifts
 from mechshift_core.analysis.half_sizes import with_half_size
-from mechshift_core.analysis.hypotheses import Evidence, cell_weights, contrast_of, test_hypotheses
+from mechshift_core.analysis.hypotheses import Evidence, cell_weights, decided_on, test_hypotheses
 from mechshift_core.analysis.integration import measure_interaction_shift, serving
 from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
@@ -132,7 +132,7 @@ def calibrate(
     results = _results(plan, folder, failures, found, needed)
     study = _Study(spec, needed, found, results, samples.missing)
     findings: list[tuple[Finding, ...]] = []
-    contrasts: list[list[Contrast | None]] = []
+    contrasts: list[list[tuple[Contrast, ...] | None]] = []
     covered: dict[str, list[list[bool]]] = defaultdict(list)
     sizes: dict[Key, list[int]] = defaultdict(list)
     for repetition in range(repetitions):
@@ -141,7 +141,7 @@ def calibrate(
         drawn = with_half_size(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
         evidence, of_measures = study.measure(drawn)
         findings.append(test_hypotheses(spec, evidence))
-        contrasts.append([contrast_of(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])
+        contrasts.append([decided_on(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])
         for measure, outcomes in of_measures.items():
             covered[measure].append(outcomes)
         for pair_and_task, sample in drawn.items():

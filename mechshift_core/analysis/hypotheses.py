@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.integration import INDICES as INTEGRATIONS
 from mechshift_core.analysis.measured import Measured
+from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.analysis.specialization import INDICES as SPECIALIZATIONS
 from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
@@ -156,8 +157,32 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         status: Status = "failed" if broken else "undefined"
         return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
     result = apply_test(hypothesis, contrast, spec.statistics)
-    message = contrast.message or result.message
-    return _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
+    results = _parts(spec, hypothesis, evidence)
+    if hypothesis.every is not None:
+        result = intersection_union(result, list(results.values()))
+    alone = described(hypothesis.every or "task", results)
+    warning = disagreement(hypothesis, alone, null_value(hypothesis))
+    message = "; ".join(filter(None, (contrast.message or result.message, warning)))
+    drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
+    return replace(drafted, parts=alone)
+
+
+def _parts(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> dict[str, TestResult]:
+    """The test on each task or regime alone, where there are several; all of them have what the whole has."""
+    found = {}
+    for level, part in split(spec, hypothesis).items():
+        contrast = contrast_of(spec, part, evidence)
+        if contrast is not None:
+            found[level] = apply_test(part, contrast, spec.statistics)
+    return found
+
+
+def decided_on(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> tuple[Contrast, ...] | None:
+    """The contrasts that decide a hypothesis: one, or that of each part; None where one has no estimate."""
+    parts = split(spec, hypothesis).values() if hypothesis.every is not None else [hypothesis]
+    found = [contrast_of(spec, part, evidence) for part in parts]
+    known = tuple(one for one in found if one is not None)
+    return known if len(known) == len(found) else None
 
 
 def contrast_of(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contrast | None:
@@ -274,6 +299,7 @@ def _finding(
         p_opposite=None if result is None else result.p_opposite,
         inner_low=None if result is None else result.inner_low,
         inner_high=None if result is None else result.inner_high,
+        every=hypothesis.every or "",
     )
 
 
@@ -299,8 +325,10 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
     text = f"{_unit(spec, hypothesis.measure)}, averaged over {' plus over '.join(positive)}"
     if hypothesis.ceiling:
-        return f"{text}, minus the ceiling {hypothesis.ceiling:g}"
-    return f"{text}, minus the same over {' and over '.join(negative)}" if negative else text
+        text += f", minus the ceiling {hypothesis.ceiling:g}"
+    elif negative:
+        text += f", minus the same over {' and over '.join(negative)}"
+    return text if hypothesis.every is None else f"{text}, in every {hypothesis.every}"
 
 
 def _unit(spec: Spec, measure: str) -> str:

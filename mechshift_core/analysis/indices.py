@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
+from mechshift_core.spec.measures import NOISY_INDICES
 from stats.checks import SAME, varies
 from stats.findings import Estimate
 from stats.hypothesis_tests import TestResult, difference_test
@@ -60,6 +61,7 @@ class Compared:
         return {"before": before, "after": after, "shift": shift}
 
 
+UNTESTED = "this index moves with the noise of the effects alone: its shift is described, not tested"
 REFERENCES = ("null", "null_low", "null_high", "excess", "crossfitted")
 """What an index is read against: columns of the table `indices`."""
 
@@ -78,8 +80,11 @@ def measure_indices(
     estimates: list[Estimate] = []
     replicated: dict[str, Replicated] = {}
     for index, one in compared.items():
+        noisy = index in NOISY_INDICES.get(measure, {})
         for side, value in one.sides.items():
             result = replicated_index(sample, f"{measure} ({side})", value)
+            if noisy and side == "shift":
+                result = replace(result, replicates=None, se=None, message=UNTESTED)
             test = difference_test(result.estimate, result.se, result.df, confidence=spec.statistics.confidence)
             rows.append(
                 {

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.analysis.debiased import described, measure_debiased
 from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
 from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
@@ -17,10 +18,13 @@ from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Ablation, Intervention
 from mechshift_core.spec.measures import JOINT_INDICES
+from stats.debiased import debiased_interaction_share
 from stats.integration import interaction_ratio, interaction_ratio_replicates, interactions
 
 Floats = npt.NDArray[np.float64]
 INDICES = {
+    "interaction_share": "share of interactions in the sum of squared interactions and effects, free of noise",
+    "shapley_share": "share of Shapley interactions in the sum of squared interactions and values, free of noise",
     "interaction": "interaction ratio of the strongest components",
     "shapley": "Shapley interaction ratio of the strongest components",
     "participation": "mean participation coefficient of the graph of components",
@@ -41,16 +45,20 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
     single = measure_nodes(sample, spec, intervention, results)
     taken = [name for name in _TAKEN if JOINT_INDICES[name](intervention)]
     declared = spec.measures.integration.index if spec.measures.integration else ""
+    served = declared in JOINT_INDICES and JOINT_INDICES[declared](intervention)
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     if problem or not taken:
-        return Measured(rows=single.rows, problems={"integration": str(problem)} if declared in taken else {})
+        return Measured(rows=single.rows, problems={"integration": str(problem)} if served else {})
     rows = dict(single.rows)
     problems: dict[str, str] = {}
     compared: dict[str, Compared] = {}
+    shares: list[Measured] = []
     weights = task_weights(sample, spec.statistics.bootstrap.replicates)
     for name in taken:
         listed, effects = _TAKEN[name](sample, spec, intervention, _stored(results))
         rows |= listed
+        if declared:
+            shares.append(_share(sample, spec, f"{name}_share", effects, declared))
         try:
             before, after = (_index(effects[side], weights, sample.seed) for side, _ in sample.sides)
             compared[name] = Compared(INDICES[name], before, after)
@@ -58,31 +66,38 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
             problems |= {"integration": str(error)} if name == declared else {}
     if not declared:
         return Measured(rows=rows)
-    found = measure_indices(sample, spec, "integration", compared, declared=declared)
-    return replace(found, rows={**rows, **found.rows}, problems=problems)
+    ratios = measure_indices(sample, spec, "integration", compared, declared=declared)
+    return described((*shares, replace(ratios, problems=problems)), **rows)
 
 
 def measure_interaction_shift(sample: Sample, spec: Spec, results: Results) -> Measured:
     """`integration` by an index of joint knock-outs, without its null, as hypotheses are tested with it."""
-    declared = spec.measures.integration.index if spec.measures.integration else "interaction"
+    declared = spec.measures.integration.index if spec.measures.integration else "interaction_share"
     problem = next((stored for stored in results.values() if isinstance(stored, str)), sample.too_few)
     if problem:
         return Measured(problems={"integration": problem})
     intervention = serving(spec, declared)
     assert intervention is not None  # a spec without one is refused
-    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-    _, effects = _TAKEN[declared](sample, spec, intervention, _stored(results), listed=False)
+    taken = declared.removesuffix("_share")
+    _, effects = _TAKEN[taken](sample, spec, intervention, _stored(results), listed=False)
+    if taken != declared:
+        return _share(sample, spec, declared, effects, declared)
     try:
-        before, after = (
-            # Without its null, whose draws are what it costs.
-            SideIndex(interaction_ratio(*one, draws=1).value, interaction_ratio_replicates(*one, weights), {})
-            for one in effects.values()
-        )
+        # Without null and replicates, which are what it costs: it is not tested.
+        before, after = (SideIndex(interaction_ratio(*one, draws=1).value, None, {}) for one in effects.values())
     except ValueError as error:
         return Measured(problems={"integration": str(error)})
     return measure_index(
         sample, spec, "integration", index=declared, name=INDICES[declared], before=before, after=after
     )
+
+
+def _share(sample: Sample, spec: Spec, index: str, effects: Mapping[str, Effects], declared: str) -> Measured:
+    sides = {
+        side: debiased_interaction_share(*effects[side], cluster=sample.clusters(sample.ids(side)), seed=sample.seed)
+        for side, _ in sample.sides
+    }
+    return measure_debiased(sample, spec, "integration", sides, index=index, name=INDICES[index], declared=declared)
 
 
 def serving(spec: Spec, index: str) -> Ablation | None:

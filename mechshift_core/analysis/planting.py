@@ -61,13 +61,14 @@ class Decisions:
     Attributes:
         known: The hypotheses.
         findings: Their findings in each repetition, [repetitions][hypotheses].
-        contrasts: What these were decided on, in the same order; None where there was nothing.
+        contrasts: What these were decided on, in the same order: one contrast, or one for each part of a claim on
+            every task or regime; None where there was nothing.
     """
 
     spec: Spec
     known: Sequence[Known]
     findings: Sequence[Sequence[Finding]]
-    contrasts: Sequence[Sequence[Contrast | None]]
+    contrasts: Sequence[Sequence[tuple[Contrast, ...] | None]]
 
     @property
     def level(self) -> float:
@@ -97,10 +98,10 @@ class Decisions:
         """p of a hypothesis in every repetition with a shift added to its estimate; None where it is not tested."""
         hypothesis, statistics = self.known[which].hypothesis, self.spec.statistics
         return [
-            apply_test(hypothesis, _moved(contrast, shift), statistics).p
-            if contrast is not None and found.p is not None
+            max(apply_test(hypothesis, _moved(one, shift), statistics).p or 0.0 for one in contrasts)
+            if contrasts is not None and found.p is not None
             else None
-            for found, contrast in (
+            for found, contrasts in (
                 (row[which], of_row[which]) for row, of_row in zip(self.findings, self.contrasts, strict=True)
             )
         ]

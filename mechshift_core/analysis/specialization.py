@@ -7,19 +7,23 @@ what corrupting its output does to the metric.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.analysis.debiased import described, measure_debiased
 from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
 from mechshift_core.analysis.measured import Measured, Rows, component_rows
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
-from stats.inequality import IndexName, inequality_rows
+from mechshift_core.spec.measures import SpecializationIndex
+from stats.debiased import debiased_specialization
+from stats.inequality import INDEX_NAMES, IndexName, inequality_rows
 from stats.specialization import index_replicates, specializations
 
-INDICES: Mapping[IndexName, str] = {
+INDICES: Mapping[SpecializationIndex, str] = {
+    "renyi_entropy": "normalised Renyi entropy of order 2, as 1 minus it, free of noise",
     "gini": "Gini index",
     "participation_ratio": "participation ratio, as (C - PR) / (C - 1)",
     "hoyer": "Hoyer index",
@@ -27,6 +31,8 @@ INDICES: Mapping[IndexName, str] = {
     "largest_share": "share of the largest",
 }
 """Index in a spec -> what it is in words; all are higher where fewer components do the work."""
+DEBIASED: Literal["renyi_entropy"] = "renyi_entropy"
+"""The index that noise does not move."""
 
 
 def component_effects(sample: Sample, side: str) -> npt.NDArray[np.float64]:
@@ -52,10 +58,13 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
     except ValueError as error:
         return Measured(rows={"components": components}, problems={"specialization": str(error)})
     compared: dict[str, Compared] = {
-        index: Compared(name, before[index], after[index]) for index, name in INDICES.items()
+        index: Compared(INDICES[index], before[index], after[index]) for index in INDEX_NAMES
     }
-    found = measure_indices(sample, spec, "specialization", compared, declared=settings.index)
-    return replace(found, rows={**found.rows, "components": components})
+    found = (
+        _debiased(sample, spec, effects),
+        measure_indices(sample, spec, "specialization", compared, declared=settings.index),
+    )
+    return described(found, components=components)
 
 
 def measure_specialization_shift(sample: Sample, spec: Spec) -> Measured:
@@ -64,18 +73,32 @@ def measure_specialization_shift(sample: Sample, spec: Spec) -> Measured:
     assert settings is not None
     if sample.too_few:
         return Measured(problems={"specialization": sample.too_few})
-    weights = task_weights(sample, spec.statistics.bootstrap.replicates)
-    own, name = settings.index, INDICES[settings.index]
+    effects = {side: component_effects(sample, side) for side, _ in sample.sides}
+    if settings.index == DEBIASED:
+        return _debiased(sample, spec, effects)
     try:
-        before, after = (_side(component_effects(sample, side), weights, own) for side, _ in sample.sides)
+        before, after = (_observed(values, settings.index) for values in effects.values())
     except ValueError as error:
         return Measured(problems={"specialization": str(error)})
-    return measure_index(sample, spec, "specialization", index=own, name=name, before=before, after=after)
+    return measure_index(
+        sample, spec, "specialization", index=settings.index, name=INDICES[settings.index], before=before, after=after
+    )
 
 
-def _side(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], index: IndexName) -> SideIndex:
-    value = float(inequality_rows(np.abs(effects.mean(axis=0))[None], index)[0])
-    return SideIndex(value, index_replicates(effects, weights, index=index), {})
+def _debiased(sample: Sample, spec: Spec, effects: Mapping[str, npt.NDArray[np.float64]]) -> Measured:
+    settings = spec.measures.specialization
+    assert settings is not None
+    sides = {
+        side: debiased_specialization(values, cluster=sample.clusters(sample.ids(side)), seed=sample.seed)
+        for side, values in effects.items()
+    }
+    return measure_debiased(
+        sample, spec, "specialization", sides, index=DEBIASED, name=INDICES[DEBIASED], declared=settings.index
+    )
+
+
+def _observed(effects: npt.NDArray[np.float64], index: IndexName) -> SideIndex:
+    return SideIndex(float(inequality_rows(np.abs(effects.mean(axis=0))[None], index)[0]), None, {})
 
 
 def _indices(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], seed: int) -> dict[IndexName, SideIndex]:
@@ -91,7 +114,7 @@ def _indices(effects: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], s
                 "crossfitted": found.crossfitted,
             },
         )
-        for found in specializations(effects, indices=tuple(INDICES), seed=seed)
+        for found in specializations(effects, indices=INDEX_NAMES, seed=seed)
     }
 
 

@@ -8,6 +8,7 @@ from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import BETWEEN, CEILINGS, INTERVENTION_NEEDS, Filter, Hypothesis
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.interventions import TargetedAblation
+from mechshift_core.spec.measures import NOISY_INDICES
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
@@ -61,6 +62,7 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         yield from _unrelated(draft, hypothesis, path)
         yield from _consistent(hypothesis, path)
         yield from _groups(draft, hypothesis, path)
+        yield from _every(draft, hypothesis, path)
 
 
 def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
@@ -76,6 +78,20 @@ def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compl
     needed = MEASURE_NEEDS[hypothesis.measure]
     if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
         yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")
+    yield from _moved_by_noise(draft, hypothesis, place)
+
+
+def _moved_by_noise(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
+    """No test is of an index that more noise in one of the models would move."""
+    settings = getattr(draft.spec.measures, hypothesis.measure, None)
+    index = getattr(settings, "index", "")
+    other = NOISY_INDICES.get(hypothesis.measure, {}).get(index)
+    if other is not None and "measures" not in draft.broken:
+        message = (
+            f"the index {index!r} is of magnitudes of mean effects, which noise alone moves: no hypothesis can be "
+            f"tested with it; declare `measures: {{{hypothesis.measure}: {{index: {other}}}}}` (all are tabled anyway)"
+        )
+        yield Complaint(place, message)
 
 
 def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint]:
@@ -221,6 +237,27 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
             place = "contrast" if hypothesis.contrast is not None else "where"
             yield Complaint((*path, place), f"no pair and task with {_words(group)}", on_key=True)
             return
+
+
+def _every(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """A claim on every task or regime has several of them, and no contrast between them."""
+    every, contrast = hypothesis.every, hypothesis.contrast
+    if every is None or {"pairs", "tasks"} & draft.broken:
+        return
+    place = (*path, "every")
+    crossed = [key for key in ("regime", "task") if contrast is not None and getattr(contrast, key) is not None]
+    levels = {getattr(task, "name" if every == "task" else every) for _, task in draft.spec.matching(hypothesis.where)}
+    if crossed:
+        yield Complaint(place, f"a contrast of {crossed[0]}s is one number: there is none in every {every}")
+    elif len(levels) == 1:
+        message = (
+            f"expected several {every}s to hold in, but the hypothesis is on one, {next(iter(levels))!r}: leave it out"
+        )
+        yield Complaint(place, message)
+    else:
+        for level in sorted(levels):
+            if not all(draft.spec.matching(group) for _, group in hypothesis.part(every, level).groups()):
+                yield Complaint(place, f"not estimable: in {every} {level!r} a group has no pair and task")
 
 
 def _unmatched(draft: Draft, group: Filter, path: Path) -> list[Complaint]:

@@ -109,8 +109,21 @@ class Hypothesis(Section):
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None
     """Groups to subtract from each other, within `where`."""
+    every: Literal["task", "regime"] | None = None
+    """The claim is made of each task, or regime, by itself and is supported only where it is in all of them: p is the
+    largest of theirs. It is refuted where the opposite is shown in one, with p times their number. Without it the
+    average over them is tested."""
     test: HypothesisTest
     """The test that decides."""
+
+    def part(self, key: Literal["task", "regime"], level: str) -> Hypothesis:
+        """The same claim on one task or regime alone; where `to` names another, that stays."""
+        to = self.test.to
+        own: dict[str, object] = {key: level}
+        where = self.where.model_copy(update=own)
+        other = to.model_copy(update=own) if isinstance(to, Filter) and getattr(to, key) is None else to
+        test = self.test.model_copy(update={"to": other})
+        return self.model_copy(update={"where": where, "test": test, "every": None})
 
     def groups(self) -> tuple[tuple[float, Filter], ...]:
         """The groups that the estimand is made of, with their signs.

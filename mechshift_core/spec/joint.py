@@ -12,7 +12,13 @@ from mechshift_core.spec.problems import listing
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 
-_FIELDS = {"interaction": ("pairwise", "in pairs"), "shapley": ("shapley", "in combinations")}
+_PAIRS, _COMBINATIONS = ("pairwise", "in pairs"), ("shapley", "in combinations")
+_FIELDS = {
+    "interaction_share": _PAIRS,
+    "shapley_share": _COMBINATIONS,
+    "interaction": _PAIRS,
+    "shapley": _COMBINATIONS,
+}
 """Index -> the field of an ablation that it needs, and how components are knocked out by it."""
 
 
@@ -29,7 +35,7 @@ def check_integration(draft: Draft) -> Iterator[Complaint]:
                 "(its indices participation, modularity and efficiency do without)"
             )
             yield Complaint(path, message, on_key=True)
-        elif len(names) > 1:
+        elif len(names) > 1 and index.endswith("_share"):  # once for each kind of knock-outs
             both = listing(names, conjunction="and")
             message = f"measure 'integration' is of one intervention, but {both} knock out components {what}"
             yield Complaint(path, message, on_key=True)

@@ -11,13 +11,24 @@ from mechshift_core.spec.base import Section, Share
 from mechshift_core.spec.interventions import Ablation
 
 TopK = Annotated[int, Field(ge=1, le=100_000_000)]
-SpecializationIndex = Literal["gini", "participation_ratio", "hoyer", "entropy", "largest_share"]
-IntegrationIndex = Literal["interaction", "shapley", "participation", "modularity", "efficiency"]
+SpecializationIndex = Literal["renyi_entropy", "gini", "participation_ratio", "hoyer", "entropy", "largest_share"]
+IntegrationIndex = Literal[
+    "interaction_share", "shapley_share", "interaction", "shapley", "participation", "modularity", "efficiency"
+]
 JOINT_INDICES: Mapping[str, Callable[[Ablation], bool]] = {
+    "interaction_share": lambda ablation: ablation.pairwise > 0,
+    "shapley_share": lambda ablation: ablation.shapley is not None,
     "interaction": lambda ablation: ablation.pairwise > 0,
     "shapley": lambda ablation: ablation.shapley is not None,
 }
 """Index of integration that needs joint knock-outs -> whether an ablation has them."""
+NOISY_INDICES: Mapping[str, Mapping[str, str]] = {
+    "specialization": dict.fromkeys(
+        ("gini", "participation_ratio", "hoyer", "entropy", "largest_share"), "renyi_entropy"
+    ),
+    "integration": {"interaction": "interaction_share", "shapley": "shapley_share"},
+}
+"""Measure -> index that noise alone moves, of magnitudes of means -> the one that can be tested in its place."""
 
 
 class Overlap(Section):
@@ -47,25 +58,30 @@ class Depth(Section):
 class Specialization(Section):
     """How unevenly the effect is spread over single components."""
 
-    index: SpecializationIndex = "gini"
-    """The index of inequality that hypotheses are about; all are tabled, beside their values under sign flips. All are
-    higher where fewer components do more of the work, and 1 where one does all: `gini`; `participation_ratio`, as
-    (C - PR) / (C - 1) of C components; `hoyer`; `entropy`, as 1 minus the normalised entropy; `largest_share`, the
-    share of the component with the largest effect."""
+    index: SpecializationIndex = "renyi_entropy"
+    """The index that hypotheses are about; all are tabled. All are higher where fewer components do more of the work,
+    and 1 where one does all. `renyi_entropy`: 1 minus ln N / ln C of C components, N = (sum of squared effects)^2 / sum
+    of their fourth powers the effective number of components, estimated without bias from products over different
+    prompts: noise does not move it, and it is the one that hypotheses can be tested with. The others are of the
+    magnitudes of mean effects, which noise alone moves; they are described beside their values under sign flips:
+    `gini`; `participation_ratio`, as (C - PR) / (C - 1); `hoyer`; `entropy`, as 1 minus the normalised entropy;
+    `largest_share`, the share of the component with the largest effect."""
 
 
 class Integration(Section):
     """How much components act together rather than alone."""
 
-    index: IntegrationIndex = "interaction"
-    """The index that hypotheses are about. `interaction`: sum of the magnitudes of pairwise interactions over that of
-    single effects, of the components that an ablation with `pairwise` knocks out in pairs. `shapley`: sum of the
-    magnitudes of Shapley interactions of two and more over that of Shapley values, of the components that an ablation
-    with `shapley` knocks out in combinations; it also sees what shows only once several are lost. The others need the
-    edge attribution only, and are of the graph of heads and MLPs weighted by the attribution between them, beside
-    random graphs with the same strengths: `participation`, how evenly a component's connections are spread over
-    modules; `modularity`, how much lies within modules (higher: less integrated); `efficiency`, how short paths over
-    strong connections are."""
+    index: IntegrationIndex = "interaction_share"
+    """The index that hypotheses are about. `interaction_share`: share of the pairwise interactions in the sum of
+    squared interactions and single effects, of the components that an ablation with `pairwise` knocks out in pairs,
+    estimated without bias from products over different prompts: noise does not move it. `shapley_share`: the same of
+    Shapley interactions of two and more and Shapley values, of the components that an ablation with `shapley` knocks
+    out in combinations; it also sees what shows only once several are lost. `interaction` and `shapley`: sum of the
+    magnitudes of the interactions over that of the single effects, which noise alone moves: they are described beside
+    their values under sign flips, and no hypothesis can be tested with them. The others need the edge attribution only,
+    and are of the graph of heads and MLPs weighted by the attribution between them, beside random graphs with the same
+    strengths: `participation`, how evenly a component's connections are spread over modules; `modularity`, how much
+    lies within modules (higher: less integrated); `efficiency`, how short paths over strong connections are."""
 
 
 class Alignment(Section):

@@ -13,12 +13,14 @@ from reports.figures.matrix import Axis, Cell
 from reports.prose import index_name
 from reports.sections import shapley
 from reports.sections.base import Part, Section
-from reports.sections.specialization import INDICES, indices_of, observed_words, shift_note
+from reports.sections.specialization import INDICES, indices_of, observed_words, preferred, shift_note
 from reports.templating import render_template
 
 INTERACTION = "interaction"
 """The index of knock-outs; the others are of the graph of components."""
-_KNOCKED_OUT = (INTERACTION, shapley.INDEX)
+SHARE = "interaction_share"
+"""The share that hypotheses are tested with; it is drawn where there is one."""
+_KNOCKED_OUT = (INTERACTION, SHARE, shapley.INDEX, shapley.SHARE)
 LISTED = 10
 """Interactions of each model and task that are listed: the largest ones."""
 _WIDTH, _LARGEST, _SMALLEST = 230, 22, 9
@@ -37,7 +39,9 @@ _EXPLAINED = (
     "metric without both, minus that without each, plus that of the whole model: zero where their effects add up, "
     "positive where losing both costs less than the sum, as with two links of a chain, negative where it costs more, "
     "as where one stands in for the other. The interaction ratio is the sum of the magnitudes of mean interactions "
-    "over that of mean single effects. Noise alone gives a ratio above zero: read it against the null."
+    "over that of mean single effects. Noise alone gives a ratio above zero and moves it: read it against the null. "
+    "The share of interactions is that of their squares in the sum of squared interactions and effects, estimated "
+    "without bias from products over different prompts; it is what hypotheses are tested with."
 )
 _GRAPH = (
     "Heads and MLPs make a graph, two of them connected by the magnitude of the attribution of the edges between them. "
@@ -55,14 +59,17 @@ def section(data: ReportData) -> Section | None:
     """Interactions with their ratio, and indices of the graph; None where a run has neither."""
     rows, indices = data.table("interactions"), indices_of("integration", data.table("indices"))
     found = pl.DataFrame(schema=dict.fromkeys(("task", "pair", "index"), pl.String)) if indices is None else indices
-    ratios, graphs = found.filter(pl.col("index") == INTERACTION), found.filter(~pl.col("index").is_in(_KNOCKED_OUT))
+    ratios = found.filter(pl.col("index").is_in((SHARE, INTERACTION)))
+    graphs = found.filter(~pl.col("index").is_in(_KNOCKED_OUT))
     combinations, orders = data.table("shapley"), data.table("shapley_orders")
     parts = []
     if rows is not None:
         heading = "" if graphs.is_empty() and combinations is None else "Knock-outs in pairs"
         parts.append(Part(heading=heading, paragraphs=(_EXPLAINED,), figure=figure(rows, ratios)))
     if combinations is not None and orders is not None:
-        drawn = shapley.figure(combinations, orders, found.filter(pl.col("index") == shapley.INDEX))
+        drawn = shapley.figure(
+            combinations, orders, found.filter(pl.col("index").is_in((shapley.SHARE, shapley.INDEX)))
+        )
         parts.append(Part(heading="Knock-outs in combinations", paragraphs=(shapley.EXPLAINED,), figure=drawn))
     if not graphs.is_empty():
         heading = "The graph of components" if parts else ""
@@ -76,28 +83,29 @@ def section(data: ReportData) -> Section | None:
 
 def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
     """For each task and pair a matrix before and one after, and the ratio where there is one."""
-    panels = []
+    panels, shown = [], preferred(ratios, SHARE)
     for task, pair, one in panels_of(rows):
         top = max((abs(value) for value in one["interaction"].drop_nulls().to_list()), default=0.0)
         drawn = [
             _matrix(one.filter(pl.col("side") == side), side=side, top=top, where=f"{task}, {pair}")
             for side in in_order(one, "side")
         ]
-        values = ratios.filter((pl.col("task") == task) & (pl.col("pair") == pair))
+        values = shown.filter((pl.col("task") == task) & (pl.col("pair") == pair))
         if not values.is_empty():
-            name = index_name(INTERACTION)
+            name = index_name(values["index"][0])
             label = f"{name}, {task}, {pair}: {observed_words(values)}."
-            drawn.append(sides.observed(values, title=name, domain=sides.domain_of(ratios), label=label))
+            drawn.append(sides.observed(values, title=name, domain=sides.domain_of(shown), label=label))
         panels.append(Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=shift_note(values)))
     listed = [_strongest(rows)]
     if not ratios.is_empty():
-        listed.append(tables.from_frame("Interaction ratios", ratios, INDICES))
+        listed.append(tables.from_frame("Shares and ratios of interactions", ratios, INDICES))
     return Figure(
         id="figure-integration",
         caption=(
             "Squares: mean interaction of two components, before and after; the area is the magnitude, on one scale "
             "for both models of a panel; filled squares are positive, hollow ones negative. Each model has its own "
-            "strongest components. Last: the interaction ratio with its interval, beside its value under random signs."
+            "strongest components. Last: the share of interactions with its interval, or the ratio beside its value "
+            "under random signs where there is no share."
         ),
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),

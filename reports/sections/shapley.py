@@ -10,10 +10,12 @@ from reports.figures import effects, sides, svg
 from reports.figures.base import Figure, Key, Panel
 from reports.figures.effects import Effect
 from reports.prose import index_name
-from reports.sections.specialization import INDICES, observed_words, shift_note
+from reports.sections.specialization import INDICES, observed_words, preferred, shift_note
 
 INDEX = "shapley"
-"""The index of knock-outs in combinations."""
+"""The ratio of knock-outs in combinations."""
+SHARE = "shapley_share"
+"""The share that hypotheses are tested with; it is drawn where there is one."""
 LISTED = 10
 """Shapley values and interactions of each model and task that are listed: the largest ones."""
 DRAWN = 4
@@ -55,9 +57,9 @@ def figure(rows: pl.DataFrame, orders: pl.DataFrame, ratios: pl.DataFrame) -> Fi
     Args:
         rows: The table `shapley`.
         orders: The table `shapley_orders`.
-        ratios: Rows of the index.
+        ratios: Rows of the indices.
     """
-    panels = []
+    panels, drawn_index = [], preferred(ratios, SHARE)
     for task, pair, _ in panels_of(rows):
         where = f"{task}, {pair}"
         shares = orders.filter((pl.col("task") == task) & (pl.col("pair") == pair))
@@ -73,24 +75,25 @@ def figure(rows: pl.DataFrame, orders: pl.DataFrame, ratios: pl.DataFrame) -> Fi
             label = f"Shares of the orders before and after, {where}: {formats.listed(said)}."
             scale = (0.0, 1.0)
             drawn.append(effects.draw(values, rows=names, scale=scale, title="share of the variance", label=label))
-        found = ratios.filter((pl.col("task") == task) & (pl.col("pair") == pair))
+        found = drawn_index.filter((pl.col("task") == task) & (pl.col("pair") == pair))
         if not found.is_empty():
-            name = index_name(INDEX)
+            name = index_name(found["index"][0])
             label = f"{name}, {where}: {observed_words(found)}."
-            drawn.append(sides.observed(found, title=name, domain=sides.domain_of(ratios), label=label))
+            drawn.append(sides.observed(found, title=name, domain=sides.domain_of(drawn_index), label=label))
         notes = sorted(set(shares["status"].to_list()) - {"ok"})
         note = " ".join(filter(None, [shift_note(found), *(f"No shares: {one}." for one in notes)]))
         panels.append(Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=note))
     listed = [_largest(rows), tables.from_frame("Shares of the orders", orders, _SHARES)]
     if not ratios.is_empty():
-        listed.append(tables.from_frame("Shapley interaction ratios", ratios, INDICES))
+        listed.append(tables.from_frame("Shares and ratios of Shapley interactions", ratios, INDICES))
     band = svg.sample(svg.element("rect", x=1, y=2, width=32, height=10, class_="f-chance", opacity=0.3))
     return Figure(
         id="figure-shapley",
         caption=(
             "How much of the variance of the metric over all combinations is additive, is due to pairs, to triples and "
             "so on, before and after, with intervals over prompts. Bands: what noise alone would give, the order's "
-            "effects having random signs on every prompt. Last: the ratio of Shapley interactions to Shapley values."
+            "effects having random signs on every prompt. Last: the share of Shapley interactions in "
+            "the sum of their squares and those of Shapley values, or the ratio where there is no share."
         ),
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),

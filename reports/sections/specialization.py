@@ -50,6 +50,18 @@ INDICES = {
     "null_high": tables.real("null, high"),
     "excess": tables.real("excess"),
 }
+DEBIASED = "renyi_entropy"
+"""The index that noise does not move."""
+_TESTED = (
+    "Hypotheses are tested with this one, of squared effects, estimated without bias from products over different "
+    "prompts: more noise does not move it. It may lie beyond 0 and 1, and has no value where the effects of different "
+    "prompts agree no more than by chance. The others are of magnitudes, which noise alone moves: they are described "
+    "beside their null and not tested."
+)
+_DESCRIBED = (
+    "Noise alone is not evenly spread, so only the distance from the null, not from zero, speaks for specialization; "
+    "more noise in one of the models moves the index, so its shift is described and not tested."
+)
 CROSSFITTED = {"crossfitted": tables.real("cross-fitted")}
 
 
@@ -110,8 +122,7 @@ def figure(
             "First: share of the total effect that the components with the smallest effects hold together; the further "
             "a curve hangs below the diagonal, the fewer components do the work. "
             f"Second: the {index_name(index)} of the same effects; the table has every index, all higher where fewer "
-            "components do the work. Noise alone is not evenly spread, so only the distance from the null, not from "
-            "zero, speaks for specialization."
+            f"components do the work. {_TESTED if index == DEBIASED else _DESCRIBED}"
         ),
         panels=tuple(panels),
         columns=len(in_order(grid, "pair")),
@@ -153,10 +164,17 @@ def _rows(frame: pl.DataFrame | None, task: str, pair: str) -> pl.DataFrame:
     return pl.DataFrame() if frame is None else frame.filter((pl.col("task") == task) & (pl.col("pair") == pair))
 
 
+def preferred(indices: pl.DataFrame, index: str) -> pl.DataFrame:
+    """Rows of one index, or all others where it has none."""
+    found = indices.filter(pl.col("index") == index)
+    return indices if found.is_empty() else found
+
+
 def observed_words(values: pl.DataFrame) -> str:
     """The index of each side beside its null, in words."""
     parts = [
-        f"{row['side']} {formats.number(row['value'])} (null {formats.number(row['null'])})"
+        f"{row['side']} {formats.number(row['value'])}"
+        + ("" if row["null"] is None else f" (null {formats.number(row['null'])})")
         for row in values.rows(named=True)
         if row["side"] != "shift"
     ]

@@ -50,6 +50,7 @@ def section(data: ReportData) -> Section:
         sentences=[prose.sentence(finding) for finding in hypotheses],
         numbers=_numbers(hypotheses),
         terms=_terms(hypotheses),
+        parts=_parts(hypotheses),
     )
     return Section(id="verdicts", title="Verdicts", body=body)
 
@@ -103,6 +104,26 @@ def _numbers(hypotheses: tuple[Finding, ...]) -> tables.Table:
         for found in hypotheses
     ]
     return tables.build("Every number of the verdicts", fields, rows)
+
+
+def _parts(hypotheses: tuple[Finding, ...]) -> tables.Table:
+    """Each verdict on each task or regime alone."""
+    fields = [tables.text("hypothesis"), tables.text("verdict is of"), tables.text("on"), tables.real("estimate")]
+    fields += [tables.real("low"), tables.real("high"), tables.p_values("p")]
+    rows = [
+        (
+            found.id,
+            f"every {found.every}" if found.every else "the average",
+            f"{part.key} {part.level}",
+            part.estimate,
+            part.low,
+            part.high,
+            part.p,
+        )
+        for found in hypotheses
+        for part in found.parts
+    ]
+    return tables.build("Each verdict on each task or regime alone (p not corrected)", fields, rows)
 
 
 def _terms(hypotheses: tuple[Finding, ...]) -> tables.Table:

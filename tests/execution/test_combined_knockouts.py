@@ -24,7 +24,7 @@ from mechshift_core.spec import SpecError
 from stats import interaction_ratio
 from stats.shapley import all_combinations, order_shares, shapley_interactions
 
-MEASURES = {"integration": {"index": "shapley"}}
+MEASURES = {"integration": {"index": "shapley_share"}}
 
 
 def combined(components: int = 4, **more: object) -> dict[str, object]:
@@ -88,10 +88,13 @@ def test_a_hypothesis_on_the_shapley_index_is_the_contrast_of_the_shifts(
 ) -> None:
     (finding,) = finished[1].findings.hypotheses
     indices = table(finished[1].path, "indices").filter(pl.col("index") == "shapley")
-    shift = dict(indices.filter(pl.col("side") == "shift").select("pair", "value").iter_rows())
+    shares = table(finished[1].path, "indices").filter(
+        (pl.col("index") == "shapley_share") & (pl.col("side") == "shift")
+    )
+    shift = dict(shares.select("pair", "value").iter_rows())
     assert finding.status == "ok" and finding.p is not None
     assert finding.estimate == pytest.approx(shift["shift"] - shift["control"])
-    assert "Shapley interaction ratio" in finding.estimand
+    assert "share of Shapley interactions" in finding.estimand
     found = shapley_interactions(metric[1].T, order=3)
     value = indices.filter((pl.col("pair") == "shift") & (pl.col("side") == "after"))["value"].item()
     assert value == pytest.approx(interaction_ratio(found.single, found.above_one).value, rel=1e-3)
@@ -104,17 +107,19 @@ def test_on_a_a_data_the_index_is_what_the_study_is_tested_with(finished: tuple[
         results = read_results(plan, folder, {}, sample, "knockouts")
         lean = measure_interaction_shift(sample, plan.spec, results)
         whole = measure_ablation(sample, plan.spec, plan.spec.interventions[1], results)
-        one, other = lean.replicated["integration"], whole.replicated["integration"]
-        assert (one.estimate, one.se, one.df) == (other.estimate, other.se, other.df)
-        assert one.se is not None and one.se > 0
+        assert lean.problems == whole.problems and lean.replicated.keys() == whole.replicated.keys()
+        for name, one in lean.replicated.items():
+            other = whole.replicated[name]
+            assert (one.estimate, one.se, one.df) == (other.estimate, other.se, other.df)
+            assert one.se is not None and one.se > 0
 
 
 def test_the_report_draws_the_orders(finished: tuple[Path, Run]) -> None:
     page = (finished[1].path / "report.html").read_text()
     assert "Knock-outs in combinations" in page and 'id="figure-shapley"' in page
     assert page.count("Shares of the orders before and after, mine, ") == 2
-    assert "Shapley interaction ratio, mine, shift: " in page
-    assert "Integration is the Shapley interaction ratio, beside its value under random signs" in page
+    assert "share of Shapley interactions, mine, shift: " in page
+    assert "Integration is the share of Shapley interactions in the sum of squared" in page
 
 
 @pytest.mark.long
@@ -240,7 +245,7 @@ def test_the_index_is_of_one_intervention(tmp_path: Path) -> None:
         load_spec(write(tmp_path, combined(), {**combined(), "name": "others"}, measures=MEASURES))
 
 
-@pytest.mark.parametrize(("index", "needs"), [("shapley", "shapley"), ("interaction", "pairwise")])
+@pytest.mark.parametrize(("index", "needs"), [("shapley_share", "shapley"), ("interaction_share", "pairwise")])
 def test_another_index_needs_its_knock_outs_too(index: str, needs: str, tmp_path: Path) -> None:
     from ruamel.yaml import YAML
 

@@ -17,7 +17,10 @@ from mechshift_core.analysis import component_graph, integration, specialization
 from mechshift_core.pipeline import Run
 from mechshift_core.spec.measures import JOINT_INDICES, Integration, Specialization
 from stats import specializations
+from stats.debiased import CHANCE, debiased_specialization
 from stats.inequality import INDEX_NAMES
+
+KEYS = ("pair", "task", "side", "value")
 
 
 def hypothesis(measure: str) -> dict[str, object]:
@@ -26,7 +29,8 @@ def hypothesis(measure: str) -> dict[str, object]:
 
 
 def write(folder: Path, *, inequality: str, graph: str) -> Path:
-    hypotheses = [hypothesis("specialization"), hypothesis("integration")]
+    everywhere = {**hypothesis("integration"), "id": "everywhere", "every": "task"}
+    hypotheses = [hypothesis("specialization"), hypothesis("integration"), everywhere]
     path = write_effective_study(
         folder, examples=12, interventions=[ATTRIBUTION], hypotheses=hypotheses, tasks=("mine", "other")
     )
@@ -42,11 +46,12 @@ def write(folder: Path, *, inequality: str, graph: str) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("indices")
-    return run(write(folder, inequality="hoyer", graph="modularity"), out=folder / "out")
+    return run(write(folder, inequality="renyi_entropy", graph="modularity"), out=folder / "out")
 
 
 def test_every_index_of_the_grammar_is_there() -> None:
-    assert get_args(Specialization.model_fields["index"].annotation) == INDEX_NAMES == tuple(specialization.INDICES)
+    assert get_args(Specialization.model_fields["index"].annotation) == tuple(specialization.INDICES)
+    assert tuple(specialization.INDICES) == (specialization.DEBIASED, *INDEX_NAMES)
     assert get_args(Integration.model_fields["index"].annotation) == tuple(integration.INDICES)
     assert set(integration.INDICES) == {*JOINT_INDICES, *component_graph.GRAPH_INDICES}
     assert "integration" in analysis.MEASURES
@@ -55,18 +60,20 @@ def test_every_index_of_the_grammar_is_there() -> None:
 def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:
     rows = table(finished.path, "indices")
     assert rows.group_by("measure", maintain_order=True).agg(pl.col("index").unique(maintain_order=True)).rows() == [
-        ("specialization", list(INDEX_NAMES)),
+        ("specialization", [specialization.DEBIASED, *INDEX_NAMES]),
         ("integration", ["participation", "modularity", "efficiency"]),
     ]
-    assert rows.height == 2 * 2 * 3 * 8
-    models = rows.filter(pl.col("side") != "shift")
+    assert rows.height == 2 * 2 * 3 * 9
+    without = rows.filter(pl.col("index") == specialization.DEBIASED)
+    assert without["null"].null_count() == without.height
+    models = rows.filter((pl.col("side") != "shift") & (pl.col("index") != specialization.DEBIASED))
     assert models["null"].null_count() == models["low"].null_count() == 0
     assert ((models["value"] - models["null"] - models["excess"]).abs() < 1e-12).all()
     assert (models["null_low"] <= models["null"]).all() and (models["null"] <= models["null_high"]).all()
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
 
 
-@pytest.mark.parametrize(("measure", "index"), [("specialization", "hoyer"), ("integration", "modularity")])
+@pytest.mark.parametrize(("measure", "index"), [("integration", "modularity")])
 def test_hypotheses_are_about_the_declared_index(finished: Run, measure: str, index: str) -> None:
     finding = next(one for one in finished.findings.hypotheses if one.measure == measure)
     rows = table(finished.path, "indices").filter((pl.col("index") == index) & (pl.col("side") == "shift"))
@@ -78,12 +85,41 @@ def test_hypotheses_are_about_the_declared_index(finished: Run, measure: str, in
     assert len(estimates) == 12 and all(index[1:] in one.method.lower() for one in estimates)
 
 
+def test_a_claim_on_every_task_has_the_largest_p_of_its_parts(finished: Run) -> None:
+    average, everywhere = (
+        next(one for one in finished.findings.hypotheses if one.id == name) for name in ("integration", "everywhere")
+    )
+    assert [part.level for part in everywhere.parts] == ["mine", "other"] and everywhere.every == "task"
+    assert everywhere.p == max(part.p or 0.0 for part in everywhere.parts)
+    assert everywhere.parts == average.parts and average.every == "" and average.p != everywhere.p
+    assert (everywhere.estimate, everywhere.low) == (average.estimate, average.low)
+    assert everywhere.estimate == pytest.approx(np.mean([part.estimate or 0.0 for part in everywhere.parts]))
+    assert "in every task" in everywhere.estimand
+    if len({(part.estimate or 0.0) > 0 for part in average.parts}) == 2:
+        assert "tasks differ in sign: mine " in average.message
+    page = (finished.path / "report.html").read_text()
+    assert "Each verdict on each task or regime alone" in page
+
+
+def test_specialization_that_is_noise_has_a_status_and_no_number(finished: Run) -> None:
+    finding = next(one for one in finished.findings.hypotheses if one.measure == "specialization")
+    rows = table(finished.path, "indices").filter(pl.col("index") == specialization.DEBIASED)
+    lacking = rows.filter((pl.col("side") == "shift") & pl.col("value").is_null())
+    assert lacking.height and finding.status == "undefined" and finding.p is None
+    assert CHANCE in finding.message and "Renyi entropy" in finding.estimand
+    samples = analyse_again(finished).by_pair_and_task
+    for pair, task, side, value in rows.filter(pl.col("side") != "shift").select(KEYS).iter_rows():
+        effects = specialization.component_effects(samples[pair, task], side)
+        expected = debiased_specialization(effects, seed=samples[pair, task].seed)
+        assert value == expected.estimate
+
+
 def test_specialization_is_that_of_the_component_effects(finished: Run) -> None:
     sample = analyse_again(finished).by_pair_and_task["shift", "mine"]
     effects = specialization.component_effects(sample, "after")
     expected = {one.index: one.value for one in specializations(effects, splits=1, draws=1)}
     rows = of_after(finished)
-    found = dict(rows.filter(pl.col("measure") == "specialization").select("index", "value").iter_rows())
+    found = dict(rows.filter(pl.col("index").is_in(INDEX_NAMES)).select("index", "value").iter_rows())
     assert found == pytest.approx(expected)
 
 
@@ -131,7 +167,10 @@ def test_tasks_of_the_same_prompts_have_no_selective_components(finished: Run) -
 def test_the_report_shows_them(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
     assert 'id="figure-component-graph"' in page and "modularity, mine, shift: before " in page
-    assert "Hoyer index, mine, control: before " in page and "random graphs of the same strengths" in page
+    assert (
+        "Renyi entropy of order 2 (1 minus it, normalised), mine, control: " in page
+        and "random graphs of the same strengths" in page
+    )
 
 
 @pytest.mark.long
@@ -139,7 +178,7 @@ def test_a_large_graph_is_measured_beside_fewer_graphs_and_without_new_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(component_graph, "SMALL", 3)
-    made = run(write(tmp_path, inequality="gini", graph="efficiency"), out=tmp_path / "out")
+    made = run(write(tmp_path, inequality="renyi_entropy", graph="efficiency"), out=tmp_path / "out")
     rows = table(made.path, "indices").filter(pl.col("measure") == "integration")
     known = rows.filter(pl.col("low").is_not_null())["index"].unique().to_list()
     assert sorted(known) == ["modularity", "participation"] and rows["value"].null_count() == 0

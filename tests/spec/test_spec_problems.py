@@ -124,6 +124,19 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
+    "tested on an index that noise moves": (
+        "depth: {}\nhypotheses:\n  - id: kept\n    measure: retention",
+        "depth: {}\n  specialization: {index: gini}\nhypotheses:\n"
+        "  - {id: narrow, measure: specialization, test: {kind: difference}}\n  - id: kept\n    measure: retention",
+        "specialization, test",
+        "the index 'gini' is of magnitudes of mean effects, which noise alone moves: no hypothesis can be tested "
+        "with it; declare `measures: {specialization: {index: renyi_entropy}}` (all are tabled anyway)",
+    ),
+    "every one of one regime": ("    where: {role", "    every: regime\n    where: {role", "regime",
+                                "expected several regimes to hold in, but the hypothesis is on one, 'local': leave "
+                                "it out"),
+    "every one of what is contrasted": ("    contrast: {regime", "    every: task\n    contrast: {regime", "task",
+                                        "a contrast of regimes is one number: there is none in every task"),
     "where and contrast on one key": ("    contrast: {regime", "    where: {regime: local}\n    contrast: {regime",
                                       "regime: [", "'regime' is in both where and contrast: one of them decides it"),
     "contrast with itself": ("[global, local]", "[local, local]", "[local",
@@ -189,7 +202,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                  "measure 'alignment' needs an intervention of kind logit_lens"),
     # what the grammar has and the tool has not
     "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
-                      "expected 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', got 'theil'"),
+                      "expected 'renyi_entropy', 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', "
+                      "got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} similarity, inherited, overlap, retention,"
                             " depth_slope, early_share,"

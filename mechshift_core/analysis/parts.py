@@ -1,0 +1,71 @@
+"""Hypotheses on each task or regime alone: what a claim on every one is decided by, and what an average hides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mechshift_core.spec import Filter, Hypothesis, Spec
+from stats.findings import Part
+from stats.hypothesis_tests import TestResult
+
+
+def split(spec: Spec, hypothesis: Hypothesis) -> Mapping[str, Hypothesis]:
+    """The claim on each level of `every`, or else on each task; empty where it is on one, or compares them."""
+    key = hypothesis.every or "task"
+    contrast, to = hypothesis.contrast, hypothesis.test.to
+    if contrast is not None and (contrast.task is not None or contrast.regime is not None):
+        return {}
+    where = hypothesis.where
+    if hypothesis.every is None and isinstance(to, Filter) and (to.task, to.regime) != (where.task, where.regime):
+        return {}
+    names = [task.name if key == "task" else task.regime for _, task in spec.matching(hypothesis.where)]
+    found = {name: hypothesis.part(key, name) for name in dict.fromkeys(names)}
+    complete = all(spec.matching(group) for part in found.values() for _, group in part.groups())
+    return found if len(found) > 1 and complete else {}
+
+
+def intersection_union(whole: TestResult, results: Sequence[TestResult]) -> TestResult:
+    """The test of a claim on every part: the average's estimate and interval with the largest p of the parts.
+
+    A claim that is false somewhere is supported at most as often as the test of that part errs (Berger 1982,
+    Technometrics 24:295). It is refuted where the opposite is shown in one part, which is looked for in all: p times
+    their number.
+    """
+    lacking = next((one for one in results if one.p is None), None)
+    if lacking is not None:
+        return replace(whole, p=None, p_opposite=None, statistic=None, status=lacking.status, message=lacking.message)
+    least = max(results, key=lambda one: one.p or 0.0)
+    opposite = [one.p_opposite for one in results if one.p_opposite is not None]
+    return replace(
+        whole,
+        p=least.p,
+        statistic=least.statistic,
+        df=least.df,
+        p_opposite=min(1.0, len(results) * min(opposite)) if len(opposite) == len(results) else None,
+        method=f"{whole.method}; p is the largest of {len(results)} parts' (intersection-union)",
+    )
+
+
+def described(key: str, results: Mapping[str, TestResult]) -> tuple[Part, ...]:
+    """The parts as a finding keeps them."""
+    return tuple(
+        Part(key=key, level=level, estimate=one.estimate, low=one.low, high=one.high, p=one.p)
+        for level, one in results.items()
+    )
+
+
+def disagreement(hypothesis: Hypothesis, parts: Sequence[Part], null: float) -> str:
+    """That the parts lie on both sides of the value tested against; empty where they do not, or no side is claimed."""
+    known = [part for part in parts if part.estimate is not None]
+    signs = {(part.estimate or 0.0) > null for part in known if part.estimate != null}
+    if hypothesis.test.kind not in ("difference", "bound") or len(signs) < 2:
+        return ""
+    listed = ", ".join(f"{part.level} {_interval(part)}" for part in known)
+    what = "in sign" if null == 0 else f"on the side of {null:g}"
+    return f"{known[0].key}s differ {what}: {listed}"
+
+
+def _interval(part: Part) -> str:
+    ends = "" if part.low is None or part.high is None else f" [{part.low:.3g}, {part.high:.3g}]"
+    return f"{part.estimate:.3g}{ends}"
