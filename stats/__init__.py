@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
     from stats.class_selectivity import Selectivity, selectivity
+    from stats.debiased import debiased_interaction_share, debiased_specialization
     from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
     from stats.inequality import gini, hoyer, inequality_index, largest_share, normalized_entropy, participation_ratio
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
+    from stats.jackknife import Jackknifed
     from stats.layer_shift import centred_log_ratio, shift_frame, slope_frame, two_stage_slope
     from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
@@ -93,6 +95,7 @@ __all__ = [
     "Integration",
     "Interactions",
     "Interval",
+    "Jackknifed",
     "MarginalContrast",
     "MeanIntervals",
     "MixedModelFit",
@@ -121,6 +124,8 @@ __all__ = [
     "cluster_weights",
     "clustered_rate",
     "crossed_weights",
+    "debiased_interaction_share",
+    "debiased_specialization",
     "decision_times",
     "depth_slope",
     "difference_test",
@@ -195,6 +200,7 @@ __all__ = [
 _MODULES = {
     "stats.calibration": ("Calibration",),
     "stats.alignment": ("Alignment", "output_alignment"),
+    "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
     "stats.decision": ("DecisionTimes", "decision_times"),
     "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
@@ -238,6 +244,7 @@ _MODULES = {
         "participation_ratio",
     ),
     "stats.integration": ("Integration", "interaction_ratio", "interaction_ratio_replicates", "interactions"),
+    "stats.jackknife": ("Jackknifed",),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "slope_frame", "two_stage_slope"),
     "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
     "stats.means": ("MeanIntervals", "mean_intervals"),

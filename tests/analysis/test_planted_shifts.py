@@ -73,13 +73,13 @@ def decisions(tests: list[Hypothesis], *, repetitions: int = 1500, truth: float 
     return Decisions(spec(), [Known.of(one, truth) for one in tests], rows, contrasts(rows))
 
 
-def contrasts(rows: list[list[Finding]]) -> list[list[Contrast | None]]:
+def contrasts(rows: list[list[Finding]]) -> list[list[tuple[Contrast, ...] | None]]:
     """What such findings were decided on."""
     return [
         [
             None
             if one.estimate is None
-            else Contrast(estimate=one.estimate, se=one.se, df=one.df, replicates=None, units=())
+            else (Contrast(estimate=one.estimate, se=one.se, df=one.df, replicates=None, units=()),)
             for one in row
         ]
         for row in rows

@@ -24,7 +24,7 @@ from mechshift_core.pipeline import Run, analyze, stored_plan
 from stats.findings import Dropped
 
 SPREAD: dict[str, object] = {
-    "id": "spread", "measure": "specialization", "where": {"role": "treatment"}, "test": {"kind": "difference"},
+    "id": "spread", "measure": "early_share", "where": {"role": "treatment"}, "test": {"kind": "difference"},
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`first` is what a run says first, `out` what it is after another one of the edited spec."""
     folder = tmp_path_factory.mktemp("declared")
     study = write_study(folder)
-    change(study, measures={"depth": {}, "specialization": {}, "overlap": {"top_k": [5], "splits": 2}})
+    change(study, measures={"depth": {}, "overlap": {"top_k": [5], "splits": 2}})
     before = run(study, out=folder / "out")
     assert before.findings.declaration.before and before.findings.declaration.known
     (folder / "first.json").write_bytes((before.path / "findings.json").read_bytes())

@@ -150,11 +150,20 @@ def _noise(rng: np.random.Generator, kind: str, columns: int, correlation: float
     return one, correlation * one + np.sqrt(1 - correlation**2) * two
 
 
-def _rejects(before: Jackknifed, after: Jackknifed) -> bool:
+def _rejects(before: Jackknifed, after: Jackknifed) -> bool | None:
+    """Whether the test of the shift rejects at .05; None where a model has no index."""
+    if before.estimate is None or after.estimate is None:
+        return None
     found = shift(before, after, paired=True)
     assert found.before is not None and found.after is not None
     statistic = abs(found.estimate) / np.linalg.norm(found.before + found.after)
     return bool(2 * student.sf(statistic, PROMPTS - 1) < 0.05)
+
+
+def _holds_its_level(rejected: list[bool | None]) -> None:
+    tested = [one for one in rejected if one is not None]
+    assert len(tested) >= 0.97 * REPETITIONS
+    assert 0.03 <= np.mean(tested) <= 0.07
 
 
 @pytest.mark.long
@@ -171,7 +180,7 @@ def test_specialization_is_not_moved_by_noise(components: int, ratio: float, kin
         before = debiased_specialization(true + spread * noise, draws=100)
         after = debiased_specialization(true + ratio * spread * other, draws=100)
         rejected.append(_rejects(before, after))
-    assert 0.03 <= np.mean(rejected) <= 0.07
+    _holds_its_level(rejected)
 
 
 @pytest.mark.long
@@ -193,4 +202,4 @@ def test_integration_is_not_moved_by_noise(components: int, ratio: float, kind: 
             for one in (true + spread * noise, true + ratio * spread * other)
         )
         rejected.append(_rejects(before, after))
-    assert 0.03 <= np.mean(rejected) <= 0.07
+    _holds_its_level(rejected)
