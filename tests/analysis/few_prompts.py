@@ -26,7 +26,7 @@ MEASURES = {
     "overlap": {"top_k": [5, 10], "splits": 6, "permutations": 40},
     "depth": {},
     "specialization": {},
-    "integration": {"index": "interaction"},
+    "integration": {"index": "interaction_share"},
     "alignment": {},
 }
 JOINT = {"name": "together", "kind": "ablation", "pairwise": 3, "shapley": {"components": 3}}

@@ -67,7 +67,7 @@ def test_a_run_is_what_it_says_and_stays_untouched(out: Path, capsys: pytest.Cap
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     code, checks = verified(capsys, out, "--cells", "100")
     assert (code, unlike(checks)) == (0, {})
-    assert len(checks) == 3 + 1 + 1 + len(stored_plan(out).cells)  # models, data, spec
+    assert len(checks) == 3 + 1 + 1 + 1 + len(stored_plan(out).cells)  # models, data, spec, declarations
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
