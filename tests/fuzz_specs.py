@@ -39,7 +39,7 @@ ENTRIES = re.split(r"(?m)^(?=  - |\S)", GRAMMAR)
 """The text in its sections and list entries; a case keeps some of the entries."""
 LISTS = ("pairs", "tasks", "interventions", "hypotheses")
 TREE: Any = read_document(GRAMMAR).data
-SLOWEST = 1.0
+SLOWEST = 5.0
 """Seconds of processor time that one file may take."""
 TOKENS = (
     *"[ ] { } : - & * << ! ? | > # % @ ` \" ' , \t \n \\ ~ = 0x 1e9 1e999 -1 .inf .nan é \x85 \x00 \u2028".split(" "),

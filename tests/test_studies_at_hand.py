@@ -68,7 +68,9 @@ def test_a_study_at_hand_runs_through(name: str, tmp_path: Path) -> None:
     spec = load_spec(small(name, tmp_path))
     made = run(spec, out=tmp_path / "out")
     assert made.failures == ()
-    assert [finding.status for finding in made.findings.hypotheses] == ["ok"] * len(spec.hypotheses)
+    for finding in made.findings.hypotheses:  # so few prompts need not show that any component has an effect
+        few = finding.status == "undefined" and "agree no more than by chance" in finding.message
+        assert finding.status == "ok" or few, finding.message
     budgets = pl.read_parquet(made.path / "tables" / "findings.parquet")["budget"].unique(maintain_order=True).to_list()
     assert budgets == [*make_plan(spec).budgets]
     again = run(spec, out=tmp_path / "out")

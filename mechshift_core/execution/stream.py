@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,8 +56,13 @@ class TensorFile:
         text += b" " * (-len(text) % 8)
         self._start = 8 + len(text)
         self._file = path.open("xb")
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._file.truncate(self._start + offset)
+        try:
+            self._file.write(len(text).to_bytes(8, "little") + text)
+            self._file.truncate(self._start + offset)
+        except OSError:  # a full disk, which closing says once more
+            with suppress(OSError):
+                self._file.close()
+            raise
 
     def write(self, name: str, rows: slice | Sequence[int], values: npt.ArrayLike) -> None:
         """Write some rows of a tensor.

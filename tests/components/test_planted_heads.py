@@ -176,7 +176,8 @@ def test_a_study_finds_integration_in_the_redundant_model_only(finished: Path) -
     index = read(finished, "indices").filter(pl.col("index") == "interaction")
     value = dict(index.select("side", "value").rows())
     assert value["before"] < 0.2 and value["after"] > 1
-    assert index.filter(pl.col("side") == "shift")["low"].item() > 0
+    tested = read(finished, "indices").filter((pl.col("index") == "interaction_share") & (pl.col("side") == "shift"))
+    assert tested["low"].item() > 0
 
 
 @pytest.mark.long
@@ -191,7 +192,7 @@ def test_a_study_finds_what_only_both_heads_do_together(finished: Path) -> None:
     before = read(finished, "shapley").filter(pl.col("side") == "before")
     alone = before.filter(pl.col("components") == planted.SPECIALISED)["value"].item()
     assert alone > 10 * before.filter(pl.col("components") != planted.SPECIALISED)["value"].abs().max()
-    index = read(finished, "indices").filter((pl.col("index") == "shapley") & (pl.col("side") == "shift"))
+    index = read(finished, "indices").filter((pl.col("index") == "shapley_share") & (pl.col("side") == "shift"))
     assert index["low"].item() > 0
     assert read(finished, "shapley_orders")["status"].unique().to_list() == [
         "a sample of the combinations was run: shares need all of them, and intervals do not contain the error of the "

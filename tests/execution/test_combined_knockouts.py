@@ -183,12 +183,10 @@ def test_the_strongest_may_be_those_of_the_attribution(finished: tuple[Path, Run
     assert sorted(described[0]["strongest"]) == sorted(order[:2])
 
 
-@pytest.mark.long
-def test_a_budget_beyond_all_combinations_of_a_small_model_runs_all(tmp_path: Path) -> None:
+def test_more_components_than_a_model_has_are_refused(tmp_path: Path) -> None:
     few = {**combined(8, order=2, budget=200), "components": ["mlps"]}
-    made = run(write(tmp_path, few, measures=MEASURES), out=tmp_path / "out")
-    assert [len(description["members"]) for description, _ in cells(made.path, part="shapley")] == [4] * 3
-    assert table(made.path, "shapley_orders")["status"].unique().to_list() == ["ok"]
+    with pytest.raises(SpecError, match="knocks out 8 components together, but model 'before' has 2 of the kinds mlps"):
+        make_plan(load_spec(write(tmp_path, few, measures=MEASURES)))
 
 
 def test_a_plan_counts_the_combinations(tmp_path: Path) -> None:

@@ -182,5 +182,5 @@ def test_a_large_graph_is_measured_beside_fewer_graphs_and_without_new_paths(
     rows = table(made.path, "indices").filter(pl.col("measure") == "integration")
     known = rows.filter(pl.col("low").is_not_null())["index"].unique().to_list()
     assert sorted(known) == ["modularity", "participation"] and rows["value"].null_count() == 0
-    (finding,) = (one for one in made.findings.hypotheses if one.measure == "integration")
+    (finding,) = (one for one in made.findings.hypotheses if one.id == "integration")
     assert finding.status == "points only" and finding.estimate is not None and "no replicates" in finding.message

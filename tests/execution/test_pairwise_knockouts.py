@@ -123,11 +123,10 @@ def test_more_pairs_repeat_no_single_knock_out(finished: tuple[Path, Run], tmp_p
     assert {len(description["strongest"]) for description, _ in cells(again.path, part="pairs")} == {4, 5}
 
 
-@pytest.mark.long
-def test_fewer_components_than_asked_for_are_all_taken(tmp_path: Path) -> None:
-    made = run(write(tmp_path, {**KNOCKOUTS, "components": ["mlps"], "pairwise": 24}), out=tmp_path / "out")
-    assert [description["strongest"] for description, _ in cells(made.path, part="pairs")] == [["m0", "m1"]] * 3
-    assert made.findings.hypotheses[0].status == "ok"
+def test_more_components_than_a_model_has_are_refused(tmp_path: Path) -> None:
+    spec = write(tmp_path, {**KNOCKOUTS, "components": ["mlps"], "pairwise": 24})
+    with pytest.raises(SpecError, match="24 components together, but model 'before' has 2 of the kinds mlps"):
+        make_plan(load_spec(spec))
 
 
 def test_a_plan_counts_the_pairs(tmp_path: Path) -> None:

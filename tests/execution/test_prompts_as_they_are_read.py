@@ -123,7 +123,6 @@ def test_numbers_are_those_of_transformers_with_the_beginning_of_sequence(folder
     assert [stored[name]["prompts_begin_with"] for name in ("before", "after")] == [[1], [1]]
 
 
-@pytest.mark.long
 def test_each_model_of_a_pair_may_be_read_its_own_way(folder: Path) -> None:
     models = {**SPEC["models"], "after": {**SPEC["models"]["after"], "add_bos_token": False}}
     every_kind = [*SPEC["interventions"], {"name": "looked", "kind": "attention"}]

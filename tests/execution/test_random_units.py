@@ -37,7 +37,7 @@ HYPOTHESES: list[dict[str, Any]] = [
         "contrast": {"role": ["treatment", "control"]},
         "test": {"kind": "difference"},
     },
-    {"id": "spread", "measure": "specialization", "where": {"role": "treatment"}, "test": {"kind": "difference"}},
+    {"id": "spread", "measure": "early_share", "where": {"role": "treatment"}, "test": {"kind": "difference"}},
 ]
 Again = Callable[..., dict[str, Finding]]
 
