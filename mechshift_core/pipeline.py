@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechshift_core.declarations import declaration_of, note, read_record
+from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.prompts import accounts
@@ -80,9 +80,9 @@ def run(
         plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
         write_text(folder.path / PLAN, save_plan(plan))
-        note(folder.path, loaded, "run")
+        declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, progress=progress)
-        return _conclude(plan, folder, execution, progress, force=False)
+        return _conclude(plan, folder, execution, declaration, progress, force=False)
 
 
 @checked_as(UsageError)
@@ -92,11 +92,11 @@ def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None) -
     plan = stored_plan(path)
     with folder.claim(), _writing(folder):
         folder.log("analyze")
-        note(folder.path, plan.spec, "analyze")
+        declaration = declaration_of(note(folder.path, plan.spec, "analyze"), plan.spec)
         every = [cell for _, cell in plan.every_cell]
         failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
         execution = Execution(0, len(every) - len(failures), failures)
-        return _conclude(plan, folder, execution, progress, force=True)
+        return _conclude(plan, folder, execution, declaration, progress, force=True)
 
 
 @checked_as(UsageError)
@@ -235,14 +235,21 @@ def _check_name(folder: RunFolder, spec: Spec) -> None:
             raise UsageError(f"{folder.path} holds the run of {name!r}, not of {spec.name!r}; choose another --out")
 
 
-def _conclude(plan: Plan, folder: RunFolder, execution: Execution, progress: Progress | None, *, force: bool) -> Run:
+def _conclude(
+    plan: Plan,
+    folder: RunFolder,
+    execution: Execution,
+    declaration: Declaration,
+    progress: Progress | None,
+    *,
+    force: bool,
+) -> Run:
     """Tables, findings, provenance and report, unless they are there and nothing they depend on has changed."""
     from stats.findings import Findings
 
     failures = {cell.key: reason for cell, reason in execution.failures.items()}
     total = len(plan.every_cell)
     lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
-    declaration = declaration_of(read_record(folder.path), plan.spec)
     key = _analysis_key(plan, failures, declaration)
     state = folder.path / STATE
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]

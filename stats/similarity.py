@@ -47,6 +47,7 @@ CLEARANCE = 3.0
 """Standard errors by which a within-model product has to clear 0; nearer to it the ratio is not a normal one."""
 LEAST = 0.1
 """Share of a within-model product that delete-one and delete-two values of it are not let below."""
+ONE_UNIT = "similarity is made of products of different {units}, and all prompts are of one"
 NO_SIGNAL = "the mean scores of the model {side} do not clear their noise"
 
 
@@ -132,7 +133,7 @@ def score_similarity(
     products = MeanProducts.of(a, b, design.unit, block_bytes=block_bytes)
     jackknife = _Jackknife.of(products)
     described = _described(products, jackknife)
-    lacking = jackknife.lacking()
+    lacking = ONE_UNIT.format(units=units) if count < 2 else jackknife.lacking()
     found = None if lacking else jackknife.estimated(design.strata, few=few)
     estimate, se, df = (None, None, max(1.0, count - 1.0)) if found is None else (found.estimate, found.se, found.df)
     low = high = drawn = None
@@ -201,7 +202,7 @@ class _Jackknife:
     """The three products of different units, and without one and without two of them; between, before, after.
 
     Attributes:
-        full: Products [3].
+        full: Products [3]; NaN of a single unit.
         one: Without one unit [3, units]; None with fewer than three.
         two: Without two [3, units, units], the diagonal meaningless; None with fewer than five.
         errors: Relative standard errors of the three products [3]; None with fewer than five units.
@@ -224,6 +225,8 @@ class _Jackknife:
         stacked[:, place, place] = 0.0
         rows = stacked.sum(axis=2)
         sums = rows.sum(axis=1)
+        if n < 2:
+            return cls(n, np.full(3, np.nan), None, None, None)
         full = np.where(np.abs(sums) > ROUNDING * scale, sums, 0.0) / (n * (n - 1))
         if n < 3:
             return cls(n, full, None, None, None)
@@ -338,7 +341,7 @@ def _described(products: MeanProducts, jackknife: _Jackknife) -> dict[str, float
     if min(lengths) <= 0:
         return dict.fromkeys(("plain", "reliability_before", "reliability_after", "noise_ratio"))
     plain = float(products.between.sum()) / float(np.sqrt(lengths[0] * lengths[1]))
-    shares = [n * n * of / length for of, length in zip(signal, lengths, strict=True)]
+    shares = [None if n < 2 else n * n * of / length for of, length in zip(signal, lengths, strict=True)]
     ratio = None
     if min(signal) > 0:
         noises = [

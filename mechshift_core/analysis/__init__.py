@@ -159,7 +159,7 @@ def _step_count(plan: Plan) -> int:
     spec = plan.spec
     each = sum(getattr(spec.measures, name) is not None for name in MEASURES)
     each += sum(intervention.kind in INTERVENTIONS for intervention in spec.interventions)
-    unrelated = sum(pair.role == "unrelated" for pair in spec.pairs)
+    unrelated = sum(pair.unrelated for pair in spec.pairs)
     of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * (spec.measures.overlap is not None)
     return len(plan.budgets) * (of_pairs * len(spec.tasks) + 1) + len(plan.alternatives)
 
@@ -190,8 +190,9 @@ def _analyse_budget(
                 rows[table] += more
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    evidence = with_inherited(_with_missing(evidence, samples), spec)
+    evidence = _with_missing(evidence, samples)
     heirs = inherited(evidence, spec)
+    evidence = with_inherited(evidence, heirs)
     rows["similarity"] = filled(rows["similarity"], heirs, spec)
     estimates += inherited_estimates(heirs, samples.by_pair_and_task, spec)
     steps.begin("hypotheses")
@@ -215,7 +216,7 @@ def _collected(plan: Plan, folder: RunFolder, failures: Mapping[str, str], readi
 
 def _related(samples: Samples) -> Samples:
     """The samples without those of unrelated pairs, which are no shift of a model."""
-    related = {key: one for key, one in samples.by_pair_and_task.items() if one.pair.role != "unrelated"}
+    related = {key: one for key, one in samples.by_pair_and_task.items() if not one.pair.unrelated}
     return Samples(related, samples.missing)
 
 
@@ -250,7 +251,7 @@ def _reconsidered(
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = _tested(plan.spec, with_inherited(evidence, plan.spec), broken, dropped)
+    hypotheses = _tested(plan.spec, with_inherited(evidence, inherited(evidence, plan.spec)), broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
 
 
@@ -270,7 +271,7 @@ def _measured(
         steps: Told of each.
     """
     spec, steps = plan.spec, steps or Steps(None, 0)
-    unrelated = sample.pair.role == "unrelated"
+    unrelated = sample.pair.unrelated
     for name, measure in MEASURES.items():
         if unrelated and name != "overlap":
             continue

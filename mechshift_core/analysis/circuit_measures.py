@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mechshift_core.analysis.measured import estimate
+from mechshift_core.analysis.measured import by_example, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import CircuitPatching
@@ -36,9 +36,7 @@ def performance_shift(sample: Sample, values: Mapping[str, Value]) -> Replicated
 
 
 def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Value]]) -> Replicated | str:
-    # Contributions by example of the task, or by template of it, sorted as those of the ratios are.
-    labels = np.unique(sample.templates) if sample.by_template else np.arange(sample.total)
-    total, influence = 0.0, np.zeros(len(labels))
+    total, known = 0.0, {}
     problems = []
     for side, (sign, value) in parts.items():
         if isinstance(value, str) or value.estimate is None:
@@ -46,13 +44,11 @@ def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Val
             continue
         total += sign * value.estimate
         if value.influence is not None:
-            own = sample.clusters(sample.ids(side))
-            influence[sample.ids(side) if own is None else np.searchsorted(labels, np.unique(own))] += (
-                sign * value.influence
-            )
+            known[side] = sign * value.influence
     if problems:
         return "; ".join(problems)
     enough = sample.units >= MINIMUM_CLUSTERS
+    influence = by_example(sample, known)
     return Replicated(
         label=f"{measure} of {sample.pair.name} on {sample.task.name}",
         estimate=total,

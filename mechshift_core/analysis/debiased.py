@@ -6,13 +6,13 @@ prompts pair up in contrasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.indices import REFERENCES
+from mechshift_core.analysis.measured import Measured, Rows, by_example, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
@@ -53,7 +53,7 @@ def measure_debiased(
                 "measure": measure,
                 "index": index,
                 "side": side,
-                **_NO_REFERENCES,
+                **dict.fromkeys(REFERENCES),
                 "value": value,
                 "low": low,
                 "high": high,
@@ -81,20 +81,6 @@ def measure_debiased(
     return Measured(rows={"indices": rows}, estimates=tuple(estimates), replicated={measure: change})
 
 
-def described(found: Iterable[Measured], **rows: Rows) -> Measured:
-    """What several indices of a measure give together, with other rows."""
-    every = list(found)
-    return Measured(
-        rows={"indices": [row for one in every for row in one.rows.get("indices", [])], **rows},
-        estimates=tuple(chain.from_iterable(one.estimates for one in every)),
-        replicated={name: value for one in every for name, value in one.replicated.items()},
-        problems={name: reason for one in every for name, reason in one.problems.items()},
-    )
-
-
-_NO_REFERENCES = dict.fromkeys(("null", "null_low", "null_high", "excess", "crossfitted"))
-
-
 def _side(sample: Sample, label: str, side: str, one: Jackknifed) -> Replicated | str:
     if one.estimate is None:
         return one.message
@@ -110,15 +96,9 @@ def _shift(sample: Sample, label: str, sides: Mapping[str, Jackknifed]) -> Repli
 
 
 def _replicated(sample: Sample, label: str, value: float, parts: Mapping[str, Floats | None]) -> Replicated:
-    labels = np.unique(sample.templates) if sample.by_template else np.arange(sample.total)
-    influence = np.zeros(len(labels))
-    enough = sample.units >= MINIMUM_CLUSTERS
-    for side, one in parts.items():
-        if one is None:
-            enough = False
-        else:
-            own = sample.clusters(sample.ids(side))
-            influence[sample.ids(side) if own is None else np.searchsorted(labels, np.unique(own))] += one
+    known = {side: one for side, one in parts.items() if one is not None}
+    enough = sample.units >= MINIMUM_CLUSTERS and len(known) == len(parts)
+    influence = by_example(sample, known)
     units = "templates" if sample.by_template else "prompts"
     return Replicated(
         label=f"{label} of {sample.pair.name} on {sample.task.name}",

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from scipy import stats as scipy_stats
-
 from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.measured import Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
+from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated, linear_contrast
 from stats.similarity import CLEARANCE
 
@@ -35,9 +34,8 @@ class Inherited:
     message: str = ""
 
 
-def with_inherited(evidence: Evidence, spec: Spec) -> Evidence:
+def with_inherited(evidence: Evidence, found: Mapping[Key, Inherited]) -> Evidence:
     """The evidence, with what hypotheses on `inherited` are tested with."""
-    found = inherited(evidence, spec)
     added = {("inherited", *key): one.found for key, one in found.items() if one.found is not None}
     lacking = {("inherited", *key): one.message for key, one in found.items() if one.found is None}
     kept = {name: value for name, value in evidence.replicated.items() if name not in lacking}
@@ -46,13 +44,13 @@ def with_inherited(evidence: Evidence, spec: Spec) -> Evidence:
 
 def inherited(evidence: Evidence, spec: Spec) -> dict[Key, Inherited]:
     """What every related pair inherits on every task; nothing where no pair is unrelated."""
-    unrelated = [pair.name for pair in spec.pairs if pair.role == "unrelated"]
+    unrelated = [pair.name for pair in spec.pairs if pair.unrelated]
     if not unrelated:
         return {}
     return {
         (pair.name, task.name): _of(evidence, (pair.name, task.name), unrelated)
         for pair in spec.pairs
-        if pair.role != "unrelated"
+        if not pair.unrelated
         for task in spec.tasks
     }
 
@@ -137,5 +135,5 @@ def estimates(found: Mapping[Key, Inherited], samples: Mapping[Key, Sample], spe
 def _ends(found: Replicated | None, spec: Spec) -> tuple[float | None, float | None]:
     if found is None or found.se is None:
         return None, None
-    reach = float(scipy_stats.t.ppf((1 + spec.statistics.confidence) / 2, found.df)) * found.se
-    return found.estimate - reach, found.estimate + reach
+    test = difference_test(found.estimate, found.se, found.df, confidence=spec.statistics.confidence)
+    return test.low, test.high

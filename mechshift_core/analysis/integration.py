@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.debiased import described, measure_debiased
+from mechshift_core.analysis.debiased import measure_debiased
 from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
-from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
+from mechshift_core.analysis.measured import Measured, Results, Rows, joined, mean_interval
 from mechshift_core.analysis.nodes import measure_nodes
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.analysis.shapley import ablation_labels, combined, order_rows, shapley_rows
@@ -67,7 +67,7 @@ def measure_ablation(sample: Sample, spec: Spec, intervention: Intervention, res
     if not declared:
         return Measured(rows=rows)
     ratios = measure_indices(sample, spec, "integration", compared, declared=declared)
-    return described((*shares, replace(ratios, problems=problems)), **rows)
+    return joined((*shares, replace(ratios, problems=problems)), **rows)
 
 
 def measure_interaction_shift(sample: Sample, spec: Spec, results: Results) -> Measured:

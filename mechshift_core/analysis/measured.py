@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,72 @@ class Measured:
     replicated: Mapping[str, Replicated] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     failed: str = ""
+
+
+def joined(parts: Iterable[Measured], **rows: Rows) -> Measured:
+    """The results of several measures as one, with further rows by table."""
+    every = [*parts, Measured(rows=rows)]
+    tables = dict.fromkeys(table for one in every for table in one.rows)
+    return Measured(
+        rows={table: [row for one in every for row in one.rows.get(table, [])] for table in tables},
+        estimates=tuple(chain.from_iterable(one.estimates for one in every)),
+        replicated={name: value for one in every for name, value in one.replicated.items()},
+        problems={name: reason for one in every for name, reason in one.problems.items()},
+    )
+
+
+class Resampled(Protocol):
+    """A result of `stats` with replicates."""
+
+    @property
+    def estimate(self) -> float | None:
+        """Point estimate; None if undefined."""
+
+    @property
+    def replicates(self) -> npt.NDArray[np.float64] | None:
+        """[R]; None without."""
+
+    @property
+    def se(self) -> float | None:
+        """Standard error."""
+
+    @property
+    def df(self) -> float:
+        """Its degrees of freedom."""
+
+    @property
+    def units(self) -> int:
+        """Number of independent units."""
+
+
+def replicated(sample: Sample, measure: str, found: Resampled, message: str) -> Replicated:
+    """What hypotheses on a measure are tested with, from a result that has an estimate."""
+    assert found.estimate is not None
+    return Replicated(
+        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
+        estimate=found.estimate,
+        replicates=found.replicates,
+        se=found.se,
+        df=found.df,
+        units=found.units,
+        message=message,
+    )
+
+
+def by_example(sample: Sample, contributions: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Contributions of each side's prompts to an error, added up by example of the task, or by template of it.
+
+    So contrasts of pairs and models that share prompts pair up.
+
+    Args:
+        contributions: `before` or `after` -> one for each prompt of the side, or for each of its templates, sorted.
+    """
+    labels = np.unique(sample.templates) if sample.by_template else np.arange(sample.total)
+    found = np.zeros(len(labels))
+    for side, values in contributions.items():
+        own = sample.clusters(sample.ids(side))
+        found[sample.ids(side) if own is None else np.searchsorted(labels, np.unique(own))] += values
+    return found
 
 
 Measure = Callable[[Sample, Spec], Measured]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mechshift_core.analysis.measured import Measured, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
+from mechshift_core.spec.hypotheses import BETWEEN
 from stats.minimums import FEWEST_FOR_FOLDS, FEWEST_FOR_SPREAD, FEWEST_IN_HALF
 
 
@@ -41,7 +42,7 @@ LEAST: Mapping[str, Least] = {
     "logit_lens": _ANY,
 }
 """Name in a spec's `measures`, or kind of an intervention -> what it needs. Intervals need more: `stats.minimums`."""
-BETWEEN = ("similarity", "inherited", "retention", "overlap", "transfer", "neuron_overlap")
+NO_SHIFTS = (*BETWEEN, "neuron_overlap")
 """Measures of a pair that are no shift."""
 
 
@@ -76,7 +77,7 @@ def nothing(sample: Sample, spec: Spec, names: Iterable[str], reason: str, *, fa
             sample,
             spec,
             measure=measure,
-            side="between" if measure in BETWEEN else "shift",
+            side="between" if measure in NO_SHIFTS else "shift",
             value=None,
             low=None,
             high=None,

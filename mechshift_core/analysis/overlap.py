@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.agreement import draws, few_replicates, measure_agreement
-from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.measured import Measured, Rows, estimate, joined, replicated
+from mechshift_core.analysis.needs import nothing
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.analysis.similarity import measure_similarity
 from mechshift_core.execution.scores import SelectedScores
@@ -15,12 +16,13 @@ from mechshift_core.spec import Spec
 from stats.findings import Estimate
 from stats.overlap import OverlapNull, stratified_permutation_null
 from stats.plain_overlap import BetweenOverlap, between_overlap
-from stats.replicates import Replicated
 from stats.retention import Retention, retention_index
 from stats.sized_halves import overlap_by_prompts
 
 GRID = (5, 10, 20, 40, 80, 160, 320, 640)
 """Numbers of prompts at which the curve over them has a point."""
+SETS = ("retention", "overlap")
+"""Measures of the sets of the K strongest edges."""
 CURVE = ("prompts", "k", "between", "null", "ceiling_before", "ceiling_after", "retention")
 
 
@@ -43,16 +45,16 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
     """Similarity; rows of `overlap` with and without a threshold; retention and overlap averaged over all K."""
     similar = measure_similarity(sample, spec)
     if sample.too_few:
-        return _joined(similar, _without_sets(sample, spec, sample.too_few))
+        return joined((similar, nothing(sample, spec, SETS, sample.too_few)))
     before, after = sample.score_blocks("before"), sample.score_blocks("after")
     strata = edge_strata(sample.graph)
     retention = _retention(sample, spec, before, after, strata)
     if isinstance(retention, str):
-        sets = _without_sets(sample, spec, retention)
+        sets = nothing(sample, spec, SETS, retention)
     else:
         sets = _measure_sets(sample, spec, before, after, strata, retention)
     agreement = measure_agreement(sample, spec, before, after, strata)
-    return _joined(similar, sets, agreement)
+    return joined((similar, sets, agreement))
 
 
 def measure_kept(sample: Sample, spec: Spec) -> Measured:
@@ -60,18 +62,7 @@ def measure_kept(sample: Sample, spec: Spec) -> Measured:
     similar = measure_similarity(sample, spec)
     if all(hypothesis.measure != "retention" for hypothesis in spec.hypotheses):
         return similar
-    return _joined(similar, measure_retention(sample, spec))
-
-
-def _joined(*parts: Measured) -> Measured:
-    """The results of several measures as one."""
-    tables = dict.fromkeys(table for part in parts for table in part.rows)
-    return Measured(
-        rows={table: [row for part in parts for row in part.rows.get(table, [])] for table in tables},
-        estimates=tuple(one for part in parts for one in part.estimates),
-        replicated={name: value for part in parts for name, value in part.replicated.items()},
-        problems={name: reason for part in parts for name, reason in part.problems.items()},
-    )
+    return joined((similar, measure_retention(sample, spec)))
 
 
 def measure_retention(sample: Sample, spec: Spec) -> Measured:
@@ -81,7 +72,7 @@ def measure_retention(sample: Sample, spec: Spec) -> Measured:
         before, after = sample.score_blocks("before"), sample.score_blocks("after")
         found = _retention(sample, spec, before, after, edge_strata(sample.graph))
     if isinstance(found, str):
-        return Measured(estimates=(_nothing(sample, spec, "retention", found),), problems={"retention": found})
+        return nothing(sample, spec, ["retention"], found)
     return _measured(sample, spec, found)
 
 
@@ -126,7 +117,9 @@ def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
     )
     if retention.estimate is None:
         return Measured(estimates=(found,), problems={"retention": retention.message})
-    return Measured(estimates=(found,), replicated={"retention": _replicated(sample, "retention", retention)})
+    return Measured(
+        estimates=(found,), replicated={"retention": replicated(sample, "retention", retention, retention.message)}
+    )
 
 
 def _measure_sets(
@@ -168,7 +161,11 @@ def _measure_sets(
         estimates=(*retained.estimates, _overlap_estimate(sample, spec, retention, overlap)),
         replicated={
             **retained.replicated,
-            **({"overlap": _replicated(sample, "overlap", overlap)} if overlap.status != "undefined" else {}),
+            **(
+                {"overlap": replicated(sample, "overlap", overlap, overlap.message)}
+                if overlap.status != "undefined"
+                else {}
+            ),
         },
         problems={**retained.problems, **({"overlap": overlap.message} if overlap.status == "undefined" else {})},
     )
@@ -228,28 +225,6 @@ def _overlap_estimate(sample: Sample, spec: Spec, retention: Retention, overlap:
     )
 
 
-def _nothing(sample: Sample, spec: Spec, measure: str, message: str) -> Estimate:
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side="between",
-        value=None,
-        low=None,
-        high=None,
-        method="none",
-        status="undefined",
-        message=message,
-    )
-
-
-def _without_sets(sample: Sample, spec: Spec, message: str) -> Measured:
-    """Neither overlap nor retention, and why."""
-    names = ("retention", "overlap")
-    nothing = tuple(_nothing(sample, spec, measure, message) for measure in names)
-    return Measured(estimates=nothing, problems=dict.fromkeys(names, message))
-
-
 def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, overlap: BetweenOverlap) -> Rows:
     rows: Rows = []
     for chance, row, (_, low, high), lacking in zip(null, retention.by_k, overlap.by_k, overlap.lacking, strict=True):
@@ -283,16 +258,3 @@ def _rows(sample: Sample, null: tuple[OverlapNull, ...], retention: Retention, o
             }
         )
     return rows
-
-
-def _replicated(sample: Sample, measure: str, found: Retention | BetweenOverlap) -> Replicated:
-    assert found.estimate is not None
-    return Replicated(
-        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
-        estimate=found.estimate,
-        replicates=found.replicates,
-        se=found.se,
-        df=found.df,
-        units=found.units,
-        message=found.message,
-    )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, estimate
+from mechshift_core.analysis.measured import Measured, estimate, replicated
+from mechshift_core.analysis.needs import nothing
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
-from stats.replicates import Replicated
 from stats.similarity import Similarity, score_similarity
 
 
 def measure_similarity(sample: Sample, spec: Spec) -> Measured:
     """A row of `similarity`, its estimate, and what hypotheses are tested with."""
     if sample.too_few:
-        return _undefined(sample, spec, sample.too_few)
+        return nothing(sample, spec, ["similarity"], sample.too_few)
     found = score_similarity(
         sample.score_blocks("before"),
         sample.score_blocks("after"),
@@ -28,12 +28,15 @@ def measure_similarity(sample: Sample, spec: Spec) -> Measured:
         total=sample.total,
         units="templates" if sample.by_template else "prompts",
     )
-    replicated = {} if found.estimate is None else {"similarity": _replicated(sample, found)}
+    tested = {}
+    if found.estimate is not None:
+        message = "" if found.status == "ok" else found.message
+        tested = {"similarity": replicated(sample, "similarity", found, message)}
     return Measured(
         rows={"similarity": [_row(sample, found)]},
         estimates=(_estimate(sample, spec, found),),
-        replicated=replicated,
-        problems={} if replicated else {"similarity": found.message},
+        replicated=tested,
+        problems={} if tested else {"similarity": found.message},
     )
 
 
@@ -41,22 +44,6 @@ def _strata(sample: Sample) -> npt.NDArray[np.str_] | None:
     """Templates of all examples; None where the two sides' rows are prompts of different ones."""
     same = (sample.templates[sample.ids("before")] == sample.templates[sample.ids("after")]).all()
     return sample.templates if same or sample.by_template else None
-
-
-def _undefined(sample: Sample, spec: Spec, message: str) -> Measured:
-    found = estimate(
-        sample,
-        spec,
-        measure="similarity",
-        side="between",
-        value=None,
-        low=None,
-        high=None,
-        method="none",
-        status="undefined",
-        message=message,
-    )
-    return Measured(estimates=(found,), problems={"similarity": message})
 
 
 def _row(sample: Sample, found: Similarity) -> dict[str, object]:
@@ -94,17 +81,4 @@ def _estimate(sample: Sample, spec: Spec, found: Similarity) -> Estimate:
         status=found.status,
         message=found.message,
         reference={"ceiling": 1.0, "plain cosine": found.plain},
-    )
-
-
-def _replicated(sample: Sample, found: Similarity) -> Replicated:
-    assert found.estimate is not None
-    return Replicated(
-        label=f"similarity of {sample.pair.name} on {sample.task.name}",
-        estimate=found.estimate,
-        replicates=found.replicates,
-        se=found.se,
-        df=found.df,
-        units=found.units,
-        message="" if found.status == "ok" else found.message,
     )

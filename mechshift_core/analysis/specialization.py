@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.debiased import described, measure_debiased
+from mechshift_core.analysis.debiased import measure_debiased
 from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, measure_indices
-from mechshift_core.analysis.measured import Measured, Rows, component_rows
+from mechshift_core.analysis.measured import Measured, Rows, component_rows, joined
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.spec import Spec
 from mechshift_core.spec.measures import SpecializationIndex
@@ -64,7 +64,7 @@ def measure_specialization(sample: Sample, spec: Spec) -> Measured:
         _debiased(sample, spec, effects),
         measure_indices(sample, spec, "specialization", compared, declared=settings.index),
     )
-    return described(found, components=components)
+    return joined(found, components=components)
 
 
 def measure_specialization_shift(sample: Sample, spec: Spec) -> Measured:

@@ -28,7 +28,7 @@ def selectivity_rows(samples: Samples, spec: Spec) -> Rows:
         return []
     rows: Rows = []
     for pair in spec.pairs:
-        if pair.role == "unrelated":
+        if pair.unrelated:
             continue
         own = [sample for (name, _), sample in samples.by_pair_and_task.items() if name == pair.name]
         usable = [sample for sample in own if not sample.too_few]

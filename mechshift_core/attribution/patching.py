@@ -250,12 +250,12 @@ class _Patcher(Visitor):
 
     def _residual(self, layer: int, live: Tensor, at: Callable[[Tensor], Tensor] = _everywhere) -> Tensor:
         """What takes the place of the residual stream at a block; `at` picks the positions of `live` from a row's."""
-        assert self.total is not None and self.patch.residual is not None
+        assert self.patch.residual is not None
         share = self.patch.residual[:, layer].to(self.dtype)[:, None, None, None]
         if self.unwritten is not None:
             where = self._at_positions(share.expand(-1, *self.batch.clean_ids.shape, 1)).flatten(0, 1)
-            self.total = self.total * (1 - where)
             return torch.lerp(widened(live), at(self.unwritten), at(where).to(self.unwritten.dtype)).to(live.dtype)
+        assert self.total is not None
         moved = (self._at_positions(self._by_run(self.total)) * share).flatten(0, 1)
         self.total = self.total - moved
         return (widened(live) + at(moved)).to(live.dtype)

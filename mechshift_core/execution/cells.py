@@ -108,7 +108,7 @@ def name_cells(
         for intervention in spec.interventions
         if isinstance(intervention, PerPair)
         for pair in spec.pairs
-        if pair.role != "unrelated"  # of these only the scores are compared
+        if not pair.unrelated  # of these only the scores are compared
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)

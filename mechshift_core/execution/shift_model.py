@@ -163,7 +163,7 @@ def _made_up(spec: Spec) -> pl.DataFrame:
             templates=["one", "two"] * (_PROMPTS // 2),
         )
         for pair in spec.pairs
-        if pair.role != "unrelated"
+        if not pair.unrelated
         for task in spec.tasks
     ]
     return concat(made)

@@ -183,13 +183,13 @@ def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Com
     if "pairs" in draft.broken:
         return
     pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
-    named = [repr(pair.name) for pair in pairs if pair.role == "unrelated"]
+    named = [repr(pair.name) for pair in pairs if pair.unrelated]
     if named and MEASURE_NEEDS.get(hypothesis.measure) != "overlap":
         message = f"{hypothesis.measure!r} is not measured of unrelated pairs ({', '.join(named)}): leave them out"
         yield Complaint((*path, "measure"), message)
     if hypothesis.measure != "inherited":
         return
-    if not any(pair.role == "unrelated" for pair in draft.spec.pairs):
+    if not any(pair.unrelated for pair in draft.spec.pairs):
         message = "measure 'inherited' is counted from unrelated pairs: declare a pair with role: unrelated"
         yield Complaint((*path, "measure"), message)
         return

@@ -77,6 +77,11 @@ class PairSpec(Section):
     """`same`: both models are read on the same prompts. `halves`: on two random halves of the selected ones, so that
     even a model compared with itself differs by sampling (A/A data); not to be contrasted with pairs read on all."""
 
+    @property
+    def unrelated(self) -> bool:
+        """Whether the models share nothing but their shape, so that there is no shift from one to the other."""
+        return self.role == "unrelated"
+
 
 def _registered_regime(data: dict[str, Any]) -> Regime:
     from mechshift_core.tasks import TASKS
@@ -295,7 +300,7 @@ class Spec(Section):
             (pair, task)
             for pair in self.pairs
             if group.role in (None, pair.role) and group.pair in (None, pair.name)
-            if pair.role != "unrelated" or group.role or group.pair
+            if not pair.unrelated or group.role or group.pair
             for task in self.tasks
             if group.regime in (None, task.regime) and group.task in (None, task.name)
         )

@@ -40,8 +40,14 @@ def by_measure(found: Any) -> dict[str, Finding]:
 
 
 QUICK = {(0, 1), (2, 2), (4, 4), (7, 3)}
+ONE_TEMPLATE = (6, 1, True)
 EVERY = [
-    pytest.param(n, t, random, marks=() if (n, t) in QUICK and random == (t == 3) else pytest.mark.long)
+    pytest.param(
+        n,
+        t,
+        random,
+        marks=() if ((n, t) in QUICK and random == (t == 3)) or (n, t, random) == ONE_TEMPLATE else pytest.mark.long,
+    )
     for n, t, random in product(range(13), range(1, 5), (False, True))
 ]
 

@@ -15,7 +15,9 @@ from stats.replicates import Replicated
 
 
 def spec(*roles: str) -> Spec:
-    pairs = [SimpleNamespace(name=f"p{place}", role=role) for place, role in enumerate(roles)]
+    pairs = [
+        SimpleNamespace(name=f"p{place}", role=role, unrelated=role == "unrelated") for place, role in enumerate(roles)
+    ]
     statistics = SimpleNamespace(confidence=0.95)
     return cast("Spec", SimpleNamespace(pairs=pairs, tasks=[SimpleNamespace(name="ioi")], statistics=statistics))
 
@@ -70,12 +72,13 @@ def test_an_equal_model_inherits_all_and_one_like_the_unrelated_nothing() -> Non
 def test_without_a_level_or_a_similarity_there_is_a_reason_and_without_unrelated_pairs_nothing() -> None:
     own, level = noises(2)
     few = Evidence({("similarity", "p0", "ioi"): similar(0.9, own)}, {("similarity", "p1", "ioi"): "no signal"}, {})
-    made = with_inherited(few, spec("treatment", "unrelated"))
+    made = with_inherited(few, inherited(few, spec("treatment", "unrelated")))
     assert made.problems["inherited", "p0", "ioi"] == "no level of unrelated models (p1: no signal)"
     same = evidence(p0=similar(0.9, own), p1=similar(0.98, level))
     assert inherited(same, spec("treatment", "unrelated"))["p0", "ioi"].message == (
         "unrelated models are as similar as equal ones"
     )
     assert inherited(evidence(p0=similar(0.9, own)), spec("treatment")) == {}
-    again = with_inherited(evidence(p0=similar(0.9, own), p1=similar(0.5, level)), spec("treatment", "unrelated"))
+    clear = evidence(p0=similar(0.9, own), p1=similar(0.5, level))
+    again = with_inherited(clear, inherited(clear, spec("treatment", "unrelated")))
     assert ("inherited", "p0", "ioi") in again.replicated and ("inherited", "p1", "ioi") not in again.replicated

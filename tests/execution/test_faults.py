@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,33 +23,6 @@ from mechshift_core.pipeline import Run, analyze, report, stored_plan
 
 COMMAND = [sys.executable, "-m", "mechshift_core.cli.main", "run", "--quiet"]
 CURVE: dict[str, object] = {"name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [30, 100]}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study, and `finished`, its run."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "study").mkdir()
-    run(write_study(folder / "study"), out=folder / "finished")
-    return folder
-
-
-@pytest.fixture
-def study(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made / "study", tmp_path / "study")
-    return tmp_path / "study" / "study.yaml"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def finished(made: Path, study: Path, out: Path) -> Run:
-    """The run of the study, in `out`."""
-    shutil.copytree(made / "finished", out)
-    return run(study, out=out)
 
 
 def environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,33 +21,6 @@ from mechshift_core.execution import runner
 from mechshift_core.pipeline import Run, analyze, report
 from mechshift_core.tables import TABLES
 from stats.findings import Findings
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study, and `finished`, its run."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "study").mkdir()
-    run(write_study(folder / "study"), out=folder / "finished")
-    return folder
-
-
-@pytest.fixture
-def study(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made / "study", tmp_path / "study")
-    return tmp_path / "study" / "study.yaml"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def finished(made: Path, study: Path, out: Path) -> Run:
-    """The run of the study, in `out`."""
-    shutil.copytree(made / "finished", out)
-    return run(study, out=out)
 
 
 @pytest.fixture

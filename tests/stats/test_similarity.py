@@ -120,6 +120,10 @@ def test_what_has_no_signal_or_too_few_prompts_is_told_and_not_numbered() -> Non
     few = score_similarity(a[:9], b[:9], replicates=50)
     assert few.status == "points only" and few.se is None and few.message == "9 prompts: fewer than 10, no interval"
     assert few.estimate is not None and abs(few.estimate - 0.8) < 0.2
+    with np.errstate(all="raise"):
+        one = score_similarity(a, b, templates=np.zeros(30), units="templates", replicates=50)
+    assert one.status == "undefined" and one.estimate is None and one.reliability_before is None
+    assert one.message == "similarity is made of products of different templates, and all prompts are of one"
     with pytest.raises(ValueError, match="expected the same prompts and edges"):
         score_similarity(a, b[:20])
     with pytest.raises(ValueError, match="at least 2 prompts"):
