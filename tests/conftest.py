@@ -38,6 +38,17 @@ def drawn_once() -> Iterator[None]:
     vl_convert.vegalite_to_svg = draw
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_random_graphs() -> Iterator[None]:
+    """A study in a test draws few random graphs: they would take most of its time, and are tested by themselves."""
+    from mechshift_core.analysis import component_graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in (("DRAWS", 10), ("PATHS", 20), ("PARTITIONS", 20)):
+            patch.setattr(component_graph, name, number)
+        yield
+
+
 @pytest.fixture(params=["gpt2-2l", "qwen2-gqa-2l", "qwen2-bidirectional-2l"])
 def oracle(request: pytest.FixtureRequest) -> Oracle:
     folder = ORACLES / request.param

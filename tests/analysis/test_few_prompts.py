@@ -11,7 +11,6 @@ import pytest
 from few_prompts import TESTED, analysed, executed, unsound
 
 from mechshift_core import analysis
-from mechshift_core.analysis import component_graph
 from mechshift_core.analysis.needs import LEAST
 from mechshift_core.cli.main import main
 from mechshift_core.execution.store import RunFolder
@@ -21,13 +20,6 @@ from mechshift_core.reporting import write_report
 from mechshift_core.spec import load_spec
 from mechshift_core.tables import write_tables
 from stats.findings import Finding
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random graphs cost most of the time, and are not what is tested."""
-    for name, number in (("DRAWS", 4), ("PATHS", 10), ("PARTITIONS", 10)):
-        monkeypatch.setattr(component_graph, name, number)
 
 
 @pytest.fixture(scope="module")
