@@ -12,8 +12,8 @@ from mechshift_core.errors import UsageError
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
-from reports import CalibrationFacts
-from stats.calibration import Calibration
+from reports import CalibrationFacts, ScenarioFacts
+from stats.calibration import Calibration, Scenario
 from stats.rates import Rate, uninformative
 
 CALIBRATION = "calibration.json"
@@ -86,16 +86,6 @@ def calibration_facts(calibration: Calibration, *, key: str) -> CalibrationFacts
         key: What its key would be if it were made now.
     """
     prompts = [half.prompts for half in calibration.halves]
-    rates = [
-        *(
-            _row("false positives", _at(one.id, at.value, len(one.false_positives)), at.value, at.rate)
-            for one in calibration.hypotheses
-            for at in one.false_positives
-        ),
-        *([_row("any false positive", "any, corrected", None, calibration.family)] if calibration.family else []),
-        *(_row("coverage", one.id, one.truth, one.coverage) for one in calibration.hypotheses if one.coverage),
-        *(_row("coverage", f"each {one.measure}", one.truth, one.rate) for one in calibration.measures),
-    ]
     power = [
         {
             "hypothesis": one.id,
@@ -133,10 +123,29 @@ def calibration_facts(calibration: Calibration, *, key: str) -> CalibrationFacts
         prompts=(min(prompts, default=0), max(prompts, default=0)),
         models=list(dict.fromkeys(f"{half.pair}: {half.model}" for half in calibration.halves)),
         stale=calibration.key != key,
-        rates=pl.DataFrame(rates, schema=_RATES),
+        rates=_rates(calibration),
         power=pl.DataFrame(power, schema=_POWER),
         hypotheses=pl.DataFrame(hypotheses, schema=_HYPOTHESES),
+        scenarios=[
+            ScenarioFacts(name=one.name, description=one.description, rates=_rates(one))
+            for one in calibration.scenarios
+        ],
+        unseen=calibration.unseen,
     )
+
+
+def _rates(of: Calibration | Scenario) -> pl.DataFrame:
+    rows = [
+        *(
+            _row("false positives", _at(one.id, at.value, len(one.false_positives)), at.value, at.rate)
+            for one in of.hypotheses
+            for at in one.false_positives
+        ),
+        *([_row("any false positive", "any, corrected", None, of.family)] if of.family else []),
+        *(_row("coverage", one.id, one.truth, one.coverage) for one in of.hypotheses if one.coverage),
+        *(_row("coverage", f"each {one.measure}", one.truth, one.rate) for one in of.measures),
+    ]
+    return pl.DataFrame(rows, schema=_RATES)
 
 
 def _row(kind: str, name: str, value: float | None, rate: Rate) -> dict[str, object]:

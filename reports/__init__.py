@@ -3,7 +3,24 @@
 `render` is a pure function of :class:`ReportData`: it reads no file and no clock, so the same data give the same bytes.
 """
 
-from reports.data import CalibrationFacts, CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCount
+from reports.data import (
+    CalibrationFacts,
+    CircuitFacts,
+    MethodsFacts,
+    ReadingFacts,
+    ReportData,
+    ScenarioFacts,
+    TaskCount,
+)
 from reports.page import render
 
-__all__ = ["CalibrationFacts", "CircuitFacts", "MethodsFacts", "ReadingFacts", "ReportData", "TaskCount", "render"]
+__all__ = [
+    "CalibrationFacts",
+    "CircuitFacts",
+    "MethodsFacts",
+    "ReadingFacts",
+    "ReportData",
+    "ScenarioFacts",
+    "TaskCount",
+    "render",
+]

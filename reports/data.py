@@ -140,6 +140,8 @@ class CalibrationFacts:
             `corrected`.
         hypotheses: Columns `hypothesis`, `status`, `tested` (repetitions), `se`, `sd`, `detectable`, `corrected` and
             `message`.
+        scenarios: Data sets that look like the study's own, with a truth that is planted.
+        unseen: What none of this can show, a sentence each.
     """
 
     repetitions: int
@@ -154,6 +156,17 @@ class CalibrationFacts:
     power: pl.DataFrame
     hypotheses: pl.DataFrame
     uninformative: str = ""
+    scenarios: Sequence[ScenarioFacts] = ()
+    unseen: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioFacts:
+    """How often the analysis errs on data sets of another kind: `name`, `description`, and `rates` as below."""
+
+    name: str
+    description: str
+    rates: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

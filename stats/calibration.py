@@ -83,6 +83,24 @@ class MeasureCoverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """The same analysis on data sets that look like the study's own and whose truth is planted.
+
+    Attributes:
+        name: Short name, `description` in a sentence.
+        hypotheses: Those that it concerns, at their nulls; without power.
+        measures: Coverage of intervals for a pair and task, by what was planted.
+        family: As in :class:`Calibration`, of these hypotheses.
+    """
+
+    name: str
+    description: str
+    hypotheses: tuple[HypothesisCalibration, ...]
+    measures: tuple[MeasureCoverage, ...]
+    family: Rate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HalvesUsed:
     """The A/A data of a pair and task: which model is read, and on how many prompts a side (the median)."""
 
@@ -107,6 +125,8 @@ class Calibration:
         halves: What the repetitions were made of.
         family: Share of repetitions with any rejection after the correction, every hypothesis being at its null; None
             if none could be tested.
+        scenarios: Data sets other than halves of one model.
+        unseen: What neither these nor the halves can show, a sentence each.
     """
 
     name: str
@@ -121,6 +141,8 @@ class Calibration:
     hypotheses: tuple[HypothesisCalibration, ...]
     measures: tuple[MeasureCoverage, ...]
     family: Rate | None
+    scenarios: tuple[Scenario, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version."""
@@ -141,15 +163,22 @@ class Calibration:
                 raise ValueError(f"calibration of schema {schema!r}, expected {CALIBRATION_SCHEMA!r}")
             parts: dict[str, Any] = {
                 "halves": tuple(HalvesUsed(**row) for row in content["halves"]),
-                "hypotheses": tuple(_hypothesis(row) for row in content["hypotheses"]),
-                "measures": tuple(
-                    MeasureCoverage(**{**row, "rate": Rate(**row["rate"])}) for row in content["measures"]
-                ),
-                "family": _maybe(content["family"]),
+                **_results(content),
+                "scenarios": tuple(Scenario(**{**row, **_results(row)}) for row in content.get("scenarios", ())),
+                "unseen": tuple(content.get("unseen", ())),
             }
             return cls(**{**content, **parts})
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a calibration: {error!r}") from error
+
+
+def _results(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration and a scenario of it have in common."""
+    return {
+        "hypotheses": tuple(_hypothesis(row) for row in content["hypotheses"]),
+        "measures": tuple(MeasureCoverage(**{**row, "rate": Rate(**row["rate"])}) for row in content["measures"]),
+        "family": _maybe(content["family"]),
+    }
 
 
 def _maybe(row: Mapping[str, Any] | None) -> Rate | None:

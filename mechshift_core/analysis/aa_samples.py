@@ -34,10 +34,12 @@ class Source:
     Attributes:
         sample: The study's sample, with one of its models as both sides.
         pool: Ids of the prompts that it selects, on either side, ascending.
+        side: Which of the two models it is: `before` or `after`.
     """
 
     sample: Sample
     pool: Ids
+    side: str
 
 
 def sources(samples: Samples) -> dict[Key, Source]:
@@ -52,7 +54,7 @@ def sources(samples: Samples) -> dict[Key, Source]:
             taken.add(sample.side(chosen[pair]).model)
         side: Side = sample.side(chosen[pair])
         pool = np.union1d(sample.selected, sample.ids("after"))
-        found[pair, task] = Source(replace(sample, before=side, after=side), pool)
+        found[pair, task] = Source(replace(sample, before=side, after=side), pool, chosen[pair])
     return found
 
 

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mechshift_core.analysis.aa_samples import Key, Source, draw, sources
-from mechshift_core.analysis.component_graph import measure_graph_shift
-from mechshift_core.analysis.depth import measure_depth_shifts
+from mechshift_core.analysis.aa_samples import Key, draw, sources
+from mechshift_core.analysis.calibratable import CALIBRATABLE, TRUTHS, halved, needed, unseen
 from mechshift_core.analysis.half_sizes import with_half_size
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, decided_on, test_hypotheses
-from mechshift_core.analysis.integration import measure_interaction_shift, serving
-from mechshift_core.analysis.lens import measure_lens_shift
+from mechshift_core.analysis.inherited import inherited, with_inherited
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.needs import described
-from mechshift_core.analysis.overlap import measure_kept
 from mechshift_core.analysis.planting import Decisions, Known
-from mechshift_core.analysis.right_context import measure_right_context
+from mechshift_core.analysis.resampled import contributing, resampled
 from mechshift_core.analysis.samples import Sample, collect, read_results
-from mechshift_core.analysis.specialization import measure_specialization_shift
+from mechshift_core.analysis.sign_flips import LESS_IN_COMMON, NOISIER, PLANTED, SignFlips
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import readings
 from mechshift_core.execution.runner import Progress
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.spec import Spec
-from mechshift_core.spec.interventions import Attention, Intervention, LogitLens
-from stats.calibration import Calibration, HalvesUsed, MeasureCoverage
+from mechshift_core.spec import Hypothesis, Spec
+from stats.calibration import Calibration, HalvesUsed, HypothesisCalibration, MeasureCoverage, Scenario
 from stats.findings import Finding
 from stats.minimums import fewest_replicates
 from stats.rates import clustered_rate
@@ -38,60 +33,6 @@ from stats.replicates import Contrast, Replicated
 REPLICATES = 500
 """Bootstrap replicates of a repetition, unless the spec declares fewer: they are for standard errors alone. Where tests
 are by the quantiles of replicates, as many as the spec declares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calibratable:
-    """Measures that can be taken of A/A data together.
-
-    Attributes:
-        measure: What hypotheses are tested with, of one sample; with what an intervention left of it, if one is needed.
-        truths: Measure that hypotheses can name -> its value where nothing differs.
-        needs: The intervention of a spec that they are computed from, beside the edge attribution; None if there is
-            none.
-    """
-
-    measure: Callable[[Sample, Spec, Results], Measured]
-    truths: Mapping[str, float]
-    needs: Callable[[Spec], Intervention | None] = lambda _: None
-
-
-def _knocked_out(spec: Spec) -> Intervention | None:
-    return serving(spec, spec.measures.integration.index if spec.measures.integration else "")
-
-
-def _measure_integration(sample: Sample, spec: Spec, results: Results) -> Measured:
-    return measure_interaction_shift(sample, spec, results) if _knocked_out(spec) else measure_graph_shift(sample, spec)
-
-
-def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention | None]:
-    return lambda spec: next((one for one in spec.interventions if isinstance(one, kind)), None)
-
-
-CALIBRATABLE: dict[str, Calibratable] = {
-    # As similar to the other half as to itself.
-    "overlap": Calibratable(lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0}),
-    "depth": Calibratable(
-        lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
-    ),
-    "specialization": Calibratable(
-        lambda sample, spec, _: measure_specialization_shift(sample, spec), {"specialization": 0.0}
-    ),
-    "integration": Calibratable(_measure_integration, {"integration": 0.0}, _knocked_out),
-    "alignment": Calibratable(partial(measure_lens_shift, "alignment"), {"alignment": 0.0}, _of_kind(LogitLens)),
-    "decision_time": Calibratable(
-        partial(measure_lens_shift, "decision_time"), {"decision_time": 0.0}, _of_kind(LogitLens)
-    ),
-    "right_context": Calibratable(
-        lambda sample, spec, results: measure_right_context(sample, spec, "", results),
-        {"right_context": 0.0},
-        _of_kind(Attention),
-    ),
-}
-"""What is measured together -> how it is taken of A/A data."""
-ENTRIES = {name: entry for entry, one in CALIBRATABLE.items() for name in one.truths}
-"""Measure that hypotheses can name -> its entry in `CALIBRATABLE`."""
-TRUTHS = {name: truth for entry in CALIBRATABLE.values() for name, truth in entry.truths.items()}
 
 
 def calibrate(
@@ -118,44 +59,39 @@ def calibrate(
             error unless given.
         progress: Called with (what is being done, repetitions done, repetitions in all).
     """
-    declared = plan.spec.statistics.bootstrap
-    needed_replicates = fewest_replicates(plan.spec.statistics.confidence)
-    if declared.method == "percentile":  # a tail has to reach the level after the correction
-        needed_replicates = declared.replicates
-    replicates = min(declared.replicates, max(REPLICATES, needed_replicates))
-    bootstrap = declared.model_copy(update={"replicates": replicates})
-    statistics = plan.spec.statistics.model_copy(update={"bootstrap": bootstrap})
-    spec = plan.spec.model_copy(update={"statistics": statistics})
+    spec = _with_fewer_replicates(plan.spec)
     samples = collect(plan, folder, failures, readings(spec.denoising)[0])
-    found = sources(samples)
-    needed = _needed(spec)
-    results = _results(plan, folder, failures, found, needed)
-    study = _Study(spec, needed, found, results, samples.missing)
-    findings: list[tuple[Finding, ...]] = []
-    contrasts: list[list[tuple[Contrast, ...] | None]] = []
-    covered: dict[str, list[list[bool]]] = defaultdict(list)
-    sizes: dict[Key, list[int]] = defaultdict(list)
+    found, own = sources(samples), with_half_size(samples.by_pair_and_task, spec)
+    wanted = needed(spec)
+    left = _left(plan, folder, failures, own, wanted)
+    one_model = {
+        (entry, key): dict.fromkeys(("before", "after"), results[found[key].side])
+        for (entry, key), results in left.items()
+    }
+    aa = _Study(spec, wanted, one_model, samples.missing, apart=True)
+    as_it_is = _Study(spec, wanted, left, samples.missing)
+    halves, sizes = _Repeated(spec), defaultdict[Key, list[int]](list)
     for repetition in range(repetitions):
         if progress is not None:
             progress("calibration", repetition, repetitions)
         drawn = with_half_size(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
-        evidence, of_measures = study.measure(drawn)
-        findings.append(test_hypotheses(spec, evidence))
-        contrasts.append([decided_on(spec, hypothesis, evidence) for hypothesis in spec.hypotheses])
-        for measure, outcomes in of_measures.items():
-            covered[measure].append(outcomes)
+        halves.add(*aa.measure(drawn))
         for pair_and_task, sample in drawn.items():
             sizes[pair_and_task].append(sample.n)
-    known = [Known.of(hypothesis, TRUTHS.get(hypothesis.measure, 0.0)) for hypothesis in spec.hypotheses]
-    decisions = Decisions(spec, known, findings, contrasts)
-    hypotheses, family = decisions.calibrated(distances)
+    known = [Known.of(hypothesis, TRUTHS.get(hypothesis.measure)) for hypothesis in spec.hypotheses]
+    hypotheses, family = halves.decided(known).calibrated(distances)
+    planted = [
+        _resampled(spec, as_it_is.measure(own)[0], repetitions, seed),
+        *_sign_flipped(spec, own, samples.missing, repetitions, seed, progress),
+    ]
+    scenarios = tuple(one for one in planted if one is not None)
     return Calibration(
         name=spec.name,
         key=key,
         seed=seed,
         repetitions=repetitions,
-        replicates=replicates,
-        level=decisions.level,
+        replicates=spec.statistics.bootstrap.replicates,
+        level=round(1 - spec.statistics.confidence, 12),
         confidence=spec.statistics.confidence,
         correction=spec.statistics.correction,
         halves=tuple(
@@ -163,17 +99,54 @@ def calibrate(
             for (pair, task), source in found.items()
         ),
         hypotheses=hypotheses,
-        measures=tuple(
-            MeasureCoverage(
-                measure=measure,
-                truth=TRUTHS[measure],
-                rate=clustered_rate(outcomes, nominal=spec.statistics.confidence),
-            )
-            for measure, outcomes in covered.items()
-            if any(outcomes)
-        ),
+        measures=halves.coverage(TRUTHS),
         family=family,
+        scenarios=scenarios,
+        unseen=tuple(unseen(spec, _seen(hypotheses, *(one.hypotheses for one in scenarios)))),
     )
+
+
+def _seen(*of: Sequence[HypothesisCalibration]) -> list[str]:
+    return [one.measure for hypotheses in of for one in hypotheses if one.false_positives]
+
+
+def _with_fewer_replicates(spec: Spec) -> Spec:
+    declared = spec.statistics.bootstrap
+    enough = fewest_replicates(spec.statistics.confidence)
+    if declared.method == "percentile":  # a tail has to reach the level after the correction
+        enough = declared.replicates
+    bootstrap = declared.model_copy(update={"replicates": min(declared.replicates, max(REPLICATES, enough))})
+    return spec.model_copy(update={"statistics": spec.statistics.model_copy(update={"bootstrap": bootstrap})})
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """What came out of the repetitions so far."""
+
+    spec: Spec
+    findings: list[tuple[Finding, ...]] = field(default_factory=list)
+    contrasts: list[list[tuple[Contrast, ...] | None]] = field(default_factory=list)
+    covered: dict[str, list[list[bool]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, evidence: Evidence, covered: Mapping[str, list[bool]]) -> None:
+        """Decide every hypothesis on one data set."""
+        self.findings.append(test_hypotheses(self.spec, evidence))
+        self.contrasts.append([decided_on(self.spec, one, evidence) for one in self.spec.hypotheses])
+        for measure, outcomes in covered.items():
+            self.covered[measure].append(outcomes)
+
+    def decided(self, known: Sequence[Known], *, power: bool = True) -> Decisions:
+        """All decisions, and what is known of them."""
+        return Decisions(self.spec, known, self.findings, self.contrasts, power)
+
+    def coverage(self, truths: Mapping[str, float | None]) -> tuple[MeasureCoverage, ...]:
+        """Of every measure whose value is known."""
+        nominal = self.spec.statistics.confidence
+        return tuple(
+            MeasureCoverage(measure=measure, truth=truth, rate=clustered_rate(outcomes, nominal=nominal))
+            for measure, outcomes in self.covered.items()
+            if any(outcomes) and (truth := truths.get(measure)) is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,73 +155,146 @@ class _Study:
 
     Attributes:
         spec: The spec, with fewer bootstrap replicates.
-        needed: Entries of `CALIBRATABLE` that hypotheses need, with the pairs and tasks.
-        found: What halves are drawn from.
+        wanted: Entries of `CALIBRATABLE` that hypotheses need, with the pairs and tasks.
         results: What the interventions left that these are computed from.
         missing: (pair, task) -> why it was not executed.
+        truths: Measure -> its value, for coverage.
+        apart: Whether the two sides of a sample are halves of one model's prompts.
     """
 
     spec: Spec
-    needed: Sequence[tuple[str, Key]]
-    found: Mapping[Key, Source]
+    wanted: Sequence[tuple[str, Key]]
     results: Mapping[tuple[str, Key], Results]
     missing: Mapping[Key, str]
+    truths: Mapping[str, float | None] = field(default_factory=lambda: TRUTHS)
+    apart: bool = False
 
     def measure(self, drawn: Mapping[Key, Sample]) -> tuple[Evidence, dict[str, list[bool]]]:
-        """What hypotheses are tested with on one A/A data set; measure -> whether its intervals cover its A/A value."""
+        """What hypotheses are tested with on one data set; measure -> whether its intervals cover the truth."""
         replicated: dict[tuple[str, str, str], Replicated] = {}
         unknown = {str(hypothesis.measure) for hypothesis in self.spec.hypotheses} - set(TRUTHS)
         problems: dict[tuple[str, str, str], str] = {
-            (name, pair.name, task.name): f"{name} can't be taken of A/A data yet"
+            (name, pair.name, task.name): f"{name} can't be taken of A/A data"
             for name in unknown
             for pair in self.spec.pairs
             for task in self.spec.tasks
         }
         covered: dict[str, list[bool]] = defaultdict(list)
-        for entry, key in self.needed:
+        for entry, key in self.wanted:
             names = CALIBRATABLE[entry].truths
-            if key not in drawn:
-                problems |= {(name, *key): self.missing[key] for name in names}
-            else:
-                measured = self._taken(entry, key, drawn[key])
-                replicated |= {(name, *key): value for name, value in measured.replicated.items()}
-                problems |= {(name, *key): reason for name, reason in measured.problems.items()}
-                for one in measured.estimates:
-                    if one.side in ("shift", "between") and one.low is not None and one.high is not None:
-                        covered[one.measure].append(one.low <= TRUTHS[one.measure] <= one.high)
+            lacking = self.missing.get(key, "") or (CALIBRATABLE[entry].apart if self.apart else "")
+            if lacking:
+                problems |= {(name, *key): lacking for name in names}
+                continue
+            measured = self._taken(entry, key, drawn[key])
+            replicated |= {(name, *key): value for name, value in measured.replicated.items()}
+            problems |= {(name, *key): reason for name, reason in measured.problems.items()}
+            for one in measured.estimates:
+                truth = self.truths.get(one.measure)
+                if (
+                    one.side in ("shift", "between")
+                    and one.low is not None
+                    and one.high is not None
+                    and truth is not None
+                ):
+                    covered[one.measure].append(one.low <= truth <= one.high)
         return Evidence(replicated, problems, drawn), covered
 
     def _taken(self, entry: str, key: Key, sample: Sample) -> Measured:
-        """What is measured of one A/A data set; why nothing, where that breaks: the other repetitions go on."""
+        """What is measured of one data set; why nothing, where that breaks: the other repetitions go on."""
         one = CALIBRATABLE[entry]
         try:
-            return one.measure(sample, self.spec, self.results.get((entry, key), {}))
+            results = self.results.get((entry, key), {})
+            return one.measure(sample, self.spec, halved(results, sample) if self.apart else results)
         except Exception as error:
             return Measured(problems=dict.fromkeys(one.truths, described(error)), failed=described(error))
 
 
-def _needed(spec: Spec) -> list[tuple[str, Key]]:
-    """Entries of `CALIBRATABLE` with the pairs and tasks of which some hypothesis needs them, in order."""
-    needed = {
-        (ENTRIES[hypothesis.measure], (pair.name, task.name)): None
-        for hypothesis in spec.hypotheses
-        if hypothesis.measure in TRUTHS
-        for pair, task in cell_weights(spec, hypothesis)
-    }
-    return list(needed)
-
-
-def _results(
+def _left(
     plan: Plan,
     folder: RunFolder,
     failures: Mapping[str, str],
-    found: Mapping[Key, Source],
-    needed: Sequence[tuple[str, Key]],
+    samples: Mapping[Key, Sample],
+    wanted: Sequence[tuple[str, Key]],
 ) -> dict[tuple[str, Key], Results]:
-    """What the interventions left of the models of the halves, for each entry that is computed from one."""
-    results: dict[tuple[str, Key], Results] = {}
-    for entry, key in needed:
+    """What the interventions left of both models, for each entry that is computed from one."""
+    found: dict[tuple[str, Key], Results] = {}
+    for entry, key in wanted:
         intervention = CALIBRATABLE[entry].needs(plan.spec)
-        if intervention is not None and key in found:
-            results[entry, key] = read_results(plan, folder, failures, found[key].sample, intervention.name)
-    return results
+        if intervention is not None and key in samples:
+            found[entry, key] = read_results(plan, folder, failures, samples[key], intervention.name)
+    return found
+
+
+def _about(spec: Spec, which: Callable[[Hypothesis], bool]) -> Spec:
+    return spec.model_copy(update={"hypotheses": [one for one in spec.hypotheses if which(one)]})
+
+
+def _resampled(spec: Spec, evidence: Evidence, repetitions: int, seed: int) -> Scenario | None:
+    """The study's own prompts, drawn anew, around zero; None where no error is known prompt by prompt.
+
+    Nor where tests are by the quantiles of replicates, which contributions don't have.
+    """
+    if spec.statistics.bootstrap.method == "percentile":
+        return None
+    kept = contributing(evidence)
+    chosen = _about(
+        spec,
+        lambda one: all((one.measure, pair.name, task.name) in kept for pair, task in cell_weights(spec, one)),
+    )
+    if not chosen.hypotheses:
+        return None
+    repeated = _Repeated(chosen)
+    of = replace(evidence, replicated=kept)
+    for repetition in range(repetitions):
+        repeated.add(resampled(of, seed=seed, repetition=repetition), {})
+    # Estimates are drawn around zero, from which a ceiling is still taken.
+    known = [Known.at(hypothesis, 0.0 - hypothesis.ceiling) for hypothesis in chosen.hypotheses]
+    hypotheses, family = repeated.decided(known, power=False).calibrated(())
+    return Scenario(
+        name="resampled",
+        description=(
+            "The study's own prompts drawn anew with replacement, each with what it contributes to an estimate, moved "
+            "to where the null holds: as many prompts as the study has, as skewed, with the same outliers, and as "
+            "dependent between pairs. It shows the test, not the bias of an estimate."
+        ),
+        hypotheses=hypotheses,
+        measures=(),
+        family=family,
+    )
+
+
+def _sign_flipped(
+    spec: Spec,
+    samples: Mapping[Key, Sample],
+    missing: Mapping[Key, str],
+    repetitions: int,
+    seed: int,
+    progress: Progress | None,
+) -> Iterator[Scenario]:
+    """Scores with planted means and the study's own noise, the sign of each prompt's deviation drawn at random."""
+    for scenario in (NOISIER, LESS_IN_COMMON):
+        chosen = _about(spec, scenario.concerns)
+        wanted = [one for one in needed(chosen, with_unrelated=True) if one[1] in samples]
+        planted = {key: SignFlips.of(samples[key], scenario) for key in dict.fromkeys(key for _, key in wanted)}
+        lacking = {key: one for key, one in planted.items() if isinstance(one, str)}
+        known_means = {key: one for key, one in planted.items() if isinstance(one, SignFlips)}
+        if not known_means:
+            continue
+        study = _Study(chosen, wanted, {}, {**missing, **lacking}, scenario.measures)
+        repeated = _Repeated(chosen)
+        for repetition in range(repetitions):
+            if progress is not None:
+                progress(scenario.name, repetition, repetitions)
+            drawn = {key: one.draw(seed=seed, repetition=repetition) for key, one in known_means.items()}
+            evidence, covered = study.measure(drawn)
+            repeated.add(with_inherited(evidence, inherited(evidence, chosen)), covered)
+        known = [Known.at(one, scenario.truth(spec, one)) for one in chosen.hypotheses]
+        hypotheses, family = repeated.decided(known, power=False).calibrated(())
+        yield Scenario(
+            name=scenario.name,
+            description=f"{scenario.description} {PLANTED}",
+            hypotheses=hypotheses,
+            measures=repeated.coverage(scenario.measures),
+            family=family,
+        )

@@ -69,6 +69,21 @@ def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention,
     )
 
 
+def measure_performance(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
+    """`faithfulness` alone, without rows and random circuits, as hypotheses are tested with it."""
+    assert isinstance(intervention, CircuitPatching)
+    performance: dict[str, Value] = {}
+    for side, stored in results.items():
+        reason = _unusable(sample, stored)
+        performance[side] = reason
+        if not isinstance(stored, str) and not reason:
+            performance[side] = _curve(sample, stored, "own", None, spec.statistics.confidence).whole.cpr
+    shift = performance_shift(sample, performance)
+    if isinstance(shift, str):
+        return Measured(problems={"faithfulness": shift})
+    return Measured(replicated={"faithfulness": shift})
+
+
 def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
     """Rows of `faithfulness` under the own and the partner's circuit, and the ratio of the two."""
     assert isinstance(intervention, CircuitTransfer)

@@ -58,11 +58,14 @@ def measure_overlap(sample: Sample, spec: Spec) -> Measured:
 
 
 def measure_kept(sample: Sample, spec: Spec) -> Measured:
-    """Similarity and retention alone, as hypotheses are tested with them; retention only where one is about it."""
-    similar = measure_similarity(sample, spec)
-    if all(hypothesis.measure != "retention" for hypothesis in spec.hypotheses):
-        return similar
-    return joined((similar, measure_retention(sample, spec)))
+    """Similarity alone, and of retention and overlap what hypotheses are about, as these are tested with it."""
+    similar, about = measure_similarity(sample, spec), {hypothesis.measure for hypothesis in spec.hypotheses}
+    parts = [similar]
+    if "retention" in about:
+        parts.append(measure_retention(sample, spec))
+    if "overlap" in about:
+        parts.append(_measure_plain(sample, spec))
+    return joined(parts)
 
 
 def measure_retention(sample: Sample, spec: Spec) -> Measured:
@@ -76,10 +79,51 @@ def measure_retention(sample: Sample, spec: Spec) -> Measured:
     return _measured(sample, spec, found)
 
 
+def _measure_plain(sample: Sample, spec: Spec) -> Measured:
+    """The overlap itself alone."""
+    reason = sample.too_few or _not_compared(sample, spec)
+    if reason:
+        return nothing(sample, spec, ["overlap"], reason)
+    overlap = _overlap(sample, spec, sample.score_blocks("before"), sample.score_blocks("after"))
+    if overlap.status == "undefined":
+        return Measured(problems={"overlap": overlap.message})
+    return Measured(replicated={"overlap": replicated(sample, "overlap", overlap, overlap.message)})
+
+
+def _overlap(sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores) -> BetweenOverlap:
+    settings = spec.measures.overlap
+    assert settings is not None
+    tested = any(hypothesis.measure == "overlap" for hypothesis in spec.hypotheses)
+    return between_overlap(
+        before,
+        after,
+        top_k=settings.top_k,
+        # For intervals alone few will do; a contrast of pairs needs them one by one.
+        replicates=spec.statistics.bootstrap.replicates if tested else few_replicates(spec),
+        half_size=sample.half_size,
+        **draws(sample, spec),
+    )
+
+
 def _retention(
     sample: Sample, spec: Spec, before: SelectedScores, after: SelectedScores, strata: npt.NDArray[np.int64]
 ) -> Retention | str:
     """Retention, or why it can't be computed."""
+    settings = spec.measures.overlap
+    assert settings is not None
+    return _not_compared(sample, spec) or retention_index(
+        before,
+        after,
+        strata=strata,
+        top_k=settings.top_k,
+        replicates=spec.statistics.bootstrap.replicates,
+        half_size=sample.half_size,
+        **draws(sample, spec),
+    )
+
+
+def _not_compared(sample: Sample, spec: Spec) -> str:
+    """Why top-K sets can't be compared; empty where they can."""
     settings = spec.measures.overlap
     assert settings is not None
     too_large = [k for k in settings.top_k if k >= len(sample.graph.edges)]
@@ -90,15 +134,7 @@ def _retention(
             f"sets of {sample.half_size} prompts are compared (measures.overlap.prompts), two of each model, but "
             f"{sample.selection}"
         )
-    return retention_index(
-        before,
-        after,
-        strata=strata,
-        top_k=settings.top_k,
-        replicates=spec.statistics.bootstrap.replicates,
-        half_size=sample.half_size,
-        **draws(sample, spec),
-    )
+    return ""
 
 
 def _measured(sample: Sample, spec: Spec, retention: Retention) -> Measured:
@@ -141,17 +177,7 @@ def _measure_sets(
         permutations=settings.permutations,
         seed=sample.seed,
     )
-    replicates = spec.statistics.bootstrap.replicates
-    tested = any(hypothesis.measure == "overlap" for hypothesis in spec.hypotheses)
-    overlap = between_overlap(
-        before,
-        after,
-        top_k=settings.top_k,
-        # For intervals alone few will do; a contrast of pairs needs them one by one.
-        replicates=replicates if tested else few_replicates(spec),
-        half_size=sample.half_size,
-        **draws(sample, spec),
-    )
+    overlap = _overlap(sample, spec, before, after)
     retained = _measured(sample, spec, retention)
     return Measured(
         rows={

@@ -37,21 +37,33 @@ class Known:
     refused: str
 
     @classmethod
-    def of(cls, hypothesis: Hypothesis, of_measure: float) -> Known:
-        """What is known, from the A/A value of the measure for a pair and task."""
+    def of(cls, hypothesis: Hypothesis, of_measure: float | None) -> Known:
+        """What is known, from the A/A value of the measure for a pair and task; None where that is not known."""
         test, null = hypothesis.test, null_value(hypothesis)
         # Groups that are subtracted take away what the measure is on A/A data.
-        truth = of_measure * sum(sign for sign, _ in hypothesis.groups()) - hypothesis.ceiling
+        signs = sum(sign for sign, _ in hypothesis.groups())
+        truth = (of_measure or 0.0) * signs - hypothesis.ceiling
         refused = ""
-        if truth and test.kind != "bound":
+        if of_measure is None and signs:
+            refused = (
+                f"what {hypothesis.measure} is on A/A data is not known: no A/A data tells how often the test errs; "
+                "subtract a group (contrast, to)"
+            )
+        elif truth and test.kind != "bound":
             refused = (
                 f"{hypothesis.measure} is about {truth:g} where nothing differs, and the test takes it to be {null:g}: "
                 "no A/A data tells how often it errs; subtract a group (contrast, to), or test against a bound"
             )
+        return replace(cls.at(hypothesis, truth), refused=refused)
+
+    @classmethod
+    def at(cls, hypothesis: Hypothesis, truth: float) -> Known:
+        """What is known where the estimate has a value that was planted."""
+        test = hypothesis.test
         if test.kind == "equivalence":
             assert test.margin is not None
-            return cls(hypothesis, truth, (test.margin, -test.margin), -1, refused)
-        return cls(hypothesis, truth, (null,), -1 if test.alternative == "less" else 1, refused)
+            return cls(hypothesis, truth, (test.margin, -test.margin), -1, "")
+        return cls(hypothesis, truth, (null_value(hypothesis),), -1 if test.alternative == "less" else 1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +75,14 @@ class Decisions:
         findings: Their findings in each repetition, [repetitions][hypotheses].
         contrasts: What these were decided on, in the same order: one contrast, or one for each part of a claim on
             every task or regime; None where there was nothing.
+        power: Whether to compute it.
     """
 
     spec: Spec
     known: Sequence[Known]
     findings: Sequence[Sequence[Finding]]
     contrasts: Sequence[Sequence[tuple[Contrast, ...] | None]]
+    power: bool = True
 
     @property
     def level(self) -> float:
@@ -138,16 +152,21 @@ class Decisions:
             return replace(result, status="undefined", message=rows[0].message)
         if known.refused:
             return replace(result, status="refused", message=known.refused)
-        power = [self._planted(which, at_null, known.nulls[0], d) for d in _grid(known, se, distances)]
-        at = [point.distance for point in power]
         reasons = [found.message for found in rows if found.p is None]
-        return replace(
+        result = replace(
             result,
             false_positives=tuple(self._planted(which, at_null, null, 0.0, self.level) for null in known.nulls),
+            message=f"not tested in {len(reasons)} of {len(rows)} repetitions: {reasons[0]}" if reasons else "",
+        )
+        if not self.power:
+            return result
+        power = [self._planted(which, at_null, known.nulls[0], d) for d in _grid(known, se, distances)]
+        at = [point.distance for point in power]
+        return replace(
+            result,
             power=tuple(power),
             detectable=minimal_detectable(at, [point.rate.value for point in power]),
             detectable_corrected=minimal_detectable(at, [point.corrected.value for point in power]),
-            message=f"not tested in {len(reasons)} of {len(rows)} repetitions: {reasons[0]}" if reasons else "",
         )
 
     def _planted(

@@ -48,13 +48,26 @@ def measure_targeted(sample: Sample, spec: Spec, intervention: Intervention, res
         rows += _side_rows(sample, spec, intervention, side, groups[side])
     if len(groups) == 2:
         rows += _shift_rows(sample, spec, intervention, groups["before"], groups["after"])
+    return replace(_shift(sample, spec, intervention, results), rows={"targeted": rows})
+
+
+def measure_targeted_shift(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
+    """`targeted` alone, without rows, as hypotheses are tested with it."""
+    assert isinstance(intervention, TargetedAblation)
+    return _shift(sample, spec, intervention, results)
+
+
+def _shift(sample: Sample, spec: Spec, intervention: TargetedAblation, results: Results) -> Measured:
     problem = _without_contrast(sample, intervention, results)
     if problem:
-        return Measured(rows={"targeted": rows}, problems={"targeted": problem})
+        return Measured(problems={"targeted": problem})
     # `beyond` of the random groups, prompt by prompt.
-    beyond = {side: found[intervention.layers].effect - found[RANDOM].effect for side, found in groups.items()}
-    found = paired_shift(sample, spec, "targeted", beyond, source=intervention.name)
-    return replace(found, rows={"targeted": rows})
+    beyond = {}
+    for side, stored in results.items():
+        assert isinstance(stored, Stored)
+        found = _by_layers(stored)
+        beyond[side] = found[intervention.layers].effect - found[RANDOM].effect
+    return paired_shift(sample, spec, "targeted", beyond, source=intervention.name)
 
 
 def _unusable(sample: Sample, stored: Stored | str) -> str:

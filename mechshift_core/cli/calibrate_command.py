@@ -97,6 +97,18 @@ def _show(console: Console, calibration: Calibration) -> None:
     for one in calibration.hypotheses:
         if one.message:
             console.result(f"{one.id}: {'' if one.status == 'ok' else f'{one.status}: '}{one.message}")
+    for scenario in calibration.scenarios:
+        console.result(f"{scenario.name}: {scenario.description}")
+        rows = [row for one in scenario.hypotheses for row in _rows(one)]
+        _table(console, COLUMNS[:5], [row[:5] for row in rows])
+        covered = [(one.measure, f"{one.truth:g}", _rate(one.rate)) for one in scenario.measures]
+        if covered:
+            _table(console, ("measure, every pair and task", "is", "covered"), covered)
+        for one in scenario.hypotheses:
+            if one.message:
+                console.result(f"{one.id}: {'' if one.status == 'ok' else f'{one.status}: '}{one.message}")
+    for sentence in calibration.unseen:
+        console.result(f"not seen: {sentence}")
     console.result(
         f"Detectable: distance from the null that is detected with a power of .8 with {_prompts(calibration)} prompts "
         "a side, unpaired: half as many as a pair has that is read on the same prompts."
@@ -113,7 +125,7 @@ def _rows(one: HypothesisCalibration) -> list[tuple[str, ...]]:
     if not one.false_positives:
         return [(one.id, "", one.status, "", coverage, "", "")]
     first, *others = one.false_positives
-    largest = one.power[-1].distance
+    largest = one.power[-1].distance if one.power else 0.0
     sizes = [
         f"> {largest:.3g}" if found is None else f"{found:.3g}" for found in (one.detectable, one.detectable_corrected)
     ]

@@ -6,7 +6,7 @@ import polars as pl
 from markupsafe import Markup
 
 from reports import formats, tables
-from reports.data import CalibrationFacts, ReportData, in_order
+from reports.data import CalibrationFacts, ReportData, ScenarioFacts, in_order
 from reports.figures import coefficients, power
 from reports.figures.base import Figure, Panel
 from reports.figures.coefficients import Coefficient
@@ -60,9 +60,35 @@ def section(data: ReportData) -> Section | None:
     facts = data.calibration
     if facts is None:
         return None
-    paragraphs = (*([_STALE] if facts.stale else []), _explained(facts), _flagged(facts), _ASSUMED)
-    body = render_template("parts", parts=[Part(paragraphs=paragraphs, figure=_figure(facts))])
+    paragraphs = (
+        *([_STALE] if facts.stale else []),
+        _explained(facts),
+        _flagged(facts.rates, facts.uninformative),
+        _ASSUMED,
+    )
+    parts = [Part(paragraphs=paragraphs, figure=_figure(facts))]
+    parts += [_scenario(facts, number, one) for number, one in enumerate(facts.scenarios, start=1)]
+    if facts.unseen:
+        parts.append(Part(heading="What this calibration can't see", paragraphs=tuple(facts.unseen)))
+    body = render_template("parts", parts=parts)
     return Section(id="calibration", title="Calibration", body=body)
+
+
+def _scenario(facts: CalibrationFacts, number: int, scenario: ScenarioFacts) -> Part:
+    """One kind of planted data: what it is, its rates, and those whose band excludes the nominal value."""
+    figure = Figure(
+        id=f"figure-calibration-{number}",
+        caption=f"Rates over {formats.plural(facts.repetitions, 'data set')}: {scenario.name}.",
+        panels=tuple(panel for panel in _rate_panels(facts, scenario.rates) if panel.drawings),
+        columns=2,
+        legend=(),
+        tables=(tables.from_frame(f"Rates, {scenario.name}", scenario.rates, _RATES),),
+    )
+    return Part(
+        heading=f"{scenario.name[:1].upper()}{scenario.name[1:]}",
+        paragraphs=(scenario.description, _flagged(scenario.rates, facts.uninformative)),
+        figure=figure,
+    )
 
 
 def _explained(facts: CalibrationFacts) -> str:
@@ -77,10 +103,10 @@ def _explained(facts: CalibrationFacts) -> str:
     )
 
 
-def _flagged(facts: CalibrationFacts) -> str:
-    wrong = facts.rates.filter(pl.col("flag") != "")
-    if facts.uninformative and wrong.is_empty():
-        return f"The bands are {facts.uninformative}."
+def _flagged(rates: pl.DataFrame, uninformative: str) -> str:
+    wrong = rates.filter(pl.col("flag") != "")
+    if uninformative and wrong.is_empty():
+        return f"The bands are {uninformative}."
     if wrong.is_empty():
         return "The band of every rate contains its nominal value."
     percent = formats.percent
@@ -88,14 +114,13 @@ def _flagged(facts: CalibrationFacts) -> str:
         f"{row['kind']} of {row['name']} ({percent(row['rate'])}, {row['flag']} {percent(row['nominal'])})"
         for row in wrong.rows(named=True)
     ]
-    few = f" The bands are {facts.uninformative}." if facts.uninformative else ""
+    few = f" The bands are {uninformative}." if uninformative else ""
     return f"Bands that exclude the nominal value: {formats.listed(said)}.{few}"
 
 
 def _figure(facts: CalibrationFacts) -> Figure:
     panels = [
-        _rates(facts, ["false positives", "any false positive"], title="False positives", nominal=facts.level),
-        _rates(facts, ["coverage"], title="Coverage", nominal=facts.confidence),
+        *_rate_panels(facts, facts.rates),
         *(_curve(facts, name) for name in in_order(facts.power, "hypothesis")),
     ]
     listed = [
@@ -118,8 +143,15 @@ def _figure(facts: CalibrationFacts) -> Figure:
     )
 
 
-def _rates(facts: CalibrationFacts, kinds: list[str], *, title: str, nominal: float) -> Panel:
-    rows = facts.rates.filter(pl.col("kind").is_in(kinds))
+def _rate_panels(facts: CalibrationFacts, rates: pl.DataFrame) -> list[Panel]:
+    return [
+        _rates(rates, ["false positives", "any false positive"], title="False positives", nominal=facts.level),
+        _rates(rates, ["coverage"], title="Coverage", nominal=facts.confidence),
+    ]
+
+
+def _rates(rates: pl.DataFrame, kinds: list[str], *, title: str, nominal: float) -> Panel:
+    rows = rates.filter(pl.col("kind").is_in(kinds))
     found = [
         Coefficient(term=row["name"], estimate=row["rate"], low=row["low"], high=row["high"])
         for row in rows.rows(named=True)

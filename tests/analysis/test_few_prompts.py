@@ -11,6 +11,7 @@ import pytest
 from few_prompts import TESTED, analysed, executed, unsound
 
 from mechshift_core import analysis
+from mechshift_core.analysis.calibration import calibrate
 from mechshift_core.analysis.needs import LEAST
 from mechshift_core.cli.main import main
 from mechshift_core.execution.store import RunFolder
@@ -179,3 +180,25 @@ def test_an_error_inside_of_a_section_leaves_the_others(finished: Run, monkeypat
     again = analyze(finished.path)
     assert again.failures == ("section depth of the report: IndexError: x",)
     assert "This section could not be drawn: IndexError: x" in (finished.path / "report.html").read_text()
+
+
+def test_every_measure_is_calibrated_on_some_data_or_said_not_to_be(finished: Run) -> None:
+    plan, folder = stored_plan(finished.path), RunFolder(finished.path)
+    found = calibrate(plan, folder, {}, key="", repetitions=4, seed=1)
+    halves = {one.measure: one for one in found.hypotheses}
+    assert set(halves) == set(TESTED)
+    assert {name for name, one in halves.items() if one.status == "ok"} == {
+        "depth_slope", "early_share", "alignment", "targeted",
+    }  # fmt: skip
+    # Six prompts a half are too few for an interval of the strongest edges, and untrained models answer by chance.
+    assert halves["retention"].message.endswith("6 prompts: fewer than 10, no interval")
+    assert halves["transfer"].message.startswith("shift on mine: no run keeps the circuit of one half")
+    assert "does not clear 0" in halves["faithfulness"].message
+    anew, noisier = found.scenarios
+    assert [one.measure for one in anew.hypotheses] == ["depth_slope", "early_share", "alignment", "targeted"]
+    assert all(one.truth == 0 and one.tested == 4 for one in anew.hypotheses)
+    assert {one.status for one in noisier.hypotheses} == {"undefined"}
+    assert found.unseen[0] == (
+        "Hypotheses on faithfulness, integration, overlap, retention, specialization, transfer: they could be tested "
+        "on no data whose truth is known."
+    )
