@@ -70,7 +70,9 @@ def _of_kind(kind: type[LogitLens | Attention]) -> Callable[[Spec], Intervention
 
 CALIBRATABLE: dict[str, Calibratable] = {
     # As similar to the other half as to itself.
-    "overlap": Calibratable(lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0}),
+    "overlap": Calibratable(
+        lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0, "node_retention": 1.0}
+    ),
     "depth": Calibratable(
         lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
     ),
