@@ -162,6 +162,12 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                  "kind: non_inferiority, margin", "non_inf",
                                  "without `to` the test compares 'retention' with 0, which is nothing in common: "
                                  "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
+    "nodes of nothing": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                         "equivalence, to: {role: control, regime: local}",
+                         "measure: node_retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                         "equivalence", "equivalence",
+                         "without `to` the test compares 'node_retention' with 0, which is nothing in common: "
+                         "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
     "ceiling of a shift": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: {role: control, regime: local}",
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
