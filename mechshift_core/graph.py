@@ -169,18 +169,36 @@ def components_by_depth(shape: Shape) -> dict[str, tuple[str, ...]]:
 
     Thirds are rounded, to one layer at least; a range without layers is left out.
     """
-    third = max(1, round(shape.layers / 3))
-    ranges = {
-        "early": range(third),
-        "middle": range(third, shape.layers - third),
-        "late": range(max(third, shape.layers - third), shape.layers),
-    }
     sources = Graph.of(shape).sources
     return {
         name: tuple(source.name for source in sources if source.layer in layers)
-        for name, layers in ranges.items()
-        if layers
+        for name, layers in depth_ranges(shape.layers).items()
     }
+
+
+def depth_ranges(layers: int) -> dict[str, range]:
+    """The `early`, `middle` and `late` ones of some layers; see :func:`components_by_depth`."""
+    third = max(1, round(layers / 3))
+    ranges = {
+        "early": range(third),
+        "middle": range(third, layers - third),
+        "late": range(max(third, layers - third), layers),
+    }
+    return {name: found for name, found in ranges.items() if found}
+
+
+def readers(graph: Graph, receiver: str) -> list[int]:
+    """The sources that a receiver belongs to: a head or an MLP, all heads of a group, or none (the logits)."""
+    node = receiver.partition("<")[0]
+    if node in graph.source_numbers:
+        return [graph.source_numbers[node]]
+    layer, _, group = node.partition(".kv")
+    if not group:
+        return []
+    heads = [number for name, number in graph.source_numbers.items() if name.startswith(f"{layer}.h")]
+    groups = sum(1 for other in graph.receivers if other.name.startswith(f"{layer}.kv") and other.kind == "k")
+    size = len(heads) // groups
+    return heads[int(group) * size : (int(group) + 1) * size]
 
 
 def component_names(shape: Shape, components: Sequence[str]) -> list[str]:

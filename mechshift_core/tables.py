@@ -197,6 +197,47 @@ TABLES: dict[str, dict[str, Column]] = {
         "low": Column(REAL, "lower end of the interval of `retention`"),
         "high": Column(REAL, "upper end of the interval of `retention`"),
     },
+    "node_overlap": _PAIR
+    | _TASK
+    | {
+        "k": Column(INTEGER, "size of the top-K edge sets: compared are the heads and MLPs that these edges touch"),
+        "prompts": Column(INTEGER, "number of prompts that the scores of each set are averaged over"),
+        "between": Column(REAL, "Jaccard of the nodes between the models, at so many prompts each, mean over splits"),
+        "between_low": Column(REAL, "lower end of the interval of `between`"),
+        "between_high": Column(REAL, "upper end of the interval of `between`"),
+        "full": Column(REAL, "the same, scores averaged over all prompts"),
+        "null": Column(
+            REAL, "mean of `full` with as many heads and MLPs of the early, middle and late layers at random places"
+        ),
+        "null_low": Column(REAL, "2.5 % quantile of these draws"),
+        "null_high": Column(REAL, "97.5 % quantile of these draws"),
+        "ceiling_before": Column(REAL, "split-half Jaccard of the nodes within the model before"),
+        "ceiling_after": Column(REAL, "the same of the model after"),
+        "ceiling": Column(REAL, "geometric mean of the two ceilings"),
+        "retention": Column(
+            REAL,
+            "(between - chance) / (ceiling - chance), all on halves: 0 is chance within strata, 1 as similar to the "
+            "other model as to itself; null where undefined",
+        ),
+        "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
+        "low": Column(REAL, "lower end of the interval of `retention`"),
+        "high": Column(REAL, "upper end of the interval of `retention`"),
+    },
+    "stability": _PAIR
+    | _MODEL
+    | _TASK
+    | {
+        "kind": Column(TEXT, "edges, or nodes: the heads and MLPs that the edges touch"),
+        "k": Column(INTEGER, "size of the top-K edge sets"),
+        "jaccard": Column(REAL, "Jaccard of the sets of two bootstrap resamples of the prompts, mean over all pairs"),
+        "low": Column(REAL, "2.5 % quantile over the pairs of resamples; no interval of the mean"),
+        "high": Column(REAL, "97.5 % quantile over the pairs"),
+        "resamples": Column(INTEGER, "number of resamples (of whole templates where templates are random)"),
+        "bar": Column(REAL, "mean from which a circuit is called stable, a convention (arXiv 2510.00845)"),
+        "stable": Column(TRUTH, "whether `jaccard` reaches the bar; null where it is undefined"),
+        "n": Column(INTEGER, "number of examples"),
+        "status": Column(TEXT, "ok, or why a number is missing"),
+    },
     "overlap_by_prompts": _PAIR
     | _TASK
     | {

@@ -48,7 +48,8 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     if facts.permutations:
         text.append(
             f"Chance overlap comes from {formats.count(facts.permutations)} permutations of the edges within strata "
-            "of source kind, receiver kind and layer distance."
+            "of source kind, receiver kind and layer distance. Node overlap is the same of the heads and MLPs that "
+            "these edges touch, with as many of them in the early, middle and late layers at random as chance."
         )
     if facts.splits:
         text.append(

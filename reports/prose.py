@@ -14,6 +14,8 @@ MEASURES = {
     "inherited": "inherited share of the similarity",
     "retention": "retention index",
     "overlap": "edge overlap",
+    "node_retention": "node retention index",
+    "node_overlap": "node overlap",
     "depth_slope": "depth slope",
     "specialization": "specialization",
     "integration": "integration",
@@ -39,6 +41,9 @@ READINGS = {
     "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
     "overlap": "0: no edge in common, 1: the same edges; noise in the scores lowers it (the retention index allows for "
     "that)",
+    "node_retention": "of heads and MLPs: 0 is chance overlap, 1 as similar to the other model as to itself",
+    "node_overlap": "0: no head or MLP in common, 1: the same ones; large circuits have nearly all of them (the node "
+    "retention index allows for that)",
     "depth_slope": "negative: attribution moves to earlier layers",
     "specialization": "higher: fewer components carry more of the effect",
     "integration": "higher: the effects of components depend more on each other",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from stats.mixed_effects import fit_mixed_model
     from stats.mixed_results import FitDiagnostics, MixedModelFit
     from stats.multiplicity import benjamini_hochberg, holm
+    from stats.node_sets import EdgeNodes, node_permutation_null
     from stats.overlap import (
         jaccard,
         overlap_replicates,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from stats.sized_halves import OverlapAtSize, overlap_by_prompts
     from stats.specialization import Specialization, index_replicates, sign_flip_null, specializations
     from stats.split_half import SplitHalfOverlap, split_half_overlap
+    from stats.stability import Stability, selection_stability
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
     from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
     from stats.verdicts import claim_verdict
@@ -88,6 +90,7 @@ __all__ = [
     "Calibration",
     "Contrast",
     "DecisionTimes",
+    "EdgeNodes",
     "FaithfulnessCurve",
     "FitDiagnostics",
     "GraphIndex",
@@ -110,6 +113,7 @@ __all__ = [
     "SlopeContrast",
     "Specialization",
     "SplitHalfOverlap",
+    "Stability",
     "TestResult",
     "ThresholdFree",
     "TransferRatio",
@@ -158,6 +162,7 @@ __all__ = [
     "modularity",
     "module_replicates",
     "nested_weights",
+    "node_permutation_null",
     "non_inferiority",
     "normalized_entropy",
     "order_share_replicates",
@@ -180,6 +185,7 @@ __all__ = [
     "sampled_combinations",
     "scaled_depth",
     "score_similarity",
+    "selection_stability",
     "selectivity",
     "shapley_interactions",
     "shift_frame",
@@ -251,6 +257,7 @@ _MODULES = {
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
+    "stats.node_sets": ("EdgeNodes", "node_permutation_null"),
     "stats.overlap": (
         "jaccard",
         "overlap_replicates",
@@ -279,6 +286,7 @@ _MODULES = {
     "stats.sized_halves": ("OverlapAtSize", "overlap_by_prompts"),
     "stats.specialization": ("Specialization", "index_replicates", "sign_flip_null", "specializations"),
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
+    "stats.stability": ("Stability", "selection_stability"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
     "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
     "stats.verdicts": ("claim_verdict",),

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stats.checks import Booleans, Floats
-from stats.retention import INNER_SPLITS, VARIANCE_FLOOR, Units, drawn_examples, resampled_pairs
+from stats.half_draws import Units, drawn_examples, resampled_pairs
+from stats.retention import INNER_SPLITS, VARIANCE_FLOOR
 from stats.split_half import Prompts, both_halves
 
 DAMPING = 0.5

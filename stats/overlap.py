@@ -6,7 +6,7 @@ Scores are signed attributions; an edge's rank is its magnitude. Arrays have the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -234,7 +234,7 @@ class OverlapNull:
         observed: Jaccard of the two top-K sets.
         mean: Mean of the null (`low` and `high`: its 2.5 % and 97.5 % quantiles).
         p: (1 + draws at least as large as observed) / (1 + draws).
-        members: Edges in the smaller of the two sets.
+        members: Edges (or nodes) in the smaller of the two sets.
         message: That these are fewer than K, since no more have a score other than 0; the numbers are then those of the
             smaller sets, not of K edges.
     """
@@ -286,30 +286,49 @@ def stratified_permutation_null(
     _same_edges(a, b)
     enough_permutations(permutations)
     code, sizes = stratum_sizes(strata, len(a))
+    sets = zip(*(memberships(np.abs(scores)[None], top_k)[:, 0] for scores in (a, b)), strict=True)
     results = []
-    for k, member_a, member_b in zip(
-        top_k, memberships(np.abs(a)[None], top_k)[:, 0], memberships(np.abs(b)[None], top_k)[:, 0], strict=True
-    ):
-        in_a, in_b = _counts(member_a, code, len(sizes)), _counts(member_b, code, len(sizes))
-        rng = generator(seed, "permutation null", k)
-        shared = rng.hypergeometric(in_a, sizes - in_a, in_b, size=(permutations, len(sizes))).sum(axis=1)
-        seen = int(np.count_nonzero(member_a & member_b))
-        each = int(np.count_nonzero(member_a)), int(np.count_nonzero(member_b))
-        null = shared / np.maximum(1, sum(each) - shared)
-        low, high = np.quantile(null, [0.025, 0.975])
-        results.append(
-            OverlapNull(
-                k=k,
-                observed=seen / max(1, sum(each) - seen),
-                mean=float(null.mean()),
-                low=float(low),
-                high=float(high),
-                p=float((1 + np.count_nonzero(shared >= seen)) / (1 + permutations)),
-                members=min(each),
-                message=lacking_edges(k, min(each)),
-            )
-        )
+    for k, (first, second) in zip(top_k, sets, strict=True):
+        found = placed_at_random(k, first, second, code, sizes, permutations, generator(seed, "permutation null", k))
+        results.append(replace(found, message=lacking_edges(k, found.members)))
     return tuple(results)
+
+
+def placed_at_random(
+    k: int,
+    first: Booleans,
+    second: Booleans,
+    code: Integers,
+    sizes: Integers,
+    draws: int,
+    rng: np.random.Generator,
+) -> OverlapNull:
+    """Overlap of two sets, and of as many members of each stratum at random places.
+
+    Args:
+        k: The size K that they belong to.
+        first: Membership [E], or of nodes [N].
+        second: Membership in the other set.
+        code: Stratum of each, 0..S-1.
+        sizes: Number in each stratum [S].
+        draws: Number of random draws.
+        rng: Makes them.
+    """
+    in_a, in_b = _counts(first, code, len(sizes)), _counts(second, code, len(sizes))
+    shared = rng.hypergeometric(in_a, sizes - in_a, in_b, size=(draws, len(sizes))).sum(axis=1)
+    seen = int(np.count_nonzero(first & second))
+    each = int(np.count_nonzero(first)), int(np.count_nonzero(second))
+    null = shared / np.maximum(1, sum(each) - shared)
+    low, high = np.quantile(null, [0.025, 0.975])
+    return OverlapNull(
+        k=k,
+        observed=seen / max(1, sum(each) - seen),
+        mean=float(null.mean()),
+        low=float(low),
+        high=float(high),
+        p=float((1 + np.count_nonzero(shared >= seen)) / (1 + draws)),
+        members=min(each),
+    )
 
 
 def lacking_edges(k: int, found: int, where: str = "") -> str:

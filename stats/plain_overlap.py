@@ -7,7 +7,8 @@ each with itself. The retention index (`stats.retention`) sets it against that c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -17,11 +18,12 @@ from scipy import stats as scipy_stats
 from stats.checks import Floats
 from stats.findings import Status
 from stats.half_bootstrap import by_replicate, resampled_halves, standard_errors
+from stats.half_draws import Units, counted_units, observed_pairs
 from stats.minimums import enough_replicates
+from stats.node_sets import EdgeNodes
 from stats.options import Count, Seed, Share, checked
-from stats.retention import Units, counted_units, observed_pairs
 from stats.score_blocks import ScoreBlocks
-from stats.split_half import half_overlaps, paired_scores, prompts
+from stats.split_half import SplitHalfOverlap, half_overlaps, paired_scores, prompts
 
 Ends: TypeAlias = tuple[tuple[float, float | None, float | None], ...]
 
@@ -40,6 +42,7 @@ class BetweenOverlap:
         replicates: [R], centred at the estimate and scaled to `se`, paired between calls with the same seed and total.
         status: `ok`, `points only` (no interval) or `undefined` (at some K there are not K edges with a score).
         message: Why it is not ok, or that the replicates do not vary.
+        nodes: The same of the nodes that the edges touch, where it was asked for.
     """
 
     estimate: float
@@ -54,6 +57,7 @@ class BetweenOverlap:
     replicates: Floats | None
     status: Status
     message: str
+    nodes: BetweenOverlap | None = None
 
 
 @checked
@@ -71,6 +75,7 @@ def between_overlap(
     total: Count | None = None,
     units: Units = "prompts",
     half_size: Count | None = None,
+    nodes: EdgeNodes | None = None,
 ) -> BetweenOverlap:
     """Top-K Jaccard between two models on the halves of the retention index: estimate +- t_{n-1} x SE.
 
@@ -87,6 +92,7 @@ def between_overlap(
         total: Number of examples of which the rows are a selection.
         units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
         half_size: Number of prompts of each set that is compared; half of all unless given.
+        nodes: The nodes that each edge touches: their overlap is then `nodes` of the result.
 
     Raises:
         ValueError: if shapes do not match, a K is out of range, scores are not finite, or there are too few prompts
@@ -97,15 +103,39 @@ def between_overlap(
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
     enough_replicates(replicates, confidence)
-    halves = half_overlaps(a, b, *observed_pairs(chosen, splits, seed, half_size), top_k=top_k)
-    observed, lacking = halves.between, tuple(halves.lacking(place) for place in range(len(top_k)))
+    overlaps = partial(half_overlaps, a, b, top_k=top_k, nodes=nodes)
+    observed = overlaps(*observed_pairs(chosen, splits, seed, half_size))
+    resampled = None
+    if not few:
+        drawn = resampled_halves(chosen, replicates, seed, units=units, half_size=half_size)
+        resampled = overlaps(*drawn)
+
+    def summarised(observed: SplitHalfOverlap, resampled: SplitHalfOverlap | None) -> BetweenOverlap:
+        return _summarised(observed, resampled, n=n, confidence=confidence, quantile=quantile, few=few)
+
+    found = summarised(observed, resampled)
+    if observed.nodes is None:
+        return found
+    return replace(found, nodes=summarised(observed.nodes, None if resampled is None else resampled.nodes))
+
+
+def _summarised(
+    halves: SplitHalfOverlap,
+    drawn: SplitHalfOverlap | None,
+    *,
+    n: int,
+    confidence: float,
+    quantile: float,
+    few: str,
+) -> BetweenOverlap:
+    """The result from the observed halves and, unless there are too few units, from those of the replicates."""
+    observed, lacking = halves.between, tuple(halves.lacking(place) for place in range(len(halves.top_k)))
     by_k = observed.mean(axis=0)
     estimate = float(by_k.mean())
-    if few:
+    if drawn is None:
         rows: Ends = tuple((float(value), None, None) for value in by_k)
         return _result(estimate, None, None, rows, lacking, n, confidence, quantile, few)
-    drawn = resampled_halves(chosen, replicates, seed, units=units, half_size=half_size)
-    resampled = half_overlaps(a, b, *drawn, top_k=top_k).between
+    resampled = drawn.between
     each = standard_errors(resampled, observed, n)
     mean = resampled.mean(axis=1, keepdims=True)
     se = float(standard_errors(mean, observed.mean(axis=1, keepdims=True), n)[0])

@@ -23,9 +23,8 @@ denominator does not dominate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,16 +32,14 @@ from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers
 from stats.findings import Status
+from stats.half_draws import Units, counted_units, drawn_examples, observed_pairs, resampled_pairs
 from stats.mean_products import noise_ratio
-from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS, enough_replicates
+from stats.minimums import enough_replicates
+from stats.node_sets import EdgeNodes
 from stats.options import Count, Seed, Share, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
-from stats.seeding import generator
-from stats.sized_halves import sized_halves
-from stats.split_half import Prompts, SplitHalfOverlap, both_halves, draw_halves, half_overlaps, paired_scores, prompts
-from stats.unit_weights import cluster_weights, resampling_weights
+from stats.split_half import Prompts, SplitHalfOverlap, half_overlaps, paired_scores, prompts
 
-Units: TypeAlias = Literal["prompts", "templates"]
 INNER_SPLITS = 4
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
 VARIANCE_FLOOR = 0.05
@@ -89,6 +86,7 @@ class Retention:
         by_k: The index at each K.
         replicates: [R], centred at the estimate and scaled to the standard error `se`: replicate r belongs to the same
             resampled examples in every call with the same seed and `total`, so differences of replicates are paired.
+        nodes: The same of the nodes that the edges touch, where it was asked for; `k` counts edges there, too.
     """
 
     estimate: float | None
@@ -104,6 +102,7 @@ class Retention:
     units: int
     by_k: tuple[RetentionAtK, ...]
     replicates: Floats | None
+    nodes: Retention | None = None
 
 
 @checked
@@ -122,6 +121,7 @@ def retention_index(
     total: Count | None = None,
     units: Units = "prompts",
     half_size: Count | None = None,
+    nodes: EdgeNodes | None = None,
     block_bytes: Count = BLOCK_BYTES,
 ) -> Retention:
     """Retention of the top-K edges of the model before in the model after; see the module for the formula.
@@ -142,6 +142,8 @@ def retention_index(
         units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
         half_size: Number of prompts of each set that is compared; half of all unless given. The index depends on it:
             only those at the same number can be compared.
+        nodes: The nodes that each edge touches: their retention, of the same sets of edges on the same draws, is then
+            `nodes` of the result (`stats.node_sets` has their chance level).
         block_bytes: Memory of one block of scores and of what is kept of them, approximately; changes no result.
 
     Raises:
@@ -157,53 +159,25 @@ def retention_index(
     halves = observed_pairs(chosen, splits, seed, half_size)
     for scores, name in ((a, "before"), (b, "after")):
         edges_with_scores(scores, name, block_bytes=block_bytes)
-    overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, block_bytes=block_bytes)
+    overlaps = partial(half_overlaps, a, b, top_k=top_k, strata=strata, nodes=nodes, block_bytes=block_bytes)
     observed = overlaps(*halves)
     counted, few = counted_units(chosen, units)
-    spread = None
+    resampled = None
     if not few:
         drawn = drawn_examples(chosen, replicates, seed, units)
         resampled = overlaps(*_resampled_halves(chosen, drawn, seed, half_size))
-        spread = _Spread.of(resampled, observed, counted)
     unequal = _unequal(a, b, block_bytes)
-    return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence, unequal=unequal)
 
+    def summarised(observed: SplitHalfOverlap, resampled: SplitHalfOverlap | None) -> Retention:
+        spread = None if resampled is None else _Spread.of(resampled, observed, counted)
+        return _summarise(
+            observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence, unequal=unequal
+        )
 
-def counted_units(chosen: Prompts, units: Units) -> tuple[int, str]:
-    """How many units the rows are of, and why that is too few for an interval; empty where it is not."""
-    n = len(chosen.rows)
-    count = len(np.unique(chosen.templates[chosen.rows])) if units == "templates" else n
-    if units == "templates" and count < MINIMUM_CLUSTERS:
-        return count, f"{count} templates: fewer than {MINIMUM_CLUSTERS}, no interval"
-    return count, f"{n} prompts: fewer than {MINIMUM_PROMPTS}, no interval" if n < MINIMUM_PROMPTS else ""
-
-
-def drawn_examples(chosen: Prompts, replicates: int, seed: int, units: Units) -> Integers:
-    """How often each example is drawn in each replicate [R, total]; templates with all of their prompts."""
-    if units == "templates":
-        return cluster_weights(chosen.templates, replicates, seed=seed)
-    return resampling_weights(chosen.total, replicates, seed=seed)
-
-
-def observed_pairs(chosen: Prompts, splits: int, seed: int, half_size: int | None) -> tuple[Booleans, Booleans]:
-    """Whether a row is in the first and the second half [splits, n], or in sets of a given size.
-
-    Raises:
-        ValueError: if there are fewer than two rows, or two times the size.
-    """
-    if half_size is None:
-        first = both_halves(chosen, splits, seed)
-        return first, ~first
-    return sized_halves(chosen, splits, generator(seed, "split halves"), half_size)
-
-
-def resampled_pairs(chosen: Prompts, splits: int, seed: int, half_size: int | None) -> tuple[Booleans, Booleans]:
-    """The same of the replicates' inner splits; a half may be empty where its size is not given."""
-    rng = generator(seed, "split halves of replicates")
-    if half_size is None:
-        first = draw_halves(chosen, splits, rng)
-        return first, ~first
-    return sized_halves(chosen, splits, rng, half_size)
+    found = summarised(observed, resampled)
+    if observed.nodes is None:
+        return found
+    return replace(found, nodes=summarised(observed.nodes, None if resampled is None else resampled.nodes))
 
 
 def _resampled_halves(

@@ -36,10 +36,10 @@ from scipy import stats as scipy_stats
 
 from stats.checks import ROUNDING, Floats, Integers
 from stats.findings import Status
+from stats.half_draws import Units, counted_units, drawn_examples
 from stats.mean_products import MeanProducts, neighbours
 from stats.minimums import enough_replicates
 from stats.options import Count, Seed, Share, checked
-from stats.retention import Units, counted_units, drawn_examples
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.split_half import Prompts, paired_scores, prompts
 

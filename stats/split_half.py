@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Booleans, Floats, Integers, codes, known_labels
+from stats.node_sets import EdgeNodes, TopNodes
 from stats.options import Count, Seed, checked
 from stats.overlap import lacking_edges, stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
-from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
+from stats.top_edges import TopEdges, checked_sizes, edge_sample, rows_at_once, top_edges
+
+Sets = TypeVar("Sets", TopEdges, TopNodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class SplitHalfOverlap:
             without strata, over all edges.
         members: Edges in the smallest of the four sets: K, or fewer where fewer have a score other than 0 in a half of
             the prompts. Such edges are in no set: they would be shared by their position only.
+        touched: Of sets of nodes, how many the smallest of the four has; None for sets of edges.
+        nodes: The same of the nodes that these edges touch, where it was asked for.
     """
 
     top_k: tuple[int, ...]
@@ -41,10 +47,15 @@ class SplitHalfOverlap:
     ceiling_after: Floats
     null: Floats
     members: Integers
+    touched: Integers | None = None
+    nodes: SplitHalfOverlap | None = None
 
     def lacking(self, place: int) -> str:
         """Why the overlap at a size is undefined: a half without so many edges with a score; empty where it is not."""
-        return lacking_edges(self.top_k[place], int(self.members[:, place].min()), " in a half of the prompts")
+        k = self.top_k[place]
+        if self.touched is not None and not self.touched[:, place].all():
+            return f"K = {k}: the edges of a half of the prompts touch none of the nodes"
+        return lacking_edges(k, int(self.members[:, place].min()), " in a half of the prompts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +129,7 @@ def half_overlaps(
     *,
     top_k: Sequence[int],
     strata: ArrayLike | None = None,
+    nodes: EdgeNodes | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> SplitHalfOverlap:
     """Overlaps for given halves, as weights of the rows; in blocks of bounded memory.
@@ -129,6 +141,7 @@ def half_overlaps(
         second: Weights of the rows in the second half [splits, n].
         top_k: Sizes of the sets.
         strata: Stratum of each edge [E]; None for one stratum.
+        nodes: The nodes that each edge touches, if the overlap of nodes is wanted as well.
         block_bytes: Memory of one block of scores and of what is kept of them, approximately; changes no result.
     """
     models = as_blocks(before, "before"), as_blocks(after, "after")
@@ -138,8 +151,11 @@ def half_overlaps(
     samples = [edge_sample(scores, sizes, block_bytes=block_bytes) for scores in models]
     weights = np.asarray(first), np.asarray(second)
     splits = len(weights[0])
+    touching = None if nodes is None else nodes.of_edges(edges)
     results = np.empty((5, splits, len(sizes)))
-    step = max(1, min(rows_at_once(sizes, edges, block_bytes) // 4, block_bytes // (8 * len(sizes) * len(stratum))))
+    of_nodes = np.empty((5 if touching is not None else 0, splits, len(sizes)))
+    widest = len(stratum) if touching is None else len(stratum) + 4 * len(touching.sizes) + len(touching.strata)
+    step = max(1, min(rows_at_once(sizes, edges, block_bytes) // 4, block_bytes // (8 * len(sizes) * widest)))
     for start in range(0, splits, step):
         block = slice(start, start + step)
         rows = np.concatenate([half[block] for half in weights])
@@ -149,20 +165,51 @@ def half_overlaps(
             for scores, sample in zip(models, samples, strict=True)
         )
         b1, b2, a1, a2 = (of.rows(half) for of in (of_before, of_after) for half in (one, two))
-        between, ceiling_before = b1.jaccard(a2, b2)
-        other, ceiling_after = a1.jaccard(b2, a2)
-        results[0, block], results[1, block], results[2, block] = (between + other) / 2, ceiling_before, ceiling_after
-        in_b1, in_b2, in_a1, in_a2 = (half.counts(code, len(stratum)) for half in (b1, b2, a1, a2))
-        results[3, block] = (_chance(in_b1, in_a2, stratum) + _chance(in_b2, in_a1, stratum)) / 2
-        results[4, block] = np.min([half.members for half in (b1, b2, a1, a2)], axis=0)
-    between, ceiling_before, ceiling_after, null, members = results[:, :, np.searchsorted(sizes, top_k)]
+        results[:, block] = _compared(b1, b2, a1, a2, code, stratum)
+        if touching is not None:
+            n1, n2, m1, m2 = (touching.touched(half) for half in (b1, b2, a1, a2))
+            of_nodes[:, block] = _compared(n1, n2, m1, m2, touching.strata, touching.sizes)
+    order = np.searchsorted(sizes, top_k)
+    edge_sets, node_sets = results[:, :, order], of_nodes[:, :, order]
+    members = edge_sets[4].astype(np.int64)
+    found = _overlap(top_k, node_sets, members, touched=True) if touching is not None else None
+    return _overlap(top_k, edge_sets, members, nodes=found)
+
+
+def _compared(b1: Sets, b2: Sets, a1: Sets, a2: Sets, strata: Integers, sizes: Integers) -> Floats:
+    """Between, both ceilings, chance and the size of the smallest set, [5, splits, K].
+
+    Args:
+        b1: Sets of the model before on the first halves (`b2`: on the second; `a1`, `a2`: of the model after).
+        strata: Stratum of each edge or node.
+        sizes: Number of edges or nodes in each stratum.
+    """
+    between, ceiling_before = b1.jaccard(a2, b2)
+    other, ceiling_after = a1.jaccard(b2, a2)
+    in_b1, in_b2, in_a1, in_a2 = (half.counts(strata, len(sizes)) for half in (b1, b2, a1, a2))
+    chance = (_chance(in_b1, in_a2, sizes) + _chance(in_b2, in_a1, sizes)) / 2
+    smallest = np.min([half.members for half in (b1, b2, a1, a2)], axis=0)
+    return np.stack([(between + other) / 2, ceiling_before, ceiling_after, chance, smallest])
+
+
+def _overlap(
+    top_k: Sequence[int],
+    found: Floats,
+    members: Integers,
+    *,
+    touched: bool = False,
+    nodes: SplitHalfOverlap | None = None,
+) -> SplitHalfOverlap:
+    between, ceiling_before, ceiling_after, null, smallest = found
     return SplitHalfOverlap(
         top_k=tuple(top_k),
         between=between,
         ceiling_before=ceiling_before,
         ceiling_after=ceiling_after,
         null=null,
-        members=members.astype(np.int64),
+        members=members,
+        touched=smallest.astype(np.int64) if touched else None,
+        nodes=nodes,
     )
 
 

@@ -31,11 +31,12 @@ from stats.half_bootstrap import (
     resampled_halves,
     standard_errors,
 )
+from stats.half_draws import Units, counted_units
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
 from stats.minimums import enough_permutations, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.overlap import stratum_sizes
-from stats.retention import NO_CEILING, Units, counted_units
+from stats.retention import NO_CEILING
 from stats.split_half import paired_scores, prompts
 
 REPLICATES = 200

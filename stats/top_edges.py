@@ -55,7 +55,7 @@ class TopEdges:
     @property
     def members(self) -> Integers:
         """Number of edges in each set [rows, K]: the size, or fewer where fewer have a score other than 0."""
-        return _cumulated(self.level, len(self.sizes) + 1)[:, :-1]
+        return cumulated(self.level, len(self.sizes) + 1)[:, :-1]
 
     def jaccard(self, *others: TopEdges) -> list[Floats]:
         """Jaccard index with each of the others, row by row, at each size: [rows, K]; 0 where both sets are empty."""
@@ -69,7 +69,7 @@ class TopEdges:
             place[row, edge] = level
             for other, result in zip(others, found, strict=True):
                 both = np.maximum(place[row, other.edge[part]], other.level[part])
-                shared = _cumulated(both, len(self.sizes) + 1)[:, :-1]
+                shared = cumulated(both, len(self.sizes) + 1)[:, :-1]
                 result[part] = shared / np.maximum(1, own[part] + other.members[part] - shared)
             place[row, edge] = len(self.sizes)
         return found
@@ -83,7 +83,7 @@ class TopEdges:
         return counted.reshape(len(self.edge), levels, number)[:, :-1].cumsum(axis=1)
 
 
-def _cumulated(level: NDArray[np.uint8], levels: int) -> Integers:
+def cumulated(level: NDArray[np.uint8], levels: int) -> Integers:
     """How many of each row have at most each level, [rows, levels]."""
     cells = np.arange(len(level))[:, None] * levels + level
     return np.bincount(cells.ravel(), minlength=len(level) * levels).reshape(len(level), levels).cumsum(axis=1)
@@ -283,7 +283,7 @@ def _selected(
     level = np.zeros(values.shape, dtype=np.uint8)
     for k in sizes:
         level += values < ordered[:, width - k, None]
-    tied = (_cumulated(level, len(sizes) + 1)[:, :-1] != sizes).any(axis=1)
+    tied = (cumulated(level, len(sizes) + 1)[:, :-1] != sizes).any(axis=1)
     for row in np.flatnonzero(tied):
         order = np.argsort(-values[row], kind="stable")
         level[row, order] = np.searchsorted(sizes, np.arange(width), side="right")

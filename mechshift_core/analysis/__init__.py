@@ -73,7 +73,7 @@ INTERVENTIONS: dict[str, InterventionMeasure] = {
 """Kind of an intervention -> what its cells come to for one pair and task (an attribution's: the measures)."""
 
 TESTABLE: dict[str, tuple[str, ...]] = {
-    "overlap": ("similarity", "retention", "overlap"),
+    "overlap": ("similarity", "retention", "overlap", "node_retention", "node_overlap"),
     "depth": ("depth_slope", "early_share"),
     "specialization": ("specialization",),
     "integration": ("integration",),
@@ -277,7 +277,7 @@ def _measured(
             continue
         if getattr(spec.measures, name) is not None and (only is None or not only.isdisjoint(TESTABLE[name])):
             steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
-            alone = only is not None and name in SHIFTS and "overlap" not in only
+            alone = only is not None and name in SHIFTS and only.isdisjoint(("overlap", "node_overlap"))
             yield _of_scores(name, SHIFTS[name] if alone else measure, sample, spec)
     kinds = INTERVENTIONS if only is None else {kind for measure, kind in SERVES.items() if measure in only}
     for intervention in spec.interventions:

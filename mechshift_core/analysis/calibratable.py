@@ -82,7 +82,8 @@ def _by_intervention(
 CALIBRATABLE: dict[str, Calibratable] = {
     # As similar to the other half as to itself.
     "overlap": Calibratable(
-        lambda sample, spec, _: measure_kept(sample, spec), {"similarity": 1.0, "retention": 1.0, "overlap": None}
+        lambda sample, spec, _: measure_kept(sample, spec),
+        {"similarity": 1.0, "retention": 1.0, "node_retention": 1.0, "overlap": None, "node_overlap": None},
     ),
     "depth": Calibratable(
         lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}

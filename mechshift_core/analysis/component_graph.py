@@ -16,7 +16,7 @@ from mechshift_core.analysis.indices import Compared, SideIndex, measure_index, 
 from mechshift_core.analysis.integration import INDICES
 from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.samples import Sample, task_weights
-from mechshift_core.graph import Graph
+from mechshift_core.graph import Graph, readers
 from mechshift_core.spec import Spec
 from stats.graph_nulls import GraphIndex, GraphMeasures, efficiency_replicates, measure_graph, module_replicates
 
@@ -100,30 +100,16 @@ def possible_connections(graph: Graph) -> npt.NDArray[np.bool_]:
 
 def _between(graph: Graph) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """(edge, component that writes, component that reads, part of the edge's score) of all edges between components."""
-    readers = [_readers(graph, receiver.name) for receiver in graph.receivers]
+    reading = [readers(graph, receiver.name) for receiver in graph.receivers]
     source, receiver = graph.edge_index
     found = [
-        (edge, u - 1, reader - 1, 1 / len(readers[v]))
+        (edge, u - 1, reader - 1, 1 / len(reading[v]))
         for edge, (u, v) in enumerate(zip(source.tolist(), receiver.tolist(), strict=True))
         if u > 0
-        for reader in readers[v]
+        for reader in reading[v]
     ]
     edges, rows, columns, parts = zip(*found, strict=True)
     return np.array(edges), np.array(rows), np.array(columns), np.array(parts, dtype=np.float64)
-
-
-def _readers(graph: Graph, receiver: str) -> list[int]:
-    """The sources that a receiver belongs to: a head or an MLP, all heads of a group, or none (the logits)."""
-    node = receiver.partition("<")[0]
-    if node in graph.source_numbers:
-        return [graph.source_numbers[node]]
-    layer, _, group = node.partition(".kv")
-    if not group:
-        return []
-    heads = [number for name, number in graph.source_numbers.items() if name.startswith(f"{layer}.h")]
-    groups = sum(1 for other in graph.receivers if other.name.startswith(f"{layer}.kv") and other.kind == "k")
-    size = len(heads) // groups
-    return heads[int(group) * size : (int(group) + 1) * size]
 
 
 def _indices(

@@ -25,6 +25,8 @@ UNITS = {
     "inherited": "similarity of mean edge scores, from that of unrelated models (0) to that of equal ones (1)",
     "overlap": "Jaccard overlap of the top-K edges at half of the prompts each (mean over K)",
     "retention": "retention index (mean over K)",
+    "node_overlap": "Jaccard overlap of the nodes of the top-K edges at half of the prompts each (mean over K)",
+    "node_retention": "retention index of the nodes of the top-K edges (mean over K)",
     "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
     "early_share": "after-minus-before shift of the early layers' attribution share",
     "specialization": "after-minus-before shift of the {index} of component effects",

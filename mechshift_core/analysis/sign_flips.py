@@ -71,7 +71,7 @@ NOISIER = Planting(
         f"Both models of a pair have the same mean scores, and the model after of the treatment is {FACTOR:g} times as "
         "noisy as it is."
     ),
-    measures={"similarity": 1.0, "retention": 1.0, "specialization": 0.0},
+    measures={"similarity": 1.0, "retention": 1.0, "node_retention": 1.0, "specialization": 0.0},
     factor=FACTOR,
 )
 LESS_IN_COMMON = Planting(

@@ -18,6 +18,8 @@ MEASURE_NEEDS = {
     "inherited": "overlap",
     "overlap": "overlap",
     "retention": "overlap",
+    "node_overlap": "overlap",
+    "node_retention": "overlap",
     "depth_slope": "depth",
     "early_share": "depth",
     "specialization": "specialization",

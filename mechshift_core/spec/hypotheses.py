@@ -14,6 +14,8 @@ MeasureName = Literal[
     "inherited",
     "overlap",
     "retention",
+    "node_overlap",
+    "node_retention",
     "depth_slope",
     "early_share",
     "specialization",
@@ -27,9 +29,15 @@ MeasureName = Literal[
     "selectivity",
 ]
 
-CEILINGS: dict[str, float] = {"similarity": 1.0, "inherited": 1.0, "retention": 1.0, "transfer": 1.0}
+CEILINGS: dict[str, float] = {
+    "similarity": 1.0,
+    "inherited": 1.0,
+    "retention": 1.0,
+    "node_retention": 1.0,
+    "transfer": 1.0,
+}
 """Measure of a pair that is no shift -> its value for two models that are alike (`to: ceiling`)."""
-BETWEEN = ("overlap", *CEILINGS)
+BETWEEN = ("overlap", "node_overlap", *CEILINGS)
 """Measures of a pair that are no shift: zero is nothing in common, not nothing changed."""
 
 INTERVENTION_NEEDS = {
@@ -77,8 +85,8 @@ class HypothesisTest(Section):
     to: Filter | Literal["ceiling"] | None = None
     """What to subtract before an equivalence or non-inferiority test. A group, written in full: nothing is taken over
     from `where`. Or `ceiling`: 1, of a measure of the pair whose 1 is "the same" (`similarity`, `inherited`,
-    `retention`, `transfer`). Without it (and without a contrast) the comparison is with zero, which is refused where
-    zero is nothing in common."""
+    `retention`, `node_retention`, `transfer`). Without it (and without a contrast) the comparison is with zero, which
+    is refused where zero is nothing in common."""
     margin: float | None = None
     """The largest difference that counts as none, in the units of the measure (equivalence, non-inferiority)."""
     alternative: Literal["two-sided", "less", "greater"] = "two-sided"
@@ -98,7 +106,8 @@ class Hypothesis(Section):
     """What is compared, one number per pair and task. `similarity` is the cosine of the two models' mean scores of all
     edges, corrected for the noise of both. `inherited` is where it lies between that of `unrelated` pairs on the same
     task (0) and 1. `overlap` is the Jaccard overlap itself, which no noise ceiling
-    sets in proportion: prefer `retention`. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
+    sets in proportion: prefer `retention`. `node_overlap` and `node_retention` are the same of the heads and MLPs that
+    these edges touch. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
     under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
     after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR). The last
     three are shifts of a mean over prompts: `targeted`, with one `targeted_ablation`, of what losing the components

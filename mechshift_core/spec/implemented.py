@@ -29,6 +29,8 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
         "inherited",
         "overlap",
         "retention",
+        "node_overlap",
+        "node_retention",
         "depth_slope",
         "early_share",
         "specialization",

@@ -96,7 +96,8 @@ class Measures(Section):
     """The measures to compute; one that is left out is not computed, `{}` computes it with its defaults."""
 
     overlap: Overlap | None = None
-    """Overlap of the circuits; needed by hypotheses on `similarity`, `inherited`, `overlap` and `retention`."""
+    """Overlap of the circuits; needed by hypotheses on `similarity`, `inherited`, `overlap`, `retention`,
+    `node_overlap` and `node_retention`."""
     depth: Depth | None = None
     """Distribution over layers; needed by hypotheses on `depth_slope` and `early_share`."""
     specialization: Specialization | None = None

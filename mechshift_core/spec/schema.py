@@ -69,8 +69,8 @@ class PairSpec(Section):
     role: Role
     """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive;
     `unrelated`: of the same shape, but trained from another start (another seed's model): the level from which
-    `inherited` counts. Of these only similarity, overlap and retention are measured, and groups of hypotheses leave
-    them out unless they name them, by role or pair."""
+    `inherited` counts. Of these only similarity, overlap and retention (of edges and nodes) are measured, and groups
+    of hypotheses leave them out unless they name them, by role or pair."""
     seed: Seed | None = None
     """Training seed; pairs of the same seed share the model before."""
     prompts: Literal["same", "halves"] = "same"

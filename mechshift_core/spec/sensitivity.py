@@ -50,7 +50,7 @@ class Sensitivity(Section):
 SERVES: dict[str, str] = {"integration": "ablation", "alignment": "logit_lens", **INTERVENTION_NEEDS}
 """Measure of a hypothesis -> the kind of intervention that it is computed from, beside the edge attribution."""
 MEASURES: dict[str, tuple[str, ...]] = {
-    "top_k": ("overlap", "retention"),
+    "top_k": ("overlap", "retention", "node_overlap", "node_retention"),
     "specialization": ("specialization",),
     "integration": ("integration",),
     "ablation": ("integration", "transfer", "faithfulness", "targeted"),

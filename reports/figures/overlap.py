@@ -25,7 +25,7 @@ def jaccard(rows: pl.DataFrame, *, top: float, label: str) -> Markup:
         label: Text alternative.
     """
     values = rows.sort("k").to_dicts()
-    x = _x(values)
+    x = over_k(values)
     y = alt.Y("value:Q", title="Jaccard index", scale=alt.Scale(domain=[0, top], nice=False), axis=_axis())
     band = charts.rows([row for row in values if _has(row, "null_low", "null_high")])
     marks = [
@@ -56,7 +56,7 @@ def retention(rows: pl.DataFrame, *, domain: tuple[float, float], label: str) ->
         if _has(row, "low", "high")
     ]
     width = WIDTH + 10 - _NAMES_WIDTH  # as wide as the drawing beside it, names included
-    x = _x(rows.to_dicts())
+    x = over_k(rows.to_dicts())
     scale = alt.Scale(domain=list(domain), nice=False)
     y = alt.Y("retention:Q", title="retention index", scale=scale, axis=_axis())
     names = [{"at": 0.0, "name": "chance"}, {"at": 1.0, "name": "ceiling"}]
@@ -112,7 +112,8 @@ def legend() -> tuple[Key, ...]:
     )
 
 
-def _x(values: list[Row]) -> alt.X:
+def over_k(values: list[Row]) -> alt.X:
+    """The sizes K of some rows on a log scale."""
     sizes = sorted({int(row["k"]) for row in values})
     pad = 1.25
     scale = alt.Scale(type="log", domain=[max(sizes[0], 1) / pad, max(sizes[-1], 1) * pad], nice=False)

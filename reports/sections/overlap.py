@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from reports import formats, tables
@@ -12,6 +14,7 @@ from reports.figures.agreement import Agreement
 from reports.figures.base import Figure, Panel
 from reports.prose import measure_name
 from reports.sections.base import Section
+from reports.sections.stability import stability_figure
 from reports.templating import render_template
 
 FIELDS = {
@@ -41,14 +44,51 @@ MEASURED = {"task": FIELDS["task"], "pair": FIELDS["pair"], "measure": tables.te
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """Words of the figure of one kind of sets."""
+
+    id: str
+    table: str
+    index: str
+    caption: str
+
+
+EDGES = _Kind(
+    id="figure-overlap",
+    table="Overlap and retention",
+    index="Jaccard index between the models",
+    caption=(
+        "First: overlap of the two models' circuits (points) against chance (band) and against how well each model "
+        "agrees with itself on other prompts (dashed). Second: the same as the retention index, from 0 (chance) to "
+        "1 (the ceiling). A circuit is kept where the points reach the dashed line, replaced where they lie in "
+        "the band."
+    ),
+)
+NODES = _Kind(
+    id="figure-node-overlap",
+    table="Node overlap and retention",
+    index="Jaccard index of the nodes between the models",
+    caption=(
+        "The same of the heads and MLPs that these edges touch; the input and the logits, which are in every circuit, "
+        "are left out. Circuits can share most of their nodes and few of their edges. Chance is as many heads and MLPs "
+        "of the early, middle and late layers at random, and it is high where a circuit has most of a model's nodes: "
+        "then little is left between chance and ceiling, and the index says little."
+    ),
+)
+
+
 def section(data: ReportData) -> Section | None:
-    """Overlap at sizes K, and agreement without a threshold, against chance and ceiling for each task and pair."""
+    """Overlap at sizes K of edges and nodes, agreement without a threshold, and stability, for each task and pair."""
     found = data.table("overlap")
     figures = []
     if found is not None:
         sets, free = (found.filter(pl.col("measure") == "jaccard"), found.filter(pl.col("measure") != "jaccard"))
+        nodes, stable = data.table("node_overlap"), data.table("stability")
         figures += [] if sets.is_empty() else [figure(sets, data.table("overlap_by_prompts"))]
+        figures += [] if nodes is None or nodes.is_empty() else [figure(nodes, kind=NODES)]
         figures += [] if free.is_empty() else [agreement_figure(free)]
+        figures += [] if stable is None or stable.is_empty() else [stability_figure(stable)]
     if not figures and not data.declares("overlap"):
         return None
     body = render_template("figures", figures=figures, missing="overlap")
@@ -60,7 +100,7 @@ CURVE = {name: FIELDS[name] for name in ("task", "pair", "k", "prompts", "betwee
 }
 
 
-def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None) -> Figure:
+def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None, *, kind: _Kind = EDGES) -> Figure:
     """The overlap curves with the retention index beside them, and in a table how both depend on the prompts."""
     more = () if by_prompts is None else (tables.from_frame("Over the number of prompts", by_prompts, CURVE),)
     columns = ("between", "null_high", "ceiling", "ceiling_before", "ceiling_after")
@@ -68,21 +108,17 @@ def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None) -> Fig
     domain = drawings.retention_domain(overlap)
     panels = []
     for task, pair, rows in panels_of(overlap):
-        curves = drawings.jaccard(rows, top=min(1.0, 1.08 * top) or 1.0, label=_curves_label(task, pair, rows))
+        label = _curves_label(kind.index, task, pair, rows)
+        curves = drawings.jaccard(rows, top=min(1.0, 1.08 * top) or 1.0, label=label)
         index = drawings.retention(rows, domain=domain, label=_index_label(task, pair, rows))
         panels.append(Panel(title=task, subtitle=pair, drawings=(curves, index), note=_note(rows)))
     return Figure(
-        id="figure-overlap",
-        caption=(
-            "First: overlap of the two models' circuits (points) against chance (band) and against how well each model "
-            "agrees with itself on other prompts (dashed). Second: the same as the retention index, from 0 (chance) to "
-            "1 (the ceiling). A circuit is kept where the points reach the dashed line, replaced where they lie in "
-            f"the band. {_prompts(overlap)}{_cut(overlap)}"
-        ),
+        id=kind.id,
+        caption=f"{kind.caption} {_prompts(overlap)}{_cut(overlap)}",
         panels=tuple(panels),
         columns=len(in_order(overlap, "pair")),
         legend=drawings.legend(),
-        tables=(tables.from_frame("Overlap and retention", overlap, FIELDS), *more),
+        tables=(tables.from_frame(kind.table, overlap, FIELDS), *more),
     )
 
 
@@ -158,13 +194,13 @@ def _note(rows: pl.DataFrame) -> str:
     return f"No retention index at {'; '.join(reasons)}." if reasons else ""
 
 
-def _curves_label(task: str, pair: str, rows: pl.DataFrame) -> str:
+def _curves_label(index: str, task: str, pair: str, rows: pl.DataFrame) -> str:
     points = [
         f"{formats.number(row['between'])} at K {formats.count(row['k'])} (chance {formats.number(row['null'])}, "
         f"ceiling {formats.number(row['ceiling'])})"
         for row in rows.sort("k").rows(named=True)
     ]
-    return f"Jaccard index between the models, {task}, {pair}: {formats.listed(points)}."
+    return f"{index}, {task}, {pair}: {formats.listed(points)}."
 
 
 def _index_label(task: str, pair: str, rows: pl.DataFrame) -> str:

@@ -38,8 +38,8 @@ def hypothesis(measure: str) -> dict[str, object]:
 
 
 TESTED = (
-    "overlap", "retention", "depth_slope", "early_share", "specialization", "integration", "alignment", "transfer",
-    "faithfulness", "targeted",
+    "overlap", "retention", "node_overlap", "node_retention", "depth_slope", "early_share", "specialization",
+    "integration", "alignment", "transfer", "faithfulness", "targeted",
 )  # fmt: skip
 """Measures that a pair of random autoregressive models can be asked about."""
 

@@ -74,7 +74,7 @@ def test_every_measure_and_intervention_says_how_many_prompts_it_needs() -> None
 
 
 BROKEN = {
-    "overlap": {"overlap", "retention"},
+    "overlap": {"overlap", "retention", "node_overlap", "node_retention"},
     "depth": {"depth_slope", "early_share"},
     "specialization": {"specialization"},
     "ablation": {"integration"},

@@ -167,7 +167,8 @@ def test_the_table_has_the_measures_without_a_threshold_beside_the_sizes(finishe
     assert rows["full"].to_list() == pytest.approx(expected, abs=1e-4)
     assert (rows["between_low"] < rows["between"]).all()
     named = [one.measure for one in finished.findings.estimates if (one.pair, one.side) == ("shift", "between")]
-    assert named == ["similarity", "retention", "overlap", "weighted_jaccard", "spearman", "cosine"]
+    kept = ["retention", "overlap", "node_retention", "node_overlap"]
+    assert named == ["similarity", *kept, "weighted_jaccard", "spearman", "cosine"]
 
 
 def test_the_report_says_what_was_tested(finished: Run) -> None:

@@ -45,6 +45,28 @@ def test_an_interval_that_leaves_the_scale_is_cut_there_and_the_caption_says_so(
     assert "Intervals are cut" not in figure(sets).caption
 
 
+def test_nodes_are_drawn_as_edges_are_and_stability_with_its_bar(run: ReportData) -> None:
+    from reports.sections.overlap import NODES, figure, section
+    from reports.sections.stability import stability_figure
+
+    nodes, stable = run.tables["node_overlap"], run.tables["stability"]
+    found = figure(nodes, kind=NODES)
+    assert len(found.panels) == 4 and "heads and MLPs" in found.caption
+    assert "Jaccard index of the nodes between the models" in str(found.panels[0].drawings[0])
+    lost = stable.with_columns(
+        pl.when(pl.col("k") == pl.col("k").min()).then(None).otherwise(pl.col(name)).alias(name)
+        for name in ("jaccard", "low", "high", "stable")
+    ).with_columns(status=pl.when(pl.col("jaccard").is_null()).then(pl.lit("too few edges")).otherwise(pl.lit("ok")))
+    for frame, note in ((stable, False), (lost, True)):
+        drawn = stability_figure(frame)
+        assert all(("too few edges" in panel.note) == note for panel in drawn.panels)
+        assert "Stability over resamples" in str(drawn.panels[0].drawings[0]) and "From 0.8 a" in drawn.caption
+        assert {row[-2] for row in drawn.tables[0].rows} >= {"yes", "no"}
+    body = section(run)
+    assert body is not None
+    assert all(f'id="figure-{name}"' in body.body for name in ("overlap", "node-overlap", "agreement", "stability"))
+
+
 def test_agreement_is_drawn_within_its_frame_and_what_is_undefined_is_said(run: ReportData) -> None:
     from reports.sections.overlap import agreement_figure
 

@@ -117,8 +117,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                              "the method 'exact' patches an edge at all positions, so it has no scores by token role"),
     # hypotheses
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
-                        "expected 'similarity', 'inherited', 'overlap', 'retention', 'depth_slope', 'early_share',"
-                        " 'specialization',"
+                        "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
+                        " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
                         " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context'"
                         " or 'decision_time', got 'retension'"
                         " (did you mean 'retention'?)"),
@@ -162,12 +162,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                  "kind: non_inferiority, margin", "non_inf",
                                  "without `to` the test compares 'retention' with 0, which is nothing in common: "
                                  "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
+    "nodes of nothing": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                         "equivalence, to: {role: control, regime: local}",
+                         "measure: node_retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
+                         "equivalence", "equivalence",
+                         "without `to` the test compares 'node_retention' with 0, which is nothing in common: "
+                         "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
     "ceiling of a shift": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: {role: control, regime: local}",
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: ceiling", "ceiling",
                            "'depth_slope' has no ceiling of its own (those that have: similarity, inherited, "
-                           "retention, transfer); name a group"),
+                           "retention, node_retention, transfer); name a group"),
     "misspelt ceiling": ("to: {role: control, regime: local}", "to: ceilin", "ceilin",
                          "expected a mapping or 'ceiling', got 'ceilin'"),
     "misspelt key of to": ("to: {role: control", "to: {rol: control", "rol:",
@@ -206,7 +212,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                       "got 'theil'"),
     "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
                             f"hypothesis measure 'selectivity' {NOT_YET} similarity, inherited, overlap, retention,"
-                            " depth_slope, early_share,"
+                            " node_overlap, node_retention, depth_slope, early_share,"
                             " specialization, integration, alignment, transfer, faithfulness, targeted,"
                             " right_context, decision_time)"),
     "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
