@@ -10,13 +10,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Intervention
+from stats.concentration import Concentration
 from stats.findings import Estimate, Status
-from stats.replicates import Replicated
+from stats.prompt_means import mean_replicates
+from stats.replicates import Replicated, linear_contrast
 from stats.resampling import Interval, bootstrap_interval
+from stats.trimmed import Location
 
 Rows = list[dict[str, object]]
 
@@ -115,22 +118,58 @@ Component = tuple[str, str, int]
 
 
 def mean_interval(
-    sample: Sample, spec: Spec, values: npt.NDArray[np.float64], *, examples: npt.ArrayLike | None = None
+    sample: Sample,
+    spec: Spec,
+    values: npt.NDArray[np.float64],
+    *,
+    examples: npt.ArrayLike | None = None,
+    location: Location = "mean",
 ) -> Interval:
     """Interval of the mean of one value per selected example, [n], as the spec's statistics say.
 
     Args:
         examples: Ids of the examples, where they are not all that are selected.
+        location: The mean, or the trimmed mean.
     """
     bootstrap = spec.statistics.bootstrap
     return bootstrap_interval(
         values,
         cluster=sample.clusters(examples),
+        statistic="trimmed mean" if location == "trimmed" else "mean",
         method=bootstrap.method,
         confidence=spec.statistics.confidence,
         replicates=bootstrap.replicates,
         seed=sample.seed,
     )
+
+
+def located(
+    sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64], *, weights: npt.ArrayLike | None = None
+) -> Replicated:
+    """The location of one value per selected example, [n], as what hypotheses on a measure are tested with.
+
+    Args:
+        weights: How often each example of the task was drawn in each replicate, [R, total]; those of the task's seed
+            unless given.
+    """
+    if weights is None:
+        weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
+    return mean_replicates(
+        values,
+        weights,
+        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
+        examples=sample.selected,
+        cluster=sample.templates if sample.by_template else None,
+        location=spec.statistics.location,
+    )
+
+
+def distrust(by_template: bool, found: Concentration | None) -> str:
+    """What speaks against the interval of a mean of per-prompt values, in a clause; empty where nothing does."""
+    if found is None or found.trusted:
+        return ""
+    unit = "templates" if by_template else "prompts"
+    return found.warning(unit) + (" (see `statistics: {location: trimmed}`)" if found.carried else "")
 
 
 def component_rows(
@@ -202,6 +241,11 @@ def estimate(
     )
 
 
+def _distrusted(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64]) -> str:
+    one = located(sample, spec, measure, values, weights=np.ones((1, sample.total)))
+    return distrust(sample.by_template, linear_contrast([one], [1.0], [sample.task.name]).concentration)
+
+
 def mean_estimate(
     sample: Sample,
     spec: Spec,
@@ -210,8 +254,14 @@ def mean_estimate(
     values: npt.NDArray[np.float64],
     reference: Mapping[str, float | None] | None = None,
 ) -> Estimate:
-    """The mean of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`."""
-    interval = mean_interval(sample, spec, values)
+    """The location of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`.
+
+    A message says where the interval of a mean rests on a few prompts.
+    """
+    interval = mean_interval(sample, spec, values, location=spec.statistics.location)
+    message = interval.message
+    if interval.status == "ok":
+        message = _distrusted(sample, spec, measure, values)
     return estimate(
         sample,
         spec,
@@ -222,6 +272,6 @@ def mean_estimate(
         high=interval.high,
         method=interval.method,
         status=interval.status,
-        message=interval.message,
+        message=message,
         reference=reference,
     )

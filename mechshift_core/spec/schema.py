@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from mechshift_core.spec.base import Dtype, Name, Regime, Role, Section, Seed, Share
+from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
 from mechshift_core.spec.interventions import EdgeAttribution, Intervention
 from mechshift_core.spec.measures import Measures, default_measures
@@ -194,6 +194,11 @@ class Statistics(Section):
 
     units: Units = Units()
     """What is random."""
+    location: Location = "mean"
+    """What is estimated of measures that have one value for each prompt (`depth_slope`, `early_share`, `alignment`,
+    `decision_time`, `right_context`, `targeted`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few
+    extreme prompts do not move. Where values are skewed that is another quantity than the mean. Of random templates
+    it is the trimmed mean of their means. Tables other than `findings` and `indices` keep the mean."""
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None
