@@ -12,6 +12,7 @@ from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
 from stats.replicates import Replicated
+from stats.strata import Strata
 from stats.trimmed import Location, trimmed_mean, trimmed_replicates
 
 
@@ -23,6 +24,7 @@ def mean_replicates(
     label: str = "mean",
     examples: ArrayLike | None = None,
     cluster: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
     location: Location = "mean",
 ) -> Replicated:
     """The mean of per-prompt values, or their trimmed mean, with its replicates and its analytic standard error.
@@ -34,25 +36,29 @@ def mean_replicates(
         examples: Example id of each value [n], the column of `weights` that belongs to it.
         cluster: Label of each column's independent unit, e.g. its template, where the weights draw whole clusters. The
             standard error is then cluster-robust.
+        strata: Label of each column's stratum, e.g. its template where templates are fixed (:mod:`stats.strata`). The
+            number of prompts in each is taken as it is, and the standard error, the degrees of freedom, the skewness
+            and the spread of the replicates are those within strata. Replicates take the same draws with strata and
+            without, so those of estimates of the same prompts pair up. Where nothing varies within any stratum there
+            are none, since means of templates that differ are no evidence of no error. Not with `cluster`.
         location: `mean`, or `trimmed`: the 20 % trimmed mean (:mod:`stats.trimmed`). Of clusters that is the trimmed
             mean of their means, each of which counts as one.
 
     There is no standard error below 5 prompts, or clusters of them.
 
     Raises:
-        ValueError: if lengths do not match, ids repeat, or a value is not finite.
+        ValueError: if lengths do not match, ids repeat, a value is not finite, or there are strata and clusters.
     """
-    given = _Given.of(values, weights, examples, cluster)
+    given = _Given.of(values, weights, examples, cluster, strata)
     if location == "trimmed":
         return _trimmed(given, label)
     x, code = given.values, given.unit
     mean = float(x.mean())
     if given.units < MINIMUM_CLUSTERS:
         return given.points_only(label, mean)
-    residuals = x - mean if varies(x) else np.zeros_like(x)
-    counts = given.drawn.sum(axis=1)
-    # A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
-    deviations = np.divide(given.drawn @ residuals, counts, out=np.zeros(len(counts)), where=counts > 0)
+    within = given.within(x)
+    residuals = within if within is not None else x - mean if varies(x) else np.zeros_like(x)
+    deviations = given.deviations(residuals)
     sums = np.bincount(code, weights=residuals, minlength=given.clusters)
     if np.abs(sums).max() <= ROUNDING * float(np.abs(residuals).sum()):
         sums = np.zeros_like(sums)
@@ -64,7 +70,7 @@ def mean_replicates(
         replicates=mean + deviations,
         se=float(np.linalg.norm(influence)),
         # Clusters of unequal size are worth fewer.
-        df=given.units - 1 if cluster is None else effective_clusters(sizes) - 1,
+        df=given.df(within) if cluster is None else effective_clusters(sizes) - 1,
         units=given.units,
         influence=influence,
     )
@@ -79,15 +85,21 @@ def _trimmed(given: _Given, label: str) -> Replicated:
     if found.influence is None:
         return given.points_only(label, found.estimate, found.message)
     drawn = given.drawn[:, first] if given.grouped else given.drawn
-    replicates = trimmed_replicates(each, drawn)
+    within = None if found.se == 0 else given.within(found.influence)
+    if within is not None:
+        replicates = found.estimate + given.deviations(within * len(each))
+    else:
+        replicates = trimmed_replicates(each, drawn)
+    added = found.influence if within is None else within
     influence = np.zeros(given.clusters)
-    influence[given.unit[first] if given.grouped else given.unit] = found.influence
+    influence[given.unit[first] if given.grouped else given.unit] = added
     return Replicated(
         label=label,
         estimate=found.estimate,
         replicates=np.where(np.isfinite(replicates), replicates, found.estimate),
-        se=found.se,
-        df=found.df,
+        se=float(np.linalg.norm(influence)),
+        # Strata cost as many degrees of freedom as they do a mean.
+        df=max(1.0, found.df - (given.units - 1 - given.df(within))),
         units=given.units,
         influence=influence,
     )
@@ -100,6 +112,7 @@ class _Given:
     Attributes:
         values: [n], `unit` the number of each one's unit of `clusters`, `drawn` how often it was drawn [R, n].
         grouped: Whether units are groups of prompts; `units` is how many have a value.
+        strata: The strata of the values; None with a single one.
     """
 
     values: Floats
@@ -108,9 +121,17 @@ class _Given:
     drawn: Floats
     grouped: bool
     units: int
+    strata: Strata | None
 
     @classmethod
-    def of(cls, values: ArrayLike, weights: ArrayLike, examples: ArrayLike | None, cluster: ArrayLike | None) -> _Given:
+    def of(
+        cls,
+        values: ArrayLike,
+        weights: ArrayLike,
+        examples: ArrayLike | None,
+        cluster: ArrayLike | None,
+        strata: ArrayLike | None,
+    ) -> _Given:
         x = as_floats(values, "values", dimensions=1)
         drawn = as_floats(weights, "weights", dimensions=2)
         total = drawn.shape[1]
@@ -130,7 +151,34 @@ class _Given:
             raise ValueError("values: expected at least 2 prompts for a standard error, got 1")
         code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
         units = len(np.unique(code[ids]))
-        return cls(x, code[ids], clusters, drawn[:, ids], cluster is not None, units)
+        made = None
+        if strata is not None:
+            if cluster is not None:
+                raise ValueError("expected strata or clusters, got both")
+            made = Strata.made(codes(strata, "strata", length=total)[0][ids])
+        several = made if made is not None and made.count > 1 else None
+        return cls(x, code[ids], clusters, drawn[:, ids], cluster is not None, units, several)
+
+    def within(self, values: Floats) -> Floats | None:
+        """Deviations within strata [n], of which the sum of squares is n (n - 1) times the variance of the mean.
+
+        None without strata, or where nothing varies within them.
+        """
+        found = None if self.strata is None else self.strata.within(values)
+        return None if found is None else np.asarray(found * np.sqrt((self.units - 1) / self.units))
+
+    def df(self, within: Floats | None) -> float:
+        """Degrees of freedom of the variance of a mean: within strata, or of all prompts."""
+        return self.units - 1 if within is None or self.strata is None else self.strata.df
+
+    def deviations(self, residuals: Floats) -> Floats:
+        """Of a mean in every replicate [R], from residuals [n] that sum to 0 in each stratum.
+
+        A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
+        """
+        counts = self.drawn.sum(axis=1)
+        found: Floats = np.divide(self.drawn @ residuals, counts, out=np.zeros(len(counts)), where=counts > 0)
+        return found
 
     def points_only(self, label: str, estimate: float, message: str = "") -> Replicated:
         """The estimate without a standard error; there are too few units unless a message says otherwise."""

@@ -127,7 +127,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
-    contrast = contrast_of(spec, hypothesis, evidence)
+    contrast, templates = contrast_of(spec, hypothesis, evidence), _templates(evidence, list(weights))
     if contrast is None:
         reasons = [
             f"{pair} on {task}: {evidence.problems.get((measure, pair, task), 'no estimate')}"
@@ -136,7 +136,8 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         ]
         broken = any(key in evidence.failed or key[1:] not in evidence.samples for key in keys)
         status: Status = "failed" if broken else "undefined"
-        return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
+        message = "; ".join(reasons)
+        return _finding(spec, hypothesis, terms, None, status=status, message=message, templates=templates)
     result = apply_test(hypothesis, contrast, spec.statistics)
     results = _parts(spec, hypothesis, evidence)
     if hypothesis.every is not None:
@@ -145,8 +146,19 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
     warning = disagreement(hypothesis, alone, null_value(hypothesis))
     untrusted = _untrusted(spec, hypothesis, contrast, evidence)
     message = "; ".join(filter(None, (contrast.message or result.message, warning, *untrusted)))
-    drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
+    drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=templates)
     return replace(drafted, parts=alone)
+
+
+def _templates(evidence: Evidence, members: Sequence[tuple[PairSpec, TaskSpec]]) -> int:
+    """Templates of all tasks, of the pair with the fewest on each; 0 where no data set has several."""
+    counts: dict[str, list[int | None]] = {}
+    for pair, task in members:
+        if (pair.name, task.name) in evidence.samples:
+            counts.setdefault(task.name, []).append(evidence.samples[pair.name, task.name].template_count)
+    if all(count is None for found in counts.values() for count in found):
+        return 0
+    return sum(min(1 if count is None else count for count in found) for found in counts.values())
 
 
 def _untrusted(spec: Spec, hypothesis: Hypothesis, contrast: Contrast, evidence: Evidence) -> list[str]:
@@ -251,7 +263,7 @@ def _finding(
     *,
     status: Status,
     message: str,
-    templates: Sequence[int] = (),
+    templates: int = 0,
 ) -> Finding:
     units = spec.statistics.units
     by_template, over_seeds = units.template == "random", units.seed == "random"
@@ -280,7 +292,7 @@ def _finding(
         family_size=0,
         n={
             "prompt": sum(prompts.values()),
-            **({"template": sum(templates)} if by_template else {}),
+            **({"template": templates} if templates else {}),
             "task": len(prompts),
             "seed": len(seeds),
         },

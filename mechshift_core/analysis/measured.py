@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
@@ -16,10 +16,12 @@ from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Intervention
 from stats.concentration import Concentration
 from stats.findings import Estimate, Status
+from stats.hypothesis_tests import difference_test
+from stats.percentile_tests import percentile_difference
 from stats.prompt_means import mean_replicates
 from stats.replicates import Replicated, linear_contrast
 from stats.resampling import Interval, bootstrap_interval
-from stats.trimmed import Location
+from stats.trimmed import TRIMMED_MEAN, Location
 
 Rows = list[dict[str, object]]
 
@@ -143,23 +145,18 @@ def mean_interval(
     )
 
 
-def located(
-    sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64], *, weights: npt.ArrayLike | None = None
-) -> Replicated:
+def located(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64]) -> Replicated:
     """The location of one value per selected example, [n], as what hypotheses on a measure are tested with.
 
-    Args:
-        weights: How often each example of the task was drawn in each replicate, [R, total]; those of the task's seed
-            unless given.
+    Fixed templates are strata: its error is over prompts within templates.
     """
-    if weights is None:
-        weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     return mean_replicates(
         values,
-        weights,
+        task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
         label=f"{measure} of {sample.pair.name} on {sample.task.name}",
         examples=sample.selected,
         cluster=sample.templates if sample.by_template else None,
+        strata=sample.strata,
         location=spec.statistics.location,
     )
 
@@ -233,7 +230,7 @@ def estimate(
         low=low,
         high=high,
         confidence=spec.statistics.confidence,
-        n={"prompt": sample.n, **({"template": sample.units} if sample.by_template else {})},
+        n={"prompt": sample.n, **({} if sample.template_count is None else {"template": sample.template_count})},
         method=method,
         status=status,
         message=message,
@@ -241,9 +238,21 @@ def estimate(
     )
 
 
-def _distrusted(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64]) -> str:
-    one = located(sample, spec, measure, values, weights=np.ones((1, sample.total)))
-    return distrust(sample.by_template, linear_contrast([one], [1.0], [sample.task.name]).concentration)
+def _within_templates(sample: Sample, spec: Spec, one: Replicated, interval: Interval) -> Interval:
+    """The interval of a location over fixed templates, as a hypothesis on it has it; of one template as it was."""
+    if sample.strata is None or sample.template_count in (None, 1) or not one.se:
+        return interval
+    confidence = spec.statistics.confidence
+    name = TRIMMED_MEAN if spec.statistics.location == "trimmed" else "mean"
+    if spec.statistics.bootstrap.method == "percentile" and one.replicates is not None:
+        test = percentile_difference(one.estimate, one.replicates, confidence=confidence)
+        how = "percentile"
+    else:
+        contrast = linear_contrast([one], [1.0], [sample.task.name])
+        test = difference_test(one.estimate, one.se, one.df, confidence=confidence, skewness=contrast.skewness)
+        how = "t, corrected for skewness"
+    method = f"{name}: {how}, spread within fixed templates"
+    return replace(interval, estimate=one.estimate, se=one.se, low=test.low, high=test.high, method=method)
 
 
 def mean_estimate(
@@ -261,7 +270,10 @@ def mean_estimate(
     interval = mean_interval(sample, spec, values, location=spec.statistics.location)
     message = interval.message
     if interval.status == "ok":
-        message = _distrusted(sample, spec, measure, values)
+        one = located(sample, spec, measure, values)
+        interval = _within_templates(sample, spec, one, interval)
+        contrast = linear_contrast([one], [1.0], [sample.task.name])
+        message = distrust(sample.by_template, contrast.concentration)
     return estimate(
         sample,
         spec,

@@ -159,7 +159,7 @@ class Units(Section):
     """Prompts."""
     template: Literal["random", "fixed"] = "fixed"
     """Sentence frames, which prompts are nested in: `random` draws templates, each with all of its prompts. Below 5
-    templates there are points only."""
+    templates there are points only. `fixed` ones are strata: the error of per-prompt measures is that within them."""
     seed: Literal["random", "fixed"] = "fixed"
     """Training seeds, which pairs are nested in: `random` tests hypotheses over prompts and seeds, crossed; every pair
     needs its `seed`. Below 5 seeds there are points only."""

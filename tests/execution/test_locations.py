@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,25 @@ def test_what_is_no_other_location_is_refused(sensitivity: dict[str, Any], compl
 def test_a_study_without_means_of_prompts_has_no_other_location(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no hypothesis depends on it"):
         load_spec(write(tmp_path, sensitivity={"location": ["trimmed"]}, hypotheses=HYPOTHESES[:1]))
+
+
+def test_fixed_templates_are_strata_and_are_counted(finished: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, sensitivity={})
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    template = np.arange(30) % 3
+    named = [{**row, "template": f"t{number}"} for row, number in zip(rows, template.tolist(), strict=True)]
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in named))
+    result = run(load_spec(path), out=tmp_path / "out")
+    found, values = earlier(result.findings.hypotheses), slopes(result)
+    within = [values[template == t].var(ddof=1) / 10 for t in range(3)]
+    assert found.estimate == pytest.approx(values.mean())
+    assert (found.se, found.df) == pytest.approx((np.sqrt(sum(within)) / 3, 27))
+    assert {one.n["template"] for one in result.findings.hypotheses} == {3}
+    shift = next(
+        one
+        for one in result.findings.estimates
+        if (one.measure, one.pair, one.side) == (found.measure, "shift", "shift")
+    )
+    assert (shift.low, shift.high, shift.n) == (found.low, found.high, {"prompt": 30, "template": 3})
+    assert shift.method == "mean: t, corrected for skewness, spread within fixed templates"
+    assert "template" not in earlier(finished.findings.hypotheses).n
