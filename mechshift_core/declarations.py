@@ -23,6 +23,7 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.files import write_text
 from mechshift_core.run_files import DECLARATIONS, FINDINGS
 from mechshift_core.spec import Spec
+from mechshift_core.spec.schema import Statistics
 from stats.findings import Declaration, Dropped
 
 RECORD_SCHEMA = "mechshift-declarations/v1"
@@ -130,7 +131,8 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
     registered, unlike = "", tuple[str, ...]()
     if registration is not None:
         registered = str(registration["registered"])
-        unlike = _unlike(registration["declared"], now)
+        declared = registration["declared"]
+        unlike = _unlike({name: _complete(name, part) for name, part in declared.items()}, now)
     first = record.first
     if first is None:
         return Declaration(known=False, registered=registered, unlike=unlike)
@@ -145,7 +147,7 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
         for one in entry["declared"]["hypotheses"]:
             if one["id"] not in after:
                 dropped[one["id"]] = Dropped(id=one["id"], claim=str(one.get("claim", "")))
-    settings = _unlike({name: first[name] for name in PARTS}, {name: now[name] for name in PARTS})
+    settings = _unlike({name: _complete(name, first[name]) for name in PARTS}, {name: now[name] for name in PARTS})
     return Declaration(
         known=True,
         changed=changed,
@@ -215,6 +217,12 @@ def find_registration(spec: Spec) -> Document | None:
     if content["declared"].get("name") != spec.name:
         raise UsageError(f"{path} registers {content['declared'].get('name')!r}, not {spec.name!r}")
     return dict(content)
+
+
+def _complete(name: str, part: Any) -> Any:
+    """A part of a declaration; statistics that there was no setting for when it was made have their default."""
+    known = Statistics().model_dump(mode="json", by_alias=True) if name == "statistics" else {}
+    return {**known, **part} if known else part
 
 
 def _unlike(before: Any, now: Any) -> tuple[str, ...]:

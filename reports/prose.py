@@ -171,6 +171,8 @@ def _result(finding: Finding) -> str:
     if finding.estimate is None:
         return f"{name[:1].upper()}{name[1:]} could not be estimated."
     article = "the " if name.endswith(_COUNTED) else ""
+    if finding.location:
+        article = f"the {finding.location} of {article}"
     parts = [f"The estimate for {article}{name} is {formats.number(finding.estimate)}"]
     low, high, level = finding.shown
     if low is not None and high is not None:

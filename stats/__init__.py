@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
     from stats.class_selectivity import Selectivity, selectivity
+    from stats.concentration import Concentration
     from stats.debiased import debiased_interaction_share, debiased_specialization
     from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
@@ -61,8 +62,9 @@ if TYPE_CHECKING:
     )
     from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
     from stats.plain_overlap import BetweenOverlap, between_overlap
+    from stats.prompt_means import mean_replicates
     from stats.rates import Rate, binomial_rate, clustered_rate, minimal_detectable
-    from stats.replicates import Contrast, Replicated, linear_contrast, mean_replicates
+    from stats.replicates import Contrast, Replicated, linear_contrast
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
     from stats.shapley import (
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from stats.split_half import SplitHalfOverlap, split_half_overlap
     from stats.stability import Stability, selection_stability
     from stats.threshold_free import ThresholdFree, threshold_free_overlap
+    from stats.trimmed import Trimmed, trimmed_mean
     from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
     from stats.verdicts import claim_verdict
 
@@ -88,6 +91,7 @@ __all__ = [
     "Alignment",
     "BetweenOverlap",
     "Calibration",
+    "Concentration",
     "Contrast",
     "DecisionTimes",
     "EdgeNodes",
@@ -117,6 +121,7 @@ __all__ = [
     "TestResult",
     "ThresholdFree",
     "TransferRatio",
+    "Trimmed",
     "all_combinations",
     "benjamini_hochberg",
     "between_overlap",
@@ -199,6 +204,7 @@ __all__ = [
     "top_k",
     "tost",
     "transfer_ratio",
+    "trimmed_mean",
     "two_stage_slope",
     "weighted_jaccard",
 ]
@@ -206,6 +212,7 @@ __all__ = [
 _MODULES = {
     "stats.calibration": ("Calibration",),
     "stats.alignment": ("Alignment", "output_alignment"),
+    "stats.concentration": ("Concentration",),
     "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
     "stats.decision": ("DecisionTimes", "decision_times"),
     "stats.class_selectivity": ("Selectivity", "selectivity"),
@@ -268,8 +275,9 @@ _MODULES = {
     ),
     "stats.percentile_tests": ("percentile_difference", "percentile_non_inferiority", "percentile_tost"),
     "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
+    "stats.prompt_means": ("mean_replicates",),
     "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
-    "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "mean_replicates"),
+    "stats.replicates": ("Contrast", "Replicated", "linear_contrast"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.shapley": (
@@ -288,6 +296,7 @@ _MODULES = {
     "stats.split_half": ("SplitHalfOverlap", "split_half_overlap"),
     "stats.stability": ("Stability", "selection_stability"),
     "stats.threshold_free": ("ThresholdFree", "threshold_free_overlap"),
+    "stats.trimmed": ("Trimmed", "trimmed_mean"),
     "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
     "stats.verdicts": ("claim_verdict",),
 }

@@ -79,6 +79,7 @@ class Finding:
         every: `task` or `regime` where the claim is made of each: p is the largest of the parts', with that part's
             `statistic` and `df`; estimate and interval are of the average. Empty where the average is tested.
         parts: The same on each task or regime alone, where there are several.
+        location: What is taken instead of the mean over prompts, `20% trimmed mean`; empty otherwise.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Finding:
     inner_high: float | None = None
     every: str = ""
     parts: tuple[Part, ...] = ()
+    location: str = ""
 
     @property
     def shown(self) -> tuple[float | None, float | None, float]:

@@ -6,7 +6,7 @@ What to use when is said in `stats.resampling`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,10 +16,12 @@ from scipy import stats as scipy_stats
 from stats.checks import BLOCK_NUMBERS, SAME, Floats, Integers, varies
 from stats.findings import Status
 from stats.minimums import MINIMUM_CLUSTERS
+from stats.skewness import skewness_of_estimate, uncorrected
+from stats.trimmed import TRIMMED_MEAN, trimmed_mean, trimmed_replicates
 from stats.two_way import two_way_variance_of_mean
 
 Method: TypeAlias = Literal["percentile", "bca", "studentized"]
-Statistic: TypeAlias = Literal["mean", "median"] | Callable[[Floats], float]
+Statistic: TypeAlias = Literal["mean", "median", "trimmed mean"] | Callable[[Floats], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,29 @@ def interval_of_mean(sample: Sample, method: Method, confidence: float, blocks: 
     total = float(sizes.sum())
     left_out = -residuals / (total - sizes)
     return _from_replicates(mean, se, mean + shift, mean + left_out, method, confidence)
+
+
+def interval_of_trimmed_mean(sample: Sample, method: Method, confidence: float, blocks: Iterable[Integers]) -> Result:
+    """Of the 20 % trimmed mean of the clusters' means; `studentized` is t with its standard error (`stats.trimmed`)."""
+    each = np.bincount(sample.cluster, weights=sample.values) / np.bincount(sample.cluster)
+    found = trimmed_mean(each if sample.clusters < len(sample.values) else sample.values)
+    if sample.clusters < MINIMUM_CLUSTERS:
+        return Result(found.estimate, method, message=_too_few(sample.clusters))
+    if found.se is None or found.influence is None:
+        return Result(found.estimate, method, message=found.message)
+    if found.se == 0:
+        return Result(found.estimate, method, 0.0, message="constant: every cluster has the same mean")
+    if method == "studentized":
+        reach = float(scipy_stats.t.ppf((1 + confidence) / 2, found.df))
+        low, high = found.estimate - found.se * uncorrected([reach, -reach], skewness_of_estimate(found.influence))
+        name = f"{TRIMMED_MEAN}: t with Winsorized standard error, corrected for skewness"
+        return Result(found.estimate, name, found.se, float(low), float(high), "ok")
+    draws = np.concatenate([trimmed_replicates(each, block) for block in blocks])
+    left_out = None
+    if method == "bca":
+        left_out = np.array([trimmed_mean(np.delete(each, place)).estimate for place in range(len(each))])
+    result = _from_replicates(found.estimate, found.se, draws, left_out, method, confidence)
+    return replace(result, method=f"{TRIMMED_MEAN}: {result.method}")
 
 
 def interval_of_statistic(

@@ -18,13 +18,12 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from stats.checks import ROUNDING, Floats, Integers, as_floats, codes, is_missing, known_labels, varies
+from stats.checks import ROUNDING, Floats, Integers, is_missing
+from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
-from stats.interval_methods import effective_clusters
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
 from stats.skewness import skewness_of_estimate
@@ -72,6 +71,8 @@ class Contrast:
         seeds: Number of training seeds, where they are random units, by the cell with the fewest; None where fixed.
         skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values, or
             training seeds are random units.
+        concentration: How the variance is spread over the prompts (or templates) of all groups; None where not all
+            parts are means of per-prompt values, training seeds are random units, or there is no variance.
     """
 
     estimate: float
@@ -82,82 +83,7 @@ class Contrast:
     message: str = ""
     seeds: int | None = None
     skewness: float = 0.0
-
-
-@checked
-def mean_replicates(
-    values: ArrayLike,
-    weights: ArrayLike,
-    *,
-    label: str = "mean",
-    examples: ArrayLike | None = None,
-    cluster: ArrayLike | None = None,
-) -> Replicated:
-    """The mean of per-prompt values with its replicates and its analytic standard error.
-
-    Args:
-        values: One value per prompt [n], n >= 2.
-        weights: How often each example was drawn in each replicate: [R, n], or [R, total] with `examples`.
-        label: What it is.
-        examples: Example id of each value [n], the column of `weights` that belongs to it.
-        cluster: Label of each column's independent unit, e.g. its template, where the weights draw whole clusters. The
-            standard error is then cluster-robust.
-
-    There is no standard error below 5 prompts, or clusters of them.
-
-    Raises:
-        ValueError: if lengths do not match, ids repeat, or a value is not finite.
-    """
-    x = as_floats(values, "values", dimensions=1)
-    drawn = as_floats(weights, "weights", dimensions=2)
-    total = drawn.shape[1]
-    ids = np.arange(len(x)) if examples is None else known_labels(examples, "examples")
-    if examples is None and total != len(x):
-        raise ValueError(f"weights: expected a column for each of {len(x)} values, got shape {drawn.shape}")
-    if (
-        ids.shape != x.shape
-        or ids.dtype.kind not in "iu"
-        or len(np.unique(ids)) != len(x)
-        or ids.min() < 0
-        or ids.max() >= total
-    ):
-        raise ValueError(f"examples: expected {len(x)} distinct ids from 0 to {total - 1}, got {ids.tolist()[:5]}...")
-    if len(x) < 2:
-        raise ValueError("values: expected at least 2 prompts for a standard error, got 1")
-    code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
-    units = len(np.unique(code[ids]))
-    mean = float(x.mean())
-    if units < MINIMUM_CLUSTERS:
-        name = "prompt(s)" if cluster is None else "cluster(s)"
-        return Replicated(
-            label=label,
-            estimate=mean,
-            replicates=None,
-            se=None,
-            df=units - 1,
-            units=units,
-            message=f"{units} {name}: fewer than {MINIMUM_CLUSTERS}, no interval",
-        )
-    residuals = x - mean if varies(x) else np.zeros_like(x)
-    kept = drawn[:, ids]
-    counts = kept.sum(axis=1)
-    # A replicate in which none of a few prompts was drawn says nothing about them: it keeps the estimate.
-    deviations = np.divide(kept @ residuals, counts, out=np.zeros(len(kept)), where=counts > 0)
-    sums = np.bincount(code[ids], weights=residuals, minlength=clusters)
-    if np.abs(sums).max() <= ROUNDING * float(np.abs(residuals).sum()):
-        sums = np.zeros_like(sums)
-    influence = sums * np.sqrt(units / (units - 1)) / len(x)
-    sizes = np.bincount(code[ids]).astype(np.float64)
-    return Replicated(
-        label=label,
-        estimate=mean,
-        replicates=mean + deviations,
-        se=float(np.linalg.norm(influence)),
-        # Clusters of unequal size are worth fewer.
-        df=units - 1 if cluster is None else effective_clusters(sizes) - 1,
-        units=units,
-        influence=influence,
-    )
+    concentration: Concentration | None = None
 
 
 @checked
@@ -243,7 +169,21 @@ def linear_contrast(
         over_seeds = sum(variance for variance, _ in between)
         df_seeds = satterthwaite(over_seeds, between) if over_seeds > 0 else min(own for _, own in between)
         total, df = two_way_variance(total, over_seeds, both, df_first=df, df_second=df_seeds)
-    return replace(found, se=float(np.sqrt(total)), df=df, replicates=_replicates(parts, w), skewness=skewness)
+    spread = None
+    if count is None and _analytic(parts) and not any(p.linearised for p in parts):
+        added = [
+            error.by_unit(w[group], max(parts[i].units for i in group))
+            for error, group in zip(errors, members, strict=True)
+        ]
+        spread = concentration(np.concatenate(added))
+    return replace(
+        found,
+        se=float(np.sqrt(total)),
+        df=df,
+        replicates=_replicates(parts, w),
+        skewness=skewness,
+        concentration=spread if total > 0 else None,
+    )
 
 
 def _analytic(parts: Sequence[Replicated]) -> bool:
@@ -293,6 +233,12 @@ class _Errors:
             return 0.0
         combined = weights @ self.rows
         return skewness_of_estimate(combined) * float(np.linalg.norm(combined)) ** 3
+
+    def by_unit(self, weights: Floats, units: int) -> Floats:
+        """What each unit of a part adds to the error of the weighted sum, largest first; `units` of it at least."""
+        combined = weights @ self.rows
+        present = max(units, int(np.count_nonzero(self.rows.any(axis=0))))
+        return np.asarray(combined[np.argsort(-np.abs(combined), kind="stable")][:present])
 
 
 def _stacked(arrays: Sequence[Floats | None], what: str) -> Floats:

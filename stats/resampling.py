@@ -25,6 +25,7 @@ from stats.interval_methods import (
     clustered_mean,
     interval_of_mean,
     interval_of_statistic,
+    interval_of_trimmed_mean,
     interval_of_two_kinds,
 )
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
@@ -110,7 +111,8 @@ def bootstrap_interval(
             both are drawn.
         crossed: Label of each value's second independent unit [n], e.g. the training seed of its model: then both kinds
             are drawn, independently. There is no `bca` for it.
-        statistic: `mean`, `median`, or a function of one sample of values [m] that returns a number.
+        statistic: `mean`, `median`, `trimmed mean`, or a function of one sample of values [m] that returns a number.
+            The 20 % trimmed mean (`stats.trimmed`) is that of the clusters' means, each of which counts as one.
         method: `percentile`, `bca` or `studentized`.
         confidence: Of the two-sided interval.
         replicates: Number of bootstrap replicates, at least 2 / (1 - confidence) (`stats.minimums`).
@@ -129,11 +131,15 @@ def bootstrap_interval(
         crossing, blocks = None, unit_blocks(clusters, replicates, seed, block_numbers)
         if statistic == "mean":
             result = interval_of_mean(sample, method, confidence, blocks)
+        elif statistic == "trimmed mean":
+            result = interval_of_trimmed_mean(sample, method, confidence, blocks)
         else:
             result = interval_of_statistic(sample, statistic, method, confidence, blocks)
     else:
         if cluster is None or (within is not None and crossed is not None):
             raise ValueError("expected `cluster` with either `within` or `crossed`")
+        if statistic == "trimmed mean":
+            raise ValueError("statistic: a trimmed mean is of one kind of units, got `within` or `crossed`")
         if crossed is not None and method == "bca":
             raise ValueError("method: expected 'percentile' or 'studentized' with crossed units, got 'bca'")
         crossing = None if crossed is None else Crossing(*codes(crossed, "crossed", length=len(x)))

@@ -35,7 +35,8 @@ from stats.minimums import MINIMUM_CLUSTERS
 from stats.mixed_columns import as_frame, level_codes, number_column
 from stats.multiplicity import holm
 from stats.options import Share, checked
-from stats.replicates import Replicated, linear_contrast, mean_replicates
+from stats.prompt_means import mean_replicates
+from stats.replicates import Replicated, linear_contrast
 
 Kind: TypeAlias = Literal["slope", "difference", "difference in differences"]
 Over: TypeAlias = Literal["prompts and seeds", "prompts"]

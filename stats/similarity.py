@@ -42,6 +42,7 @@ from stats.minimums import enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores
 from stats.split_half import Prompts, paired_scores, prompts
+from stats.strata import joined
 
 CLEARANCE = 3.0
 """Standard errors by which a within-model product has to clear 0; nearer to it the ratio is not a normal one."""
@@ -180,12 +181,7 @@ class _Design:
             return cls(template, np.zeros(int(template.max()) + 1, dtype=np.int64))
         unit = neighbours(template)
         strata = template if unit is None else template[np.unique(unit, return_index=True)[1]]
-        # A prompt alone in its template has no spread of its own: all such form one stratum, a single one joins all.
-        sizes = np.bincount(strata)
-        alone = sizes[strata] < 2
-        if np.count_nonzero(alone) == 1:
-            return cls(unit, np.zeros_like(strata))
-        return cls(unit, np.where(alone, len(sizes), strata))
+        return cls(unit, joined(strata))
 
     def multipliers(self, drawn: Integers) -> Floats:
         """Deviations of the units' weights from one [R, units], from how often each row was drawn [R, n]."""

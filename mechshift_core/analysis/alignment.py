@@ -10,11 +10,12 @@ import numpy as np
 from mechshift_core.analysis.indices import REFERENCES
 from mechshift_core.analysis.lens_read import LensRead
 from mechshift_core.analysis.measured import Measured, Rows
-from mechshift_core.analysis.paired import paired_shift
+from mechshift_core.analysis.paired import Floats, paired_shift
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.alignment import Alignment, output_alignment
 from stats.decision import DecisionTimes, decision_times
+from stats.trimmed import trimmed_mean
 
 
 def measure_decision(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) -> Measured:
@@ -49,8 +50,8 @@ def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) 
     before, after = found["before"], found["after"]
     null = after.null - before.null
     shift = after.per_prompt - before.per_prompt
-    references = {side: _reference(one) for side, one in found.items()}
-    references["shift"] = {"null": null, "excess": float(shift.mean()) - null}
+    references = {side: _reference(one, spec) for side, one in found.items()}
+    references["shift"] = {"null": null, "excess": _location(shift, spec) - null}
     values = {side: one.per_prompt for side, one in found.items()}
     measured = paired_shift(sample, spec, "alignment", values, references=references)
     rows: Rows = [
@@ -75,5 +76,10 @@ def _aligned(sample: Sample, read: LensRead) -> Alignment:
     return output_alignment(entropy, added, [read.kinds[number] for number in own], seed=sample.seed)
 
 
-def _reference(one: Alignment) -> dict[str, float | None]:
-    return {"null": one.null, "null_low": one.null_low, "null_high": one.null_high, "excess": one.excess}
+def _reference(one: Alignment, spec: Spec) -> dict[str, float | None]:
+    excess = one.excess if spec.statistics.location == "mean" else _location(one.per_prompt, spec) - one.null
+    return {"null": one.null, "null_low": one.null_low, "null_high": one.null_high, "excess": excess}
+
+
+def _location(values: Floats, spec: Spec) -> float:
+    return float(values.mean()) if spec.statistics.location == "mean" else trimmed_mean(values).estimate

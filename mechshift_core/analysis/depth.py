@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Rows, mean_estimate, mean_interval
-from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.analysis.measured import Measured, Rows, located, mean_estimate, mean_interval
+from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.depth import depth_slope, early_share, layer_shares, scaled_depth
-from stats.replicates import mean_replicates
 
 Values = npt.NDArray[np.float64]
 
@@ -60,19 +59,9 @@ def _shifts(sample: Sample, spec: Spec, shares: dict[str, Values]) -> Measured:
         "depth_slope": depth_slope(shares["after"] - shares["before"]),
         "early_share": early["after"] - early["before"],
     }
-    weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     return Measured(
         estimates=tuple(mean_estimate(sample, spec, name, "shift", values) for name, values in per_prompt.items()),
-        replicated={
-            name: mean_replicates(
-                values,
-                weights,
-                label=f"{name} of {sample.pair.name} on {sample.task.name}",
-                examples=sample.selected,
-                cluster=sample.templates if sample.by_template else None,
-            )
-            for name, values in per_prompt.items()
-        },
+        replicated={name: located(sample, spec, name, values) for name, values in per_prompt.items()},
     )
 
 

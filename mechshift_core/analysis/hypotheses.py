@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mechshift_core.analysis.integration import INDICES as INTEGRATIONS
-from mechshift_core.analysis.measured import Measured
+from mechshift_core.analysis.estimands import estimand, location
+from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.analysis.specialization import INDICES as SPECIALIZATIONS
-from mechshift_core.spec import Filter, Hypothesis, PairSpec, Spec, TaskSpec
+from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
+from mechshift_core.spec.sensitivity import PROMPT_MEANS
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
 from stats.minimums import smallest_p
@@ -19,27 +19,6 @@ from stats.multiplicity import benjamini_hochberg, holm
 from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
 from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import claim_verdict
-
-UNITS = {
-    "similarity": "noise-corrected similarity of the two models' mean edge scores",
-    "inherited": "similarity of mean edge scores, from that of unrelated models (0) to that of equal ones (1)",
-    "overlap": "Jaccard overlap of the top-K edges at half of the prompts each (mean over K)",
-    "retention": "retention index (mean over K)",
-    "node_overlap": "Jaccard overlap of the nodes of the top-K edges at half of the prompts each (mean over K)",
-    "node_retention": "retention index of the nodes of the top-K edges (mean over K)",
-    "depth_slope": "slope over depth of the after-minus-before shift of attribution shares",
-    "early_share": "after-minus-before shift of the early layers' attribution share",
-    "specialization": "after-minus-before shift of the {index} of component effects",
-    "integration": "after-minus-before shift of the {index}",
-    "transfer": "faithfulness of the model after under the circuit of the model before, relative to its own circuit",
-    "faithfulness": "after-minus-before shift of the circuit performance ratio (CPR)",
-    "alignment": "after-minus-before shift of the entropy (nats) of what components write, weighted by what they add",
-    "targeted": "after-minus-before shift of the metric that the components aimed at cost, beyond random ones",
-    "right_context": "after-minus-before shift of the attention of tokens to what stands on their right",
-    "decision_time": "after-minus-before shift of the share of the denoising steps before the answer stays right",
-}
-"""Measure -> what it is in words, with the `{index}` that the spec declares."""
-
 
 CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
     "holm": holm,
@@ -148,7 +127,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
-    contrast = contrast_of(spec, hypothesis, evidence)
+    contrast, templates = contrast_of(spec, hypothesis, evidence), _templates(evidence, list(weights))
     if contrast is None:
         reasons = [
             f"{pair} on {task}: {evidence.problems.get((measure, pair, task), 'no estimate')}"
@@ -157,16 +136,41 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         ]
         broken = any(key in evidence.failed or key[1:] not in evidence.samples for key in keys)
         status: Status = "failed" if broken else "undefined"
-        return _finding(spec, hypothesis, terms, None, status=status, message="; ".join(reasons))
+        message = "; ".join(reasons)
+        return _finding(spec, hypothesis, terms, None, status=status, message=message, templates=templates)
     result = apply_test(hypothesis, contrast, spec.statistics)
     results = _parts(spec, hypothesis, evidence)
     if hypothesis.every is not None:
         result = intersection_union(result, list(results.values()))
     alone = described(hypothesis.every or "task", results)
     warning = disagreement(hypothesis, alone, null_value(hypothesis))
-    message = "; ".join(filter(None, (contrast.message or result.message, warning)))
-    drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=contrast.units)
+    untrusted = _untrusted(spec, hypothesis, contrast, evidence)
+    message = "; ".join(filter(None, (contrast.message or result.message, warning, *untrusted)))
+    drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=templates)
     return replace(drafted, parts=alone)
+
+
+def _templates(evidence: Evidence, members: Sequence[tuple[PairSpec, TaskSpec]]) -> int:
+    """Templates of all tasks, of the pair with the fewest on each; 0 where no data set has several."""
+    counts: dict[str, list[int | None]] = {}
+    for pair, task in members:
+        if (pair.name, task.name) in evidence.samples:
+            counts.setdefault(task.name, []).append(evidence.samples[pair.name, task.name].template_count)
+    if all(count is None for found in counts.values() for count in found):
+        return 0
+    return sum(min(1 if count is None else count for count in found) for found in counts.values())
+
+
+def _untrusted(spec: Spec, hypothesis: Hypothesis, contrast: Contrast, evidence: Evidence) -> list[str]:
+    """What speaks against the intervals that decide a hypothesis on a mean of per-prompt values."""
+    if hypothesis.measure not in PROMPT_MEANS:
+        return []
+    by_template = spec.statistics.units.template == "random"
+    if hypothesis.every is None:
+        return [distrust(by_template, contrast.concentration)]
+    parts = {level: contrast_of(spec, part, evidence) for level, part in split(spec, hypothesis).items()}
+    said = {level: distrust(by_template, part.concentration) for level, part in parts.items() if part is not None}
+    return [f"{hypothesis.every} {level}: {words}" for level, words in said.items() if words]
 
 
 def _parts(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> dict[str, TestResult]:
@@ -259,13 +263,14 @@ def _finding(
     *,
     status: Status,
     message: str,
-    templates: Sequence[int] = (),
+    templates: int = 0,
 ) -> Finding:
     units = spec.statistics.units
     by_template, over_seeds = units.template == "random", units.seed == "random"
     drawn = ("templates with all of their prompts" if by_template else "prompts") + " and training seeds" * over_seeds
     prompts = {term.task: min(other.n for other in terms if other.task == term.task) for term in terms}
     seeds = {term.seed for term in terms}
+    found = f"{location(spec, hypothesis.measure)}s" if location(spec, hypothesis.measure) else ""
     return Finding(
         id=hypothesis.id,
         claim=hypothesis.claim,
@@ -287,11 +292,11 @@ def _finding(
         family_size=0,
         n={
             "prompt": sum(prompts.values()),
-            **({"template": sum(templates)} if by_template else {}),
+            **({"template": templates} if templates else {}),
             "task": len(prompts),
             "seed": len(seeds),
         },
-        method=f"contrast of replicates over {drawn}; " + ("no test" if result is None else result.method),
+        method=f"contrast of {found or 'replicates'} over {drawn}; " + ("no test" if result is None else result.method),
         seed=spec.seed,
         verdict="not estimable",
         status=status,
@@ -302,6 +307,7 @@ def _finding(
         inner_low=None if result is None else result.inner_low,
         inner_high=None if result is None else result.inner_high,
         every=hypothesis.every or "",
+        location=location(spec, hypothesis.measure),
     )
 
 
@@ -319,33 +325,3 @@ def _judge(spec: Spec, finding: Finding) -> Finding:
         p=finding.p_corrected, p_opposite=finding.p_opposite_corrected, alpha=alpha, status=finding.status
     )
     return replace(finding, verdict=verdict)
-
-
-def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
-    """What the estimate of a hypothesis estimates, in one sentence."""
-    positive = [_described(group) for sign, group in hypothesis.groups() if sign > 0]
-    negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
-    text = f"{_unit(spec, hypothesis.measure)}, averaged over {' plus over '.join(positive)}"
-    if hypothesis.ceiling:
-        text += f", minus the ceiling {hypothesis.ceiling:g}"
-    elif negative:
-        text += f", minus the same over {' and over '.join(negative)}"
-    return text if hypothesis.every is None else f"{text}, in every {hypothesis.every}"
-
-
-def _unit(spec: Spec, measure: str) -> str:
-    specialization, integration = spec.measures.specialization, spec.measures.integration
-    names = {
-        "specialization": specialization and SPECIALIZATIONS[specialization.index],
-        "integration": integration and INTEGRATIONS[integration.index],
-    }
-    return UNITS[measure].format(index=names.get(measure))
-
-
-def _described(group: Filter) -> str:
-    parts = []
-    if group.pair or group.role:
-        parts.append(f"pair {group.pair}" if group.pair else f"{group.role} pairs")
-    if group.task or group.regime:
-        parts.append(f"task {group.task}" if group.task else f"{group.regime} tasks")
-    return " on ".join(parts) if parts else "all pairs and tasks"

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Intervention
+from stats.concentration import Concentration
 from stats.findings import Estimate, Status
-from stats.replicates import Replicated
+from stats.hypothesis_tests import difference_test
+from stats.percentile_tests import percentile_difference
+from stats.prompt_means import mean_replicates
+from stats.replicates import Replicated, linear_contrast
 from stats.resampling import Interval, bootstrap_interval
+from stats.trimmed import TRIMMED_MEAN, Location
 
 Rows = list[dict[str, object]]
 
@@ -115,22 +120,53 @@ Component = tuple[str, str, int]
 
 
 def mean_interval(
-    sample: Sample, spec: Spec, values: npt.NDArray[np.float64], *, examples: npt.ArrayLike | None = None
+    sample: Sample,
+    spec: Spec,
+    values: npt.NDArray[np.float64],
+    *,
+    examples: npt.ArrayLike | None = None,
+    location: Location = "mean",
 ) -> Interval:
     """Interval of the mean of one value per selected example, [n], as the spec's statistics say.
 
     Args:
         examples: Ids of the examples, where they are not all that are selected.
+        location: The mean, or the trimmed mean.
     """
     bootstrap = spec.statistics.bootstrap
     return bootstrap_interval(
         values,
         cluster=sample.clusters(examples),
+        statistic="trimmed mean" if location == "trimmed" else "mean",
         method=bootstrap.method,
         confidence=spec.statistics.confidence,
         replicates=bootstrap.replicates,
         seed=sample.seed,
     )
+
+
+def located(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64]) -> Replicated:
+    """The location of one value per selected example, [n], as what hypotheses on a measure are tested with.
+
+    Fixed templates are strata: its error is over prompts within templates.
+    """
+    return mean_replicates(
+        values,
+        task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
+        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
+        examples=sample.selected,
+        cluster=sample.templates if sample.by_template else None,
+        strata=sample.strata,
+        location=spec.statistics.location,
+    )
+
+
+def distrust(by_template: bool, found: Concentration | None) -> str:
+    """What speaks against the interval of a mean of per-prompt values, in a clause; empty where nothing does."""
+    if found is None or found.trusted:
+        return ""
+    unit = "templates" if by_template else "prompts"
+    return found.warning(unit) + (" (see `statistics: {location: trimmed}`)" if found.carried else "")
 
 
 def component_rows(
@@ -194,12 +230,29 @@ def estimate(
         low=low,
         high=high,
         confidence=spec.statistics.confidence,
-        n={"prompt": sample.n, **({"template": sample.units} if sample.by_template else {})},
+        n={"prompt": sample.n, **({} if sample.template_count is None else {"template": sample.template_count})},
         method=method,
         status=status,
         message=message,
         reference=reference or {},
     )
+
+
+def _within_templates(sample: Sample, spec: Spec, one: Replicated, interval: Interval) -> Interval:
+    """The interval of a location over fixed templates, as a hypothesis on it has it; of one template as it was."""
+    if sample.strata is None or sample.template_count in (None, 1) or not one.se:
+        return interval
+    confidence = spec.statistics.confidence
+    name = TRIMMED_MEAN if spec.statistics.location == "trimmed" else "mean"
+    if spec.statistics.bootstrap.method == "percentile" and one.replicates is not None:
+        test = percentile_difference(one.estimate, one.replicates, confidence=confidence)
+        how = "percentile"
+    else:
+        contrast = linear_contrast([one], [1.0], [sample.task.name])
+        test = difference_test(one.estimate, one.se, one.df, confidence=confidence, skewness=contrast.skewness)
+        how = "t, corrected for skewness"
+    method = f"{name}: {how}, spread within fixed templates"
+    return replace(interval, estimate=one.estimate, se=one.se, low=test.low, high=test.high, method=method)
 
 
 def mean_estimate(
@@ -210,8 +263,17 @@ def mean_estimate(
     values: npt.NDArray[np.float64],
     reference: Mapping[str, float | None] | None = None,
 ) -> Estimate:
-    """The mean of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`."""
-    interval = mean_interval(sample, spec, values)
+    """The location of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`.
+
+    A message says where the interval of a mean rests on a few prompts.
+    """
+    interval = mean_interval(sample, spec, values, location=spec.statistics.location)
+    message = interval.message
+    if interval.status == "ok":
+        one = located(sample, spec, measure, values)
+        interval = _within_templates(sample, spec, one, interval)
+        contrast = linear_contrast([one], [1.0], [sample.task.name])
+        message = distrust(sample.by_template, contrast.concentration)
     return estimate(
         sample,
         spec,
@@ -222,6 +284,6 @@ def mean_estimate(
         high=interval.high,
         method=interval.method,
         status=interval.status,
-        message=interval.message,
+        message=message,
         reference=reference,
     )

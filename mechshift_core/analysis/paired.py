@@ -1,4 +1,4 @@
-"""A mean over prompts before and after: estimates of both models, and their shift as hypotheses are tested with it."""
+"""A mean over prompts (or trimmed mean) before and after: both models, and their shift as hypotheses are tested."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, mean_estimate
-from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.analysis.measured import Measured, located, mean_estimate
+from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
-from stats.replicates import mean_replicates
 
 Floats = npt.NDArray[np.float64]
 Reference = Mapping[str, float | None]
@@ -42,11 +41,4 @@ def paired_shift(
     ]
     if source:
         estimates = [replace(one, method=f"{source}: {one.method}") for one in estimates]
-    replicated = mean_replicates(
-        shift,
-        task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
-        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
-        examples=sample.selected,
-        cluster=sample.templates if sample.by_template else None,
-    )
-    return Measured(estimates=tuple(estimates), replicated={measure: replicated})
+    return Measured(estimates=tuple(estimates), replicated={measure: located(sample, spec, measure, shift)})

@@ -117,6 +117,21 @@ class Sample:
         return self.templates[self.selected if examples is None else np.asarray(examples, dtype=np.int64)]
 
     @property
+    def strata(self) -> npt.NDArray[np.str_] | None:
+        """Template of every aligned example [total], where templates are fixed: strata of the variance over prompts.
+
+        None where templates are random, or the two sides' prompts are of different ones.
+        """
+        same = (self.templates[self.ids("before")] == self.templates[self.ids("after")]).all()
+        return self.templates if same and not self.by_template else None
+
+    @property
+    def template_count(self) -> int | None:
+        """Number of templates among the selected examples; None where the data set has a single one."""
+        one = len(np.unique(self.templates)) == 1 and not self.by_template
+        return None if one else len(np.unique(self.templates[self.selected]))
+
+    @property
     def units(self) -> int:
         """Number of independent units among the selected examples."""
         clusters = self.clusters()

@@ -42,8 +42,7 @@ def measure_similarity(sample: Sample, spec: Spec) -> Measured:
 
 def _strata(sample: Sample) -> npt.NDArray[np.str_] | None:
     """Templates of all examples; None where the two sides' rows are prompts of different ones."""
-    same = (sample.templates[sample.ids("before")] == sample.templates[sample.ids("after")]).all()
-    return sample.templates if same or sample.by_template else None
+    return sample.templates if sample.by_template else sample.strata
 
 
 def _row(sample: Sample, found: Similarity) -> dict[str, object]:

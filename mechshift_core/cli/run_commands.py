@@ -147,6 +147,8 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
         console.say(f"cells: {finished.computed} computed, {finished.cached} cached, {len(finished.failures)} failed")
         for finding in findings:
             console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")
+            if finding.message and finding.estimate is not None:
+                console.say(f"{'':<14} note: {finding.message}")
         console.say(f"report: {finished.path / 'report.html'}")
     for line in finished.failures:
         console.complain(f"failed: {line}")

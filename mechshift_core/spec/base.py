@@ -14,6 +14,7 @@ Percent = Annotated[float, Field(gt=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Role = Literal["treatment", "control", "unrelated"]
 Regime = Literal["local", "global"]
+Location = Literal["mean", "trimmed"]
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from mechshift_core.spec.base import Dtype, Name, Regime, Role, Section, Seed, Share
+from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
 from mechshift_core.spec.interventions import EdgeAttribution, Intervention
 from mechshift_core.spec.measures import Measures, default_measures
@@ -159,7 +159,7 @@ class Units(Section):
     """Prompts."""
     template: Literal["random", "fixed"] = "fixed"
     """Sentence frames, which prompts are nested in: `random` draws templates, each with all of its prompts. Below 5
-    templates there are points only."""
+    templates there are points only. `fixed` ones are strata: the error of per-prompt measures is that within them."""
     seed: Literal["random", "fixed"] = "fixed"
     """Training seeds, which pairs are nested in: `random` tests hypotheses over prompts and seeds, crossed; every pair
     needs its `seed`. Below 5 seeds there are points only."""
@@ -194,6 +194,11 @@ class Statistics(Section):
 
     units: Units = Units()
     """What is random."""
+    location: Location = "mean"
+    """What is estimated of measures that have one value for each prompt (`depth_slope`, `early_share`, `alignment`,
+    `decision_time`, `right_context`, `targeted`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few
+    extreme prompts do not move. Where values are skewed that is another quantity than the mean. Of random templates
+    it is the trimmed mean of their means. Tables other than `findings` and `indices` keep the mean."""
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None

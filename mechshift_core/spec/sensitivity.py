@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mechshift_core.spec.base import Section
+from mechshift_core.spec.base import Location, Section
 from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS
 from mechshift_core.spec.interventions import (
     Ablation,
@@ -39,6 +39,8 @@ class Sensitivity(Section):
     """Indices in place of `measures.integration.index`."""
     interval: tuple[Literal["studentized", "percentile"], ...] = ()
     """Methods in place of `statistics.bootstrap.method`."""
+    location: tuple[Location, ...] = ()
+    """`mean` or `trimmed` in place of `statistics.location`."""
     ablation: tuple[AblationMethod, ...] = ()
     """What takes the place of what is ablated, in every intervention that a hypothesis depends on. These are new runs
     of the models."""
@@ -49,10 +51,13 @@ class Sensitivity(Section):
 
 SERVES: dict[str, str] = {"integration": "ablation", "alignment": "logit_lens", **INTERVENTION_NEEDS}
 """Measure of a hypothesis -> the kind of intervention that it is computed from, beside the edge attribution."""
+PROMPT_MEANS = ("depth_slope", "early_share", "alignment", "decision_time", "right_context", "targeted")
+"""Measures of hypotheses that have one value for each prompt, of which `statistics.location` is taken."""
 MEASURES: dict[str, tuple[str, ...]] = {
     "top_k": ("overlap", "retention", "node_overlap", "node_retention"),
     "specialization": ("specialization",),
     "integration": ("integration",),
+    "location": PROMPT_MEANS,
     "ablation": ("integration", "transfer", "faithfulness", "targeted"),
 }
 """Choice -> the measures of hypotheses that it can change; those that are not listed can change all."""
@@ -97,8 +102,9 @@ def choices(spec: Spec) -> Iterator[Choice]:
         yield _measured(spec, "integration", position, name, "integration", index=name)
     for position, method in enumerate(named.interval):
         bootstrap = spec.statistics.bootstrap.model_copy(update={"method": method})
-        statistics = spec.statistics.model_copy(update={"bootstrap": bootstrap})
-        yield Choice("interval", method, position, spec.model_copy(update={"statistics": statistics}), False)
+        yield _decided(spec, "interval", position, method, bootstrap=bootstrap)
+    for position, location in enumerate(named.location):
+        yield _decided(spec, "location", position, location, location=location)
     for position, ablation in enumerate(named.ablation):
         yield Choice("ablation", ablation, position, _rerun(spec, _ABLATING, ablation=ablation), True)
     for position, steps in enumerate(named.steps):
@@ -115,6 +121,7 @@ def own_values(spec: Spec) -> dict[str, tuple[object, ...]]:
         "specialization": (measures.specialization.index,) if measures.specialization else (),
         "integration": (measures.integration.index,) if measures.integration else (),
         "interval": (spec.statistics.bootstrap.method,),
+        "location": (spec.statistics.location,),
         "ablation": tuple(ablations) if len(ablations) == 1 else (),
         "steps": tuple(i.steps for i in needed if isinstance(i, EdgeAttribution)),
     }
@@ -129,6 +136,11 @@ def _needed(spec: Spec) -> tuple[Intervention, ...]:
 def _rerun(spec: Spec, kinds: tuple[type[Section], ...], **update: object) -> Spec:
     changed = tuple(i.model_copy(update=update) if isinstance(i, kinds) else i for i in _needed(spec))
     return spec.model_copy(update={"interventions": changed})
+
+
+def _decided(spec: Spec, name: str, position: int, value: str, **update: object) -> Choice:
+    statistics = spec.statistics.model_copy(update=update)
+    return Choice(name, value, position, spec.model_copy(update={"statistics": statistics}), False)
 
 
 def _measured(spec: Spec, name: str, position: int, value: str, section: str, **update: object) -> Choice:

@@ -19,6 +19,7 @@ CHOICES = {
     "specialization": "specialization index",
     "integration": "integration index",
     "interval": "interval",
+    "location": "location",
     "ablation": "ablation",
     "steps": "attribution steps",
 }

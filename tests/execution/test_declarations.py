@@ -13,7 +13,7 @@ from studies import HYPOTHESES, write_study
 from mechshift_core import load_spec, run
 from mechshift_core.analysis.hypotheses import CORRECTIONS
 from mechshift_core.cli.main import main
-from mechshift_core.declarations import read_record, registration_path
+from mechshift_core.declarations import Record, declaration_of, declared_by, read_record, registration_path
 from mechshift_core.errors import UsageError
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.verify import verify
@@ -175,3 +175,14 @@ def test_a_registration_that_was_changed_or_is_of_another_study_is_refused(tmp_p
         run(study, out=tmp_path / "out2")
     change(study, name="random-study", hypotheses=[])
     assert main(["register", str(study), "--out", str(tmp_path / "x.json")]) == 2
+
+
+def test_a_setting_that_there_was_not_yet_is_no_change(tmp_path: Path) -> None:
+    spec = load_spec(write_study(tmp_path))
+    older = declared_by(spec)
+    del older["statistics"]["location"]
+    record = Record(({"results": False, "declared": older},), {"registered": "then", "declared": older})
+    found = declaration_of(record, spec)
+    assert found.before and (found.settings, found.unlike) == ((), ())
+    other = spec.model_copy(update={"statistics": spec.statistics.model_copy(update={"location": "trimmed"})})
+    assert declaration_of(record, other).settings == ('statistics.location: "mean" -> "trimmed"',)

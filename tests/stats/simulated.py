@@ -30,3 +30,31 @@ def in_clusters(
         else:
             cluster = np.repeat(np.arange(clusters), rng.integers(1, 9, clusters))
             yield effect[cluster] + rng.standard_normal(len(cluster)), cluster
+
+
+def _outliers(mean: float) -> Draw:
+    """Normal values of which every one in twenty is ten times as large; of mean 0."""
+
+    def draw(rng: np.random.Generator, size: int | tuple[int, ...]) -> Floats:
+        values = rng.standard_normal(size) + mean
+        return np.where(rng.random(size) < 0.05, 10 * values, values) - 1.45 * mean
+
+    return draw
+
+
+def _zeros(share: float) -> Draw:
+    def draw(rng: np.random.Generator, size: int | tuple[int, ...]) -> Floats:
+        return np.where(rng.random(size) < share, 0.0, rng.standard_normal(size) + 2)
+
+    return draw
+
+
+MIXTURES: dict[str, Draw] = {
+    "normal": EFFECTS["normal"],
+    "gamma": EFFECTS["gamma"],
+    "5 % x 10": _outliers(0.0),
+    "5 % x 10, shifted": _outliers(1.0),
+    "many zeros": _zeros(0.4),
+    "half zeros": _zeros(0.5),
+}
+"""What has outliers or many zeros, and what has not: 40 % of `many zeros` are 0, the others N(2, 1)."""

@@ -174,7 +174,11 @@ def test_a_statistic_that_is_not_finite_is_undefined() -> None:
         ([1.0, 2.0], {"cluster": ["a"]}, "cluster: expected 2 labels, one for each value, got shape \\(1,\\)"),
         ([[1.0, 2.0]], {}, "values: expected 1 dimension"),
         ([1.0, 2.0], {"method": "normal"}, "method: expected 'percentile', 'bca' or 'studentized', got 'normal'"),
-        ([1.0, 2.0], {"statistic": "mode"}, "statistic: expected 'mean' or 'median' or a function, got 'mode'"),
+        (
+            [1.0, 2.0],
+            {"statistic": "mode"},
+            "expected 'mean', 'median' or 'trimmed mean' or a function, got 'mode'",
+        ),
         ([1.0, 2.0], {"confidence": 95}, "confidence: expected a number between 0 and 1, got 95"),
         ([1.0, 2.0], {"replicates": 0}, "replicates: expected at least 1, got 0"),
         ([1.0, 2.0], {"replicates": 1}, "replicates: expected at least 40 for a confidence of 0.95"),

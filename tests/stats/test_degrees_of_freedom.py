@@ -11,7 +11,8 @@ import pytest
 from stats.degrees_of_freedom import satterthwaite
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.percentile_tests import percentile_difference, percentile_tost
-from stats.replicates import linear_contrast, mean_replicates
+from stats.prompt_means import mean_replicates
+from stats.replicates import linear_contrast
 from stats.resampling import resampling_weights
 from stats.two_way import two_way_variance
 

@@ -19,8 +19,9 @@ from stats.graph_measures import modularity, participation_coefficient
 from stats.layer_shift import shift_frame, two_stage_slope
 from stats.overlap import expected_jaccard_within_strata, jaccard
 from stats.probes import cross_validated_probe, probeable
+from stats.prompt_means import mean_replicates
 from stats.rates import binomial_rate, clustered_rate
-from stats.replicates import Replicated, linear_contrast, mean_replicates
+from stats.replicates import Replicated, linear_contrast
 from stats.unit_weights import cluster_weights, crossed_weights, nested_weights
 
 N = 12

@@ -13,7 +13,8 @@ from mechshift_core.analysis.indices import Compared, SideIndex, replicated_inde
 from mechshift_core.analysis.samples import Sample
 from stats.hypothesis_tests import difference_test
 from stats.overlap import rank_overlap
-from stats.replicates import Replicated, linear_contrast, mean_replicates
+from stats.prompt_means import mean_replicates
+from stats.replicates import Replicated, linear_contrast
 
 N = 12
 BEFORE = np.random.default_rng(0).normal(size=N)
