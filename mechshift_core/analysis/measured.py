@@ -255,6 +255,20 @@ def _within_templates(sample: Sample, spec: Spec, one: Replicated, interval: Int
     return replace(interval, estimate=one.estimate, se=one.se, low=test.low, high=test.high, method=method)
 
 
+def location_interval(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.float64]) -> Interval:
+    """The location of one value per selected example, [n], with the error that hypotheses on a measure have.
+
+    A message says where the interval of a mean rests on a few prompts.
+    """
+    interval = mean_interval(sample, spec, values, location=spec.statistics.location)
+    if interval.status != "ok":
+        return interval
+    one = located(sample, spec, measure, values)
+    contrast = linear_contrast([one], [1.0], [sample.task.name])
+    message = distrust(sample.by_template, contrast.concentration)
+    return replace(_within_templates(sample, spec, one, interval), message=message)
+
+
 def mean_estimate(
     sample: Sample,
     spec: Spec,
@@ -263,17 +277,8 @@ def mean_estimate(
     values: npt.NDArray[np.float64],
     reference: Mapping[str, float | None] | None = None,
 ) -> Estimate:
-    """The location of one value per selected example, [n], as a labelled estimate; see :func:`mean_interval`.
-
-    A message says where the interval of a mean rests on a few prompts.
-    """
-    interval = mean_interval(sample, spec, values, location=spec.statistics.location)
-    message = interval.message
-    if interval.status == "ok":
-        one = located(sample, spec, measure, values)
-        interval = _within_templates(sample, spec, one, interval)
-        contrast = linear_contrast([one], [1.0], [sample.task.name])
-        message = distrust(sample.by_template, contrast.concentration)
+    """The location of one value per selected example, [n], as a labelled estimate; see :func:`location_interval`."""
+    interval = location_interval(sample, spec, measure, values)
     return estimate(
         sample,
         spec,
@@ -284,6 +289,6 @@ def mean_estimate(
         high=interval.high,
         method=interval.method,
         status=interval.status,
-        message=message,
+        message=interval.message,
         reference=reference,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Results, mean_interval
+from mechshift_core.analysis.measured import Measured, Results, location_interval, mean_interval
 from mechshift_core.analysis.paired import paired_shift
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.circuit_cells import FEWEST
@@ -106,7 +106,7 @@ def _side_rows(
         row = _row(sample, intervention, side, layers)
         row |= {"components": group.components, "effect": interval.estimate, "low": interval.low, "high": interval.high}
         if layers != intervention.layers:
-            beyond = mean_interval(sample, spec, target.effect - group.effect)
+            beyond = location_interval(sample, spec, "targeted", target.effect - group.effect)
             row |= {"beyond": beyond.estimate, "beyond_low": beyond.low, "beyond_high": beyond.high}
         if group.draws:
             as_strong = sum(draw >= float(target.effect.mean()) for draw in group.draws)

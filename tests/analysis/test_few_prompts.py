@@ -199,6 +199,6 @@ def test_every_measure_is_calibrated_on_some_data_or_said_not_to_be(finished: Ru
     assert all(one.truth == 0 and one.tested == 4 for one in anew.hypotheses)
     assert {one.status for one in noisier.hypotheses} == {"undefined"}
     assert found.unseen[0] == (
-        "Hypotheses on faithfulness, integration, overlap, retention, specialization, transfer: they could be tested "
-        "on no data whose truth is known."
+        "Hypotheses on faithfulness, integration, node_overlap, node_retention, overlap, retention, specialization, "
+        "transfer: they could be tested on no data whose truth is known."
     )

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from scipy import stats as scipy_stats
 from studies import ATTRIBUTION, write_study
+from within_templates import sem
 
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.analysis.aa_samples import draw, sources
@@ -34,6 +35,8 @@ from stats.findings import Estimate, Finding
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 EXAMPLES, TEMPLATES = 24, 6
+OF = [f"t{number % TEMPLATES}" for number in range(EXAMPLES)]
+"""Template of each example."""
 LOOKS = {"name": "looks", "kind": "attention"}
 AIMED = {"name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 2, "random": 3, "ablation": "zero"}
 DIFFERS = {"kind": "difference"}
@@ -112,7 +115,7 @@ def test_attention_to_the_right_is_that_of_a_plain_pass(finished: Run) -> None:
     finding, values = found(finished, "rightwards"), rightwards(finished.path.parent)
     assert finding.status == "ok" and finding.n["prompt"] == EXAMPLES
     assert finding.estimate == pytest.approx(values.mean(), abs=1e-6)
-    assert (finding.se, finding.df) == (pytest.approx(scipy_stats.sem(values), rel=1e-3), EXAMPLES - 1)
+    assert (finding.se, finding.df) == (pytest.approx(sem(values, OF), rel=1e-3), EXAMPLES - TEMPLATES)
     assert "attention of tokens to what stands on their right" in finding.estimand
     estimates = sides(finished, "right_context")
     assert [*estimates] == ["before", "after", "shift"]
@@ -168,11 +171,11 @@ def test_two_causal_models_have_a_reason_and_no_estimate(finished: Run) -> None:
 
 def test_a_targeted_effect_is_compared_with_random_groups_prompt_by_prompt(finished: Run) -> None:
     finding, values = found(finished, "relied-on"), shifts(finished, "shift")
-    assert (finding.estimate, finding.se) == pytest.approx((values.mean(), scipy_stats.sem(values)))
-    assert (finding.df, finding.status) == (EXAMPLES - 1, "ok")
+    assert (finding.estimate, finding.se) == pytest.approx((values.mean(), sem(values, OF)))
+    assert (finding.df, finding.status) == (EXAMPLES - TEMPLATES, "ok")
     contrast = values - shifts(finished, "control")
     beyond = found(finished, "beyond")
-    assert (beyond.estimate, beyond.se) == pytest.approx((contrast.mean(), scipy_stats.sem(contrast)))
+    assert (beyond.estimate, beyond.se) == pytest.approx((contrast.mean(), sem(contrast, OF)))
     estimates = sides(finished, "targeted")
     for side in ("before", "after"):
         assert estimates[side].estimate == pytest.approx(beyond_random(finished, "shift", side).mean())
@@ -239,23 +242,15 @@ def test_the_report_shows_what_was_tested(finished: Run) -> None:
     assert "every cluster has the same mean" not in page
 
 
-def test_on_a_a_data_they_are_calibrated_or_refused_by_name(finished: Run) -> None:
+def test_they_are_calibrated_on_halves_and_on_prompts_drawn_anew(finished: Run) -> None:
     made = calibrate(
         stored_plan(finished.path), RunFolder(finished.path), {}, key="", repetitions=2, seed=1, distances=(0.1,)
     )
-    found = {one.id: (one.status, one.message) for one in made.hypotheses}
-    assert found.pop("rightwards") == ("ok", "")
-    assert found == {
-        name: ("undefined", message)
-        for name, message in (
-            ("relied-on", "shift on mine: targeted can't be taken of A/A data yet"),
-            (
-                "beyond",
-                "shift on mine: targeted can't be taken of A/A data yet; control on mine: targeted can't be taken of "
-                "A/A data yet",
-            ),
-        )
-    }
+    assert {one.id: (one.status, one.message, one.truth) for one in made.hypotheses} == dict.fromkeys(
+        ("rightwards", "relied-on", "beyond"), ("ok", "", 0.0)
+    )
+    (anew,) = made.scenarios
+    assert [(one.id, one.tested) for one in anew.hypotheses] == [("rightwards", 2), ("relied-on", 2), ("beyond", 2)]
 
 
 @pytest.mark.parametrize("intervention", ["looks", "aimed"])
@@ -357,8 +352,11 @@ def test_decision_times_shift_prompt_by_prompt(stepwise: Run) -> None:
     shift = times["after"] - times["before"]
     assert np.ptp(shift) > 0
     finding = found(stepwise, "settled")
-    assert (finding.estimate, finding.se) == pytest.approx((shift.mean(), scipy_stats.sem(shift)))
-    assert (finding.df, finding.status) == (pytest.approx(15), "ok")
+    of = [
+        one.template for one in make_plan(load_spec(stepwise.path.parent / "study.yaml")).datasets["countdown"].examples
+    ]
+    assert (finding.estimate, finding.se) == pytest.approx((shift.mean(), sem(shift, of)))
+    assert finding.df is not None and 15 - len(set(of)) <= finding.df < 15 and finding.status == "ok"
     assert finding.p is not None and finding.verdict != "not estimable"
     estimates = sides(stepwise, "decision_time", pair="diffusion", task="countdown")
     values = {side: one.estimate for side, one in estimates.items()}

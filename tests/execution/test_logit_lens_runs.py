@@ -11,7 +11,7 @@ import pytest
 import torch
 from intervention_study import cells, table
 from ruamel.yaml import YAML
-from scipy import stats as scipy_stats
+from within_templates import sem
 
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.components import lens as lens_module
@@ -178,7 +178,8 @@ def test_alignment_is_the_paired_shift_of_the_weighted_entropy(finished: tuple[R
         expected = [found["before"].null, found["after"].null, nulls[task]]
         assert rows["null"].to_list() == pytest.approx(expected, abs=1e-5)
     assert finding.estimate == pytest.approx(np.mean([one.mean() for one in shifts.values()]), abs=1e-5)
-    error = np.sqrt(sum((scipy_stats.sem(one) / 2) ** 2 for one in shifts.values()))
+    of = {task: [one.template for one in finished[1].datasets[task].examples] for task in shifts}
+    error = np.sqrt(sum((sem(one, of[task]) / 2) ** 2 for task, one in shifts.items()))
     assert finding.se == pytest.approx(error, rel=1e-4)
     assert "nats" in finding.estimand
 
