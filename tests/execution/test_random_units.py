@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 from scipy import stats as scipy_stats
 from studies import ATTRIBUTION, EVERY_KIND
+from within_templates import sem
 
 from mechshift_core import run
 from mechshift_core.graph import Graph, Shape
@@ -23,7 +24,9 @@ from stats import depth_slope, layer_shares
 from stats.findings import Finding
 
 SEEDS = 5
-EXAMPLES = 24
+EXAMPLES, TEMPLATES = 24, 6
+OF = [f"t{number % TEMPLATES}" for number in range(EXAMPLES)]
+"""Template of each example, but for its name."""
 HYPOTHESES: list[dict[str, Any]] = [
     {
         "id": "earlier",
@@ -47,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of five seeds: for each a model after training, and one of a control; prompts of six templates."""
     folder = tmp_path_factory.mktemp("units")
     path = write_effective_study(folder, examples=EXAMPLES, hypotheses=HYPOTHESES, interventions=[ATTRIBUTION])
-    name_templates(folder, 6)
+    name_templates(folder, TEMPLATES)
     yaml = YAML()
     content = yaml.load(path.read_text())
     content["models"] = {"before": content["models"]["before"]}
@@ -101,11 +104,10 @@ def slopes(folder: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
 def test_fixed_units_are_prompts_alone(folder: Path, again: Again) -> None:
     found = again()["earlier"]
     mean = np.mean([values for name, values in slopes(folder).items() if name.startswith("treatment")], axis=0)
-    expected = scipy_stats.ttest_1samp(mean, 0)
-    assert found.estimate is not None and found.se is not None
-    assert (found.estimate / found.se, found.df) == pytest.approx((expected.statistic, 23), rel=1e-5)
+    assert (found.estimate, found.se) == pytest.approx((mean.mean(), sem(mean, OF)), rel=1e-5)
+    assert found.df == pytest.approx(EXAMPLES - TEMPLATES)
     assert found.method.startswith("contrast of replicates over prompts; ")
-    assert found.n == {"prompt": EXAMPLES, "task": 1, "seed": SEEDS}
+    assert found.n == {"prompt": EXAMPLES, "template": TEMPLATES, "task": 1, "seed": SEEDS}
 
 
 @pytest.mark.long
@@ -129,6 +131,11 @@ def test_random_templates_are_drawn_with_all_of_their_prompts(folder: Path, agai
     assert shift["low"].null_count() == 0
 
 
+def around_templates(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Values [prompts, ...] less the mean of their template."""
+    return np.concatenate([own - own.mean(axis=0) for own in (values[first::TEMPLATES] for first in range(TEMPLATES))])
+
+
 @pytest.mark.long
 def test_random_seeds_are_crossed_with_prompts(folder: Path, again: Again) -> None:
     findings = again(seed="random")
@@ -139,12 +146,15 @@ def test_random_seeds_are_crossed_with_prompts(folder: Path, again: Again) -> No
     }
     for name, y in values.items():
         rows, columns = y.mean(axis=1, keepdims=True), y.mean(axis=0, keepdims=True)
-        ms_rows, ms_columns = SEEDS * rows.var(ddof=1), EXAMPLES * columns.var(ddof=1)
-        ms_cells = ((y - rows - columns + y.mean()) ** 2).sum() / (23 * 4)
+        within = EXAMPLES - TEMPLATES
+        # Fixed templates are strata: prompts, and prompts by seeds, vary within them.
+        ms_rows = SEEDS * (around_templates(rows) ** 2).sum() / within
+        ms_columns = EXAMPLES * columns.var(ddof=1)
+        ms_cells = (around_templates(y - rows - columns) ** 2).sum() / (within * 4)
         synthesis = ms_rows + ms_columns - ms_cells
-        terms = ms_rows**2 / 23 + ms_columns**2 / 4 + ms_cells**2 / 92
+        terms = ms_rows**2 / within + ms_columns**2 / 4 + ms_cells**2 / (within * 4)
         # Where prompts or seeds differ by less than what is particular to a combination, theirs is zero.
-        larger = max((ms_rows, 23), (ms_columns, 4))
+        larger = max((ms_rows, within), (ms_columns, 4))
         square, df = (synthesis, synthesis**2 / terms) if synthesis > larger[0] else larger
         found = findings[name]
         assert found.estimate == pytest.approx(y.mean(), rel=1e-5)
@@ -188,7 +198,7 @@ def test_every_intervention_is_analysed_over_templates(folder: Path) -> None:
     content["pairs"] = content["pairs"][:1]
     content["models"] = {name: content["models"][name] for name in ("before", "treatment-0")}
     content["hypotheses"] = []
-    name_templates(folder, 6)
+    name_templates(folder, TEMPLATES)
     path = folder / "every.yaml"
     with path.open("w") as handle:
         yaml.dump(content, handle)
