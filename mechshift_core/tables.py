@@ -36,6 +36,16 @@ _MODEL = {
     "model": Column(TEXT, "name of the model in the spec"),
     "side": Column(TEXT, "before or after: which model of the pair"),
 }
+_RETENTION = {
+    "retention": Column(
+        REAL,
+        "(between - chance) / (ceiling - chance), all on halves: 0 is chance within strata, 1 as similar to the "
+        "other model as to itself; null where undefined",
+    ),
+    "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
+    "low": Column(REAL, "lower end of the interval of `retention`"),
+    "high": Column(REAL, "upper end of the interval of `retention`"),
+}
 _INTERVAL = {
     "low": Column(REAL, "lower end of the interval"),
     "high": Column(REAL, "upper end of the interval"),
@@ -188,15 +198,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "ceiling_before": Column(REAL, "split-half value of the measure within the model before"),
         "ceiling_after": Column(REAL, "split-half value of the measure within the model after"),
         "ceiling": Column(REAL, "geometric mean of the two ceilings; null where one is not above zero"),
-        "retention": Column(
-            REAL,
-            "(between - chance) / (ceiling - chance), all on halves: 0 is chance within strata, 1 as similar to the "
-            "other model as to itself; null where undefined",
-        ),
-        "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
-        "low": Column(REAL, "lower end of the interval of `retention`"),
-        "high": Column(REAL, "upper end of the interval of `retention`"),
-    },
+    }
+    | _RETENTION,
     "node_overlap": _PAIR
     | _TASK
     | {
@@ -214,15 +217,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "ceiling_before": Column(REAL, "split-half Jaccard of the nodes within the model before"),
         "ceiling_after": Column(REAL, "the same of the model after"),
         "ceiling": Column(REAL, "geometric mean of the two ceilings"),
-        "retention": Column(
-            REAL,
-            "(between - chance) / (ceiling - chance), all on halves: 0 is chance within strata, 1 as similar to the "
-            "other model as to itself; null where undefined",
-        ),
-        "status": Column(TEXT, "ok, or why `retention` or its interval is missing"),
-        "low": Column(REAL, "lower end of the interval of `retention`"),
-        "high": Column(REAL, "upper end of the interval of `retention`"),
-    },
+    }
+    | _RETENTION,
     "stability": _PAIR
     | _MODEL
     | _TASK

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.analysis.aa_samples import Key
 from mechshift_core.analysis.circuits import measure_performance, measure_transfer
 from mechshift_core.analysis.component_graph import measure_graph_shift
 from mechshift_core.analysis.depth import measure_depth_shifts
@@ -31,9 +32,6 @@ from mechshift_core.spec.interventions import (
     LogitLens,
     TargetedAblation,
 )
-
-Key = tuple[str, str]
-"""Pair and task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def calibrate(
         for pair_and_task, sample in drawn.items():
             sizes[pair_and_task].append(sample.n)
     known = [Known.of(hypothesis, TRUTHS.get(hypothesis.measure)) for hypothesis in spec.hypotheses]
-    hypotheses, family = halves.decided(known).calibrated(distances)
+    decisions = halves.decided(known)
+    hypotheses, family = decisions.calibrated(distances)
     planted = [
         _resampled(spec, as_it_is.measure(own)[0], repetitions, seed),
         *_sign_flipped(spec, own, samples.missing, repetitions, seed, progress),
@@ -91,7 +92,7 @@ def calibrate(
         seed=seed,
         repetitions=repetitions,
         replicates=spec.statistics.bootstrap.replicates,
-        level=round(1 - spec.statistics.confidence, 12),
+        level=decisions.level,
         confidence=spec.statistics.confidence,
         correction=spec.statistics.correction,
         halves=tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer, Intervention
 from stats.faithfulness import METHOD, FaithfulnessCurve, RatioEstimate, faithfulness_curve, transfer_ratio
 from stats.findings import Estimate
+from stats.replicates import Replicated
 
 Description = Mapping[str, Any]
 Floats = npt.NDArray[np.float64]
@@ -61,12 +62,7 @@ def measure_faithfulness(sample: Sample, spec: Spec, intervention: Intervention,
             estimates.append(_estimate(sample, spec, side, intervention, name, value, "", reference))
     shift = performance_shift(sample, performance)
     estimates.append(shift_estimate(sample, spec, intervention, shift))
-    return Measured(
-        rows={"faithfulness": rows},
-        estimates=tuple(estimates),
-        replicated={} if isinstance(shift, str) else {"faithfulness": shift},
-        problems={"faithfulness": shift} if isinstance(shift, str) else {},
-    )
+    return replace(_tested_with("faithfulness", shift), rows={"faithfulness": rows}, estimates=tuple(estimates))
 
 
 def measure_performance(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
@@ -78,10 +74,7 @@ def measure_performance(sample: Sample, spec: Spec, intervention: Intervention, 
         performance[side] = reason
         if not isinstance(stored, str) and not reason:
             performance[side] = _curve(sample, stored, "own", None, spec.statistics.confidence).whole.cpr
-    shift = performance_shift(sample, performance)
-    if isinstance(shift, str):
-        return Measured(problems={"faithfulness": shift})
-    return Measured(replicated={"faithfulness": shift})
+    return _tested_with("faithfulness", performance_shift(sample, performance))
 
 
 def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
@@ -116,12 +109,13 @@ def measure_transfer(sample: Sample, spec: Spec, intervention: Intervention, res
         reference = {kind: value.estimate for kind, value in of_circuit.items()}
         estimates.append(_estimate(sample, spec, side, intervention, "transfer_ratio", ratio.ratio, "", reference))
     carried = transfer(sample, after)
-    return Measured(
-        rows={"faithfulness": rows},
-        estimates=tuple(estimates),
-        replicated={} if isinstance(carried, str) else {"transfer": carried},
-        problems={"transfer": carried} if isinstance(carried, str) else {},
-    )
+    return replace(_tested_with("transfer", carried), rows={"faithfulness": rows}, estimates=tuple(estimates))
+
+
+def _tested_with(measure: str, found: Replicated | str) -> Measured:
+    if isinstance(found, str):
+        return Measured(problems={measure: found})
+    return Measured(replicated={measure: found})
 
 
 def _unusable(sample: Sample, stored: Stored | str) -> str:

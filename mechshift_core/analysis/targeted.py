@@ -48,25 +48,28 @@ def measure_targeted(sample: Sample, spec: Spec, intervention: Intervention, res
         rows += _side_rows(sample, spec, intervention, side, groups[side])
     if len(groups) == 2:
         rows += _shift_rows(sample, spec, intervention, groups["before"], groups["after"])
-    return replace(_shift(sample, spec, intervention, results), rows={"targeted": rows})
+    return replace(_shift(sample, spec, intervention, results, groups), rows={"targeted": rows})
 
 
 def measure_targeted_shift(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
     """`targeted` alone, without rows, as hypotheses are tested with it."""
     assert isinstance(intervention, TargetedAblation)
-    return _shift(sample, spec, intervention, results)
+    usable = {side: one for side, one in results.items() if isinstance(one, Stored) and not _unusable(sample, one)}
+    return _shift(sample, spec, intervention, results, {side: _by_layers(one) for side, one in usable.items()})
 
 
-def _shift(sample: Sample, spec: Spec, intervention: TargetedAblation, results: Results) -> Measured:
+def _shift(
+    sample: Sample,
+    spec: Spec,
+    intervention: TargetedAblation,
+    results: Results,
+    groups: Mapping[str, Mapping[str, _Group]],
+) -> Measured:
     problem = _without_contrast(sample, intervention, results)
     if problem:
         return Measured(problems={"targeted": problem})
     # `beyond` of the random groups, prompt by prompt.
-    beyond = {}
-    for side, stored in results.items():
-        assert isinstance(stored, Stored)
-        found = _by_layers(stored)
-        beyond[side] = found[intervention.layers].effect - found[RANDOM].effect
+    beyond = {side: found[intervention.layers].effect - found[RANDOM].effect for side, found in groups.items()}
     return paired_shift(sample, spec, "targeted", beyond, source=intervention.name)
 
 
