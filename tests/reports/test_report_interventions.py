@@ -285,7 +285,7 @@ def test_the_methods_paragraph_says_how_circuits_were_run(run: ReportData) -> No
 
 
 @pytest.mark.long
-def test_the_page_of_a_large_model_stays_below_three_megabytes(run: ReportData) -> None:
+def test_the_page_of_a_large_model_stays_below_five_megabytes(run: ReportData) -> None:
     kinds = ["pair", "role", "model", "side", "task", "regime"]
     base = (
         run.tables["components"].filter(pl.col("method") == "attribution").drop("intervention", "method", "token_role")
@@ -297,4 +297,4 @@ def test_the_page_of_a_large_model_stays_below_three_megabytes(run: ReportData) 
     wide = wide.with_columns(effect=pl.Series([made.gauss(0, 1) for _ in range(wide.height)]))
     wide = wide.with_columns(low=pl.col("effect") - 0.1, high=pl.col("effect") + 0.1)
     tables = run.tables | {"components": patched_components(wide, layers=32, heads=32)}
-    assert len(render(replace(run, tables=tables)).encode()) < 3_000_000
+    assert len(render(replace(run, tables=tables)).encode()) < 5_000_000
