@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from reports import templating
@@ -80,7 +81,9 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     """
     style = templating.source("style.css")
     script = templating.source(SCRIPT) if data.interactive else ""
-    sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
+    # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
+    with debug_mode(False):
+        sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
     page = templating.render_template(
         "page",
         data=data,

@@ -12,6 +12,7 @@ from stats.interval_methods import Method
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.resampling import bootstrap_interval, resampling_weights
+from stats.stratified_means import several, stratified
 
 SMALLEST_SPREAD = 1e-9
 """Standard error of a replicate, over that of the data, below which it can't be studentized by."""
@@ -23,6 +24,7 @@ class MeanIntervals:
 
     Attributes:
         n: Number of values, of `units` independent units.
+        df: Degrees of freedom of the standard errors.
     """
 
     estimate: Floats
@@ -31,6 +33,7 @@ class MeanIntervals:
     se: Floats
     n: int
     units: int
+    df: float
 
 
 @checked
@@ -38,6 +41,7 @@ def mean_intervals(
     values: ArrayLike,
     *,
     cluster: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
     method: Method = "studentized",
     confidence: Share = 0.95,
     replicates: Count = 5000,
@@ -48,6 +52,7 @@ def mean_intervals(
     Args:
         values: One value per unit and quantity [n, C].
         cluster: Label of the independent unit of each row [n]; None if every row is one.
+        strata: Label of each row's stratum [n], e.g. its template where templates are fixed; not with `cluster`.
         method: `percentile`, `bca` or `studentized`.
         confidence: Of the two-sided intervals.
         replicates: Number of bootstrap replicates.
@@ -59,17 +64,28 @@ def mean_intervals(
     array = as_floats(values, "values", dimensions=2)
     enough_replicates(replicates, confidence)
     units = len(array) if cluster is None else codes(cluster, "cluster", length=len(array))[1]
+    if strata is not None and cluster is not None:
+        raise ValueError("expected strata or clusters, got both")
+    within = several(strata, len(array))
+    if within is not None:
+        drawn = resampling_weights(len(array), replicates, seed=seed) if method == "percentile" else None
+        found = stratified(array, within, confidence, drawn)
+        flat = np.isnan(found[3])
+        if flat.any():
+            found[:, flat] = _one_by_one(array[:, flat], method, confidence, replicates, seed)
+        return _intervals(found, len(array), units, within.df)
     if cluster is not None or method != "studentized" or len(array) < MINIMUM_CLUSTERS:
         return _intervals(_one_by_one(array, method, confidence, replicates, seed, cluster), len(array), units)
     weights = resampling_weights(len(array), replicates, seed=seed).astype(np.float64)
     step = max(1, BLOCK_NUMBERS // replicates)
     blocks = [array[:, start : start + step] for start in range(0, array.shape[1], step)]
-    found = [_studentized(block, weights, confidence, seed) for block in blocks]
-    return _intervals(np.concatenate(found, axis=1), len(array), units)
+    rows = [_studentized(block, weights, confidence, seed) for block in blocks]
+    return _intervals(np.concatenate(rows, axis=1), len(array), units)
 
 
-def _intervals(rows: Floats, n: int, units: int) -> MeanIntervals:
-    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n, units=units)
+def _intervals(rows: Floats, n: int, units: int, df: float | None = None) -> MeanIntervals:
+    left = units - 1 if df is None else df
+    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n, units=units, df=left)
 
 
 def _one_by_one(

@@ -140,8 +140,12 @@ class RestrictedLikelihood:
 
     def leading(self, factors: Sequence[Floats]) -> Floats:
         """The block-diagonal matrix with L_t for every level within a block [width, width]."""
-        parts = [np.kron(np.eye(levels), factors[t]) for t, (_, levels) in enumerate(self.layout.spans)]
-        return np.asarray(linalg.block_diag(*parts))
+        found = np.zeros((self.layout.width, self.layout.width))
+        for t, (start, levels) in enumerate(self.layout.spans):
+            size = self.sizes[t]
+            own = start + np.arange(levels * size).reshape(levels, size)
+            found[own[:, :, None], own[:, None, :]] = factors[t]
+        return found
 
     def crossing(self, factors: Sequence[Floats], x: Floats) -> Floats:
         """x [..., columns] times that of the other terms, whose effects are the first columns."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import BLOCK_NUMBERS, as_floats, codes
+from stats.checks import BLOCK_NUMBERS, Floats, as_floats, codes
 from stats.findings import Status
 from stats.interval_methods import (
     Crossing,
@@ -30,6 +30,7 @@ from stats.interval_methods import (
 )
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
+from stats.stratified_means import PERCENTILE_METHOD, T_METHOD, several, stratified
 from stats.unit_weights import crossed_blocks, nested_blocks, resampling_weights, unit_blocks
 
 __all__ = [
@@ -78,6 +79,7 @@ def bootstrap_interval(
     cluster: ArrayLike | None = None,
     within: ArrayLike | None = None,
     crossed: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
     statistic: Statistic = "mean",
     method: Method = "studentized",
     confidence: Share = 0.95,
@@ -111,6 +113,9 @@ def bootstrap_interval(
             both are drawn.
         crossed: Label of each value's second independent unit [n], e.g. the training seed of its model: then both kinds
             are drawn, independently. There is no `bca` for it.
+        strata: Label of each value's stratum [n], e.g. its template where templates are fixed (`stats.strata`): the
+            interval of a mean is then of the spread within them, by quantiles for `percentile`, else a t interval
+            corrected for skewness, without a bootstrap. Not with other units, nor for another statistic.
         statistic: `mean`, `median`, `trimmed mean`, or a function of one sample of values [m] that returns a number.
             The 20 % trimmed mean (`stats.trimmed`) is that of the clusters' means, each of which counts as one.
         method: `percentile`, `bca` or `studentized`.
@@ -126,6 +131,12 @@ def bootstrap_interval(
     x = as_floats(values, "values", dimensions=1)
     code, clusters = (np.arange(len(x)), len(x)) if cluster is None else codes(cluster, "cluster", length=len(x))
     enough_replicates(replicates, confidence)
+    if strata is not None:
+        if statistic != "mean" or any(units is not None for units in (cluster, within, crossed)):
+            raise ValueError("strata: only for a mean of values that are each a unit")
+        found = _within_strata(x, strata, method, confidence, replicates, seed)
+        if found is not None:
+            return found
     sample = Sample(x, code, clusters)
     if within is None and crossed is None:
         crossing, blocks = None, unit_blocks(clusters, replicates, seed, block_numbers)
@@ -162,4 +173,30 @@ def bootstrap_interval(
         confidence=confidence,
         replicates=replicates,
         crossed=None if crossing is None else crossing.units,
+    )
+
+
+def _within_strata(
+    x: Floats, labels: ArrayLike, method: Method, confidence: float, replicates: int, seed: int
+) -> Interval | None:
+    """The interval of the mean by the spread within strata; None where it is that without them."""
+    strata = several(labels, len(x))
+    if strata is None:
+        return None
+    weights = resampling_weights(len(x), replicates, seed=seed) if method == "percentile" else None
+    estimate, low, high, se = stratified(x[:, None], strata, confidence, weights)[:, 0].tolist()
+    if np.isnan(se):
+        return None
+    return Interval(
+        estimate=estimate,
+        low=low,
+        high=high,
+        se=se,
+        status="ok",
+        message="",
+        n=len(x),
+        clusters=len(x),
+        method=f"mean: {T_METHOD if weights is None else PERCENTILE_METHOD}",
+        confidence=confidence,
+        replicates=replicates,
     )

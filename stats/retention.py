@@ -18,6 +18,12 @@ replicates contains, besides the variance over prompts, the noise of their few s
 The second part is estimated from the inner splits and removed; what the splits of the estimate itself leave is added.
 Replicates enter through the linearised ratio, taken at the mean of the replicates, so that a replicate with a small
 denominator does not dominate.
+
+Unequal noise. The geometric mean of two ceilings is what equal circuits reach where the two models are equally noisy;
+else the index is too low: by .5 to 1.1 times d^2 of it, d the logarithm of the ratio of the two ceilings' distances to
+chance (equal circuits, noise of 1:1.3 to 1:4, four kinds of scores, simulated and real; at 1:2 the index
+was between .74 and 1.00). So the index is undefined beyond a ratio of 1.5 (:data:`UNEQUAL`), and has no interval where
+d^2 of it, the variance of d taken off, exceeds half of the standard error (:data:`ALLOWED`).
 """
 
 from __future__ import annotations
@@ -33,7 +39,6 @@ from scipy import stats as scipy_stats
 from stats.checks import Booleans, Floats, Integers
 from stats.findings import Status
 from stats.half_draws import Units, counted_units, drawn_examples, observed_pairs, resampled_pairs
-from stats.mean_products import noise_ratio
 from stats.minimums import enough_replicates
 from stats.node_sets import EdgeNodes
 from stats.options import Count, Seed, Share, checked
@@ -43,19 +48,22 @@ from stats.split_half import Prompts, SplitHalfOverlap, half_overlaps, paired_sc
 INNER_SPLITS = 4
 # The corrected variance is a difference of two estimates: it is not let below this share of the uncorrected one.
 VARIANCE_FLOOR = 0.05
-UNEQUAL = 2.0
-"""How many times as noisy as the other a model may be: beyond it the two have no common ceiling.
-
-Noise is the standard deviation of a prompt's scores relative to the mean (:func:`stats.mean_products.noise_ratio`). The
-geometric mean of two ceilings is what equal circuits reach only where their noise is about the same: simulated with
-equal circuits (2,000 edges, halves of 20 and 100 prompts), the index was within .03 of 1 up to 1:2, and down to .92 at
-1:3, .85 at 1:4."""
+UNEQUAL = 1.5
+"""How many times as far above chance as the other one ceiling may be: beyond it the two have no common ceiling."""
+ALLOWED = 1 / 2
+"""Standard errors that :attr:`RetentionAtK.hidden` of the index may come to for an interval."""
+INSTEAD = "the similarity allows for unequal noise"
 NO_CEILING = "the overlap of each model with itself does not clear chance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionAtK:
-    """Retention at one size of the edge sets, with what it is made of; `estimate` is None where undefined."""
+    """Retention at one size of the edge sets, with what it is made of; `estimate` is None where undefined.
+
+    Attributes:
+        hidden: Squared logarithm of the ratio of the two ceilings' distances to chance, less its variance, and at least
+            0: about the share by which unequal noise lowers the index (see the module). None where it can't be told.
+    """
 
     k: int
     between: float
@@ -67,6 +75,7 @@ class RetentionAtK:
     se: float | None
     low: float | None
     high: float | None
+    hidden: float | None
     status: Status
     message: str
 
@@ -79,8 +88,8 @@ class Retention:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
         se: Standard error over prompts or templates, `df` = `units` - 1.
         low: Lower end of the interval at `confidence` (`high`: upper end).
-        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, fewer
-            than K edges with a score, or one model far noisier than the other).
+        status: `ok`, `points only` (too few prompts, or models too unequally noisy, for an interval) or
+            `undefined` (no ceiling above chance, fewer than K edges with a score, or one model far noisier).
         n: Number of prompts.
         units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
@@ -166,13 +175,12 @@ def retention_index(
     if not few:
         drawn = drawn_examples(chosen, replicates, seed, units)
         resampled = overlaps(*_resampled_halves(chosen, drawn, seed, half_size))
-    unequal = _unequal(a, b, block_bytes)
 
     def summarised(observed: SplitHalfOverlap, resampled: SplitHalfOverlap | None) -> Retention:
         spread = None if resampled is None else _Spread.of(resampled, observed, counted)
-        return _summarise(
-            observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence, unequal=unequal
-        )
+        found = _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
+        why = _far_apart(found) if found.status == "ok" else ""
+        return _without_interval(found, why) if why else found
 
     found = summarised(observed, resampled)
     if observed.nodes is None:
@@ -223,11 +231,15 @@ class _Ratio:
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Standard errors: of the index and of its denominator at each K [K], of the mean over K; replicates [R]."""
+    """Standard errors: of the index and of its denominator at each K [K], of the mean over K; replicates [R].
+
+    `apart` is the variance of the logarithm of the ratio of the two ceilings' distances to chance [K].
+    """
 
     se: Floats
     se_gap: Floats
     se_mean: float
+    apart: Floats
     deviations: Floats
 
     @classmethod
@@ -241,7 +253,13 @@ class _Spread:
         sd = float(raw.std(ddof=1))
         gaps = np.sqrt(resampled.ceiling_before * resampled.ceiling_after) - resampled.null
         se_gap = gaps.reshape(by_k.shape).mean(axis=1).std(axis=0, ddof=1)
-        return cls(se, se_gap, se_mean, (raw - raw.mean()) * (se_mean / sd) if se_mean > 0 else np.zeros_like(raw))
+        above = [own - resampled.null for own in (resampled.ceiling_before, resampled.ceiling_after)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = above[0] / above[0].mean(axis=0) - above[1] / above[1].mean(axis=0)
+        apart = ratio.reshape(by_k.shape).mean(axis=1).var(axis=0, ddof=1)
+        return cls(
+            se, se_gap, se_mean, apart, (raw - raw.mean()) * (se_mean / sd) if se_mean > 0 else np.zeros_like(raw)
+        )
 
 
 def _corrected_se(inner: Floats, splits: Floats, n: int) -> Floats:
@@ -264,7 +282,6 @@ def _summarise(
     name: str,
     few: str,
     confidence: float,
-    unequal: str,
 ) -> Retention:
     ratio = _Ratio.of(observed)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, units - 1)))
@@ -272,7 +289,14 @@ def _summarise(
     for i, k in enumerate(observed.top_k):
         lowest = float(ratio.gap[i] - (quantile * spread.se_gap[i] if spread else 0))
         parts = [float(x[:, i].mean()) for x in (observed.ceiling_before, observed.ceiling_after)]
-        lacking = observed.lacking(i) or (unequal and f"K = {k}: {unequal}")
+        above = [part - float(observed.null[:, i].mean()) for part in parts]
+        hidden = _hidden(above, float(spread.apart[i])) if spread and lowest > 0 and min(above) > 0 else None
+        lacking = observed.lacking(i)
+        if not lacking and hidden is not None and hidden > np.log(UNEQUAL) ** 2:
+            lacking = (
+                f"K = {k}: the overlaps of the models with themselves, {parts[0]:.2f} before and {parts[1]:.2f} after, "
+                f"are too unequal for a common ceiling; {INSTEAD}"
+            )
         defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
         se = float(spread.se[i]) if defined and spread else None
@@ -292,6 +316,7 @@ def _summarise(
                 se=se,
                 low=low,
                 high=high,
+                hidden=hidden,
                 status="undefined" if not defined else "ok" if spread else "points only",
                 message=message,
             )
@@ -299,16 +324,29 @@ def _summarise(
     return _average(rows, ratio, spread, n=n, units=units, name=name, confidence=confidence, quantile=quantile)
 
 
-def _unequal(before: ScoreBlocks, after: ScoreBlocks, block_bytes: int) -> str:
-    """Why the two ceilings are no common one; empty where they are, and where there is no telling."""
-    ratio = noise_ratio(before, after, block_bytes=block_bytes)
-    if ratio is None or 1 / UNEQUAL <= ratio <= UNEQUAL:
+def _far_apart(found: Retention) -> str:
+    """Why the two ceilings are too far from each other for an interval; empty where they are not."""
+    hidden = float(np.mean([row.hidden for row in found.by_k if row.hidden is not None]))
+    if found.se is None or found.estimate is None or abs(found.estimate) * hidden <= ALLOWED * found.se:
         return ""
-    more, times = ("after", ratio) if ratio > 1 else ("before", 1 / ratio)
+    before = float(np.mean([row.ceiling_before for row in found.by_k]))
+    after = float(np.mean([row.ceiling_after for row in found.by_k]))
     return (
-        f"the scores of the model {more} are {times:.1f} times as noisy as the other's, beyond {UNEQUAL:g} times: no "
-        "common ceiling; the similarity allows for it"
+        f"the overlaps of the models with themselves, {before:.2f} before and {after:.2f} after, are too unequal for "
+        f"an interval; {INSTEAD}"
     )
+
+
+def _without_interval(found: Retention, why: str) -> Retention:
+    rows = tuple(
+        replace(row, se=None, low=None, high=None, status="points only", message=why) if row.status == "ok" else row
+        for row in found.by_k
+    )
+    return replace(found, se=None, low=None, high=None, status="points only", message=why, replicates=None, by_k=rows)
+
+
+def _hidden(above: Sequence[float], variance: float) -> float:
+    return max(0.0, float(np.log(above[0] / above[1])) ** 2 - variance)
 
 
 def _average(

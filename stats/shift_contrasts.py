@@ -88,7 +88,9 @@ def slope_contrasts(
     *,
     factors: Mapping[str, tuple[str, str]],
     cluster: str | None = None,
+    strata: str | None = None,
     confidence: Share = 0.95,
+    each_seed: bool = True,
 ) -> tuple[SlopeContrast, ...]:
     """Every slope, then every difference of slopes, then the difference in differences, each followed by its seeds.
 
@@ -100,7 +102,9 @@ def slope_contrasts(
         factors: At most two factors with the two levels that are compared, first minus second, e.g.
             `{"role": ("treatment", "control")}`. One of which a level does not occur is left out.
         cluster: Column of what the prompts are drawn with, e.g. `template`; prompts are drawn one by one by default.
+        strata: Column of the prompts' stratum, e.g. `template` where templates are fixed (:mod:`stats.strata`).
         confidence: Of the two-sided intervals.
+        each_seed: Whether the seeds follow; the means over all of them are the same without.
 
     Raises:
         ValueError: if a column is missing, has gaps or is of the wrong type, a prompt has two rows on a pair and task,
@@ -109,7 +113,9 @@ def slope_contrasts(
     data = slopes if isinstance(slopes, pl.DataFrame) else as_frame(slopes)
     if len(factors) > 2:
         raise ValueError(f"factors: expected at most 2, got {', '.join(factors)}")
-    parts = _parts(data, tuple(factors), cluster)
+    if cluster is not None and strata is not None:
+        raise ValueError("expected strata or clusters, got both")
+    parts = _parts(data, tuple(factors), cluster, strata)
     used = {name: levels for name, levels in factors.items() if set(levels) <= {part.levels[name] for part in parts}}
     found: list[SlopeContrast] = []
     for size in range(len(used) + 1):
@@ -120,7 +126,7 @@ def slope_contrasts(
                 named = at | {name: " - ".join(used[name]) for name in across}
                 levels = {name: named[name] for name in used}
                 groups = _groups(at, {name: used[name] for name in across})
-                found += _with_seeds(KINDS[size], levels, groups, parts, confidence)
+                found += _with_seeds(KINDS[size], levels, groups, parts, confidence, each_seed)
     means = [i for i, one in enumerate(found) if one.seed is None]
     for i, p in zip(means, holm([found[i].test.p for i in means]), strict=True):
         found[i] = replace(found[i], p_corrected=p)
@@ -139,7 +145,12 @@ def _groups(at: Mapping[str, str], across: Mapping[str, tuple[str, str]]) -> _Gr
 
 
 def _with_seeds(
-    kind: Kind, levels: Mapping[str, str], groups: _Groups, parts: Sequence[_Part], confidence: float
+    kind: Kind,
+    levels: Mapping[str, str],
+    groups: _Groups,
+    parts: Sequence[_Part],
+    confidence: float,
+    each_seed: bool,
 ) -> list[SlopeContrast]:
     whole = _weighted(groups, parts)
     if not whole:
@@ -147,7 +158,7 @@ def _with_seeds(
     fewest = min(len({part.seed for part in members}) for members in _by_cell(whole).values())
     mean = _contrast(kind, levels, whole, None, fewest, confidence)
     seeds = list(dict.fromkeys(part.seed for part in parts if any(part is one for one, _ in whole)))
-    if len(seeds) < 2:
+    if len(seeds) < 2 or not each_seed:
         return [mean]
     cells = _by_cell(whole).keys()
     single = [(seed, _weighted(groups, [part for part in parts if part.seed == seed])) for seed in seeds]
@@ -213,22 +224,25 @@ def _for_these(seeds: int) -> str:
     return f"for {these}, over prompts: fewer than {MINIMUM_CLUSTERS} seeds allow no test over seeds"
 
 
-def _parts(data: pl.DataFrame, factors: Sequence[str], cluster: str | None) -> list[_Part]:
+def _parts(data: pl.DataFrame, factors: Sequence[str], cluster: str | None, strata: str | None) -> list[_Part]:
     where = "slopes"
     values = number_column(data, "slope", where)
     labels = {
         name: _labels(data, name, where)
-        for name in dict.fromkeys([*COLUMNS[1:], *factors, *([] if cluster is None else [cluster])])
+        for name in dict.fromkeys([*COLUMNS[1:], *factors, *(name for name in (cluster, strata) if name is not None)])
     }
     found = []
     for task in dict.fromkeys(labels["task"].tolist()):
         on_task = labels["task"] == task
         prompts, example = np.unique(labels["prompt"][on_task], return_inverse=True)
-        drawn = None if cluster is None else _clusters(labels[cluster][on_task], example, len(prompts), cluster)
+        drawn, within = (
+            None if name is None else _by_prompt(labels[name][on_task], example, len(prompts), name)
+            for name in (cluster, strata)
+        )
         for pair in dict.fromkeys(labels["pair"][on_task].tolist()):
             own = labels["pair"][on_task] == pair
             one = {name: _only(labels[name][on_task][own], name, pair, task) for name in ("role", "seed", *factors)}
-            mean = _mean(values[on_task][own], example[own], len(prompts), drawn, f"slope of {pair} on {task}")
+            mean = _mean(values[on_task][own], example[own], len(prompts), drawn, within, f"slope of {pair} on {task}")
             at = {name: one[name] for name in factors}
             found.append(_Part(task, pair, one["role"], one["seed"], at, mean))
     return found
@@ -247,13 +261,13 @@ def _only(labels: np.ndarray[tuple[int], np.dtype[np.str_]], name: str, pair: st
     return str(labels[0])
 
 
-def _clusters(
+def _by_prompt(
     labels: np.ndarray[tuple[int], np.dtype[np.str_]],
     example: np.ndarray[tuple[int], np.dtype[np.intp]],
     count: int,
     name: str,
 ) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    """The cluster of every prompt of a task [count]."""
+    """The label of every prompt of a task [count]."""
     found = np.empty(count, dtype=labels.dtype)
     found[example] = labels
     if (found[example] != labels).any():
@@ -266,6 +280,7 @@ def _mean(
     example: np.ndarray[tuple[int], np.dtype[np.intp]],
     count: int,
     cluster: np.ndarray[tuple[int], np.dtype[np.str_]] | None,
+    strata: np.ndarray[tuple[int], np.dtype[np.str_]] | None,
     label: str,
 ) -> Replicated:
     if len(np.unique(example)) < len(example):
@@ -281,4 +296,4 @@ def _mean(
             message=f"1 prompt(s): fewer than {MINIMUM_CLUSTERS}, no interval",
         )
     # The standard error is analytic: it takes no replicates.
-    return mean_replicates(values, np.ones((1, count)), label=label, examples=example, cluster=cluster)
+    return mean_replicates(values, np.ones((1, count)), label=label, examples=example, cluster=cluster, strata=strata)

@@ -16,26 +16,40 @@ from hypothesis import HealthCheck, settings
 from oracle_models import ORACLES, Oracle
 
 # The same examples in every run, and no time limit for them on a slow or busy machine.
-settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+same: dict[str, Any] = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", max_examples=40, **same)
+settings.register_profile("thorough", max_examples=1000, **same)  # pytest --hypothesis-profile=thorough
 settings.load_profile("repeatable")
 
+DRAWN = ("reports", "gate", "tests")
+"""Folders of tests whose reports have their drawings."""
+known_drawings: dict[str, str] = {}
 
-@pytest.fixture(autouse=True, scope="session")
-def drawn_once() -> Iterator[None]:
-    """The same chart is drawn once in a process: hundreds of tests write the report of the same study."""
+
+BLANK = '<svg width="1" height="1" viewBox="0 0 1 1"><g/></svg>'
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Charts are drawn where reports are tested, the same chart once a process; reports of other tests have blanks.
+
+    Hundreds of tests write a report, and drawings would take a third of their time.
+    """
     import vl_convert
 
-    draw, known = vl_convert.vegalite_to_svg, dict[str, str]()
+    draw, wanted = vl_convert.vegalite_to_svg, request.path.parent.name in DRAWN
 
     def drawn(chart: dict[str, Any], **options: Any) -> str:
+        if not wanted:
+            return BLANK
         key = json.dumps([chart, options], sort_keys=True)
-        if key not in known:
-            known[key] = draw(chart, **options)
-        return known[key]
+        if key not in known_drawings:
+            known_drawings[key] = draw(chart, **options)
+        return known_drawings[key]
 
-    vl_convert.vegalite_to_svg = drawn
-    yield
-    vl_convert.vegalite_to_svg = draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vl_convert, "vegalite_to_svg", drawn)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

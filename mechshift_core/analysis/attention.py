@@ -87,9 +87,11 @@ def _rows(
         if not chosen.any():
             continue
         mass = looked.mass[chosen, :, :, at]
+        ids = sample.ids("before" if side == "before" else "after")[chosen]
         found = mean_intervals(
             mass.reshape(len(mass), -1),
-            cluster=sample.clusters(sample.ids("before" if side == "before" else "after")[chosen]),
+            cluster=sample.clusters(ids),
+            strata=sample.strata_of(ids),
             method=bootstrap.method,
             confidence=spec.statistics.confidence,
             replicates=bootstrap.replicates,
@@ -125,5 +127,5 @@ def _corrected(found: MeanIntervals, shape: tuple[int, ...]) -> list[float | Non
     p: list[float | None] = []
     for estimate, se, tested in zip(found.estimate, found.se, single.ravel(), strict=True):
         usable = tested and se > 0  # not where it is NaN
-        p.append(difference_test(float(estimate), float(se), found.units - 1).p if usable else None)
+        p.append(difference_test(float(estimate), float(se), found.df).p if usable else None)
     return benjamini_hochberg(p)

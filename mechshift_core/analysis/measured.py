@@ -137,6 +137,7 @@ def mean_interval(
     return bootstrap_interval(
         values,
         cluster=sample.clusters(examples),
+        strata=sample.strata_of(examples) if location == "mean" else None,
         statistic="trimmed mean" if location == "trimmed" else "mean",
         method=bootstrap.method,
         confidence=spec.statistics.confidence,

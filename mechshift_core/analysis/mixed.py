@@ -119,10 +119,12 @@ def _contrasts(
     _, _, design = fixed_design(frame, declared.formula)
     moving = {name for column in design.columns if "depth" in column.numbers for name, _ in column.levels}
     by_template = spec.statistics.units.template == "random"
+    fixed = not by_template and all(sample.strata is not None for sample, _ in shares)
     return slope_contrasts(
         pl.concat([slope_rows(**_of(sample, found), scale=scale) for sample, found in shares]),
         factors={name: levels for name, levels in COMPARED.items() if name in moving},
         cluster="template" if by_template else None,
+        strata="template" if fixed else None,
         confidence=spec.statistics.confidence,
     )
 

@@ -125,6 +125,13 @@ class Sample:
         same = (self.templates[self.ids("before")] == self.templates[self.ids("after")]).all()
         return self.templates if same and not self.by_template else None
 
+    def strata_of(self, examples: npt.ArrayLike | None = None) -> npt.NDArray[np.str_] | None:
+        """The strata of the selected (or other) examples; None where there are none."""
+        strata = self.strata
+        if strata is None:
+            return None
+        return strata[self.selected if examples is None else np.asarray(examples, dtype=np.int64)]
+
     @property
     def template_count(self) -> int | None:
         """Number of templates among the selected examples; None where the data set has a single one."""

@@ -173,14 +173,14 @@ def test_greedy_takes_a_weak_edge_into_the_logits_before_a_strong_one_that_leads
     assert grown == ["m1->logits", "a0.h1->m1", "input->a0.h1<v>", "input->logits"]
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(circuits())
 def test_pruning_keeps_exactly_the_edges_on_a_path_from_the_input_to_the_logits(drawn: tuple[Graph, Circuit]) -> None:
     graph, circuit = drawn
     assert prune(graph, circuit).tolist() == pruned_by_paths(graph, circuit).tolist()
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(circuits())
 def test_pruning_twice_is_pruning_once_and_removes_no_more_than_dead_ends(drawn: tuple[Graph, Circuit]) -> None:
     graph, circuit = drawn
@@ -208,7 +208,7 @@ def test_a_shared_key_reader_leads_on_while_one_head_of_its_group_does() -> None
         assert bool(prune(graph, circuit).any()) == kept
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(circuits(), st.integers(0, 2**32))
 def test_a_random_circuit_has_as_many_edges_between_every_two_layers(drawn: tuple[Graph, Circuit], seed: int) -> None:
     graph, circuit = drawn

@@ -306,7 +306,7 @@ def test_any_data_set_is_read_as_transformers_reads_it_or_refused(case: Case) ->
 
 
 @pytest.mark.long
-@settings(max_examples=60, **OPTIONS)
+@settings(max_examples=30, **OPTIONS)
 @given(case=cases())
 def test_many_data_sets_are_read_as_transformers_reads_them_or_refused(case: Case) -> None:
     check(case)

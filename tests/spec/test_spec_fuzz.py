@@ -45,13 +45,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_spec_or_a_spec_error(shared: Path, content: bytes) -> None:
     load_text(shared, content)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     cuts=st.lists(
         st.tuples(st.integers(0, len(STUDY)), st.integers(0, 12), st.sampled_from(FRAGMENTS)), min_size=1, max_size=4
@@ -64,7 +64,7 @@ def test_a_damaged_spec_is_a_spec_or_a_spec_error(shared: Path, cuts: list[tuple
     load_text(shared, text.encode())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     data=st.dictionaries(
         st.sampled_from(SECTIONS),

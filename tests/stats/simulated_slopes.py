@@ -27,17 +27,15 @@ def slopes(
     rng = np.random.default_rng(key)
     pairs = [(role, str(seed) if shared else f"{role} {seed}") for role in FACTORS["role"] for seed in range(seeds)]
     of_pair = dict(zip(pairs, pair_sd * rng.standard_normal(len(pairs)), strict=True))
-    parts = []
+    columns: dict[str, list[object]] = {name: [] for name in ("task", "regime", "role", "seed", "pair", "prompt")}
+    drawn = []
     for regime, number in itertools.product(FACTORS["regime"], range(tasks)):
         of_prompt = prompt_sd * rng.standard_normal(prompts)
         of_role = {role: prompt_role_sd * rng.standard_normal(prompts) for role in FACTORS["role"]}
         for role, seed in pairs:
             own = of_pair[role, seed] + task_pair_sd * rng.standard_normal()
-            values = of_prompt + of_role[role] + own + prompt_pair_sd * rng.standard_normal(prompts)
-            labels = {"task": f"{regime} {number}", "regime": regime, "role": role, "seed": seed}
-            parts.append(
-                pl.DataFrame({"slope": values, "prompt": np.arange(prompts)}).with_columns(
-                    pair=pl.lit(f"{role} {seed}"), **{name: pl.lit(value) for name, value in labels.items()}
-                )
-            )
-    return pl.concat(parts)
+            drawn.append(of_prompt + of_role[role] + own + prompt_pair_sd * rng.standard_normal(prompts))
+            for name, label in zip(columns, (f"{regime} {number}", regime, role, seed, f"{role} {seed}"), strict=False):
+                columns[name] += [label] * prompts
+            columns["prompt"] += range(prompts)
+    return pl.DataFrame({"slope": np.concatenate(drawn), **columns})

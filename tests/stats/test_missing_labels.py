@@ -59,6 +59,8 @@ TAKES: dict[str, Labelled] = {
     "bootstrap_interval cluster": lambda g: stats.bootstrap_interval(X, cluster=g, replicates=50),
     "bootstrap_interval within": lambda g: stats.bootstrap_interval(X, cluster=TEXT, within=g, replicates=50),
     "bootstrap_interval crossed": lambda g: stats.bootstrap_interval(X, cluster=TEXT, crossed=g, replicates=50),
+    "mean_intervals strata": lambda g: stats.mean_intervals(X[:, None], strata=g, replicates=50),
+    "bootstrap_interval strata": lambda g: stats.bootstrap_interval(X, strata=g, replicates=50),
     "mean_intervals cluster": lambda g: stats.mean_intervals(X[:, None], cluster=g, replicates=50),
     "equivalence_test cluster": lambda g: stats.equivalence_test(X, margin=1, cluster=g),
     "permutation_test cluster": lambda g: stats.permutation_test(X, cluster=g, permutations=50),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stats import jaccard, retention_index, split_half_overlap, top_k
+from stats import jaccard, retention, retention_index, split_half_overlap, top_k
 from stats.overlap import expected_jaccard_within_strata
 from stats.seeding import generator
 from stats.split_half import draw_halves, half_overlaps, prompts
@@ -225,7 +225,14 @@ def simulate(simulations: int, n: int, replicates: int) -> tuple[Matrix, Matrix,
     return estimate, se, difference, difference_se
 
 
-def test_standard_errors_match_the_spread_over_data_sets() -> None:
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interval also where the ceilings are unequal."""
+    for name in ("ALLOWED", "UNEQUAL"):
+        monkeypatch.setattr(retention, name, np.inf)
+
+
+def test_standard_errors_match_the_spread_over_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere(monkeypatch)
     estimate, se, difference, difference_se = simulate(60, n=30, replicates=80)
     # The spread of 60 estimates is known to within 9 % (one standard error); a bootstrap without the correction for
     # split noise is too wide by more than half.
@@ -235,7 +242,8 @@ def test_standard_errors_match_the_spread_over_data_sets() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("n", [20, 40, 80])
-def test_intervals_cover_near_nominal(n: int) -> None:
+def test_intervals_cover_near_nominal(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere(monkeypatch)
     from scipy import stats as scipy_stats
 
     estimate, se, difference, difference_se = simulate(500, n=n, replicates=200)

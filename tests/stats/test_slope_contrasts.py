@@ -93,6 +93,35 @@ def test_every_seed_is_listed_after_the_mean() -> None:
     assert [one.kind for one in means] == ["slope"] * 4 + ["difference"] * 4 + ["difference in differences"]
 
 
+def test_without_each_seed_the_means_are_the_same() -> None:
+    frame = slopes([4], pair_sd=0.02, seeds=3)
+    means = [one for one in slope_contrasts(frame, factors=FACTORS) if one.seed is None]
+    assert list(slope_contrasts(frame, factors=FACTORS, each_seed=False)) == means
+
+
+def test_what_fixed_templates_differ_by_is_no_error() -> None:
+    frame = slopes([9], pair_sd=0.02, seeds=2, tasks=1)
+    template = pl.col("prompt") % 3
+    apart = frame.with_columns(template=template, slope=pl.col("slope") + 5 * template)
+    options = {"factors": {"role": FACTORS["role"]}, "each_seed": False, "strata": "template"}
+    plain = slope_contrasts(frame.with_columns(template=template), **options)[0]
+    moved = slope_contrasts(apart, **options)[0]
+    assert moved.test.estimate == pytest.approx(plain.test.estimate + 5) and moved.test.se == pytest.approx(
+        plain.test.se
+    )
+    treatment = frame.filter(pl.col("role") == "treatment")
+    variance = 0.0
+    for task in treatment["task"].unique():
+        means = treatment.filter(pl.col("task") == task).group_by("prompt").agg(pl.col("slope").mean()).sort("prompt")
+        for number in range(3):
+            own = means["slope"].to_numpy()[number::3]
+            variance += (10 / 30) ** 2 * own.var(ddof=1) / 10 / 4
+    assert plain.test.se == pytest.approx(np.sqrt(variance))
+    assert slope_contrasts(apart, **{**options, "strata": None})[0].test.se > 10 * plain.test.se
+    with pytest.raises(ValueError, match="strata or clusters, got both"):
+        slope_contrasts(apart, **options, cluster="template")
+
+
 def test_prompts_that_all_seeds_share_are_random_too() -> None:
     alike = slopes([5], pair_sd=0.02, prompt_role_sd=0.0)
     apart = slopes([5], pair_sd=0.02, prompt_role_sd=0.5)

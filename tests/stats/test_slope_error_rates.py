@@ -28,8 +28,8 @@ def rejections(scenario: dict[str, float], repetitions: int = REPETITIONS) -> di
     rejected: Counter[str] = Counter()
     for repetition in range(repetitions):
         frame = slopes([17, repetition], **scenario)  # type: ignore[arg-type]
-        for one in slope_contrasts(frame, factors=FACTORS):
-            if one.seed is None and one.levels["role"] == "treatment - control":
+        for one in slope_contrasts(frame, factors=FACTORS, each_seed=False):
+            if one.levels["role"] == "treatment - control":
                 assert one.test.p is not None
                 rejected[one.levels["regime"]] += one.test.p < 0.05
     return {name: count / repetitions for name, count in rejected.items()}

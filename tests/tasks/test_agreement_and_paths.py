@@ -45,7 +45,7 @@ def paths_of(prompt: str) -> list[list[str]]:
 # Subject-verb agreement
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(seed=seeds)
 def test_agreement_corruption_puts_the_subject_into_the_singular_and_changes_nothing_else(seed: int) -> None:
     for text in drawn_pairs("sva", 4, seed=seed):
@@ -99,7 +99,7 @@ def test_agreement_roles_are_those_of_the_words(byte_pairs: PreTrainedTokenizerF
 # Path-star
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(seed=seeds)
 def test_the_only_way_to_the_goal_begins_with_the_answer_and_that_to_the_corrupted_goal_with_the_foil(
     seed: int,

@@ -72,9 +72,9 @@ def test_a_tokenizer_with_the_words_of_a_task_aligns_every_pair_and_no_prompt_co
     task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]
 ) -> None:
     tokenizer = tokenizer_for(task)
-    dataset = generated_dataset(task, tokenizer, examples=150, seed=0)
+    dataset = generated_dataset(task, tokenizer, examples=60, seed=0)
     assert dataset.dropped == {}
-    assert len({example.clean_ids for example in dataset.examples}) == 150
+    assert len({example.clean_ids for example in dataset.examples}) == 60
     for example in dataset.examples:
         assert len(example.clean_ids) == len(example.corrupt_ids) and example.clean_ids != example.corrupt_ids
         assert not set(example.answer_ids) & set(example.foil_ids)
@@ -110,9 +110,9 @@ def test_pairs_are_held_out_and_the_training_corpus_knows_neither_their_keys_nor
 ) -> None:
     tokenizer = tokenizer_for(task)
     recorded = Recorded(task)
-    dataset = generated_dataset(recorded, tokenizer, examples=150, seed=0)  # type: ignore[arg-type]
+    dataset = generated_dataset(recorded, tokenizer, examples=60, seed=0)  # type: ignore[arg-type]
     pairs = [recorded.given[example.clean] for example in dataset.examples]
-    corpus = exercises(task.name, 1500, seed=0, held_out=False)
+    corpus = exercises(task.name, 500, seed=0, held_out=False)
     assert all(is_held_out(text.key) for text in pairs)
     assert not {text.key for text in pairs} & {e.key for e in corpus}
     assert not {prompt_and_revealed(text.clean)[0] for text in pairs} & {e.prompt for e in corpus}
@@ -141,8 +141,8 @@ def combination(task: str, prompt: str) -> object:
 
 @every_task
 def test_a_combination_is_wholly_held_out_or_wholly_for_training(task: Task) -> None:
-    held_out = {combination(task.name, e.prompt) for e in exercises(task.name, 250, seed=0, held_out=True)}
-    training = {combination(task.name, e.prompt) for e in exercises(task.name, 1000, seed=0, held_out=False)}
+    held_out = {combination(task.name, e.prompt) for e in exercises(task.name, 100, seed=0, held_out=True)}
+    training = {combination(task.name, e.prompt) for e in exercises(task.name, 400, seed=0, held_out=False)}
     assert held_out and training and not held_out & training
 
 
