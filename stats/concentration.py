@@ -8,7 +8,7 @@ squares):
 - the 5 % of the units that add most, one at least, carry more than half of the variance. With fewer than 10 units the
   share is that which the largest of normal values exceeds in 1 % of samples (Grubbs 1950, Annals of Mathematical
   Statistics 21, 27-58), where that is more;
-- half of the units or more add exactly the same, as zeros do, and fewer than 10 add anything else.
+- half of the units or more have exactly the same value, as zeros do, and fewer than 10 have another.
 
 How often one of them shows, with 20, 40, 60 and 200 prompts (`tests/stats/test_trust_in_means.py`), and coverage of
 the nominal .95 interval of a mean, corrected for skewness, in 3,000 data sets:
@@ -28,13 +28,14 @@ Of 20 values of which each is an outlier by chance, a third of all samples has n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from stats.checks import SAME, as_floats
+from stats.checks import SAME, Floats, as_floats
 
 FEW = 0.05
 """Share of the units that are looked at."""
@@ -52,7 +53,7 @@ class Concentration:
     Attributes:
         units: Number of units, and `few` the number of those that add most.
         share: Share of the variance that the few carry; `limit`: above which that is worth saying.
-        same: Number of units that add the same to the error, the largest such group.
+        same: Number of units that have the same value (the largest such group; of each task, where there are several).
     """
 
     units: int
@@ -89,11 +90,13 @@ class Concentration:
         return ""
 
 
-def concentration(influence: ArrayLike) -> Concentration | None:
+def concentration(influence: ArrayLike, *, values: Sequence[ArrayLike] | None = None) -> Concentration | None:
     """How an error is spread over the units that add to it; None where they add nothing or are fewer than 3.
 
     Args:
         influence: What each unit adds to the error [n], of which the sum of squares is the variance.
+        values: The units' values, an array for each group of units within which values can be compared, e.g. for each
+            task; what they add to the error unless given. (Within strata equal values do not add the same.)
 
     Raises:
         ValueError: if there is none, or a number is not finite.
@@ -104,16 +107,21 @@ def concentration(influence: ArrayLike) -> Concentration | None:
         return None
     few = max(1, math.ceil(FEW * units - 1e-9))
     squares = np.sort(e**2)
-    ordered = np.sort(e)
-    new = np.diff(ordered) > SAME * np.abs(e).max()
-    edges = np.flatnonzero(np.r_[True, new, True])
+    groups = [e] if values is None else [as_floats(group, "values", dimensions=1) for group in values]
     return Concentration(
         units=units,
         few=few,
         share=float(squares[-few:].sum() / total),
         limit=max(HALF, _largest_of_normal(units)) if few == 1 else HALF,
-        same=int(np.diff(edges).max()),
+        same=sum(_most_alike(group) for group in groups),
     )
+
+
+def _most_alike(values: Floats) -> int:
+    """The number of values in the largest group of the same ones."""
+    ordered = np.sort(values)
+    new = np.diff(ordered) > SAME * np.abs(values).max()
+    return int(np.diff(np.flatnonzero(np.r_[True, new, True])).max())
 
 
 def _largest_of_normal(units: int) -> float:

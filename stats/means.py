@@ -24,16 +24,16 @@ class MeanIntervals:
 
     Attributes:
         n: Number of values, of `units` independent units.
-        df: Degrees of freedom of the standard errors.
+        df: Degrees of freedom of each standard error.
     """
 
     estimate: Floats
     low: Floats
     high: Floats
     se: Floats
+    df: Floats
     n: int
     units: int
-    df: float
 
 
 @checked
@@ -72,8 +72,9 @@ def mean_intervals(
         found = stratified(array, within, confidence, drawn)
         flat = np.isnan(found[3])
         if flat.any():
-            found[:, flat] = _one_by_one(array[:, flat], method, confidence, replicates, seed)
-        return _intervals(found, len(array), units, within.df)
+            found[:4, flat] = _one_by_one(array[:, flat], method, confidence, replicates, seed)
+            found[4, flat] = units - 1
+        return _intervals(found, len(array), units)
     if cluster is not None or method != "studentized" or len(array) < MINIMUM_CLUSTERS:
         return _intervals(_one_by_one(array, method, confidence, replicates, seed, cluster), len(array), units)
     weights = resampling_weights(len(array), replicates, seed=seed).astype(np.float64)
@@ -83,9 +84,9 @@ def mean_intervals(
     return _intervals(np.concatenate(rows, axis=1), len(array), units)
 
 
-def _intervals(rows: Floats, n: int, units: int, df: float | None = None) -> MeanIntervals:
-    left = units - 1 if df is None else df
-    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], n=n, units=units, df=left)
+def _intervals(rows: Floats, n: int, units: int) -> MeanIntervals:
+    df = rows[4] if len(rows) > 4 else np.full(rows.shape[1], units - 1.0)
+    return MeanIntervals(estimate=rows[0], low=rows[1], high=rows[2], se=rows[3], df=df, n=n, units=units)
 
 
 def _one_by_one(

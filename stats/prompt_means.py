@@ -73,6 +73,8 @@ def mean_replicates(
         df=given.df(within) if cluster is None else effective_clusters(sizes) - 1,
         units=given.units,
         influence=influence,
+        cubes=None if within is None else given.cubes(),
+        own=None if cluster is not None else given.at_units((x - mean) / len(x)),
     )
 
 
@@ -98,10 +100,12 @@ def _trimmed(given: _Given, label: str) -> Replicated:
         estimate=found.estimate,
         replicates=np.where(np.isfinite(replicates), replicates, found.estimate),
         se=float(np.linalg.norm(influence)),
-        # Strata cost as many degrees of freedom as they do a mean.
-        df=max(1.0, found.df - (given.units - 1 - given.df(within))),
+        # Strata cost the share of the degrees of freedom that they cost a mean.
+        df=max(1.0, found.df * given.df(within) / (given.units - 1)),
         units=given.units,
         influence=influence,
+        cubes=None if within is None else given.cubes(),
+        caution=found.message,
     )
 
 
@@ -169,7 +173,19 @@ class _Given:
 
     def df(self, within: Floats | None) -> float:
         """Degrees of freedom of the variance of a mean: within strata, or of all prompts."""
-        return self.units - 1 if within is None or self.strata is None else self.strata.df
+        if within is None or self.strata is None:
+            return self.units - 1
+        return float(self.strata.df_of(within[:, None])[0])
+
+    def cubes(self) -> Floats | None:
+        """See :attr:`stats.strata.Strata.cubes`, at the number of each prompt [clusters]."""
+        return None if self.strata is None else self.at_units(self.strata.cubes)
+
+    def at_units(self, values: Floats) -> Floats:
+        """Values [n] at the number of their unit [clusters], where every value is a unit."""
+        found = np.zeros(self.clusters)
+        found[self.unit] = values
+        return found
 
     def deviations(self, residuals: Floats) -> Floats:
         """Of a mean in every replicate [R], from residuals [n] that sum to 0 in each stratum.

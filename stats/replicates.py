@@ -26,7 +26,6 @@ from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
-from stats.skewness import skewness_of_estimate
 from stats.two_way import two_way_variance
 
 
@@ -45,6 +44,10 @@ class Replicated:
         message: Why there is no standard error, where there is none.
         linearised: Whether `influence` is that of a ratio to first order. Tests then leave its skewness
             uncorrected, since what the linearisation leaves out is of the same order.
+        cubes: What the cube of each contribution counts in the third cumulant; 1 unless given (:mod:`stats.strata`).
+        caution: Why its standard error is not to be trusted, in a clause; empty where nothing speaks against it.
+        own: Each example's (or cluster's) value, as a deviation from the mean over n whatever the strata, where values
+            that are the same for many are to be noticed (:mod:`stats.concentration`).
     """
 
     label: str
@@ -56,6 +59,9 @@ class Replicated:
     influence: Floats | None = None
     message: str = ""
     linearised: bool = False
+    cubes: Floats | None = None
+    own: Floats | None = None
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,7 @@ class Contrast:
             training seeds are random units.
         concentration: How the variance is spread over the prompts (or templates) of all groups; None where not all
             parts are means of per-prompt values, training seeds are random units, or there is no variance.
+        caution: What speaks against the standard errors of the parts, in a clause; empty where nothing does.
     """
 
     estimate: float
@@ -84,6 +91,7 @@ class Contrast:
     seeds: int | None = None
     skewness: float = 0.0
     concentration: Concentration | None = None
+    caution: str = ""
 
 
 @checked
@@ -175,7 +183,7 @@ def linear_contrast(
             error.by_unit(w[group], max(parts[i].units for i in group))
             for error, group in zip(errors, members, strict=True)
         ]
-        spread = concentration(np.concatenate(added))
+        spread = concentration(np.concatenate([both[0] for both in added]), values=[both[1] for both in added])
     return replace(
         found,
         se=float(np.sqrt(total)),
@@ -183,6 +191,7 @@ def linear_contrast(
         replicates=_replicates(parts, w),
         skewness=skewness,
         concentration=spread if total > 0 else None,
+        caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),
     )
 
 
@@ -211,12 +220,17 @@ class _Errors:
 
     rows: Floats
     analytic: bool
+    cubes: Floats | None = None
+    own: Floats | None = None
 
     @classmethod
     def of(cls, parts: Sequence[Replicated], *, analytic: bool) -> _Errors:
-        if analytic:
-            return cls(_stacked([part.influence for part in parts], "examples"), analytic)
-        return cls(_stacked([part.replicates for part in parts], "replicates"), analytic)
+        if not analytic:
+            return cls(_stacked([part.replicates for part in parts], "replicates"), analytic)
+        rows = _stacked([part.influence for part in parts], "examples")
+        given = [part.cubes for part in parts if part.cubes is not None]
+        own = None if any(part.own is None for part in parts) else _stacked([part.own for part in parts], "examples")
+        return cls(rows, analytic, given[0] if given else None, own)
 
     def variance(self, weights: Floats) -> float:
         """Of the weighted sum, over prompts."""
@@ -232,13 +246,17 @@ class _Errors:
         if not self.analytic:
             return 0.0
         combined = weights @ self.rows
-        return skewness_of_estimate(combined) * float(np.linalg.norm(combined)) ** 3
+        cubes = combined if self.cubes is None else combined * self.cubes
+        return float((combined**2 * cubes).sum())
 
-    def by_unit(self, weights: Floats, units: int) -> Floats:
-        """What each unit of a part adds to the error of the weighted sum, largest first; `units` of it at least."""
+    def by_unit(self, weights: Floats, units: int) -> tuple[Floats, Floats]:
+        """What each unit of a part adds to the error of the weighted sum, `units` of them at least; and its values."""
         combined = weights @ self.rows
-        present = max(units, int(np.count_nonzero(self.rows.any(axis=0))))
-        return np.asarray(combined[np.argsort(-np.abs(combined), kind="stable")][:present])
+        values = combined if self.own is None else weights @ self.own
+        in_it = self.rows.any(axis=0) if self.own is None else self.rows.any(axis=0) | self.own.any(axis=0)
+        present = max(units, int(np.count_nonzero(in_it)))
+        chosen = np.argsort(-np.where(in_it, np.abs(combined) + np.abs(values), -1.0), kind="stable")[:present]
+        return combined[chosen], values[chosen]
 
 
 def _stacked(arrays: Sequence[Floats | None], what: str) -> Floats:

@@ -184,7 +184,7 @@ def _within_strata(
     if strata is None:
         return None
     weights = resampling_weights(len(x), replicates, seed=seed) if method == "percentile" else None
-    estimate, low, high, se = stratified(x[:, None], strata, confidence, weights)[:, 0].tolist()
+    estimate, low, high, se, _ = stratified(x[:, None], strata, confidence, weights)[:, 0].tolist()
     if np.isnan(se):
         return None
     return Interval(

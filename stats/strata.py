@@ -40,12 +40,40 @@ class Strata:
 
     @property
     def df(self) -> float:
-        """Degrees of freedom of the variance, n - count for strata of one size, a little fewer otherwise.
+        """Degrees of freedom of the variance where all strata have the same: n - count for strata of one size.
 
-        Satterthwaite's n^2 / sum n_t^2 / (n_t - 1), with equal variances within all strata.
+        Satterthwaite's n^2 / sum n_t^2 / (n_t - 1); see :meth:`df_of`.
         """
         sizes = self.sizes.astype(np.float64)
         return float(sizes.sum() ** 2 / (sizes**2 / (sizes - 1)).sum())
+
+    def df_of(self, within: Floats) -> Floats:
+        """Degrees of freedom of the variance of the mean of each column [C], from deviations within strata [n, C].
+
+        A stratum of few prompts may have most of the variance. Satterthwaite's (sum v_t)^2 / sum v_t^2 / (n_t - 1) with
+        estimates v_t is too small, most for small strata; both sums freed of that, it is
+        (sum v_t)^2 / (sum v_t^2 / (n_t + 1)) - 2 (Welch 1947). At most :attr:`df`, and 1 at least.
+        """
+        squares = (self.of == np.arange(self.count)[:, None]).astype(np.float64) @ within**2
+        total = squares.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = total**2 / (squares**2 / (self.sizes + 1.0)[:, None]).sum(axis=0) - 2
+        return np.where(total > 0, np.clip(own, 1.0, self.df), self.df)
+
+    @property
+    def cubes(self) -> Floats:
+        """What the cube of each prompt's deviation counts in the third cumulant of the mean [n].
+
+        Deviations from the mean of n_t values have (n_t - 2) / sqrt(n_t (n_t - 1)) of the skewness that the values
+        have, once they are scaled as :meth:`within` does. A stratum of two has none, and says nothing about it.
+        """
+        sizes = self.sizes.astype(np.float64)
+        share = (sizes - 2) / np.sqrt(sizes * (sizes - 1))
+        return np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)[self.of]
+
+    def centred(self, values: Floats) -> Floats:
+        """Values [n] less the mean of their stratum."""
+        return np.asarray(values - (np.bincount(self.of, weights=values) / self.sizes)[self.of])
 
     def within(self, values: Floats) -> Floats | None:
         """Deviations from the stratum's mean [n], each sqrt(n_t / (n_t - 1)) times; None where none differs from 0.

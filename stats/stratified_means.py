@@ -28,11 +28,11 @@ def several(labels: ArrayLike | None, n: int) -> Strata | None:
 
 
 def stratified(values: Floats, strata: Strata, confidence: float, weights: Integers | None = None) -> Floats:
-    """Estimate, low, high and standard error of the mean of every column, [4, C].
+    """Estimate, low, high, standard error and degrees of freedom of the mean of every column, [5, C].
 
     A t interval with the degrees of freedom of the strata, corrected for skewness (`stats.skewness`); the same that
-    `stats.difference_test` gives of `stats.mean_replicates`. All but the estimate are NaN where nothing varies within
-    any stratum: that means of strata differ is no evidence of no error.
+    `stats.difference_test` gives of `stats.mean_replicates`. All but the estimate and the degrees are NaN
+    where nothing varies within any stratum: that means of strata differ is no evidence of no error.
 
     Args:
         values: [n, C].
@@ -54,9 +54,14 @@ def stratified(values: Floats, strata: Strata, confidence: float, weights: Integ
         drawn = weights @ influence * np.sqrt((n - 1) / n) * n / weights.sum(axis=1)[:, None]
         low, high = mean + np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     else:
-        quantile = float(special.stdtrit(strata.df, (1 + confidence) / 2))
+        quantiles = special.stdtrit(strata.df_of(influence), (1 + confidence) / 2)
         with np.errstate(invalid="ignore"):
-            skewness = ((influence / se) ** 3).sum(axis=0)
-        lower, upper = (np.array([float(uncorrected(q, g)) for g in skewness]) for q in (-quantile, quantile))
+            skewness = strata.cubes @ (influence / se) ** 3
+        lower, upper = (
+            np.array([float(uncorrected(q, g)) for q, g in zip(sign * quantiles, skewness, strict=True)])
+            for sign in (-1, 1)
+        )
         low, high = mean - upper * se, mean - lower * se
-    return np.stack([mean, np.where(constant, np.nan, low), np.where(constant, np.nan, high), se])
+    return np.stack(
+        [mean, np.where(constant, np.nan, low), np.where(constant, np.nan, high), se, strata.df_of(influence)]
+    )

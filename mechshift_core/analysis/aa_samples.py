@@ -4,11 +4,11 @@ The model is the one after, whose scores are what a study is about: two pairs of
 contrast of a model's halves with themselves would be zero whatever the halves. Where two pairs share the model after,
 the second is read on its model before.
 
-Each repetition matches the prompts of a task in twos at random, within templates and, as far as it goes, within those
-that the same pairs select; the first of the two is read before, the second after. The matching is drawn once for all
-pairs, so that a pair of prompts is resampled jointly for all of them, as a prompt is in the study. There are half as
-many of them as the study has prompts, and their differences are unpaired: they vary as two models do that have no more
-in common on a prompt than on any other.
+Each repetition matches the prompts of a task in twos at random, within templates (where these are fixed, an odd prompt
+is left out of each) and, as far as it goes, within those that the same pairs select; the first of the two is read
+before, the second after. The matching is drawn once for all pairs, so that a pair of prompts is resampled jointly for
+all of them, as a prompt is in the study. There are half as many of them as the study has prompts, and their differences
+are unpaired: they vary as two models do that have no more in common on a prompt than on any other.
 """
 
 from __future__ import annotations
@@ -85,7 +85,22 @@ def _matched(of_task: Mapping[str, Source], seed: int, task: str) -> Ids:
     rng = generator(seed, "A/A halves", task)
     order = np.lexsort((rng.random(sample.total), pattern, template))
     order = order[np.isin(order, np.flatnonzero(selected.any(axis=0)))]
+    if not sample.by_template:
+        order = _even(order, template)
     twos = order[: len(order) // 2 * 2].reshape(-1, 2)
     # Two of different patterns come in the order of these: which of them is before is drawn, too.
     twos = rng.permuted(twos, axis=1)
     return twos[np.argsort(twos[:, 0])]
+
+
+def _even(order: Ids, template: Ids) -> Ids:
+    """The prompts in this order without the odd one of each template, so that all twos are of one template.
+
+    Templates that are fixed are strata only where both sides have the same ones. Nothing is left out where that would
+    be half of the prompts or more, as where every prompt is a template of its own.
+    """
+    own = template[order]
+    last = np.r_[own[1:] != own[:-1], True][: len(own)]
+    odd = np.bincount(own)[own] % 2 == 1
+    kept = order[~(last & odd)]
+    return kept if 2 * len(kept) > len(order) else order

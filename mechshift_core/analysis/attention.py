@@ -125,7 +125,7 @@ def _corrected(found: MeanIntervals, shape: tuple[int, ...]) -> list[float | Non
     single = np.zeros(shape, dtype=bool)
     single[:, :-1] = True
     p: list[float | None] = []
-    for estimate, se, tested in zip(found.estimate, found.se, single.ravel(), strict=True):
+    for estimate, se, df, tested in zip(found.estimate, found.se, found.df, single.ravel(), strict=True):
         usable = tested and se > 0  # not where it is NaN
-        p.append(difference_test(float(estimate), float(se), found.df).p if usable else None)
+        p.append(difference_test(float(estimate), float(se), float(df)).p if usable else None)
     return benjamini_hochberg(p)

@@ -280,7 +280,7 @@ def _sign_flipped(
         planted = {key: SignFlips.of(samples[key], scenario) for key in dict.fromkeys(key for _, key in wanted)}
         lacking = {key: one for key, one in planted.items() if isinstance(one, str)}
         known_means = {key: one for key, one in planted.items() if isinstance(one, SignFlips)}
-        if not known_means:
+        if not planted:
             continue
         study = _Study(chosen, wanted, {}, {**missing, **lacking}, scenario.measures)
         repeated = _Repeated(chosen)

@@ -167,9 +167,9 @@ def _untrusted(spec: Spec, hypothesis: Hypothesis, contrast: Contrast, evidence:
         return []
     by_template = spec.statistics.units.template == "random"
     if hypothesis.every is None:
-        return [distrust(by_template, contrast.concentration)]
+        return [distrust(by_template, contrast)]
     parts = {level: contrast_of(spec, part, evidence) for level, part in split(spec, hypothesis).items()}
-    said = {level: distrust(by_template, part.concentration) for level, part in parts.items() if part is not None}
+    said = {level: distrust(by_template, part) for level, part in parts.items() if part is not None}
     return [f"{hypothesis.every} {level}: {words}" for level, words in said.items() if words]
 
 

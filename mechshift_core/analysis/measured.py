@@ -14,12 +14,11 @@ from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from mechshift_core.spec.interventions import Intervention
-from stats.concentration import Concentration
 from stats.findings import Estimate, Status
 from stats.hypothesis_tests import difference_test
 from stats.percentile_tests import percentile_difference
 from stats.prompt_means import mean_replicates
-from stats.replicates import Replicated, linear_contrast
+from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.resampling import Interval, bootstrap_interval
 from stats.trimmed import TRIMMED_MEAN, Location
 
@@ -162,10 +161,11 @@ def located(sample: Sample, spec: Spec, measure: str, values: npt.NDArray[np.flo
     )
 
 
-def distrust(by_template: bool, found: Concentration | None) -> str:
-    """What speaks against the interval of a mean of per-prompt values, in a clause; empty where nothing does."""
-    if found is None or found.trusted:
-        return ""
+def distrust(by_template: bool, contrast: Contrast) -> str:
+    """What speaks against the interval of a location of per-prompt values, in a clause; empty where nothing does."""
+    found = contrast.concentration
+    if contrast.caution or found is None or found.trusted:
+        return contrast.caution
     unit = "templates" if by_template else "prompts"
     return found.warning(unit) + (" (see `statistics: {location: trimmed}`)" if found.carried else "")
 
@@ -266,7 +266,7 @@ def location_interval(sample: Sample, spec: Spec, measure: str, values: npt.NDAr
         return interval
     one = located(sample, spec, measure, values)
     contrast = linear_contrast([one], [1.0], [sample.task.name])
-    message = distrust(sample.by_template, contrast.concentration)
+    message = distrust(sample.by_template, contrast)
     return replace(_within_templates(sample, spec, one, interval), message=message)
 
 

@@ -3,7 +3,8 @@
 A mean over prompts, or a ratio of means to first order, errs by the sum of what each prompt (or template) contributes.
 Drawn with replacement, the same prompts for all pairs of a task, these contributions give estimates of zero on average
 that are as skewed, as heavy-tailed and as dependent between pairs as those of the study are, and their standard errors
-are computed from the prompts drawn.
+are computed from the prompts drawn. Of fixed templates as many prompts are drawn as there are, each template from its
+own, and the errors are those within templates, as in the study.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.samples import Sample
 from stats.replicates import Replicated
 from stats.seeding import derived_seed, generator
+from stats.strata import Strata, joined
 
 Numbers = npt.NDArray[np.int64]
 
@@ -32,13 +34,15 @@ def resampled(evidence: Evidence, *, seed: int, repetition: int) -> Evidence:
         repetition: Its number.
     """
     own = derived_seed(seed, "resampled", repetition)
-    units = {key: _units(evidence.samples[key]) for key in {(pair, task) for _, pair, task in evidence.replicated}}
+    keys = {(pair, task) for _, pair, task in evidence.replicated}
     pool: dict[str, list[Numbers]] = defaultdict(list)
-    for (_, task), numbers in units.items():
-        pool[task].append(numbers)
-    drawn = {task: _drawn(np.unique(np.concatenate(numbers)), own, task) for task, numbers in pool.items()}
+    strata: dict[str, Numbers | None] = {}
+    for key in keys:
+        pool[key[1]].append(_units(evidence.samples[key]))
+        strata[key[1]] = _strata(evidence.samples[key])
+    drawn = {task: _drawn(np.unique(np.concatenate(each)), strata[task], own, task) for task, each in pool.items()}
     found = {
-        (measure, pair, task): _anew(one, drawn[task], units[pair, task])
+        (measure, pair, task): _anew(one, drawn[task], _units(evidence.samples[pair, task]), strata[task])
         for (measure, pair, task), one in evidence.replicated.items()
     }
     return replace(evidence, replicated=found)
@@ -53,32 +57,62 @@ def _units(sample: Sample) -> Numbers:
     return np.asarray(np.searchsorted(np.unique(sample.templates), np.unique(templates)), dtype=np.int64)
 
 
-def _drawn(pool: Numbers, seed: int, task: str) -> Numbers:
-    return generator(seed, "prompts drawn anew", task).choice(pool, size=len(pool))
+def _strata(sample: Sample) -> Numbers | None:
+    """Number of the template of every prompt of the task, where templates are fixed; None without strata."""
+    return None if sample.strata is None else np.unique(sample.strata, return_inverse=True)[1]
 
 
-def _anew(one: Replicated, drawn: Numbers, units: Numbers) -> Replicated:
-    """The estimate on the units drawn: zero, and the mean of their contributions."""
+def _drawn(pool: Numbers, strata: Numbers | None, seed: int, task: str) -> Numbers:
+    """As many units as there are, with replacement; each in its place, from its own stratum."""
+    rng = generator(seed, "prompts drawn anew", task)
+    if strata is None:
+        return rng.choice(pool, size=len(pool))
+    own = joined(strata[pool])
+    drawn = np.empty_like(pool)
+    for stratum in np.unique(own):
+        places = own == stratum
+        drawn[places] = rng.choice(pool[places], size=np.count_nonzero(places))
+    return drawn
+
+
+def _anew(one: Replicated, drawn: Numbers, units: Numbers, strata: Numbers | None) -> Replicated:
+    """The estimate on the units drawn: zero, and the sum of their contributions.
+
+    Args:
+        one: The study's estimate.
+        drawn: Numbers of the units drawn; those that the pair does not have are left out.
+        units: Numbers of the pair's units.
+        strata: Stratum of every unit of the task.
+    """
     assert one.influence is not None
-    kept = np.isin(drawn, units)
-    count = int(kept.sum())
-    if count < 2:
+    kept = np.flatnonzero(np.isin(drawn, units))
+    if len(kept) < 2:
         lacking = "fewer than two of its prompts were drawn"
         return replace(one, estimate=0.0, replicates=None, se=None, influence=None, message=lacking)
-    size = len(units)
-    own = one.influence[units]
-    # What the influence was scaled by, so that its squares add up to an unbiased variance.
-    values = np.where(kept, one.influence[drawn] - own.mean(), 0.0) * np.sqrt((size - 1) / size) * size
-    mean = float(values[kept].mean())
-    influence = np.where(kept, values - mean, 0.0) / np.sqrt(count * (count - 1))
+    study, anew = (
+        Strata.made(np.zeros(len(own), dtype=np.int64) if strata is None else strata[own])
+        for own in (units, drawn[kept])
+    )
+    # Without what they were scaled by, so that their squares added up to an unbiased variance.
+    contributions = np.zeros(len(one.influence))
+    contributions[units] = study.centred(one.influence[units]) * np.sqrt((study.sizes - 1) / study.sizes)[study.of]
+    values = contributions[drawn[kept]] * len(units) / len(kept)
+    influence, cubes = np.zeros(len(drawn)), np.ones(len(drawn))
+    influence[kept] = anew.centred(values) * np.sqrt(anew.sizes / (anew.sizes - 1))[anew.of]
+    if anew.count > 1:
+        cubes[kept] = anew.cubes
+    of_mean = one.own is not None
     return replace(
         one,
-        estimate=mean,
+        estimate=float(values.sum()),
         replicates=None,
         se=float(np.linalg.norm(influence)),
-        df=count - 1,
-        units=count,
+        # Those of a mean follow from the prompts; a trimmed mean has those of what it keeps.
+        df=float(anew.df_of(influence[kept][:, None])[0]) if of_mean else one.df,
+        units=len(kept),
         influence=influence,
+        cubes=cubes,
+        own=None,
     )
 
 

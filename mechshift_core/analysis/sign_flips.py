@@ -1,13 +1,14 @@
 """Scores with a planted mean and the study's own noise: the sign of each prompt's deviation is drawn at random.
 
 A prompt's scores become mean + sign x factor x (its scores - the average over prompts). Their true mean over the draws
-is the planted one, exactly; signs are the same for both models and all pairs of a task, so that what a prompt does to
-one model it still does to the other. Noise is symmetric then, whatever it is in the study.
+is the planted one, exactly. It has the direction of the observed average and, since that is longer by its noise, the
+length that products of different prompts give; the signs are the same for both models and all pairs of a task, so that
+what a prompt does to one model it still does to the other. Noise is symmetric then, whatever it is in the study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from stats.seeding import derived_seed, generator
 
 Wide = npt.NDArray[np.float64]
 FACTOR = 2.0
-"""Noise of the treatment's model after, in multiples of what it is, where it is planted unequal."""
+"""Noise of the treatment's model after, in multiples of the model before's, where it is planted unequal."""
 RELATED, UNRELATED = 0.85, 0.5
 """Similarity of planted models, of related and of unrelated pairs."""
 PLANTED = (
@@ -37,14 +38,15 @@ class Planting:
     Attributes:
         name: Short name; `description` in a sentence.
         measures: Measure -> its value for related pairs.
-        factor: Noise of the treatment's model after, in multiples of what it is.
+        factor: Noise of the treatment's model after, in multiples of the model before's, relative to the mean scores;
+            None to leave it as it is.
         apart: Whether the two means have the similarity `RELATED` (`UNRELATED`); else they are the same.
     """
 
     name: str
     description: str
     measures: Mapping[str, float | None]
-    factor: float = 1.0
+    factor: float | None = None
     apart: bool = False
 
     def concerns(self, hypothesis: Hypothesis) -> bool:
@@ -69,7 +71,7 @@ NOISIER = Planting(
     name="unequal noise",
     description=(
         f"Both models of a pair have the same mean scores, and the model after of the treatment is {FACTOR:g} times as "
-        "noisy as it is."
+        "noisy as the model before."
     ),
     measures={"similarity": 1.0, "retention": 1.0, "node_retention": 1.0, "specialization": 0.0},
     factor=FACTOR,
@@ -123,17 +125,25 @@ class SignFlips:
             return sample.too_few
         averages = {side: one.scores.mean(sample.ids(side)) for side, one in sample.sides}
         before, after = averages.values()
-        lengths = [float(np.linalg.norm(one)) for one in (before, after)]
-        if min(lengths) == 0:
-            return f"the average scores of the model {'after' if lengths[0] else 'before'} are all zero"
-        similarity, direction = planting.similarity(sample), before / lengths[0]
+        observed = [float(np.linalg.norm(one)) for one in (before, after)]
+        if min(observed) == 0:
+            return f"the average scores of the model {'after' if observed[0] else 'before'} are all zero"
+        products = [_clear(one.scores, sample.ids(side), averages[side]) for side, one in sample.sides]
+        if min(products) <= 0:
+            side = "before" if products[0] <= 0 else "after"
+            return f"the average scores of the model {side} are no clearer than their noise"
+        lengths = [float(np.sqrt(product)) for product in products]
+        similarity, direction = planting.similarity(sample), before / observed[0]
         if similarity < 1:
             across = after - (after @ direction) * direction
-            if np.linalg.norm(across) <= 1e-9 * lengths[1]:
+            if np.linalg.norm(across) <= 1e-9 * observed[1]:
                 return "both models have the same average scores: there is no direction in which they could differ"
             direction = similarity * direction + np.sqrt(1 - similarity**2) * across / np.linalg.norm(across)
-        factor = planting.factor if sample.pair.role == "treatment" else 1.0
-        return cls(sample, averages, {"before": before, "after": lengths[1] * direction}, factor)
+        factor = 1.0
+        if planting.factor is not None and sample.pair.role == "treatment":
+            factor = planting.factor / (_noise_ratio(sample, averages, lengths) or 1.0)
+        means = {"before": lengths[0] * before / observed[0], "after": lengths[1] * direction}
+        return cls(sample, averages, means, factor)
 
     def draw(self, *, seed: int, repetition: int) -> Sample:
         """One data set; its signs follow from the seed, the repetition's number and the task."""
@@ -154,3 +164,19 @@ class SignFlips:
         side = self.sample.side(name)
         planted = _Planted(side.scores, self.averages[name], self.means[name], scale)
         return replace(side, scores=planted, by_role=None)
+
+
+def _clear(scores: EdgeScoreStore, ids: npt.NDArray[np.int64], average: Wide) -> float:
+    """Squared length of the true mean scores: the mean product of the scores of two different prompts."""
+    n = len(ids)
+    squares = sum(float(np.square(row, dtype=np.float64).sum()) for row in scores.each(ids))
+    return (n**2 * float(average @ average) - squares) / (n * (n - 1))
+
+
+def _noise_ratio(sample: Sample, averages: Mapping[str, Wide], lengths: Sequence[float]) -> float | None:
+    """Noise of a prompt's scores relative to the mean's length, after over before; None where before has none."""
+    found = []
+    for (side, one), length in zip(sample.sides, lengths, strict=True):
+        deviations = (np.square(row - averages[side]).sum() for row in one.scores.each(sample.ids(side)))
+        found.append(float(np.sqrt(sum(deviations))) / length)
+    return found[1] / found[0] if found[0] > 0 and found[1] > 0 else None

@@ -35,6 +35,8 @@ UNUSED = {
     "bound": ("margin", "to"),
 }
 """Kind of a test -> the options that are another kind's."""
+COUNTED_FROM_CHANCE = ("retention", "node_retention")
+"""Measures whose 0 is the overlap of edges (or nodes) at random, which that of unrelated models is not."""
 
 
 def check_units(draft: Draft) -> Iterator[Complaint]:
@@ -163,8 +165,18 @@ def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 
 
 def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
-    """An equivalence is with something: zero is nothing in common for a measure of a pair, not nothing changed."""
+    """An equivalence is with something: zero is nothing in common for a measure of a pair, not nothing changed.
+
+    Nor is a retention of zero what unrelated models have: its chance is that of edges (or nodes) at random.
+    """
     test, measure = hypothesis.test, hypothesis.measure
+    with_zero = test.kind == "difference" or (test.kind == "bound" and test.bound is not None and test.bound <= 0)
+    if measure in COUNTED_FROM_CHANCE and with_zero and hypothesis.contrast is None:
+        message = (
+            f"{measure!r} is not tested against 0: models with nothing in common are above or below it, since edges "
+            "are not exchangeable; subtract a group with `contrast`, or claim a `bound` above 0"
+        )
+        yield Complaint((*path, "bound" if test.kind == "bound" else "kind"), message)
     if test.kind not in ("equivalence", "non_inferiority") or test.margin is None:
         return
     if test.to == "ceiling" and measure not in CEILINGS:

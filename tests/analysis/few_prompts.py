@@ -33,8 +33,10 @@ JOINT = {"name": "together", "kind": "ablation", "pairwise": 3, "shapley": {"com
 
 
 def hypothesis(measure: str) -> dict[str, object]:
-    where = {"role": "treatment"}
-    return {"id": measure, "claim": "x", "measure": measure, "where": where, "test": {"kind": "difference"}}
+    where, test = {"role": "treatment"}, {"kind": "difference"}
+    if measure.endswith("retention"):  # not against 0
+        test = {"kind": "bound", "bound": 1, "alternative": "less"}
+    return {"id": measure, "claim": "x", "measure": measure, "where": where, "test": test}
 
 
 TESTED = (

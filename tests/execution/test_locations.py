@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from scipy.stats import trim_mean
 from studies import HYPOTHESES, write_study
+from within_templates import df, sem
 
 from mechshift_core import load_spec, run
 from mechshift_core.analysis import depth
@@ -134,9 +135,8 @@ def test_fixed_templates_are_strata_and_are_counted(finished: Run, tmp_path: Pat
     (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in named))
     result = run(load_spec(path), out=tmp_path / "out")
     found, values = earlier(result.findings.hypotheses), slopes(result)
-    within = [values[template == t].var(ddof=1) / 10 for t in range(3)]
     assert found.estimate == pytest.approx(values.mean())
-    assert (found.se, found.df) == pytest.approx((np.sqrt(sum(within)) / 3, 27))
+    assert (found.se, found.df) == pytest.approx((sem(values, template.tolist()), df(values, template.tolist())))
     assert {one.n["template"] for one in result.findings.hypotheses} == {3}
     shift = next(
         one

@@ -12,12 +12,14 @@ from studies import write_study
 import mechshift_core
 from mechshift_core.spec import SpecError
 
+BELOW = {"kind": "bound", "bound": 1, "alternative": "less"}
+
 
 def write_pair_study(folder: Path, layout: str, **after: Any) -> Path:
     """A study of one pair: the autoregressive model of a layout's class, and a published diffusion model."""
     random_model(layout, seed=1).save_pretrained(folder / "before")
     write_published(layout, folder / "after", seed=2)
-    hypotheses = [{"id": "kept", "measure": "retention", "test": {"kind": "difference", "alternative": "less"}}]
+    hypotheses = [{"id": "kept", "measure": "retention", "test": BELOW}]
     path = write_study(folder, examples=8, hypotheses=hypotheses)
     spec = YAML().load(path)
     del spec["models"]["continued"], spec["pairs"][1]

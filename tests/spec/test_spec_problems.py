@@ -168,6 +168,16 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                          "equivalence", "equivalence",
                          "without `to` the test compares 'node_retention' with 0, which is nothing in common: "
                          "write `to: ceiling`, that is 1, or `to:` a group such as {role: control}"),
+    "retention against nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                                  "kind: difference, alternative: greater", "difference",
+                                  "'retention' is not tested against 0: models with nothing in common are above or "
+                                  "below it, since edges are not exchangeable; subtract a group with `contrast`, or "
+                                  "claim a `bound` above 0"),
+    "retention above nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",
+                                "kind: bound, bound: 0, alternative: greater", "0, alt",
+                                "'retention' is not tested against 0: models with nothing in common are above or below "
+                                "it, since edges are not exchangeable; subtract a group with `contrast`, or claim a "
+                                "`bound` above 0"),
     "ceiling of a shift": ("measure: retention\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: {role: control, regime: local}",
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
@@ -367,7 +377,7 @@ def test_too_few_draws_for_the_confidence_are_refused(name: str, problems: Probl
 
 def test_a_level_that_no_replicates_can_reach_after_the_correction_is_refused(problems: Problems) -> None:
     more = "".join(
-        f"  - {{id: h{number}, measure: retention, where: {{role: treatment}}, test: {{kind: difference}}}}\n"
+        f"  - {{id: h{number}, measure: similarity, where: {{role: treatment}}, test: {{kind: difference}}}}\n"
         for number in range(3)
     )
     statistics = "statistics: {bootstrap: {method: percentile, replicates: 150}, correction: CORRECTION}\n"

@@ -25,14 +25,46 @@ def test_the_error_is_that_within_templates() -> None:
     variance = sum((len(x) / 24) ** 2 * x.var(ddof=1) / len(x) for x in groups)
     assert found.estimate == pytest.approx(values.mean())
     assert found.se == pytest.approx(np.sqrt(variance))
-    assert found.df == pytest.approx(24**2 / (16 / 3 + 49 / 6 + 169 / 12)) and 20 < found.df < 21
+    each = [(len(x) * x.var(ddof=1), len(x)) for x in groups]
+    welch = sum(v for v, _ in each) ** 2 / sum(v**2 / (n + 1) for v, n in each) - 2
+    assert found.df == pytest.approx(min(welch, 24**2 / (16 / 3 + 49 / 6 + 169 / 12))) and 3 < found.df < 21
     assert found.influence is not None and [found.influence[t == TEMPLATE].sum() for t in range(3)] == pytest.approx(
         [0, 0, 0], abs=1e-12
     )
 
 
 def test_templates_of_one_size_leave_as_many_degrees_of_freedom_as_prompts_less_templates() -> None:
-    assert part(RNG.standard_normal(24), np.arange(24) % 6).df == pytest.approx(18)
+    same = np.tile(RNG.standard_normal(4), 6) + np.repeat(np.arange(6), 4)
+    assert part(same, np.repeat(np.arange(6), 4)).df == pytest.approx(18)
+
+
+def test_a_template_with_most_of_the_variance_leaves_the_degrees_of_freedom_that_it_has() -> None:
+    values = RNG.standard_normal(24) * np.where(TEMPLATE == 0, 1000, 1)
+    assert part(values).df == pytest.approx(3, abs=0.01)  # its 4 prompts: 4 + 1 - 2
+    ends = [np.repeat([0, 1], [2, 22]), RNG.standard_normal(24)]
+    assert part(ends[1] * np.where(ends[0] == 0, 1000, 1), ends[0]).df == pytest.approx(1, abs=0.01)
+
+
+def test_the_skewness_of_small_templates_is_scaled_up_to_that_of_their_prompts() -> None:
+    """Deviations from the mean of three values have less skewness than the values."""
+    template = np.repeat(np.arange(2000), 3)
+    values = np.random.default_rng(4).exponential(size=6000)
+    one = mean_replicates(values, np.ones((1, 6000)), strata=template)
+    assert linear_contrast([one], [1], ["a"]).skewness * np.sqrt(6000) == pytest.approx(2, abs=0.35)
+    two = mean_replicates(values, np.ones((1, 6000)), strata=np.repeat(np.arange(3000), 2))
+    assert linear_contrast([two], [1], ["a"]).skewness == 0
+
+
+def test_equal_values_are_noticed_whatever_their_templates_and_tasks() -> None:
+    values = np.zeros(40)
+    values[[3, 11, 15, 22, 29, 33, 38]] = 1 + 0.1 * np.arange(7)
+    template = np.repeat(np.arange(4), 10)
+    for labels in (None, template):
+        one = mean_replicates(values, np.ones((1, 40)), strata=labels)
+        alone, both = linear_contrast([one], [1], ["a"]), linear_contrast([one, one], [1, -2], ["a", "b"])
+        assert alone.concentration is not None and alone.concentration.same == 33
+        assert both.concentration is not None and both.concentration.same == 66
+        assert alone.concentration.alike and "33 of 40 prompts have the same value" in alone.concentration.warning()
 
 
 def test_what_templates_differ_by_changes_nothing() -> None:
@@ -96,7 +128,7 @@ def test_the_trimmed_mean_has_the_error_of_its_winsorized_values_within_template
     within = sum(len(x) / (len(x) - 1) * ((x - x.mean()) ** 2).sum() for x in (w[t == TEMPLATE] for t in range(3)))
     assert found.estimate == plain.estimate
     assert found.se == pytest.approx(np.sqrt(within * 23 / 24 / (16 * 15)))
-    assert found.df == pytest.approx(15 - (23 - part(values).df))
+    assert found.df == pytest.approx(15 * part(w).df / 23)
 
 
 def test_strata_of_clusters_are_refused() -> None:

@@ -140,6 +140,36 @@ def test_values_that_are_the_same_have_no_error_and_values_that_mostly_are_no_in
     assert part(np.r_[np.zeros(12), np.arange(1.0, 9.0)]).se is not None
 
 
+@pytest.mark.parametrize(("values", "counts"), [([0, 1, 5], [30, 15, 15]), ([4, 5, 6], [45, 110, 45])])
+def test_ties_that_end_where_trimming_begins_are_said_to_make_the_interval_too_short(
+    values: list[float], counts: list[int]
+) -> None:
+    tied = np.repeat(np.array(values, dtype=np.float64), counts)
+    weights = np.ones((1, len(tied)))
+    found = mean_replicates(tied, weights, location="trimmed")
+    assert found.se and "end where trimming begins: the interval of the trimmed mean may be too short" in found.caution
+    assert linear_contrast([found, found], [1, -2], ["a", "b"]).caution == found.caution
+    apart = tied + 1e-6 * RNG.standard_normal(len(tied))  # measured more finely, the same would be no tie
+    assert mean_replicates(apart, weights, location="trimmed").caution == ""
+    assert mean_replicates(np.r_[np.zeros(20), 1.0 + np.arange(40)], np.ones((1, 60)), location="trimmed").caution == ""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("share", "prompts"), [((0.5, 0.25, 0.25), 60), ((0.58, 0.21, 0.21), 200)])
+def test_the_intervals_of_which_it_is_said_do_cover_too_little(share: tuple[float, ...], prompts: int) -> None:
+    drawn = np.random.default_rng(1).choice([0.0, 1.0, 5.0], size=(2000, prompts), p=share)
+    population = np.sort(np.random.default_rng(0).choice([0.0, 1.0, 5.0], size=1_000_000, p=share))
+    truth, said, held = population[200_000:-200_000].mean(), 0, []
+    for values in drawn:
+        one = mean_replicates(values, np.ones((1, prompts)), location="trimmed")
+        if one.se is None:
+            continue
+        test = difference_test(one.estimate, one.se, one.df)
+        held.append(test.low <= truth <= test.high)  # type: ignore[operator]
+        said += one.caution != ""
+    assert np.mean(held) < 0.9 and said > 0.8 * len(held)
+
+
 def test_few_units_have_points_only_and_other_kinds_of_units_are_refused() -> None:
     few = part(np.arange(4.0))
     assert (few.estimate, few.se, few.message) == (1.5, None, "4 prompt(s): fewer than 5, no interval")
