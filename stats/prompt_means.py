@@ -73,7 +73,7 @@ def mean_replicates(
         df=given.df(within) if cluster is None else effective_clusters(sizes) - 1,
         units=given.units,
         influence=influence,
-        cubes=None if within is None else given.cubes(),
+        strata=None if within is None else given.strata_of_units(),
         own=None if cluster is not None else given.at_units((x - mean) / len(x)),
     )
 
@@ -104,7 +104,7 @@ def _trimmed(given: _Given, label: str) -> Replicated:
         df=max(1.0, found.df * given.df(within) / (given.units - 1)),
         units=given.units,
         influence=influence,
-        cubes=None if within is None else given.cubes(),
+        strata=None if within is None else given.strata_of_units(),
         caution=found.message,
     )
 
@@ -117,6 +117,7 @@ class _Given:
         values: [n], `unit` the number of each one's unit of `clusters`, `drawn` how often it was drawn [R, n].
         grouped: Whether units are groups of prompts; `units` is how many have a value.
         strata: The strata of the values; None with a single one.
+        labels: Number of the given stratum of each value [n]; empty without.
     """
 
     values: Floats
@@ -126,6 +127,7 @@ class _Given:
     grouped: bool
     units: int
     strata: Strata | None
+    labels: Integers
 
     @classmethod
     def of(
@@ -155,13 +157,14 @@ class _Given:
             raise ValueError("values: expected at least 2 prompts for a standard error, got 1")
         code, clusters = (np.arange(total), total) if cluster is None else codes(cluster, "cluster", length=total)
         units = len(np.unique(code[ids]))
-        made = None
+        made, labels = None, np.empty(0, dtype=np.int64)
         if strata is not None:
             if cluster is not None:
                 raise ValueError("expected strata or clusters, got both")
-            made = Strata.made(codes(strata, "strata", length=total)[0][ids])
+            labels = codes(strata, "strata", length=total)[0][ids]
+            made = Strata.made(labels)
         several = made if made is not None and made.count > 1 else None
-        return cls(x, code[ids], clusters, drawn[:, ids], cluster is not None, units, several)
+        return cls(x, code[ids], clusters, drawn[:, ids], cluster is not None, units, several, labels)
 
     def within(self, values: Floats) -> Floats | None:
         """Deviations within strata [n], of which the sum of squares is n (n - 1) times the variance of the mean.
@@ -177,9 +180,11 @@ class _Given:
             return self.units - 1
         return float(self.strata.df_of(within[:, None])[0])
 
-    def cubes(self) -> Floats | None:
-        """See :attr:`stats.strata.Strata.cubes`, at the number of each prompt [clusters]."""
-        return None if self.strata is None else self.at_units(self.strata.cubes)
+    def strata_of_units(self) -> Integers:
+        """Number of the stratum of each prompt [clusters]; -1 for those without a value."""
+        found = np.full(self.clusters, -1, dtype=np.int64)
+        found[self.unit] = self.labels
+        return found
 
     def at_units(self, values: Floats) -> Floats:
         """Values [n] at the number of their unit [clusters], where every value is a unit."""

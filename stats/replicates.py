@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -26,6 +28,7 @@ from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
+from stats.strata import Strata
 from stats.two_way import two_way_variance
 
 
@@ -44,7 +47,8 @@ class Replicated:
         message: Why there is no standard error, where there is none.
         linearised: Whether `influence` is that of a ratio to first order. Tests then leave its skewness
             uncorrected, since what the linearisation leaves out is of the same order.
-        cubes: What the cube of each contribution counts in the third cumulant; 1 unless given (:mod:`stats.strata`).
+        strata: Number of the stratum of each example, where the error is that within strata; -1 for those that are not
+            in it.
         caution: Why its standard error is not to be trusted, in a clause; empty where nothing speaks against it.
         own: Each example's (or cluster's) value, as a deviation from the mean over n whatever the strata, where values
             that are the same for many are to be noticed (:mod:`stats.concentration`).
@@ -59,7 +63,7 @@ class Replicated:
     influence: Floats | None = None
     message: str = ""
     linearised: bool = False
-    cubes: Floats | None = None
+    strata: Integers | None = None
     own: Floats | None = None
     caution: str = ""
 
@@ -154,7 +158,9 @@ def linear_contrast(
         return replace(found, message=lacking)
     errors = [_Errors.of([parts[i] for i in group], analytic=_analytic(parts)) for group in members]
     variances = np.array([error.variance(w[group]) for error, group in zip(errors, members, strict=True)])
-    dfs = np.array([min(parts[i].df for i in group) for group in members], dtype=np.float64)
+    dfs = np.array(
+        [error.df(w[group], [parts[i].df for i in group]) for error, group in zip(errors, members, strict=True)]
+    )
     total = float(variances.sum())
     # Never above the sum over groups, but for rounding.
     each = [*zip(variances.tolist(), dfs.tolist(), strict=True)]
@@ -220,7 +226,7 @@ class _Errors:
 
     rows: Floats
     analytic: bool
-    cubes: Floats | None = None
+    strata: Integers | None = None
     own: Floats | None = None
 
     @classmethod
@@ -228,9 +234,10 @@ class _Errors:
         if not analytic:
             return cls(_stacked([part.replicates for part in parts], "replicates"), analytic)
         rows = _stacked([part.influence for part in parts], "examples")
-        given = [part.cubes for part in parts if part.cubes is not None]
+        given = [part.strata for part in parts]
+        strata = None if any(one is None for one in given) else _stacked(given, "strata").max(axis=0)
         own = None if any(part.own is None for part in parts) else _stacked([part.own for part in parts], "examples")
-        return cls(rows, analytic, given[0] if given else None, own)
+        return cls(rows, analytic, strata, own)
 
     def variance(self, weights: Floats) -> float:
         """Of the weighted sum, over prompts."""
@@ -245,9 +252,24 @@ class _Errors:
         """Of the weighted sum; 0 where only replicates are known."""
         if not self.analytic:
             return 0.0
+        combined, strata = self._within(weights)
+        cubes = combined**3 if strata is None else combined**3 * strata.cubes
+        return float(cubes.sum())
+
+    def df(self, weights: Floats, parts: Sequence[float]) -> float:
+        """Degrees of freedom of :meth:`variance`: of means within strata their own, else the fewest of any part."""
+        combined, strata = self._within(weights)
+        if strata is None or self.own is None:
+            return min(parts)
+        return float(strata.df_of(combined[:, None])[0])
+
+    def _within(self, weights: Floats) -> tuple[Floats, Strata | None]:
+        """What each unit adds to the error of the weighted sum, and the strata of these units."""
         combined = weights @ self.rows
-        cubes = combined if self.cubes is None else combined * self.cubes
-        return float((combined**2 * cubes).sum())
+        if self.strata is None:
+            return combined, None
+        present = self.strata >= 0
+        return combined[present], Strata.made(self.strata[present])
 
     def by_unit(self, weights: Floats, units: int) -> tuple[Floats, Floats]:
         """What each unit of a part adds to the error of the weighted sum, `units` of them at least; and its values."""
@@ -259,7 +281,7 @@ class _Errors:
         return combined[chosen], values[chosen]
 
 
-def _stacked(arrays: Sequence[Floats | None], what: str) -> Floats:
+def _stacked(arrays: Sequence[NDArray[Any] | None], what: str) -> NDArray[Any]:
     present = [array for array in arrays if array is not None]
     if len({len(array) for array in present}) > 1:
         raise ValueError(f"{what}: expected the same number in every part, got {[len(array) for array in present]}")

@@ -97,10 +97,9 @@ def _anew(one: Replicated, drawn: Numbers, units: Numbers, strata: Numbers | Non
     contributions = np.zeros(len(one.influence))
     contributions[units] = study.centred(one.influence[units]) * np.sqrt((study.sizes - 1) / study.sizes)[study.of]
     values = contributions[drawn[kept]] * len(units) / len(kept)
-    influence, cubes = np.zeros(len(drawn)), np.ones(len(drawn))
+    influence, labels = np.zeros(len(drawn)), np.full(len(drawn), -1, dtype=np.int64)
     influence[kept] = anew.centred(values) * np.sqrt(anew.sizes / (anew.sizes - 1))[anew.of]
-    if anew.count > 1:
-        cubes[kept] = anew.cubes
+    labels[kept] = 0 if strata is None else strata[drawn[kept]]
     of_mean = one.own is not None
     return replace(
         one,
@@ -111,8 +110,8 @@ def _anew(one: Replicated, drawn: Numbers, units: Numbers, strata: Numbers | Non
         df=float(anew.df_of(influence[kept][:, None])[0]) if of_mean else one.df,
         units=len(kept),
         influence=influence,
-        cubes=cubes,
-        own=None,
+        strata=labels if strata is not None and anew.count > 1 else None,
+        own=None if one.own is None else np.where(labels >= 0, influence, 0.0),
     )
 
 

@@ -95,11 +95,16 @@ def test_everything_that_can_break_is_broken_here() -> None:
     assert set(BROKEN) == set(LEAST)
 
 
+LONG = pytest.mark.long
+
+
 def no_luck(*_: Any) -> Any:
     raise ZeroDivisionError("no luck")
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(
+    "name", [name if name in ("depth", "overlap", "neurons") else pytest.param(name, marks=LONG) for name in BROKEN]
+)
 def test_an_error_inside_of_one_measure_leaves_the_others(
     finished: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

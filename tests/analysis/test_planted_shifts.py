@@ -91,7 +91,10 @@ def one(found: Decisions, *distances: float) -> HypothesisCalibration:
     return calibrated
 
 
-@pytest.mark.parametrize("alternative", ["less", "greater", "two-sided"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("alternative", ["less", *(pytest.param(x, marks=LONG) for x in ("greater", "two-sided"))])
 def test_power_is_that_of_the_noncentral_t(alternative: str) -> None:
     found = one(decisions([hypothesis({"kind": "difference", "alternative": alternative})]), 0.5, 1.5)
     assert [point.distance for point in found.power] == [0.0, 0.5, 1.5]
@@ -149,8 +152,8 @@ def test_an_equivalence_is_at_its_null_at_either_margin_and_has_its_power_in_the
     ("test", "null", "direction"),
     [
         ({"kind": "non_inferiority", "margin": 0.4}, -0.4, 1),
-        ({"kind": "bound", "bound": 0.3, "alternative": "less"}, 0.3, -1),
-        ({"kind": "bound", "bound": 0.3, "alternative": "greater"}, 0.3, 1),
+        pytest.param({"kind": "bound", "bound": 0.3, "alternative": "less"}, 0.3, -1, marks=LONG),
+        pytest.param({"kind": "bound", "bound": 0.3, "alternative": "greater"}, 0.3, 1, marks=LONG),
     ],
 )
 def test_a_test_whose_null_is_elsewhere_is_moved_there(test: dict[str, Any], null: float, direction: int) -> None:
@@ -178,7 +181,10 @@ def test_retention_of_one_group_is_held_against_one_or_a_bound_and_otherwise_ref
     assert Known.of(hypothesis(to, **retention), 1.0).truth == 0.0
 
 
-@pytest.mark.parametrize(("correction", "nominal"), [("holm", 0.05), ("benjamini-hochberg", 0.05), ("none", None)])
+FAMILIES = [("holm", 0.05), *(pytest.param(*one, marks=LONG) for one in (("benjamini-hochberg", 0.05), ("none", None)))]
+
+
+@pytest.mark.parametrize(("correction", "nominal"), FAMILIES)
 def test_the_family_rate_is_that_of_its_correction(correction: str, nominal: float | None) -> None:
     tests = [hypothesis({"kind": "difference"}, name=name) for name in "abcd"]
     made = decisions(tests, repetitions=500)

@@ -231,7 +231,7 @@ def test_the_command_writes_its_results_and_the_report_shows_them(
     call = ["calibrate", str(spec), "--out", str(path), "--repetitions", "4", "--shift", "0.1", "--shift", "0.2"]
     assert main(call) == 0
     printed = capsys.readouterr().out
-    assert "4 A/A repetitions" in printed and "diffusion on ioi: mdm, 20 + 20 of its prompts" in printed
+    assert "4 A/A repetitions" in printed and "diffusion on ioi: mdm, 18 + 18 of its prompts" in printed
     assert "lost: refused: similarity is about 1 where nothing differs" in printed
     stored = Calibration.from_json((path / "calibration.json").read_text())
     earlier = next(one for one in stored.hypotheses if one.id == "earlier")

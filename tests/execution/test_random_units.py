@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 from scipy import stats as scipy_stats
 from studies import ATTRIBUTION, EVERY_KIND
-from within_templates import sem
+from within_templates import df, sem
 
 from mechshift_core import run
 from mechshift_core.graph import Graph, Shape
@@ -105,7 +105,7 @@ def test_fixed_units_are_prompts_alone(folder: Path, again: Again) -> None:
     found = again()["earlier"]
     mean = np.mean([values for name, values in slopes(folder).items() if name.startswith("treatment")], axis=0)
     assert (found.estimate, found.se) == pytest.approx((mean.mean(), sem(mean, OF)), rel=1e-5)
-    assert found.df == pytest.approx(EXAMPLES - TEMPLATES)
+    assert found.df == pytest.approx(df(mean, OF), rel=1e-4)
     assert found.method.startswith("contrast of replicates over prompts; ")
     assert found.n == {"prompt": EXAMPLES, "template": TEMPLATES, "task": 1, "seed": SEEDS}
 
@@ -152,13 +152,14 @@ def test_random_seeds_are_crossed_with_prompts(folder: Path, again: Again) -> No
         ms_columns = EXAMPLES * columns.var(ddof=1)
         ms_cells = (around_templates(y - rows - columns) ** 2).sum() / (within * 4)
         synthesis = ms_rows + ms_columns - ms_cells
-        terms = ms_rows**2 / within + ms_columns**2 / 4 + ms_cells**2 / (within * 4)
+        own = df(rows[:, 0], OF)
+        terms = ms_rows**2 / own + ms_columns**2 / 4 + ms_cells**2 / (own * 4)
         # Where prompts or seeds differ by less than what is particular to a combination, theirs is zero.
-        larger = max((ms_rows, within), (ms_columns, 4))
-        square, df = (synthesis, synthesis**2 / terms) if synthesis > larger[0] else larger
+        larger = max((ms_rows, own), (ms_columns, 4))
+        square, freedom = (synthesis, synthesis**2 / terms) if synthesis > larger[0] else larger
         found = findings[name]
         assert found.estimate == pytest.approx(y.mean(), rel=1e-5)
-        assert (found.se, found.df) == pytest.approx((np.sqrt(square / y.size), df), rel=1e-4)
+        assert (found.se, found.df) == pytest.approx((np.sqrt(square / y.size), freedom), rel=1e-4)
     for finding in findings.values():
         assert finding.status == "ok" and finding.n["seed"] == SEEDS
         assert finding.method.startswith("contrast of replicates over prompts and training seeds; ")

@@ -155,13 +155,18 @@ def test_ties_that_end_where_trimming_begins_are_said_to_make_the_interval_too_s
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("share", "prompts"), [((0.5, 0.25, 0.25), 60), ((0.58, 0.21, 0.21), 200)])
-def test_the_intervals_of_which_it_is_said_do_cover_too_little(share: tuple[float, ...], prompts: int) -> None:
-    drawn = np.random.default_rng(1).choice([0.0, 1.0, 5.0], size=(2000, prompts), p=share)
-    population = np.sort(np.random.default_rng(0).choice([0.0, 1.0, 5.0], size=1_000_000, p=share))
+@pytest.mark.parametrize(
+    ("values", "share", "prompts"),
+    [([0.0, 1.0, 5.0], (0.5, 0.25, 0.25), 60), ([0.0, 1.0, 10.0], (0.58, 0.21, 0.21), 200)],
+)
+def test_the_intervals_of_which_it_is_said_do_cover_too_little(
+    values: list[float], share: tuple[float, ...], prompts: int
+) -> None:
+    drawn = np.random.default_rng(1).choice(values, size=(2000, prompts), p=share)
+    population = np.sort(np.random.default_rng(0).choice(values, size=1_000_000, p=share))
     truth, said, held = population[200_000:-200_000].mean(), 0, []
-    for values in drawn:
-        one = mean_replicates(values, np.ones((1, prompts)), location="trimmed")
+    for sample in drawn:
+        one = mean_replicates(sample, np.ones((1, prompts)), location="trimmed")
         if one.se is None:
             continue
         test = difference_test(one.estimate, one.se, one.df)
