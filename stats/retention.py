@@ -21,9 +21,10 @@ denominator does not dominate.
 
 Unequal noise. The geometric mean of two ceilings is what equal circuits reach where the two models are equally noisy;
 else the index is too low: by .5 to 1.1 times d^2 of it, d the logarithm of the ratio of the two ceilings' distances to
-chance (equal circuits, noise of 1:1.3 to 1:4, four kinds of scores, simulated and real; at 1:2 the index
-was between .74 and 1.00). So the index is undefined beyond a ratio of 1.5 (:data:`UNEQUAL`), and has no interval where
-d^2 of it, the variance of d taken off, exceeds half of the standard error (:data:`ALLOWED`).
+chance (equal circuits, noise of 1:1.3 to 1:4, four kinds of scores, simulated and real; at 1:2 it was between .74
+and 1.00). So it is undefined beyond a ratio of 1.5 (:data:`UNEQUAL`), and below it d^2 of the index, the variance of d
+taken off, is added to its error: SE^2 = SE_prompts^2 + (d^2 x index)^2. With a bias of so much, or half of it, a t
+interval holds the value without it at least about as often as it says.
 """
 
 from __future__ import annotations
@@ -50,8 +51,6 @@ INNER_SPLITS = 4
 VARIANCE_FLOOR = 0.05
 UNEQUAL = 1.5
 """How many times as far above chance as the other one ceiling may be: beyond it the two have no common ceiling."""
-ALLOWED = 1 / 2
-"""Standard errors that :attr:`RetentionAtK.hidden` of the index may come to for an interval."""
 INSTEAD = "the similarity allows for unequal noise"
 NO_CEILING = "the overlap of each model with itself does not clear chance"
 
@@ -86,10 +85,10 @@ class Retention:
 
     Attributes:
         estimate: Mean of the retention over all K; None if it is undefined at any of them.
-        se: Standard error over prompts or templates, `df` = `units` - 1.
+        se: Standard error over prompts or templates, `df` = `units` - 1, and of what unequal noise may hide.
         low: Lower end of the interval at `confidence` (`high`: upper end).
-        status: `ok`, `points only` (too few prompts, or models too unequally noisy, for an interval) or
-            `undefined` (no ceiling above chance, fewer than K edges with a score, or one model far noisier).
+        status: `ok`, `points only` (too few prompts for an interval) or `undefined` (no ceiling above chance, fewer
+            than K edges with a score, or models too unequally noisy for a common ceiling).
         n: Number of prompts.
         units: Number of what is drawn: of prompts, or of their templates.
         by_k: The index at each K.
@@ -178,9 +177,7 @@ def retention_index(
 
     def summarised(observed: SplitHalfOverlap, resampled: SplitHalfOverlap | None) -> Retention:
         spread = None if resampled is None else _Spread.of(resampled, observed, counted)
-        found = _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
-        why = _far_apart(found) if found.status == "ok" else ""
-        return _without_interval(found, why) if why else found
+        return _summarise(observed, spread, n=n, units=counted, name=units, few=few, confidence=confidence)
 
     found = summarised(observed, resampled)
     if observed.nodes is None:
@@ -299,7 +296,7 @@ def _summarise(
             )
         defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
-        se = float(spread.se[i]) if defined and spread else None
+        se = _widened(float(spread.se[i]), estimate, hidden) if defined and spread else None
         low, high = _ends(estimate, se, quantile)
         message = few
         if not defined:
@@ -324,25 +321,16 @@ def _summarise(
     return _average(rows, ratio, spread, n=n, units=units, name=name, confidence=confidence, quantile=quantile)
 
 
-def _far_apart(found: Retention) -> str:
-    """Why the two ceilings are too far from each other for an interval; empty where they are not."""
-    hidden = float(np.mean([row.hidden for row in found.by_k if row.hidden is not None]))
-    if found.se is None or found.estimate is None or abs(found.estimate) * hidden <= ALLOWED * found.se:
-        return ""
-    before = float(np.mean([row.ceiling_before for row in found.by_k]))
-    after = float(np.mean([row.ceiling_after for row in found.by_k]))
-    return (
-        f"the overlaps of the models with themselves, {before:.2f} before and {after:.2f} after, are too unequal for "
-        f"an interval; {INSTEAD}"
-    )
+def _widened(se: float, estimate: float | None, hidden: float | None) -> float:
+    """The standard error with what unequal noise may hide."""
+    return float(np.hypot(se, (estimate or 0.0) * (hidden or 0.0)))
 
 
-def _without_interval(found: Retention, why: str) -> Retention:
-    rows = tuple(
-        replace(row, se=None, low=None, high=None, status="points only", message=why) if row.status == "ok" else row
-        for row in found.by_k
-    )
-    return replace(found, se=None, low=None, high=None, status="points only", message=why, replicates=None, by_k=rows)
+def _spread_to(spread: _Spread | None, estimate: float | None, se: float | None) -> Floats | None:
+    """Replicates around the estimate, with this standard error."""
+    if spread is None or estimate is None or se is None:
+        return None
+    return np.asarray(estimate + spread.deviations * (se / spread.se_mean if spread.se_mean > 0 else 1.0))
 
 
 def _hidden(above: Sequence[float], variance: float) -> float:
@@ -362,7 +350,8 @@ def _average(
 ) -> Retention:
     undefined = any(row.status == "undefined" for row in rows)
     estimate = None if undefined else float(ratio.value.mean())
-    se = spread.se_mean if spread and estimate is not None else None
+    hidden = float(np.mean([row.hidden for row in rows if row.hidden is not None] or [0.0]))
+    se = _widened(spread.se_mean, estimate, hidden) if spread and estimate is not None else None
     low, high = _ends(estimate, se, quantile)
     message = rows[0].message
     if undefined:
@@ -382,7 +371,7 @@ def _average(
         n=n,
         units=units,
         by_k=tuple(rows),
-        replicates=estimate + spread.deviations if spread and estimate is not None else None,
+        replicates=_spread_to(spread, estimate, se),
     )
 
 

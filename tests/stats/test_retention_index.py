@@ -226,9 +226,8 @@ def simulate(simulations: int, n: int, replicates: int) -> tuple[Matrix, Matrix,
 
 
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interval also where the ceilings are unequal."""
-    for name in ("ALLOWED", "UNEQUAL"):
-        monkeypatch.setattr(retention, name, np.inf)
+    """An interval also where the ceilings are unequal, and of the prompts alone."""
+    monkeypatch.setattr(retention, "_hidden", lambda *_: 0.0)
 
 
 def test_standard_errors_match_the_spread_over_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,20 +75,19 @@ def test_retention_is_undefined_where_the_ceilings_are_far_apart_and_says_so() -
         assert f"{ceilings}, are too unequal for a common ceiling; the similarity" in found.message
 
 
-def test_retention_has_no_interval_where_unequal_noise_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise of 1:3 that lowers the index of equal circuits by less than its standard error may stand, and no more."""
+def test_what_unequal_noise_may_hide_is_added_to_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = scores(2, 100, ratio=3.0, kept=1.0)
-    options = {"top_k": [40], "splits": 10, "replicates": 40}
-    stands = retention_index(before, after, **options)
-    assert stands.status == "ok" and stands.replicates is not None and stands.low < 1 < stands.high
-    hidden = float(np.mean([row.hidden for row in stands.by_k]))
-    assert 0 < hidden * stands.estimate <= retention.ALLOWED * stands.se
-    monkeypatch.setattr(retention, "ALLOWED", 0.99 * hidden * stands.estimate / stands.se)
+    options = {"top_k": [40, 30], "splits": 10, "replicates": 40}
     found = retention_index(before, after, **options)
-    assert (found.status, found.se, found.low, found.high, found.replicates) == ("points only", *[None] * 4)
-    assert found.estimate == stands.estimate
-    assert {(row.status, row.se, row.low, row.high) for row in found.by_k} == {("points only", None, None, None)}
-    assert "are too unequal for an interval; the similarity" in found.message
+    assert found.status == "ok" and found.replicates is not None and found.low < 1 < found.high
+    monkeypatch.setattr(retention, "_hidden", lambda *_: 0.0)
+    plain = retention_index(before, after, **options)
+    assert [one.estimate for one in (plain, *plain.by_k)] == [one.estimate for one in (found, *found.by_k)]
+    for wide, narrow in zip(found.by_k, plain.by_k, strict=True):
+        assert wide.hidden is not None and wide.se == pytest.approx(np.hypot(narrow.se, wide.hidden * wide.estimate))
+    hidden = float(np.mean([row.hidden for row in found.by_k]))
+    assert hidden > 0.001 and found.se == pytest.approx(np.hypot(plain.se, hidden * found.estimate))
+    assert found.replicates - found.estimate == pytest.approx((plain.replicates - plain.estimate) * found.se / plain.se)
 
 
 def test_what_unequal_noise_hides_has_its_own_noise_taken_off() -> None:
@@ -105,21 +104,18 @@ def test_what_unequal_noise_hides_has_its_own_noise_taken_off() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("ratio", [1.0, 1.3, 2.0])
+@pytest.mark.parametrize("ratio", [1.0, 1.15, 1.3, 2.0])
 def test_where_there_is_an_interval_it_holds_equal_circuits(ratio: float) -> None:
     """Noise that has nothing to do with an edge's mean, the case in which unequal noise lowers the index most."""
-    covered, plain = [], []
+    covered = []
     rng = np.random.default_rng(5)
     mean, sd = rng.normal(size=1000) ** 3 / 4, 3 * np.abs(rng.normal(size=1000))
     for seed in range(100):
         draw = np.random.default_rng([seed, 9])
         before, after = (mean + factor * sd * draw.normal(size=(40, 1000)) for factor in (1.0, ratio))
         found = retention_index(before, after, top_k=[50], splits=20, replicates=60, seed=seed)
-        plain.append(found.estimate)
         if found.status == "ok":
             covered.append(found.low <= 1 <= found.high)  # type: ignore[operator]
-    if ratio == 1.0:
-        assert len(covered) > 90
-    if ratio == 2.0:
-        assert len(covered) < 5
-    assert not covered or len(covered) < 20 or np.mean(covered) >= 0.88
+    # Three Monte Carlo standard errors below .95; at 1:2 the ceilings are too far apart for most data sets.
+    assert len(covered) > 60 if ratio < 2 else len(covered) < 30
+    assert len(covered) < 30 or np.mean(covered) >= 0.885
