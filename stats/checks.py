@@ -171,3 +171,9 @@ def block_sizes(draws: int, numbers: int) -> list[int]:
     """Sizes of the blocks in which `draws` of so many `numbers` each are made: at most `BLOCK_NUMBERS` in a block."""
     step = max(1, BLOCK_NUMBERS // numbers)
     return [min(step, draws - start) for start in range(0, draws, step)]
+
+
+def ties(ordered: Floats) -> tuple[Integers, Integers]:
+    """Where each group of values that are the same begins among ordered ones, and how many it has, [groups] each."""
+    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > SAME * np.abs(ordered).max()])
+    return starts, np.diff(np.r_[starts, len(ordered)])

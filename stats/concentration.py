@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from stats.checks import SAME, Floats, as_floats
+from stats.checks import as_floats, ties
 
 FEW = 0.05
 """Share of the units that are looked at."""
@@ -113,15 +113,8 @@ def concentration(influence: ArrayLike, *, values: Sequence[ArrayLike] | None = 
         few=few,
         share=float(squares[-few:].sum() / total),
         limit=max(HALF, _largest_of_normal(units)) if few == 1 else HALF,
-        same=sum(_most_alike(group) for group in groups),
+        same=sum(int(ties(np.sort(group))[1].max()) for group in groups),
     )
-
-
-def _most_alike(values: Floats) -> int:
-    """The number of values in the largest group of the same ones."""
-    ordered = np.sort(values)
-    new = np.diff(ordered) > SAME * np.abs(values).max()
-    return int(np.diff(np.flatnonzero(np.r_[True, new, True])).max())
 
 
 def _largest_of_normal(units: int) -> float:

@@ -88,6 +88,15 @@ def noise_ratio(before: ScoreBlocks, after: ScoreBlocks, *, block_bytes: int = B
 
 def _relative_noise(scores: ScoreBlocks, block_bytes: int) -> float | None:
     """Variance of a prompt's scores, summed over edges, over the squared length of the true mean."""
+    signal, noise = signal_and_noise(scores, block_bytes=block_bytes)
+    return max(noise, 0.0) / signal if signal > 0 else None
+
+
+def signal_and_noise(scores: ScoreBlocks, *, block_bytes: int = BLOCK_BYTES) -> tuple[float, float]:
+    """Squared length of the true mean scores, and the variance of a prompt's scores summed over edges.
+
+    The mean product of the scores of two different prompts, and what that of each with itself has beyond it.
+    """
     n = scores.shape[0]
     squares = length = 0.0
     for _, block in scores.blocks(max(1, block_bytes // (n * scores.dtype.itemsize))):
@@ -96,4 +105,4 @@ def _relative_noise(scores: ScoreBlocks, block_bytes: int) -> float | None:
             squares += float((wide**2).sum())
             length += float((wide.sum(axis=0) ** 2).sum())
     signal = (length - squares) / (n * (n - 1))
-    return max(squares / n - signal, 0.0) / signal if signal > 0 else None
+    return signal, squares / n - signal

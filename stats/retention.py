@@ -51,7 +51,6 @@ INNER_SPLITS = 4
 VARIANCE_FLOOR = 0.05
 UNEQUAL = 1.5
 """How many times as far above chance as the other one ceiling may be: beyond it the two have no common ceiling."""
-INSTEAD = "the similarity allows for unequal noise"
 NO_CEILING = "the overlap of each model with itself does not clear chance"
 
 
@@ -292,7 +291,7 @@ def _summarise(
         if not lacking and hidden is not None and hidden > np.log(UNEQUAL) ** 2:
             lacking = (
                 f"K = {k}: the overlaps of the models with themselves, {parts[0]:.2f} before and {parts[1]:.2f} after, "
-                f"are too unequal for a common ceiling; {INSTEAD}"
+                f"are too unequal for a common ceiling; the similarity allows for unequal noise"
             )
         defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None

@@ -71,22 +71,29 @@ class Strata:
         share = (sizes - 2) / np.sqrt(sizes * (sizes - 1))
         return np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)[self.of]
 
+    @property
+    def scale(self) -> Floats:
+        """What makes squared deviations from the stratum's mean unbiased, sqrt(n_t / (n_t - 1)) of each prompt [n]."""
+        return np.asarray(np.sqrt(self.sizes / (self.sizes - 1))[self.of])
+
     def centred(self, values: Floats) -> Floats:
-        """Values [n] less the mean of their stratum."""
-        return np.asarray(values - (np.bincount(self.of, weights=values) / self.sizes)[self.of])
+        """Values [n, ...] less the mean of their stratum."""
+        # Around a value of the data first, so that a large common offset costs no digits.
+        shifted = values - values[0]
+        sums = np.zeros((self.count, *values.shape[1:]))
+        np.add.at(sums, self.of, shifted)
+        sizes = self.sizes.reshape(-1, *(1,) * (values.ndim - 1))
+        return np.asarray(shifted - (sums / sizes)[self.of])
 
     def within(self, values: Floats) -> Floats | None:
         """Deviations from the stratum's mean [n], each sqrt(n_t / (n_t - 1)) times; None where none differs from 0.
 
         Their sum of squares over n^2 is the variance of the mean.
         """
-        sizes = self.sizes
-        # Around a value of the data first, so that a large common offset costs no digits.
-        shifted = values - values[0]
-        deviations = shifted - (np.bincount(self.of, weights=shifted) / sizes)[self.of]
-        if not varies(values) or np.abs(deviations).max() <= ROUNDING * float(np.abs(shifted).max()):
+        deviations = self.centred(values)
+        if not varies(values) or np.abs(deviations).max() <= ROUNDING * float(np.abs(values - values[0]).max()):
             return None
-        return np.asarray(deviations * np.sqrt(sizes / (sizes - 1))[self.of])
+        return np.asarray(deviations * self.scale)
 
 
 def joined(template: Integers) -> Integers:

@@ -43,18 +43,17 @@ def stratified(values: Floats, strata: Strata, confidence: float, weights: Integ
     """
     n = len(values)
     shifted = values - values[0]
-    sizes = strata.sizes.astype(np.float64)
-    member = (strata.of == np.arange(strata.count)[:, None]).astype(np.float64)
-    deviations = shifted - (member @ shifted / sizes[:, None])[strata.of]
+    deviations = strata.centred(values)
     mean = values[0] + shifted.mean(axis=0)
-    influence = deviations * np.sqrt(sizes / (sizes - 1))[strata.of][:, None] / n
+    influence = deviations * strata.scale[:, None] / n
     constant = np.abs(deviations).max(axis=0) <= ROUNDING * np.abs(shifted).max(axis=0)
     se = np.where(constant, np.nan, np.linalg.norm(influence, axis=0))
+    df = strata.df_of(influence)
     if weights is not None:
         drawn = weights @ influence * np.sqrt((n - 1) / n) * n / weights.sum(axis=1)[:, None]
         low, high = mean + np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     else:
-        quantiles = special.stdtrit(strata.df_of(influence), (1 + confidence) / 2)
+        quantiles = special.stdtrit(df, (1 + confidence) / 2)
         with np.errstate(invalid="ignore"):
             skewness = strata.cubes @ (influence / se) ** 3
         lower, upper = (
@@ -62,6 +61,4 @@ def stratified(values: Floats, strata: Strata, confidence: float, weights: Integ
             for sign in (-1, 1)
         )
         low, high = mean - upper * se, mean - lower * se
-    return np.stack(
-        [mean, np.where(constant, np.nan, low), np.where(constant, np.nan, high), se, strata.df_of(influence)]
-    )
+    return np.stack([mean, np.where(constant, np.nan, low), np.where(constant, np.nan, high), se, df])

@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stats.checks import SAME, Floats, Integers, as_floats, varies
+from stats.checks import Floats, Integers, as_floats, ties, varies
 from stats.options import checked
 
 Location: TypeAlias = Literal["mean", "trimmed"]
@@ -84,8 +84,7 @@ def trimmed_mean(values: ArrayLike) -> Trimmed:
         return Trimmed(estimate=estimate, se=None, df=0.0, influence=None, message=f"{n} value(s): too few to trim")
     if not varies(x):
         return Trimmed(estimate=estimate, se=0.0, df=kept - 1.0, influence=np.zeros(n))
-    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > SAME * np.abs(ordered).max()])
-    counts = np.diff(np.r_[starts, n])
+    starts, counts = ties(ordered)
     most = int(counts.max())
     if most > (1 - 2 * TRIM) * n or not varies(ordered[cut : n - cut]):
         same = f"{most} of {n} values are the same: what is left after trimming has no spread to go by, no interval"

@@ -34,15 +34,15 @@ def resampled(evidence: Evidence, *, seed: int, repetition: int) -> Evidence:
         repetition: Its number.
     """
     own = derived_seed(seed, "resampled", repetition)
-    keys = {(pair, task) for _, pair, task in evidence.replicated}
+    units = {key: _units(evidence.samples[key]) for key in {(pair, task) for _, pair, task in evidence.replicated}}
     pool: dict[str, list[Numbers]] = defaultdict(list)
     strata: dict[str, Numbers | None] = {}
-    for key in keys:
-        pool[key[1]].append(_units(evidence.samples[key]))
-        strata[key[1]] = _strata(evidence.samples[key])
+    for (pair, task), numbers in units.items():
+        pool[task].append(numbers)
+        strata[task] = _strata(evidence.samples[pair, task])
     drawn = {task: _drawn(np.unique(np.concatenate(each)), strata[task], own, task) for task, each in pool.items()}
     found = {
-        (measure, pair, task): _anew(one, drawn[task], _units(evidence.samples[pair, task]), strata[task])
+        (measure, pair, task): _anew(one, drawn[task], units[pair, task], strata[task])
         for (measure, pair, task), one in evidence.replicated.items()
     }
     return replace(evidence, replicated=found)
@@ -95,10 +95,10 @@ def _anew(one: Replicated, drawn: Numbers, units: Numbers, strata: Numbers | Non
     )
     # Without what they were scaled by, so that their squares added up to an unbiased variance.
     contributions = np.zeros(len(one.influence))
-    contributions[units] = study.centred(one.influence[units]) * np.sqrt((study.sizes - 1) / study.sizes)[study.of]
+    contributions[units] = study.centred(one.influence[units]) / study.scale
     values = contributions[drawn[kept]] * len(units) / len(kept)
     influence, labels = np.zeros(len(drawn)), np.full(len(drawn), -1, dtype=np.int64)
-    influence[kept] = anew.centred(values) * np.sqrt(anew.sizes / (anew.sizes - 1))[anew.of]
+    influence[kept] = anew.centred(values) * anew.scale
     labels[kept] = 0 if strata is None else strata[drawn[kept]]
     of_mean = one.own is not None
     return replace(

@@ -8,7 +8,7 @@ what a prompt does to one model it still does to the other. Noise is symmetric t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from mechshift_core.analysis.hypotheses import cell_weights
 from mechshift_core.analysis.samples import Sample, Side
 from mechshift_core.execution.scores import EdgeScoreStore, Floats
 from mechshift_core.spec import Hypothesis, Spec
+from stats.mean_products import noise_ratio, signal_and_noise
 from stats.seeding import derived_seed, generator
 
 Wide = npt.NDArray[np.float64]
@@ -128,7 +129,7 @@ class SignFlips:
         observed = [float(np.linalg.norm(one)) for one in (before, after)]
         if min(observed) == 0:
             return f"the average scores of the model {'after' if observed[0] else 'before'} are all zero"
-        products = [_clear(one.scores, sample.ids(side), averages[side]) for side, one in sample.sides]
+        products = [signal_and_noise(sample.score_blocks(side))[0] for side, _ in sample.sides]
         if min(products) <= 0:
             side = "before" if products[0] <= 0 else "after"
             return f"the average scores of the model {side} are no clearer than their noise"
@@ -141,7 +142,7 @@ class SignFlips:
             direction = similarity * direction + np.sqrt(1 - similarity**2) * across / np.linalg.norm(across)
         factor = 1.0
         if planting.factor is not None and sample.pair.role == "treatment":
-            factor = planting.factor / (_noise_ratio(sample, averages, lengths) or 1.0)
+            factor = planting.factor / (noise_ratio(*(sample.score_blocks(side) for side, _ in sample.sides)) or 1.0)
         means = {"before": lengths[0] * before / observed[0], "after": lengths[1] * direction}
         return cls(sample, averages, means, factor)
 
@@ -164,19 +165,3 @@ class SignFlips:
         side = self.sample.side(name)
         planted = _Planted(side.scores, self.averages[name], self.means[name], scale)
         return replace(side, scores=planted, by_role=None)
-
-
-def _clear(scores: EdgeScoreStore, ids: npt.NDArray[np.int64], average: Wide) -> float:
-    """Squared length of the true mean scores: the mean product of the scores of two different prompts."""
-    n = len(ids)
-    squares = sum(float(np.square(row, dtype=np.float64).sum()) for row in scores.each(ids))
-    return (n**2 * float(average @ average) - squares) / (n * (n - 1))
-
-
-def _noise_ratio(sample: Sample, averages: Mapping[str, Wide], lengths: Sequence[float]) -> float | None:
-    """Noise of a prompt's scores relative to the mean's length, after over before; None where before has none."""
-    found = []
-    for (side, one), length in zip(sample.sides, lengths, strict=True):
-        deviations = (np.square(row - averages[side]).sum() for row in one.scores.each(sample.ids(side)))
-        found.append(float(np.sqrt(sum(deviations))) / length)
-    return found[1] / found[0] if found[0] > 0 and found[1] > 0 else None
