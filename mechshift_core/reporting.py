@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
-from mechshift_core.spec.interventions import CircuitPatching, CircuitTransfer
+from mechshift_core.kinds import INTERVENTIONS, MEASURES
 from mechshift_core.tables import read_tables
 from reports import CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCount, render
 from stats.findings import Findings
@@ -47,9 +48,7 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         failures=failures,
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
         interactive=plan.spec.report.interactive and not static,
-        measures=[
-            name for name in type(plan.spec.measures).model_fields if getattr(plan.spec.measures, name) is not None
-        ],
+        measures=list(plan.spec.measures.declared),
     )
     broken: list[str] = []
     write_text(folder.path / "report.html", render(data, broken=broken))
@@ -75,37 +74,25 @@ def _readings(plan: Plan, examples: pl.DataFrame) -> list[ReadingFacts]:
 
 def _methods(plan: Plan) -> MethodsFacts:
     spec = plan.spec
-    attribution, overlap = spec.edge_attribution, spec.measures.overlap
-    path = attribution is not None and attribution.method == "eap-ig"
+    told: dict[str, Any] = {}
+    for name, section in spec.measures.declared.items():
+        told |= MEASURES[name].facts(section)
+    circuits: list[CircuitFacts] = []
+    for intervention in spec.interventions:
+        facts: dict[str, Any] = dict(INTERVENTIONS[intervention.kind].facts(intervention))
+        circuits += [CircuitFacts(**one) for one in facts.pop("circuits", [])]
+        told |= facts
     return MethodsFacts(
-        attribution=attribution.method if attribution else "none",
-        steps=attribution.steps if attribution and path else None,
-        quadrature=attribution.quadrature if attribution and path else None,
-        top_k=overlap.top_k if overlap else (),
-        splits=overlap.splits if overlap else None,
-        permutations=overlap.permutations if overlap else None,
+        **{"attribution": "none", "index": "none", **told},
+        circuits=circuits,
         replicates=spec.statistics.bootstrap.replicates,
         bootstrap=spec.statistics.bootstrap.method,
         confidence=spec.statistics.confidence,
         correction=spec.statistics.correction,
         select=spec.select.correct,
         judged_by={task.name: judgement(spec, plan.datasets[task.name]) for task in spec.tasks},
-        index=spec.measures.specialization.index if spec.measures.specialization else "none",
-        integration=spec.measures.integration.index if spec.measures.integration else "none",
-        circuits=[
-            CircuitFacts(
-                name=run.name,
-                ablation=run.ablation,
-                held_out=run.held_out,
-                greedy=run.selection == "greedy",
-                random=run.random if isinstance(run, CircuitPatching) else 0,
-            )
-            for run in spec.interventions
-            if isinstance(run, CircuitPatching | CircuitTransfer)
-        ],
         random_templates=spec.statistics.units.template == "random",
         random_seeds=spec.statistics.units.seed == "random",
-        alignment=spec.measures.alignment is not None,
         packages=package_versions(),
     )
 

@@ -55,11 +55,11 @@ def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def few_random_graphs() -> Iterator[None]:
     """A study in a test draws few random graphs: they would take most of its time, and are tested by themselves."""
-    from mechshift_core.analysis import component_graph
+    from mechshift_core.interventions.ablation import graph
 
     with pytest.MonkeyPatch.context() as patch:
         for name, number in (("DRAWS", 10), ("PATHS", 20), ("PARTITIONS", 20)):
-            patch.setattr(component_graph, name, number)
+            patch.setattr(graph, name, number)
         yield
 
 

@@ -19,12 +19,18 @@ import mechshift_core.attribution
 import stats
 from mechshift_core import pipeline
 from mechshift_core.attribution import ablation, edges
-from mechshift_core.components import attention, lens, neurons
 from mechshift_core.errors import UsageError
+from mechshift_core.interventions.ablation.section import Ablation
+from mechshift_core.interventions.attention import mass
+from mechshift_core.interventions.circuits.section import CircuitPatching
+from mechshift_core.interventions.edge_attribution.section import EdgeAttribution
+from mechshift_core.interventions.logit_lens import lens
+from mechshift_core.interventions.neurons import scores
+from mechshift_core.interventions.probe.section import Probe
+from mechshift_core.measures.depth.section import Depth
+from mechshift_core.measures.overlap.section import Overlap
 from mechshift_core.models import load
 from mechshift_core.spec import Spec, load_spec
-from mechshift_core.spec.interventions import Ablation, CircuitPatching, EdgeAttribution, Probe
-from mechshift_core.spec.measures import Depth, Overlap
 from mechshift_core.spec.schema import Bootstrap, Execution, ModelSpec, Statistics
 from stats import probes
 from stats.options import Count, Range, Seed, Share, annotations_of, checked, kinds_of
@@ -40,8 +46,8 @@ PUBLIC: dict[str, Callable[..., object]] = {
     "stats.probes.cross_validated_probe": probes.cross_validated_probe,
     "ablation.replacement_of": ablation.replacement_of,
     "edges.integration_path": edges.integration_path,
-    "attention_mass": attention.attention_mass,
-    "neuron_scores": neurons.neuron_scores,
+    "attention_mass": mass.attention_mass,
+    "neuron_scores": scores.neuron_scores,
     "read_lens": lens.read_lens,
     "models.load_model": load.load_model,
     "pipeline.analyze": pipeline.analyze,

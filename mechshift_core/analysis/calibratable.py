@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,28 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.aa_samples import Key
-from mechshift_core.analysis.circuits import measure_performance, measure_transfer
-from mechshift_core.analysis.component_graph import measure_graph_shift
-from mechshift_core.analysis.depth import measure_depth_shifts
+from mechshift_core.analysis.derived import derived_of
 from mechshift_core.analysis.hypotheses import cell_weights
-from mechshift_core.analysis.integration import measure_interaction_shift, serving
-from mechshift_core.analysis.lens import measure_lens_shift
 from mechshift_core.analysis.measured import Measured, Results
-from mechshift_core.analysis.overlap import measure_kept
-from mechshift_core.analysis.right_context import measure_right_context
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.analysis.specialization import measure_specialization_shift
-from mechshift_core.analysis.targeted import measure_targeted_shift
 from mechshift_core.execution.scores import Stored
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, server, testables
 from mechshift_core.spec import Spec
-from mechshift_core.spec.interventions import (
-    Attention,
-    CircuitPatching,
-    CircuitTransfer,
-    Intervention,
-    LogitLens,
-    TargetedAblation,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,101 +24,78 @@ class Calibratable:
     """Measures that can be taken of planted data together.
 
     Attributes:
+        name: Of the kind that computes them.
         measure: What hypotheses are tested with, of one sample; with what an intervention left of it, if one is needed.
-        truths: Measure that hypotheses can name -> its value where nothing differs; None where that is not known.
-        needs: The intervention of a spec that they are computed from, beside the edge attribution; None if there is
-            none.
+        names: The measures that hypotheses can name.
+        needs: The intervention that they are computed from, beside the edge attribution; None if there is none.
         apart: Why it can't be taken of halves of one model's prompts; empty where it can.
     """
 
+    name: str
     measure: Callable[[Sample, Spec, Results], Measured]
-    truths: Mapping[str, float | None]
-    needs: Callable[[Spec], Intervention | None] = lambda _: None
+    names: tuple[str, ...]
+    needs: Intervention | None = None
     apart: str = ""
 
 
-def _knocked_out(spec: Spec) -> Intervention | None:
-    return serving(spec, spec.measures.integration.index if spec.measures.integration else "")
+def truths() -> dict[str, float | None]:
+    """Measure that hypotheses can name -> its value where nothing differs; None where that is not known."""
+    return {one.name: one.truth for one, _ in testables() if not one.derived}
 
 
-def _measure_integration(sample: Sample, spec: Spec, results: Results) -> Measured:
-    return measure_interaction_shift(sample, spec, results) if _knocked_out(spec) else measure_graph_shift(sample, spec)
+def calibratable(spec: Spec, measure: str) -> Calibratable | None:
+    """How a measure is taken of planted data; None where it can't be."""
+    intervention = server(spec, measure)
+    if intervention is not None:
+        return _of_intervention(spec, intervention)
+    for kind in MEASURES.values():
+        shifts = kind.shifts or kind.measure
+        if shifts is not None and any(one.name == measure and not one.derived for one in kind.testables):
+            names = tuple(one.name for one in kind.testables if not one.derived)
+            return Calibratable(kind.name, partial(_of_scores, shifts), names)
+    return None
 
 
-def _of_kind(kind: type[Intervention]) -> Callable[[Spec], Intervention | None]:
-    return lambda spec: next((one for one in spec.interventions if isinstance(one, kind)), None)
+def _of_scores(take: Callable[[Sample, Spec], Measured], sample: Sample, spec: Spec, _: Results) -> Measured:
+    return take(sample, spec)
 
 
-def _by_intervention(
-    measure: Callable[[Sample, Spec, Intervention, Results], Measured], name: str, kind: type[Intervention], **more: str
-) -> Calibratable:
-    needs = _of_kind(kind)
-
-    def taken(sample: Sample, spec: Spec, results: Results) -> Measured:
-        intervention = needs(spec)
-        assert intervention is not None
-        return measure(sample, spec, intervention, results)
-
-    return Calibratable(taken, {name: None if more else 0.0}, needs, **more)
-
-
-CALIBRATABLE: dict[str, Calibratable] = {
-    # As similar to the other half as to itself.
-    "overlap": Calibratable(
-        lambda sample, spec, _: measure_kept(sample, spec),
-        {"similarity": 1.0, "retention": 1.0, "node_retention": 1.0, "overlap": None, "node_overlap": None},
-    ),
-    "depth": Calibratable(
-        lambda sample, spec, _: measure_depth_shifts(sample, spec), {"depth_slope": 0.0, "early_share": 0.0}
-    ),
-    "specialization": Calibratable(
-        lambda sample, spec, _: measure_specialization_shift(sample, spec), {"specialization": 0.0}
-    ),
-    "integration": Calibratable(_measure_integration, {"integration": 0.0}, _knocked_out),
-    "alignment": Calibratable(partial(measure_lens_shift, "alignment"), {"alignment": 0.0}, _of_kind(LogitLens)),
-    "decision_time": Calibratable(
-        partial(measure_lens_shift, "decision_time"), {"decision_time": 0.0}, _of_kind(LogitLens)
-    ),
-    "right_context": Calibratable(
-        lambda sample, spec, results: measure_right_context(sample, spec, "", results),
-        {"right_context": 0.0},
-        _of_kind(Attention),
-    ),
-    "faithfulness": _by_intervention(measure_performance, "faithfulness", CircuitPatching),
-    "targeted": _by_intervention(measure_targeted_shift, "targeted", TargetedAblation),
-    "transfer": _by_intervention(
-        measure_transfer,
-        "transfer",
-        CircuitTransfer,
-        apart="no run keeps the circuit of one half of a model's prompts intact on the other half",
-    ),
-}
-"""What is measured together -> how it is taken of planted data."""
-ENTRIES = {name: entry for entry, one in CALIBRATABLE.items() for name in one.truths}
-"""Measure that hypotheses can name -> its entry in `CALIBRATABLE`."""
-TRUTHS = {name: truth for entry in CALIBRATABLE.values() for name, truth in entry.truths.items()}
-"""Measure that hypotheses can name -> its value where nothing differs; None where that is not known."""
+def _of_intervention(spec: Spec, intervention: Intervention) -> Calibratable:
+    kind = INTERVENTIONS[intervention.kind]
+    shifts = kind.shifts or kind.results
+    assert shifts is not None  # a kind that serves measures has results
+    names = tuple(name for name in kind.served if kind.computes(name, spec, intervention))
+    return Calibratable(
+        kind.name,
+        lambda sample, spec, results: shifts(sample, spec, intervention, results),
+        names,
+        intervention,
+        kind.apart,
+    )
 
 
-def needed(spec: Spec, *, with_unrelated: bool = False) -> list[tuple[str, Key]]:
-    """Entries of `CALIBRATABLE` with the pairs and tasks of which some hypothesis needs them, in order.
+def needed(spec: Spec, *, with_unrelated: bool = False) -> dict[tuple[str, Key], Calibratable]:
+    """What some hypothesis needs of which pair and task, by (kind, (pair, task)), in order.
 
     Args:
-        with_unrelated: Whether what is inherited is needed, too, and with it the similarity of unrelated pairs.
+        with_unrelated: Whether what is computed of all pairs together is needed, too, and with it unrelated pairs.
     """
-    found: dict[tuple[str, Key], None] = {}
+    found: dict[tuple[str, Key], Calibratable] = {}
+    derived = {one.measure: one.of for one in derived_of(spec)}
     for hypothesis in spec.hypotheses:
-        inherited = with_unrelated and hypothesis.measure == "inherited"
-        if hypothesis.measure not in TRUTHS and not inherited:
+        together = with_unrelated and hypothesis.measure in derived
+        if hypothesis.measure not in truths() and not together:
             continue
-        entry = ENTRIES["similarity" if inherited else hypothesis.measure]
+        entry = calibratable(spec, derived[hypothesis.measure] if together else hypothesis.measure)
+        if entry is None:
+            continue
         members = list(cell_weights(spec, hypothesis))
-        if inherited:
+        if together:
             tasks = dict.fromkeys(task.name for _, task in members)
             level = [(pair, task) for pair in spec.pairs if pair.unrelated for task in spec.tasks if task.name in tasks]
             members += level
-        found |= {(entry, (pair.name, task.name)): None for pair, task in members}
-    return list(found)
+        found |= {(entry.name, (pair.name, task.name)): entry for pair, task in members}
+    return found
 
 
 def halved(results: Results, sample: Sample) -> Results:

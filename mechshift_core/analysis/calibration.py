@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mechshift_core.analysis.aa_samples import Key, draw, sources
-from mechshift_core.analysis.calibratable import CALIBRATABLE, TRUTHS, halved, needed, unseen
-from mechshift_core.analysis.half_sizes import with_half_size
+from mechshift_core.analysis.calibratable import Calibratable, halved, needed, truths, unseen
+from mechshift_core.analysis.derived import prepared, with_derived
 from mechshift_core.analysis.hypotheses import Evidence, cell_weights, decided_on, test_hypotheses
-from mechshift_core.analysis.inherited import inherited, with_inherited
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.planting import Decisions, Known
@@ -61,7 +60,7 @@ def calibrate(
     """
     spec = _with_fewer_replicates(plan.spec)
     samples = collect(plan, folder, failures, readings(spec.denoising)[0])
-    found, own = sources(samples), with_half_size(samples.by_pair_and_task, spec)
+    found, own = sources(samples), prepared(samples.by_pair_and_task, spec)
     wanted = needed(spec)
     left = _left(plan, folder, failures, own, wanted)
     one_model = {
@@ -74,11 +73,11 @@ def calibrate(
     for repetition in range(repetitions):
         if progress is not None:
             progress("calibration", repetition, repetitions)
-        drawn = with_half_size(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
+        drawn = prepared(draw(found, seed=seed, repetition=repetition), spec, at_most=True)
         halves.add(*aa.measure(drawn))
         for pair_and_task, sample in drawn.items():
             sizes[pair_and_task].append(sample.n)
-    known = [Known.of(hypothesis, TRUTHS.get(hypothesis.measure)) for hypothesis in spec.hypotheses]
+    known = [Known.of(hypothesis, truths().get(hypothesis.measure)) for hypothesis in spec.hypotheses]
     decisions = halves.decided(known)
     hypotheses, family = decisions.calibrated(distances)
     planted = [
@@ -100,7 +99,7 @@ def calibrate(
             for (pair, task), source in found.items()
         ),
         hypotheses=hypotheses,
-        measures=halves.coverage(TRUTHS),
+        measures=halves.coverage(truths()),
         family=family,
         scenarios=scenarios,
         unseen=tuple(unseen(spec, _seen(hypotheses, *(one.hypotheses for one in scenarios)))),
@@ -156,7 +155,7 @@ class _Study:
 
     Attributes:
         spec: The spec, with fewer bootstrap replicates.
-        wanted: Entries of `CALIBRATABLE` that hypotheses need, with the pairs and tasks.
+        wanted: What hypotheses need, with the pairs and tasks.
         results: What the interventions left that these are computed from.
         missing: (pair, task) -> why it was not executed.
         truths: Measure -> its value, for coverage.
@@ -164,16 +163,16 @@ class _Study:
     """
 
     spec: Spec
-    wanted: Sequence[tuple[str, Key]]
+    wanted: Mapping[tuple[str, Key], Calibratable]
     results: Mapping[tuple[str, Key], Results]
     missing: Mapping[Key, str]
-    truths: Mapping[str, float | None] = field(default_factory=lambda: TRUTHS)
+    truths: Mapping[str, float | None] = field(default_factory=truths)
     apart: bool = False
 
     def measure(self, drawn: Mapping[Key, Sample]) -> tuple[Evidence, dict[str, list[bool]]]:
         """What hypotheses are tested with on one data set; measure -> whether its intervals cover the truth."""
         replicated: dict[tuple[str, str, str], Replicated] = {}
-        unknown = {str(hypothesis.measure) for hypothesis in self.spec.hypotheses} - set(TRUTHS)
+        unknown = {str(hypothesis.measure) for hypothesis in self.spec.hypotheses} - set(truths())
         problems: dict[tuple[str, str, str], str] = {
             (name, pair.name, task.name): f"{name} can't be taken of A/A data"
             for name in unknown
@@ -181,11 +180,10 @@ class _Study:
             for task in self.spec.tasks
         }
         covered: dict[str, list[bool]] = defaultdict(list)
-        for entry, key in self.wanted:
-            names = CALIBRATABLE[entry].truths
-            lacking = self.missing.get(key, "") or (CALIBRATABLE[entry].apart if self.apart else "")
+        for (_, key), entry in self.wanted.items():
+            lacking = self.missing.get(key, "") or (entry.apart if self.apart else "")
             if lacking:
-                problems |= {(name, *key): lacking for name in names}
+                problems |= {(name, *key): lacking for name in entry.names}
                 continue
             measured = self._taken(entry, key, drawn[key])
             replicated |= {(name, *key): value for name, value in measured.replicated.items()}
@@ -201,14 +199,13 @@ class _Study:
                     covered[one.measure].append(one.low <= truth <= one.high)
         return Evidence(replicated, problems, drawn), covered
 
-    def _taken(self, entry: str, key: Key, sample: Sample) -> Measured:
+    def _taken(self, entry: Calibratable, key: Key, sample: Sample) -> Measured:
         """What is measured of one data set; why nothing, where that breaks: the other repetitions go on."""
-        one = CALIBRATABLE[entry]
         try:
-            results = self.results.get((entry, key), {})
-            return one.measure(sample, self.spec, halved(results, sample) if self.apart else results)
+            results = self.results.get((entry.name, key), {})
+            return entry.measure(sample, self.spec, halved(results, sample) if self.apart else results)
         except Exception as error:
-            return Measured(problems=dict.fromkeys(one.truths, described(error)), failed=described(error))
+            return Measured(problems=dict.fromkeys(entry.names, described(error)), failed=described(error))
 
 
 def _left(
@@ -216,14 +213,13 @@ def _left(
     folder: RunFolder,
     failures: Mapping[str, str],
     samples: Mapping[Key, Sample],
-    wanted: Sequence[tuple[str, Key]],
+    wanted: Mapping[tuple[str, Key], Calibratable],
 ) -> dict[tuple[str, Key], Results]:
     """What the interventions left of both models, for each entry that is computed from one."""
     found: dict[tuple[str, Key], Results] = {}
-    for entry, key in wanted:
-        intervention = CALIBRATABLE[entry].needs(plan.spec)
-        if intervention is not None and key in samples:
-            found[entry, key] = read_results(plan, folder, failures, samples[key], intervention.name)
+    for (entry, key), one in wanted.items():
+        if one.needs is not None and key in samples:
+            found[entry, key] = read_results(plan, folder, failures, samples[key], one.needs.name)
     return found
 
 
@@ -276,7 +272,7 @@ def _sign_flipped(
     """Scores with planted means and the study's own noise, the sign of each prompt's deviation drawn at random."""
     for scenario in (NOISIER, LESS_IN_COMMON):
         chosen = _about(spec, scenario.concerns)
-        wanted = [one for one in needed(chosen, with_unrelated=True) if one[1] in samples]
+        wanted = {one: how for one, how in needed(chosen, with_unrelated=True).items() if one[1] in samples}
         planted = {key: SignFlips.of(samples[key], scenario) for key in dict.fromkeys(key for _, key in wanted)}
         lacking = {key: one for key, one in planted.items() if isinstance(one, str)}
         known_means = {key: one for key, one in planted.items() if isinstance(one, SignFlips)}
@@ -289,7 +285,7 @@ def _sign_flipped(
                 progress(scenario.name, repetition, repetitions)
             drawn = {key: one.draw(seed=seed, repetition=repetition) for key, one in known_means.items()}
             evidence, covered = study.measure(drawn)
-            repeated.add(with_inherited(evidence, inherited(evidence, chosen)), covered)
+            repeated.add(with_derived(evidence, chosen), covered)
         known = [Known.at(one, scenario.truth(spec, one)) for one in chosen.hypotheses]
         hypotheses, family = repeated.decided(known, power=False).calibrated(())
         yield Scenario(

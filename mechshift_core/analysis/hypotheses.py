@@ -9,9 +9,9 @@ from mechshift_core.analysis.estimands import estimand, location
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.kinds import testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
-from mechshift_core.spec.sensitivity import PROMPT_MEANS
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
 from stats.minimums import smallest_p
@@ -163,7 +163,7 @@ def _templates(evidence: Evidence, members: Sequence[tuple[PairSpec, TaskSpec]])
 
 def _untrusted(spec: Spec, hypothesis: Hypothesis, contrast: Contrast, evidence: Evidence) -> list[str]:
     """What speaks against the intervals that decide a hypothesis on a mean of per-prompt values."""
-    if hypothesis.measure not in PROMPT_MEANS:
+    if not testable(hypothesis.measure).per_prompt:
         return []
     by_template = spec.statistics.units.template == "random"
     if hypothesis.every is None:

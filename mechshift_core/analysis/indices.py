@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.kinds import testable
 from mechshift_core.spec import Spec
-from mechshift_core.spec.measures import NOISY_INDICES
 from stats.checks import SAME, varies
 from stats.findings import Estimate
 from stats.hypothesis_tests import TestResult, difference_test
@@ -80,7 +80,7 @@ def measure_indices(
     estimates: list[Estimate] = []
     replicated: dict[str, Replicated] = {}
     for index, one in compared.items():
-        noisy = index in NOISY_INDICES.get(measure, {})
+        noisy = index in testable(measure).noisy
         for side, value in one.sides.items():
             result = replicated_index(sample, f"{measure} ({side})", value)
             if noisy and side == "shift":

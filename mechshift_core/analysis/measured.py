@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
-from mechshift_core.spec.interventions import Intervention
 from stats.findings import Estimate, Status
 from stats.hypothesis_tests import difference_test
 from stats.percentile_tests import percentile_difference
@@ -110,10 +109,8 @@ def by_example(sample: Sample, contributions: Mapping[str, npt.NDArray[np.float6
     return found
 
 
-Measure = Callable[[Sample, Spec], Measured]
 Results = Mapping[str, Stored | str]
 """Side -> what an intervention left of it, or why there is nothing."""
-InterventionMeasure = Callable[[Sample, Spec, Intervention, Results], Measured]
 Component = tuple[str, str, int]
 """Name, kind (head, mlp or residual) and layer."""
 

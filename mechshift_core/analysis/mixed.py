@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mechshift_core.analysis.depth import Values, shares_by_layer
+from mechshift_core.analysis.layer_shares import Values, shares_by_layer
 from mechshift_core.analysis.measured import Rows
 from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.execution.shift_model import ROWS, random_effects, shift_rows, slope_rows

@@ -12,13 +12,14 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.batches import roles_read
 from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
-from mechshift_core.spec.interventions import Ablation, ActivationPatching, Intervention
 
 
-def measure_nodes(sample: Sample, spec: Spec, intervention: Intervention, results: Results) -> Measured:
-    """Rows of `components`: the clean metric minus the metric with a component replaced."""
-    assert isinstance(intervention, ActivationPatching | Ablation)
-    method = f"{intervention.ablation} ablation" if isinstance(intervention, Ablation) else "activation patching"
+def measure_nodes(sample: Sample, spec: Spec, intervention: str, method: str, results: Results) -> Measured:
+    """Rows of `components`: the clean metric minus the metric with a component replaced.
+
+    Args:
+        intervention: Its name in the spec, and `method`, what it does, for the rows.
+    """
     rows: Rows = []
     for side, stored in results.items():
         if isinstance(stored, str) or not sample.n:
@@ -30,7 +31,7 @@ def measure_nodes(sample: Sample, spec: Spec, intervention: Intervention, result
                 spec,
                 side,
                 zip(components, effects, strict=True),
-                intervention=intervention.name,
+                intervention=intervention,
                 method=method,
                 token_role=role,
                 examples=having,

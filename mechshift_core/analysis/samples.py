@@ -35,9 +35,6 @@ from mechshift_core.tasks.counterfactual import Dataset
 from stats.minimums import FEWEST_FOR_SPREAD
 from stats.unit_weights import cluster_weights, drawn_at_all, resampling_weights
 
-JOINT = ("pairs", "shapley")
-"""Parts of an ablation that knock out several components together."""
-
 
 @dataclass(frozen=True, eq=False)
 class Side:
@@ -278,12 +275,13 @@ def read_results(
 ) -> dict[str, Stored | str]:
     """What an intervention left of each side of a pair, or why it failed."""
     found: dict[str, Stored | str] = {}
+    parts = dict.fromkeys(cell.part for cell in plan.cells if cell.intervention == intervention and cell.part)
     for name, side in sample.sides:
         asked = (intervention, side.model, sample.task.name)
         cells = plan.cells_of(*asked, budget=sample.reading.budget)
         circuits = plan.cells_of(*asked, budget=sample.reading.budget, pair=sample.pair.name)
         cells += [cell for cell in circuits if cell.side == name]
-        joint = {part: plan.cells_of(*asked, budget=sample.reading.budget, part=part) for part in JOINT}
+        joint = {part: plan.cells_of(*asked, budget=sample.reading.budget, part=part) for part in parts}
         every = (*cells, *(cell for part in joint.values() for cell in part))
         failed = [f"failed: {failures[cell.key]}" for cell in every if cell.key in failures]
         found[name] = failed[0] if failed else _with_joint(read_stored(folder, cells), folder, joint)
@@ -291,7 +289,7 @@ def read_results(
 
 
 def _with_joint(single: Stored, folder: RunFolder, joint: Mapping[str, Sequence[Cell]]) -> Stored:
-    """Knock-outs with those of several components: a tensor for each part, and what its rows are.
+    """What an intervention left with its further parts: a tensor for each part, and what its rows are.
 
     The description then says which are the `strongest_` of the part, and the `members_` of each row, by number.
     """

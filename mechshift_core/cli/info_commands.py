@@ -20,15 +20,15 @@ def register(app: typer.Typer) -> None:
 
 def list_everything(context: typer.Context) -> None:
     """List tasks, measures, bundled models and the runs in the working directory."""
+    from mechshift_core.kinds import testables
     from mechshift_core.run_files import PLAN, RUNS
-    from mechshift_core.spec.implemented import IMPLEMENTED
     from mechshift_core.tasks import TASKS
     from mechshift_core.zoo import bundled_models
 
     console: Console = context.obj
     found: dict[str, dict[str, str]] = {
         "tasks": {task.name: f"{task.regime}: {task.summary}" for task in TASKS.values()},
-        "measures": {str(name): "for hypotheses" for name in IMPLEMENTED["hypothesis measure"]},
+        "measures": {one.name: one.words for one, _ in testables()},
         "models": {f"bundled:{name}": str(folder) for name, folder in bundled_models().items()},
         "runs": {str(path.parent): "" for path in sorted(RUNS.glob(f"*/{PLAN}"))},
     }

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.execution.batches import known_states, masks_read, role_names
 from mechshift_core.execution.reading import Reading, readings
-from mechshift_core.spec.interventions import (
-    SHARED,
-    Ablation,
-    EdgeAttribution,
-    Intervention,
-    PerExample,
-    PerPair,
-    Probe,
-)
+from mechshift_core.kinds import INTERVENTIONS, Intervention
+from mechshift_core.kinds.section import SHARED
 from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -31,12 +24,10 @@ from mechshift_core.tasks.counterfactual import Dataset, Example
 if TYPE_CHECKING:
     from mechshift_core.execution.facts import ModelFacts
 
-LATER = ("pairwise", "shapley", "strongest", "strongest_by")
-"""Fields that single knock-outs and attributions do not depend on."""
 CELL_FORMAT = 3
+"""Part of every cell's hash: another number makes all cells anew."""
 SELECTED = "scores other than 0"
 """What edges and components are selected among, in the hash of cells that select."""
-"""Interventions whose cells need no other model, and no more than a shard's examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +38,7 @@ class Cell:
         pair: The pair that a circuit is evaluated for, and `side`, before or after; None for what needs no pair.
         needs: Keys of the cells that must be there first.
         budget: Inference budget, see :mod:`.reading`.
-        part: `pairs` for an ablation's knock-outs in pairs, `shapley` for those in combinations; empty otherwise.
+        part: Which part of the intervention it is of, where it has several; empty for the first.
     """
 
     model: str
@@ -97,7 +88,7 @@ def name_cells(
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
-        if isinstance(intervention, PerExample)
+        if not INTERVENTIONS[intervention.kind].cells.per_pair
         for cell in _shards(spec, model, datasets[task.name].begun(model.begin), reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
@@ -106,36 +97,29 @@ def name_cells(
     second = [
         cell
         for intervention in spec.interventions
-        if isinstance(intervention, PerPair)
+        if INTERVENTIONS[intervention.kind].cells.per_pair
         for pair in spec.pairs
         if not pair.unrelated  # of these only the scores are compared
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
-    joint = [cell for one in spec.interventions for cell in _joint(spec, one, first, attributed)]
+    joint = [cell for one in spec.interventions for cell in _parts(spec, one, first, attributed)]
     return (*first, *joint, *second)
 
 
-def _joint(
+def _parts(
     spec: Spec,
     intervention: Intervention,
     singles: Sequence[Cell],
     attributed: Mapping[tuple[str, str, str, str], list[str]],
 ) -> Iterator[Cell]:
-    """Cells of joint knock-outs: one for each of the single ones, all of which of a model and task it needs.
+    """Cells of further parts: one for each of the first ones, all of which of a model and task it needs.
 
     Where attributions rank the components, it needs those of the model and task too.
     """
-    if not isinstance(intervention, Ablation):
-        return
-    parts: dict[str, list[object]] = {}
-    if intervention.pairwise:
-        parts["pairs"] = [intervention.pairwise]
-    if intervention.shapley is not None:
-        sampled = intervention.shapley.budget is not None
-        parts["shapley"] = [intervention.shapley.model_dump() if sampled else intervention.shapley.components]
-        parts["shapley"] += [spec.seed] if sampled else []
+    cells = INTERVENTIONS[intervention.kind].cells
+    parts = cells.parts(intervention, spec)
     needed: dict[tuple[str, str, str], list[str]] = {}
     own = [cell for cell in singles if cell.intervention == intervention.name]
     for cell in own:
@@ -143,7 +127,7 @@ def _joint(
     for part, settings in parts.items():
         for cell in own:
             keys = list(needed[cell.model, cell.task, cell.budget])
-            if intervention.strongest_by == "attribution" and spec.edge_attribution is not None:
+            if cells.parts_ranked(intervention) and spec.edge_attribution is not None:
                 keys += attributed[spec.edge_attribution.name, cell.model, cell.task, cell.budget]
             needs = tuple(dict.fromkeys(keys))
             key = content_hash([CELL_FORMAT, cell.key, needs, part, *settings])[:32]
@@ -163,7 +147,7 @@ def _check_lengths(spec: Spec, dataset: Dataset, paradigms: set[bool]) -> None:
 
     alone = max(prompts_alone(reading, diffusion=kind) for reading in readings(spec.denoising) for kind in paradigms)
     for intervention in spec.interventions:
-        ablation = getattr(intervention, "ablation", None)
+        ablation = intervention.replaces_by
         if alone and ablation in SHARED:
             raise PlacedError(
                 f"task {dataset.task!r}: {alone} of {len(dataset.examples)} prompts have a length that no other has, "
@@ -179,7 +163,7 @@ def _shards(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: PerExample,
+    intervention: Intervention,
     shard: int,
 ) -> Iterator[Cell]:
     settings = _settings(spec, model, dataset, reading, intervention)
@@ -189,7 +173,7 @@ def _shards(
         content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), states, settings]
         if intervention.roles_key is not None:
             content.append(dataset.role_digest(slice(start, stop)))
-        if isinstance(intervention, Ablation) and intervention.ablation in SHARED:
+        if intervention.replaces_by in SHARED:
             # replaced by what other examples have
             content += [start, dataset.digest(), _states(model, dataset.examples, reading)]
         key = content_hash(content)[:32]
@@ -201,16 +185,12 @@ def _settings(
     model: ModelFacts,
     dataset: Dataset,
     reading: Reading,
-    intervention: PerExample,
+    intervention: Intervention,
 ) -> dict[str, Any]:
-    settings: dict[str, Any] = intervention.model_dump(mode="json", exclude={"name", *LATER})
-    if isinstance(intervention, EdgeAttribution) and intervention.method != "eap-ig":
-        settings = {key: settings[key] for key in ("kind", "method", "by_role")}
+    settings = {**INTERVENTIONS[intervention.kind].cells.settings(intervention, spec)}
     if intervention.roles_key is not None:
         with placed(*place_of(spec, "interventions", intervention.name), intervention.roles_key):
             settings["roles"] = role_names(dataset, reading, diffusion=_diffusion(model))
-    if isinstance(intervention, Ablation) and intervention.ablation == "resample":
-        settings["seed"] = spec.seed
     return settings
 
 
@@ -220,28 +200,22 @@ def _circuits(
     pair: PairSpec,
     dataset: Dataset,
     reading: Reading,
-    intervention: PerPair,
+    intervention: Intervention,
     attributed: Mapping[tuple[str, str, str, str], list[str]],
 ) -> Iterator[Cell]:
     """One cell for each side of a pair."""
-    settings = intervention.model_dump(mode="json", exclude={"name", "of"})
-    templates = [example.template for example in dataset.examples]
-    labels: list[object] = []
-    if isinstance(intervention, Probe):
-        assert spec.edge_attribution is not None  # a spec without one is refused
-        of, labels = (
-            spec.edge_attribution.name,
-            [dataset.role_digest(), [example.answer for example in dataset.examples]],
-        )
-    else:
-        of, templates = intervention.of, templates if intervention.held_out else []
+    cells = INTERVENTIONS[intervention.kind].cells
+    assert spec.edge_attribution is not None  # a spec without one is refused
+    settings = {key: value for key, value in cells.settings(intervention, spec).items() if key != "of"}
+    templates = [example.template for example in dataset.examples] if cells.templates(intervention) else []
+    of = cells.of(intervention) or spec.edge_attribution.name
     keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
             keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
             _states(models[name], dataset.examples, reading),
-            pair.prompts, *labels, *([SELECTED] if not isinstance(intervention, Probe) else []),
+            pair.prompts, *cells.labels(dataset), *([SELECTED] if cells.ranks else []),
         ]  # fmt: skip
         yield Cell(
             model=name,

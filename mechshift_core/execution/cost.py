@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
-from mechshift_core.graph import Graph, component_names, components_by_depth
-from mechshift_core.spec.interventions import (
-    Ablation,
-    ActivationPatching,
-    Attention,
-    CircuitPatching,
-    EdgeAttribution,
-    LogitLens,
-    Neurons,
-    Probe,
-    TargetedAblation,
-)
+from mechshift_core.execution.reading import Reading
+from mechshift_core.graph import Shape
+from mechshift_core.kinds import INTERVENTIONS
+from mechshift_core.kinds.cost import Cost
+from mechshift_core.tasks.counterfactual import Dataset
+
+__all__ = ["Cost", "Reads", "cost"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Passes of one prompt.
+class Reads:
+    """What a cell reads.
 
     Attributes:
-        forward: Plain forward passes, `backward` with gradients.
-        patched: Forward passes in which something is replaced, each a few times as long as a plain one; of circuits at
-            most, since only the selected examples are run.
+        inputs: Prompts, each in all of its states.
+        shape: The model's.
+        part: Which part of an intervention the cell is of; empty for the first.
+        dataset: The examples; `diffusion`, whether the model sees masks after them.
     """
 
-    forward: int
-    backward: int
-    patched: int
+    inputs: int
+    shape: Shape
+    part: str
+    dataset: Dataset
+    reading: Reading
+    diffusion: bool
 
-    def __str__(self) -> str:
-        patched = f", {self.patched} patched passes" if self.patched else ""
-        return f"{self.forward} forward and {self.backward} backward passes of one prompt{patched}"
+    @property
+    def roles(self) -> int:
+        """Number of token roles."""
+        return len(role_names(self.dataset, self.reading, diffusion=self.diffusion))
 
 
 def cost(cells: Iterable[tuple[Plan, Cell]]) -> Cost:
@@ -51,36 +51,9 @@ def cost(cells: Iterable[tuple[Plan, Cell]]) -> Cost:
 
 
 def _of_cell(plan: Plan, cell: Cell) -> Cost:
-    intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
+    intervention = plan.spec.intervention(cell.intervention)
     facts, dataset = plan.models[cell.model], plan.dataset(cell.model, cell.task)
     reading, diffusion = plan.reading(cell.budget), facts.declared.paradigm == "masked_diffusion"
     read = [known_states(one, reading, diffusion=diffusion) for one in dataset.examples[cell.start : cell.stop]]
-    examples = sum(map(len, read))  # in each of their states
-    shape = facts.shape
-    if isinstance(intervention, EdgeAttribution):
-        if intervention.method == "exact":
-            return Cost(2 * examples, 0, examples * len(Graph.of(shape).edges))
-        steps = {"eap": 1, "clean-corrupted": 2}.get(intervention.method, intervention.steps)
-        return Cost(examples * (2 + steps), examples * steps, 0)
-    if isinstance(intervention, Ablation) and cell.part == "pairs":
-        strongest = min(intervention.pairwise, len(component_names(shape, intervention.components)))
-        return Cost(0, 0, examples * strongest * (strongest - 1) // 2)
-    if isinstance(intervention, Ablation) and cell.part == "shapley":
-        assert intervention.shapley is not None
-        every = 2 ** min(intervention.shapley.components, len(component_names(shape, intervention.components)))
-        return Cost(0, 0, examples * min(every, intervention.shapley.budget or every))
-    if isinstance(intervention, ActivationPatching | Ablation):
-        by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
-        times = len(role_names(dataset, reading, diffusion=diffusion)) if by_role else 1
-        runs = times * (1 + len(component_names(shape, intervention.components)))
-        return Cost(times * examples, 0, examples * runs)
-    if isinstance(intervention, Attention | Probe | LogitLens):
-        return Cost(examples, 0, 0)
-    if isinstance(intervention, Neurons):
-        return Cost(2 * examples, examples, 0)
-    if isinstance(intervention, TargetedAblation):
-        sizes = [len(found) for found in components_by_depth(shape).values()]
-        groups = sum(size >= intervention.size for size in sizes) + intervention.random
-        return Cost(examples, 0, examples * (1 + groups))
-    circuits = len(intervention.sizes) * (1 + intervention.random) if isinstance(intervention, CircuitPatching) else 2
-    return Cost(examples, 0, examples * (2 + circuits))
+    reads = Reads(sum(map(len, read)), facts.shape, cell.part, dataset, reading, diffusion)
+    return INTERVENTIONS[intervention.kind].cost(reads, intervention)

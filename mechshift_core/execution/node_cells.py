@@ -21,7 +21,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import component_names
-from mechshift_core.spec.interventions import Ablation, AblationMethod, ActivationPatching
+from mechshift_core.kinds.section import AblationMethod
 from stats.seeding import derived_seed
 
 if TYPE_CHECKING:
@@ -33,20 +33,30 @@ Floats = npt.NDArray[np.float32]
 
 
 def execute_nodes(
-    plan: Plan, cell: Cell, model: Model, folder: RunFolder, intervention: ActivationPatching | Ablation
+    plan: Plan,
+    cell: Cell,
+    model: Model,
+    folder: RunFolder,
+    kinds: Sequence[str],
+    ablation: AblationMethod = "counterfactual",
+    *,
+    by_role: bool = False,
 ) -> None:
     """Compute and store the metric with each component replaced: [components, examples], by role [roles, ...].
+
+    Args:
+        kinds: Which components: `heads`, `mlps`, `residual`.
+        ablation: What takes the place of a component's output.
+        by_role: Whether it is replaced at the positions of each token role separately.
 
     Raises:
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
     dataset = plan.dataset(cell.model, cell.task)
-    components = component_names(model.shape, intervention.components)
-    by_role = isinstance(intervention, ActivationPatching) and intervention.positions == "roles"
+    components = component_names(model.shape, kinds)
     roles = role_names(dataset, plan.reading(cell.budget), diffusion=is_diffusion(model)) if by_role else ()
     runs = [[], *([name] for _ in range(max(1, len(roles))) for name in components)]
-    ablation = intervention.ablation if isinstance(intervention, Ablation) else "counterfactual"
     halvings: list[int] = []
     examples = range(cell.start, cell.stop)
     found = patched_metric(plan, cell, model, runs, ablation, examples=examples, roles=roles, halvings=halvings)

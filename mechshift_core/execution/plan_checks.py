@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 
 from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer
 from mechshift_core.execution.reading import hides_left, readings
 from mechshift_core.execution.shift_model import check_mixed_model
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import layout_of
-from mechshift_core.spec.interventions import Ablation
 from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.counterfactual import Dataset
 
 
 def check_models(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
-    """Check what needs no prompts: the mixed model, extras, tokenizers, and the graphs of each pair.
+    """Check what needs no prompts: the mixed model, tokenizers, and the graphs of each pair.
 
     Raises:
         PlacedError: saying what does not go together.
     """
     check_mixed_model(spec)
-    _check_sampling(spec)
     _check_tokenizers([*models.values()])
     _check_shapes(spec, models)
 
@@ -38,18 +35,6 @@ def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mappin
         _check_context(spec, dataset, [*models.values()])
     for facts in models.values():
         _check_mask(spec, facts, [*datasets.values()])
-
-
-def _check_sampling(spec: Spec) -> None:
-    sampled = [i.name for i in spec.interventions if isinstance(i, Ablation) and i.shapley and i.shapley.budget]
-    if sampled and find_spec("shapiq") is None:
-        raise PlacedError(
-            f"the ablation {sampled[0]!r} samples combinations (`shapley.budget`), which needs shapiq: "
-            "pip install 'shapiq>=1.4'; or leave `budget` out",
-            *place_of(spec, "interventions", sampled[0]),
-            "shapley",
-            "budget",
-        )
 
 
 def _check_tokenizers(models: Sequence[ModelFacts]) -> None:

@@ -12,33 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError, MechshiftError
-from mechshift_core.execution.attention_cells import execute_attention
 from mechshift_core.execution.cells import Cell
-from mechshift_core.execution.circuit_cells import execute_circuits
-from mechshift_core.execution.edge_cells import execute_edges
-from mechshift_core.execution.joint_cells import execute_joint
-from mechshift_core.execution.lens_cells import execute_lens
-from mechshift_core.execution.neuron_cells import execute_neurons
-from mechshift_core.execution.node_cells import execute_nodes
 from mechshift_core.execution.plan import Plan
-from mechshift_core.execution.probe_cells import execute_probe
 from mechshift_core.execution.schedule import Account, in_order, share_out, what_of
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.execution.targeted_cells import execute_targeted
 from mechshift_core.execution.timing import cell_facts
 from mechshift_core.execution.workers import Work
-from mechshift_core.spec.interventions import (
-    Ablation,
-    ActivationPatching,
-    Attention,
-    CircuitPatching,
-    CircuitTransfer,
-    EdgeAttribution,
-    LogitLens,
-    Neurons,
-    Probe,
-    TargetedAblation,
-)
+from mechshift_core.kinds import INTERVENTIONS
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
@@ -178,23 +158,5 @@ def _load(plan: Plan, name: str) -> Model:
 
 
 def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> None:
-    intervention = next(i for i in plan.spec.interventions if i.name == cell.intervention)
-    if isinstance(intervention, EdgeAttribution):
-        execute_edges(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, Ablation) and cell.part:
-        execute_joint(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, ActivationPatching | Ablation):
-        execute_nodes(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, LogitLens):
-        execute_lens(plan, cell, model, folder)
-    elif isinstance(intervention, TargetedAblation):
-        execute_targeted(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, Probe):
-        execute_probe(plan, cell, model, folder, intervention)
-    elif isinstance(intervention, Neurons):
-        execute_neurons(plan, cell, model, folder)
-    elif isinstance(intervention, Attention):
-        execute_attention(plan, cell, model, folder)
-    else:
-        assert isinstance(intervention, CircuitPatching | CircuitTransfer)
-        execute_circuits(plan, cell, model, folder, intervention)
+    intervention = plan.spec.intervention(cell.intervention)
+    INTERVENTIONS[intervention.kind].compute(plan, cell, model, folder, intervention)

@@ -1,33 +1,52 @@
-"""Specs: the grammar of a study, read from YAML with every problem at its line and column."""
+"""Specs: the grammar of a study, read from YAML with every problem at its line and column.
+
+What is here is loaded on first use: the kinds that a grammar is made of import parts of this package themselves.
+"""
 
 from __future__ import annotations
 
-from mechshift_core.spec.hypotheses import Contrast, Filter, Hypothesis, HypothesisTest
-from mechshift_core.spec.interventions import EdgeAttribution, Intervention
-from mechshift_core.spec.load import load_model_file, load_spec
-from mechshift_core.spec.measures import Depth, Measures, Overlap, Specialization
-from mechshift_core.spec.problems import Problem, SpecError
-from mechshift_core.spec.schema import ModelSpec, PairSpec, Spec, Statistics, TaskSpec, json_schema
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mechshift_core.kinds.section import Intervention
+    from mechshift_core.spec.hypotheses import Contrast, Filter, Hypothesis, HypothesisTest
+    from mechshift_core.spec.load import load_model_file, load_spec
+    from mechshift_core.spec.measures import Measures
+    from mechshift_core.spec.problems import Problem, SpecError
+    from mechshift_core.spec.schema import ModelSpec, PairSpec, Spec, Statistics, TaskSpec, json_schema
 
 __all__ = [
     "Contrast",
-    "Depth",
-    "EdgeAttribution",
     "Filter",
     "Hypothesis",
     "HypothesisTest",
     "Intervention",
     "Measures",
     "ModelSpec",
-    "Overlap",
     "PairSpec",
     "Problem",
     "Spec",
     "SpecError",
-    "Specialization",
     "Statistics",
     "TaskSpec",
     "json_schema",
     "load_model_file",
     "load_spec",
 ]
+
+_HOMES = {
+    "kinds.section": ("Intervention",),
+    "spec.hypotheses": ("Contrast", "Filter", "Hypothesis", "HypothesisTest"),
+    "spec.load": ("load_model_file", "load_spec"),
+    "spec.measures": ("Measures",),
+    "spec.problems": ("Problem", "SpecError"),
+    "spec.schema": ("ModelSpec", "PairSpec", "Spec", "Statistics", "TaskSpec", "json_schema"),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mechshift_core.{home}"), name)

@@ -5,25 +5,16 @@ Each check is a generator over a draft; `check` runs them all. Hypotheses have t
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, attributes
+from mechshift_core.kinds.section import SHARED
 from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.enough import check_draws
 from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
-from mechshift_core.spec.interventions import (
-    SHARED,
-    Ablation,
-    CircuitPatching,
-    EdgeAttribution,
-    LogitLens,
-    PerPair,
-    Probe,
-)
-from mechshift_core.spec.joint import check_combinations, check_integration
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.schema import ModelSpec, TaskSpec
 from mechshift_core.spec.sensible import check_sensitivity
@@ -152,81 +143,28 @@ def _dataset(base: FilePath, location: str, path: Path) -> Iterator[Complaint]:
 
 
 def _check_interventions(draft: Draft) -> Iterator[Complaint]:
-    """Kinds are implemented, references lead to an edge attribution, options agree with the method."""
-    attributions = lenses = 0
+    """There is one that scores edges, none too many, and each kind finds its own in order."""
+    seen: set[str] = set()
     for position, intervention in enumerate(draft.spec.interventions):
-        path = draft.path("interventions", position)
-        yield from _refused("intervention kind", intervention.kind, (*path, "kind"))
-        if isinstance(intervention, EdgeAttribution):
-            attributions += 1
-            if attributions > 1:
-                yield Complaint((*path, "kind"), "only one edge_attribution a spec is implemented in this version")
-            yield from _attribution(intervention, path)
-        if isinstance(intervention, LogitLens):
-            lenses += 1
-            if lenses > 1:
-                yield Complaint((*path, "kind"), "a logit_lens has no settings: a second one would give the same")
-        if isinstance(intervention, PerPair) and not isinstance(intervention, Probe):
-            yield from _of(draft, intervention.of, (*path, "of"))
-        if isinstance(intervention, CircuitPatching):
-            yield from _ascending(intervention.sizes, (*path, "sizes"))
-        if isinstance(intervention, Ablation) and intervention.shapley is not None:
-            yield from check_combinations(intervention.shapley, (*path, "shapley"))
-    if not attributions and "interventions" not in draft.broken:
-        message = "expected an edge_attribution: it also decides which examples a model answers correctly"
+        path, kind = draft.path("interventions", position), INTERVENTIONS[intervention.kind]
+        if kind.single and kind.name in seen:
+            yield Complaint((*path, "kind"), kind.single)
+        seen.add(kind.name)
+        yield from kind.checks(draft, intervention, path)
+    if not any(map(attributes, draft.spec.interventions)) and "interventions" not in draft.broken:
+        names = " or ".join(kind.name for kind in INTERVENTIONS.values() if kind.attributes)
+        message = f"expected an {names}: it also decides which examples a model answers correctly"
         yield Complaint(("interventions",), message, on_key=True)
 
 
-def _attribution(intervention: EdgeAttribution, path: Path) -> Iterator[Complaint]:
-    yield from _refused("edge attribution method", intervention.method, (*path, "method"))
-    yield from _refused("quadrature", intervention.quadrature, (*path, "quadrature"))
-    if intervention.method != "eap-ig":
-        for key in ("steps", "quadrature"):
-            if key in intervention.model_fields_set:
-                message = f"the method {intervention.method!r} has no {key!r} (only eap-ig has)"
-                yield Complaint((*path, key), message, on_key=True)
-    if intervention.method == "exact" and intervention.by_role:
-        message = "the method 'exact' patches an edge at all positions, so it has no scores by token role"
-        yield Complaint((*path, "by_role"), message, on_key=True)
-
-
-def _of(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
-    attributions = [i.name for i in draft.spec.interventions if isinstance(i, EdgeAttribution)]
-    declared = draft.declared["interventions"]
-    if name not in declared:
-        yield Complaint(path, f"unknown intervention {name!r}{suggestion(name, attributions or declared)}")
-    elif name not in attributions and "interventions" not in draft.broken:
-        yield Complaint(path, f"{name!r} is no edge_attribution")
-
-
 def _check_measures(draft: Draft) -> Iterator[Complaint]:
-    """Measures are implemented and not left empty (which could mean on or off); top-K sizes ascend."""
+    """Measures are not left empty (which could mean on or off), and each kind finds its own in order."""
     measures = draft.spec.measures
     for name in type(measures).model_fields:
-        if getattr(measures, name) is not None:
-            yield from _refused("measure", name, ("measures", name), on_key=True)
-        elif name in measures.model_fields_set:
+        if name in measures.model_fields_set and getattr(measures, name) is None:
             yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
-    if measures.integration is not None and "interventions" not in draft.broken:
-        yield from check_integration(draft)
-    if measures.alignment is not None and "interventions" not in draft.broken:
-        yield from _alignment(draft)
-    sizes: Sequence[int] = measures.overlap.top_k if measures.overlap is not None else ()
-    yield from _ascending(sizes, ("measures", "overlap", "top_k"))
-
-
-def _alignment(draft: Draft) -> Iterator[Complaint]:
-    """There is a logit lens."""
-    if not any(isinstance(one, LogitLens) for one in draft.spec.interventions):
-        message = "measure 'alignment' needs an intervention of kind logit_lens"
-        yield Complaint(("measures", "alignment"), message, on_key=True)
-
-
-def _ascending(sizes: Sequence[float], path: Path) -> Iterator[Complaint]:
-    for position, (smaller, larger) in enumerate(itertools.pairwise(sizes), start=1):
-        if larger <= smaller:
-            what = f"duplicate size {larger:g}" if larger in sizes[:position] else f"{larger:g} after {smaller:g}"
-            yield Complaint((*path, position), f"sizes must ascend: {what}")
+    for name, section in measures.declared.items():
+        yield from MEASURES[name].checks(draft, section, ("measures", name))
 
 
 def _check_settings(draft: Draft) -> Iterator[Complaint]:
@@ -261,7 +199,7 @@ def _check_denoising(draft: Draft) -> Iterator[Complaint]:
         return
     for position, intervention in enumerate(draft.spec.interventions):
         path = draft.path("interventions", position)
-        ablation = getattr(intervention, "ablation", None)
+        ablation = intervention.replaces_by
         if ablation in SHARED:
             message = (
                 f"{ablation!r} takes values from other prompts in the same state, but with reveal: confidence each has "

@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mechshift_core.kinds.registry import generation
 from mechshift_core.spec.hypotheses import Hypothesis
-from mechshift_core.spec.interventions import Intervention
-from mechshift_core.spec.schema import ModelSpec, PairSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import AnyIntervention, ModelSpec, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.tree import Path
 
 LISTS = ("pairs", "tasks", "interventions", "hypotheses")
-ENTRIES: dict[str, TypeAdapter[Any]] = {
-    "models": TypeAdapter(ModelSpec),
-    "pairs": TypeAdapter(PairSpec),
-    "tasks": TypeAdapter(TaskSpec),
-    "interventions": TypeAdapter(Intervention),
-    "hypotheses": TypeAdapter(Hypothesis),
+ENTRIES: dict[str, Any] = {
+    "models": ModelSpec,
+    "pairs": PairSpec,
+    "tasks": TaskSpec,
+    "interventions": AnyIntervention,
+    "hypotheses": Hypothesis,
 }
 """Section -> what its entries are."""
 STAND_INS = {"models": {"paradigm": "masked_diffusion"}, "pairs": {"role": "treatment"}}
@@ -47,6 +48,10 @@ class Draft:
     broken: frozenset[str]
     folder: FilePath
     check_files: bool
+
+    def members(self, hypothesis: Hypothesis) -> list[PairSpec]:
+        """The pairs that a hypothesis is about, each once."""
+        return list(dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in self.spec.matching(group)))
 
     def path(self, section: str, position: int, *rest: str | int) -> Path:
         """The document's path of an entry of a list section, given its position in `spec`."""
@@ -100,9 +105,14 @@ def _salvage(section: str, entry: Any, faults: list[Path]) -> Any:
         wrong = {path[0] for path in faults}
         entry = STAND_INS.get(section, {}) | {key: value for key, value in entry.items() if key not in wrong}
     try:
-        return ENTRIES[section].validate_json(json.dumps(entry), strict=True)
+        return _adapter(section, generation()).validate_json(json.dumps(entry), strict=True)
     except ValidationError:
         return None
+
+
+@cache
+def _adapter(section: str, _: int) -> TypeAdapter[Any]:
+    return TypeAdapter(ENTRIES[section])
 
 
 def _partial(raw: dict[str, Any], faults: set[Path], kept: dict[str, dict[str | int, Any]]) -> Spec:
@@ -111,8 +121,8 @@ def _partial(raw: dict[str, Any], faults: set[Path], kept: dict[str, dict[str | 
     for name, field in Spec.model_fields.items():
         key = field.alias or name
         if key in raw and key not in wrong and key not in ENTRIES:
-            assert field.annotation is not None
-            adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+            kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            adapter: TypeAdapter[Any] = TypeAdapter(kind)
             fields[name] = adapter.validate_json(json.dumps(raw[key]), strict=True)
     return Spec.model_construct(**fields)
 

@@ -1,18 +1,18 @@
-"""Whether a spec asks for as many bootstrap replicates and permutations as its confidence needs."""
+"""Whether a spec asks for as many bootstrap replicates as its confidence needs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from mechshift_core.minimums import TAIL_REPLICATES, fewest_permutations, fewest_replicates, smallest_p
+from mechshift_core.minimums import TAIL_REPLICATES, fewest_replicates, smallest_p
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 
 
 def check_draws(draft: Draft) -> Iterator[Complaint]:
-    """Enough replicates for the ends of intervals and for tests by their quantiles, enough permutations for a p."""
+    """Enough replicates for the ends of intervals and for tests by their quantiles."""
     if "statistics" in draft.broken:
         return
     statistics = draft.spec.statistics
@@ -28,7 +28,6 @@ def check_draws(draft: Draft) -> Iterator[Complaint]:
         yield Complaint(place, message)
     elif {"hypotheses", "sensitivity"} & draft.broken == set():
         yield from _tests_by_quantiles(draft, place)
-    yield from _permutations(draft, 1 - confidence)
 
 
 def _tests_by_quantiles(draft: Draft, place: Path) -> Iterator[Complaint]:
@@ -52,17 +51,3 @@ def _tests_by_quantiles(draft: Draft, place: Path) -> Iterator[Complaint]:
             f"is {smallest:.3g} after the correction over {family} hypotheses; at least {needed} are needed"
         )
         yield Complaint(place, message)
-
-
-def _permutations(draft: Draft, level: float) -> Iterator[Complaint]:
-    overlap = draft.spec.measures.overlap
-    if overlap is None or "measures" in draft.broken:
-        return
-    needed = fewest_permutations(level)
-    if overlap.permutations < needed:
-        own = "permutations" in overlap.model_fields_set
-        message = (
-            f"expected at least {needed} permutations at the level {level:.3g}, got {overlap.permutations}: no p-value "
-            f"could be below {smallest_p(overlap.permutations):.3g}"
-        )
-        yield Complaint(("measures", "overlap", "permutations") if own else ("statistics", "confidence"), message)

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from mechshift_core.kinds import MeasureKind, Testable, testable, testables
 from mechshift_core.spec.draft import Draft
-from mechshift_core.spec.hypotheses import BETWEEN, CEILINGS, INTERVENTION_NEEDS, Filter, Hypothesis
-from mechshift_core.spec.implemented import refusal
-from mechshift_core.spec.interventions import TargetedAblation
-from mechshift_core.spec.measures import NOISY_INDICES
+from mechshift_core.spec.hypotheses import Filter, Hypothesis
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
-
-MEASURE_NEEDS = {
-    "similarity": "overlap",
-    "inherited": "overlap",
-    "overlap": "overlap",
-    "retention": "overlap",
-    "node_overlap": "overlap",
-    "node_retention": "overlap",
-    "depth_slope": "depth",
-    "early_share": "depth",
-    "specialization": "specialization",
-    "integration": "integration",
-    "alignment": "alignment",
-}
-"""Measure of a hypothesis -> the entry of `measures` that computes it."""
 
 UNUSED = {
     "difference": ("margin", "bound", "to"),
@@ -35,8 +19,6 @@ UNUSED = {
     "bound": ("margin", "to"),
 }
 """Kind of a test -> the options that are another kind's."""
-COUNTED_FROM_CHANCE = ("retention", "node_retention")
-"""Measures whose 0 is the overlap of edges (or nodes) at random, which that of unrelated models is not."""
 
 
 def check_units(draft: Draft) -> Iterator[Complaint]:
@@ -70,37 +52,36 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
 
 
 def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """What computes the measure is declared, and the measure can have a value."""
     place = (*path, "measure")
-    reason = refusal("hypothesis measure", hypothesis.measure)
-    if reason is not None:
-        yield Complaint(place, reason)
-        return
-    if hypothesis.measure in INTERVENTION_NEEDS:
-        faults = [*_intervention(draft, hypothesis.measure, place)]
-        yield from faults or _without_value(draft, hypothesis, place)
-        return
-    needed = MEASURE_NEEDS[hypothesis.measure]
-    if getattr(draft.spec.measures, needed) is None and "measures" not in draft.broken:
-        yield Complaint(place, f"measure {hypothesis.measure!r} needs measures.{needed}, which is not declared")
-    yield from _moved_by_noise(draft, hypothesis, place)
+    one, kind = next(found for found in testables() if found[0].name == hypothesis.measure)
+    if isinstance(kind, MeasureKind):
+        faults = [*_entry(draft, one, kind, place)]
+    else:
+        faults = [*_intervention(draft, one.name, kind.name, place)]
+    yield from faults or one.checks(draft, hypothesis, place)
 
 
-def _moved_by_noise(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
-    """No test is of an index that more noise in one of the models would move."""
-    settings = getattr(draft.spec.measures, hypothesis.measure, None)
-    index = getattr(settings, "index", "")
-    other = NOISY_INDICES.get(hypothesis.measure, {}).get(index)
-    if other is not None and "measures" not in draft.broken:
+def _entry(draft: Draft, one: Testable, kind: MeasureKind[Any], place: Path) -> Iterator[Complaint]:
+    """The entry of `measures`, with an index that noise alone does not move."""
+    if "measures" in draft.broken:
+        return
+    declared = draft.spec.measures.declared.get(kind.name)
+    if declared is None:
+        yield Complaint(place, f"measure {one.name!r} needs measures.{kind.name}, which is not declared")
+        return
+    index = getattr(declared, "index", "")
+    if index in one.noisy:
         message = (
             f"the index {index!r} is of magnitudes of mean effects, which noise alone moves: no hypothesis can be "
-            f"tested with it; declare `measures: {{{hypothesis.measure}: {{index: {other}}}}}` (all are tabled anyway)"
+            f"tested with it; declare `measures: {{{kind.name}: {{index: {one.noisy[index]}}}}}` (all are tabled "
+            "anyway)"
         )
         yield Complaint(place, message)
 
 
-def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint]:
+def _intervention(draft: Draft, measure: str, kind: str, place: Path) -> Iterator[Complaint]:
     """The one intervention that a measure is a result of."""
-    kind = INTERVENTION_NEEDS[measure]
     names = [one.name for one in draft.spec.interventions if one.kind == kind]
     if "interventions" in draft.broken or len(names) == 1:
         return
@@ -109,39 +90,6 @@ def _intervention(draft: Draft, measure: str, place: Path) -> Iterator[Complaint
         return
     listed = " and ".join(map(repr, names))
     yield Complaint(place, f"measure {measure!r} is of one intervention, but {listed} are of kind {kind}: leave one")
-
-
-def _without_value(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
-    """Why a measure can have no value, whatever the models do: nothing to compare with, to look at or to vary over."""
-    measure, denoising = hypothesis.measure, draft.spec.denoising
-    if measure == "targeted":
-        for one in draft.spec.interventions:
-            if isinstance(one, TargetedAblation) and not one.random:
-                message = f"measure 'targeted' compares with random groups, but {one.name!r} has none (`random: 0`)"
-                yield Complaint(place, message)
-    elif measure == "decision_time" and "denoising" not in draft.broken:
-        first = denoising.steps[0] if isinstance(denoising.steps, tuple) else denoising.steps
-        if denoising.reveal == "all_masked" or first in (1, "per_token"):
-            budget = "all_masked" if denoising.reveal == "all_masked" else first
-            message = (
-                f"measure 'decision_time' needs several denoising steps, but {budget} reads every answer in one: give "
-                "`denoising` a number of `steps` (hypotheses are decided at the first of several)"
-            )
-            yield Complaint(place, message)
-    elif measure == "right_context" and not {"models", "pairs", "tasks"} & draft.broken:
-        models = draft.spec.models
-        pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
-        causal = [
-            repr(pair.name)
-            for pair in pairs
-            if all(name in models and models[name].paradigm == "autoregressive" for name in (pair.before, pair.after))
-        ]
-        if causal:
-            message = (
-                f"measure 'right_context' is exactly 0, without any spread, where both models are autoregressive, as "
-                f"in {' and '.join(causal)}: leave such pairs out by `where`; others may be compared with zero"
-            )
-            yield Complaint(place, message)
 
 
 def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
@@ -169,9 +117,9 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 
     Nor is a retention of zero what unrelated models have: its chance is that of edges (or nodes) at random.
     """
-    test, measure = hypothesis.test, hypothesis.measure
+    test, measure, one = hypothesis.test, hypothesis.measure, testable(hypothesis.measure)
     with_zero = test.kind == "difference" or (test.kind == "bound" and test.bound is not None and test.bound <= 0)
-    if measure in COUNTED_FROM_CHANCE and with_zero and hypothesis.contrast is None:
+    if one.from_chance and with_zero and hypothesis.contrast is None:
         message = (
             f"{measure!r} is not tested against 0: models with nothing in common are above or below it, since edges "
             "are not exchangeable; subtract a group with `contrast`, or claim a `bound` above 0"
@@ -179,12 +127,13 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
         yield Complaint((*path, "bound" if test.kind == "bound" else "kind"), message)
     if test.kind not in ("equivalence", "non_inferiority") or test.margin is None:
         return
-    if test.to == "ceiling" and measure not in CEILINGS:
-        message = f"{measure!r} has no ceiling of its own (those that have: {', '.join(CEILINGS)}); name a group"
+    if test.to == "ceiling" and one.ceiling is None:
+        having = [other.name for other, _ in testables() if other.ceiling is not None]
+        message = f"{measure!r} has no ceiling of its own (those that have: {', '.join(having)}); name a group"
         yield Complaint((*path, "to"), message)
-    if test.to is None and hypothesis.contrast is None and measure in BETWEEN:
+    if test.to is None and hypothesis.contrast is None and one.between:
         group = "{role: control}"
-        remedy = f"`to: ceiling`, that is {CEILINGS[measure]:g}, or " if measure in CEILINGS else ""
+        remedy = "" if one.ceiling is None else f"`to: ceiling`, that is {one.ceiling:g}, or "
         message = (
             f"without `to` the test compares {measure!r} with 0, which is nothing in common: write {remedy}`to:` a "
             f"group such as {group}"
@@ -193,22 +142,12 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 
 
 def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
-    """Unrelated pairs have no shift; what is inherited is counted from their level, and they are no heirs."""
-    if "pairs" in draft.broken:
+    """Unrelated pairs have no shift."""
+    if "pairs" in draft.broken or testable(hypothesis.measure).unrelated:
         return
-    pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
-    named = [repr(pair.name) for pair in pairs if pair.unrelated]
-    if named and MEASURE_NEEDS.get(hypothesis.measure) != "overlap":
-        message = f"{hypothesis.measure!r} is not measured of unrelated pairs ({', '.join(named)}): leave them out"
-        yield Complaint((*path, "measure"), message)
-    if hypothesis.measure != "inherited":
-        return
-    if not any(pair.unrelated for pair in draft.spec.pairs):
-        message = "measure 'inherited' is counted from unrelated pairs: declare a pair with role: unrelated"
-        yield Complaint((*path, "measure"), message)
-        return
+    named = [repr(pair.name) for pair in draft.members(hypothesis) if pair.unrelated]
     if named:
-        message = f"'inherited' of unrelated pairs ({', '.join(named)}) is 0 by definition: leave them out"
+        message = f"{hypothesis.measure!r} is not measured of unrelated pairs ({', '.join(named)}): leave them out"
         yield Complaint((*path, "measure"), message)
 
 

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from mechshift_core.spec.base import Name, Regime, Role, Section
+from mechshift_core.spec.dynamic import Made
 
-MeasureName = Literal[
-    "similarity",
-    "inherited",
-    "overlap",
-    "retention",
-    "node_overlap",
-    "node_retention",
-    "depth_slope",
-    "early_share",
-    "specialization",
-    "integration",
-    "alignment",
-    "transfer",
-    "faithfulness",
-    "targeted",
-    "right_context",
-    "decision_time",
-    "selectivity",
-]
 
-CEILINGS: dict[str, float] = {
-    "similarity": 1.0,
-    "inherited": 1.0,
-    "retention": 1.0,
-    "node_retention": 1.0,
-    "transfer": 1.0,
-}
-"""Measure of a pair that is no shift -> its value for two models that are alike (`to: ceiling`)."""
-BETWEEN = ("overlap", "node_overlap", *CEILINGS)
-"""Measures of a pair that are no shift: zero is nothing in common, not nothing changed."""
+def measure_names() -> Any:
+    """The names of everything that hypotheses can be about."""
+    from mechshift_core.kinds import testables
 
-INTERVENTION_NEEDS = {
-    "transfer": "circuit_transfer",
-    "faithfulness": "circuit_patching",
-    "targeted": "targeted_ablation",
-    "right_context": "attention",
-    "decision_time": "logit_lens",
-}
-"""Measure of a hypothesis -> the kind of intervention that it is a result of."""
+    return Literal[tuple(one.name for one, _ in testables())]
+
+
+MeasureName = Annotated[str, Made(measure_names)]
 
 
 class Filter(Section):
@@ -84,9 +55,8 @@ class HypothesisTest(Section):
     lower by more than the margin. `bound`: beyond a value."""
     to: Filter | Literal["ceiling"] | None = None
     """What to subtract before an equivalence or non-inferiority test. A group, written in full: nothing is taken over
-    from `where`. Or `ceiling`: 1, of a measure of the pair whose 1 is "the same" (`similarity`, `inherited`,
-    `retention`, `node_retention`, `transfer`). Without it (and without a contrast) the comparison is with zero, which
-    is refused where zero is nothing in common."""
+    from `where`. Or `ceiling`: 1, of a measure of the pair whose 1 is "the same". Without it (and without a contrast)
+    the comparison is with zero, which is refused where zero is nothing in common."""
     margin: float | None = None
     """The largest difference that counts as none, in the units of the measure (equivalence, non-inferiority)."""
     alternative: Literal["two-sided", "less", "greater"] = "two-sided"
@@ -98,22 +68,14 @@ class HypothesisTest(Section):
 class Hypothesis(Section):
     """One claim; all hypotheses of a spec form one family."""
 
+    model_config = ConfigDict(defer_build=True)
+
     id: Name
     """What the hypothesis is called in findings and in `--fail-on`."""
     claim: Annotated[str, Field(max_length=1000)] = ""
     """The claim in words, as it stands in the report."""
     measure: MeasureName
-    """What is compared, one number per pair and task. `similarity` is the cosine of the two models' mean scores of all
-    edges, corrected for the noise of both. `inherited` is where it lies between that of `unrelated` pairs on the same
-    task (0) and 1. `overlap` is the Jaccard overlap itself, which no noise ceiling
-    sets in proportion: prefer `retention`. `node_overlap` and `node_retention` are the same of the heads and MLPs that
-    these edges touch. `transfer` needs one `circuit_transfer`: the faithfulness of the model after
-    under the circuit of the model before, relative to that of its own. `faithfulness` needs one `circuit_patching`: the
-    after-minus-before shift of the area under the curve of faithfulness over circuit size (CPR). The last
-    three are shifts of a mean over prompts: `targeted`, with one `targeted_ablation`, of what losing the components
-    aimed at costs beyond random ones, in units of the task's metric; `right_context`, with one `attention`, of the
-    attention of tokens to what stands on their right; `decision_time`, with one `logit_lens` and several denoising
-    steps, of the share of the steps before the answer stays right."""
+    """What is compared, one number per pair and task; the reference lists what each of them is and needs."""
     where: Filter = Filter()
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None
@@ -155,4 +117,6 @@ class Hypothesis(Section):
     @property
     def ceiling(self) -> float:
         """What the estimate is taken from besides groups: the ceiling where the test is `to` it, else 0."""
-        return CEILINGS.get(self.measure, 0.0) if self.test.to == "ceiling" else 0.0
+        from mechshift_core.kinds import testable
+
+        return (testable(self.measure).ceiling or 0.0) if self.test.to == "ceiling" else 0.0

@@ -1,7 +1,7 @@
 """What this version implements of the grammar, in one place.
 
 The grammar is wider than the tool. What a spec asks for and the tool does not do yet is refused by name when the spec
-is validated, never ignored. Adding a kind means adding its name here.
+is validated, never ignored. Kinds are not listed here: what is registered is what works (`mechshift_core.kinds`).
 """
 
 from __future__ import annotations
@@ -9,39 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 IMPLEMENTED: dict[str, tuple[object, ...]] = {
-    "intervention kind": (
-        "edge_attribution",
-        "circuit_patching",
-        "circuit_transfer",
-        "activation_patching",
-        "ablation",
-        "logit_lens",
-        "targeted_ablation",
-        "attention",
-        "probe",
-        "neurons",
-    ),
-    "edge attribution method": ("eap", "eap-ig", "clean-corrupted", "exact"),
-    "quadrature": ("left", "midpoint", "gauss-legendre"),
-    "measure": ("overlap", "depth", "specialization", "integration", "alignment"),
-    "hypothesis measure": (
-        "similarity",
-        "inherited",
-        "overlap",
-        "retention",
-        "node_overlap",
-        "node_retention",
-        "depth_slope",
-        "early_share",
-        "specialization",
-        "integration",
-        "alignment",
-        "transfer",
-        "faithfulness",
-        "targeted",
-        "right_context",
-        "decision_time",
-    ),
     "selection": ("both", "before", "any", "none"),
     "prompt unit": ("random",),
     "template unit": ("fixed", "random"),
@@ -55,10 +22,6 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
 """Subject -> the values that work."""
 
 FIELDS: dict[tuple[str, ...], str] = {
-    ("interventions", "kind"): "intervention kind",
-    ("interventions", "method"): "edge attribution method",
-    ("interventions", "quadrature"): "quadrature",
-    ("hypotheses", "measure"): "hypothesis measure",
     ("select", "correct"): "selection",
     ("statistics", "units", "prompt"): "prompt unit",
     ("statistics", "units", "template"): "template unit",

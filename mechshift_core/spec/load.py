@@ -16,7 +16,7 @@ from mechshift_core.options import checked_as
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
-from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.schema import Spec, current
 from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 
@@ -39,7 +39,7 @@ def load_spec(path: str | os.PathLike[str], *, check_files: bool = True) -> Spec
     """
     text = _read(path)
     document = _document(path, text)
-    spec, complaints, known = _validate(document.data, Spec)
+    spec, complaints, known = _validate(document.data, current())
     lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
     draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
     complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]

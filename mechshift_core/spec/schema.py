@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from mechshift_core.kinds.registry import generation
+from mechshift_core.kinds.section import Intervention
 from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
+from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
-from mechshift_core.spec.interventions import EdgeAttribution, Intervention
-from mechshift_core.spec.measures import Measures, default_measures
-from mechshift_core.spec.sensitivity import Sensitivity
+from mechshift_core.spec.measures import Measures, default_measures, measures_model
+from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
 MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
@@ -236,6 +238,17 @@ class Report(Section):
     """Whether the page carries a small script for sliders, filters, sorting and tooltips; it says the same without."""
 
 
+def interventions_model() -> Any:
+    """The section of any registered kind of intervention, told apart by `kind`."""
+    from mechshift_core.kinds import INTERVENTIONS
+
+    sections = tuple(kind.section for kind in INTERVENTIONS.values())
+    return Annotated[Union[sections], Field(discriminator="kind")]  # noqa: UP007  # a tuple of them
+
+
+AnyIntervention = Annotated[Intervention, Made(interventions_model)]
+
+
 class Spec(Section):
     """A study: models, pairs, tasks, what is done to them, what is measured, and what is claimed."""
 
@@ -255,22 +268,24 @@ class Spec(Section):
     """What the models are asked."""
     select: Select = Select()
     """Which of the examples enter the analysis."""
-    interventions: Annotated[tuple[Intervention, ...], Field(min_length=1, max_length=MOST)]
+    interventions: Annotated[tuple[AnyIntervention, ...], Field(min_length=1, max_length=MOST)]
     """What is done to the models."""
     denoising: Denoising = Denoising()
     """How masked diffusion models are read."""
-    measures: Measures = Field(default_factory=default_measures)
+    measures: Annotated[Measures, Made(measures_model)] = Field(default_factory=default_measures)
     """What is computed; overlap, depth and specialization with their defaults unless given."""
     hypotheses: Annotated[tuple[Hypothesis, ...], Field(max_length=MOST)] = ()
     """What is claimed; one family."""
     statistics: Statistics = Statistics()
     """Units, intervals, and correction of the tests."""
-    sensitivity: Sensitivity = Sensitivity()
+    sensitivity: Annotated[Sensitivity, Made(sensitivity_model)] = Field(default_factory=default_sensitivity)
     """Other choices under which the hypotheses are decided again, to show how much the verdicts depend on them."""
     execution: Execution = Execution()
     """Where and how it runs."""
     report: Report = Report()
     """What the HTML report holds."""
+
+    model_config = ConfigDict(defer_build=True)
 
     _path: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
@@ -295,9 +310,15 @@ class Spec(Section):
         return self.folder / Path(path).expanduser()
 
     @property
-    def edge_attribution(self) -> EdgeAttribution | None:
-        """The edge attribution that measures are computed from."""
-        return next((i for i in self.interventions if isinstance(i, EdgeAttribution)), None)
+    def edge_attribution(self) -> Intervention | None:
+        """The intervention that scores edges, which measures are computed from."""
+        from mechshift_core.kinds import attributes
+
+        return next((one for one in self.interventions if attributes(one)), None)
+
+    def intervention(self, name: str) -> Intervention:
+        """An intervention by its name."""
+        return next(one for one in self.interventions if one.name == name)
 
     def matching(self, group: Filter) -> tuple[tuple[PairSpec, TaskSpec], ...]:
         """Every pair and task that a filter selects, in the order of the spec; unrelated pairs only if named."""
@@ -311,9 +332,20 @@ class Spec(Section):
         )
 
 
+def current() -> type[Spec]:
+    """The grammar of a spec with all kinds that are registered now."""
+    if _made[0] != generation():
+        Spec.model_rebuild(force=True)
+        _made[0] = generation()
+    return Spec
+
+
+_made = [0]
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a spec, for editors."""
-    schema = Spec.model_json_schema(by_alias=True)
+    schema = current().model_json_schema(by_alias=True)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mechshift_core.kinds import testables
+from mechshift_core.kinds.section import SHARED
 from mechshift_core.spec.draft import Draft
-from mechshift_core.spec.interventions import SHARED
 from mechshift_core.spec.problems import listing
-from mechshift_core.spec.sensitivity import MEASURES, SERVES, Sensitivity, own_values
+from mechshift_core.spec.sensitivity import measures_of, own_values, section_of
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
-
-SECTIONS = {"top_k": "overlap", "specialization": "specialization", "integration": "integration"}
-"""Choice -> the entry of `measures` that it is a choice of."""
 
 
 def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
@@ -20,8 +18,8 @@ def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
     if {"hypotheses", "measures", "interventions", "statistics", "sensitivity"} & draft.broken:
         return
     own = own_values(draft.spec)
-    for name in Sensitivity.model_fields:
-        values = getattr(draft.spec.sensitivity, name)
+    for name in type(draft.spec.sensitivity).model_fields:
+        values = draft.spec.sensitivity.values(name)
         path: Path = ("sensitivity", name)
         if not values:
             continue
@@ -40,11 +38,11 @@ def _idle(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
     """Why no hypothesis can depend on a choice."""
     spec = draft.spec
     tested = {hypothesis.measure for hypothesis in spec.hypotheses}
-    section = SECTIONS.get(name)
-    if section is not None and getattr(spec.measures, section) is None:
+    section, concerned = section_of(name), measures_of(name)
+    if section is not None and section not in spec.measures.declared:
         yield Complaint(path, f"`measures` has no {section!r} to choose otherwise in", on_key=True)
     elif name == "steps" and all(getattr(i, "method", "") != "eap-ig" for i in spec.interventions):
         yield Complaint(path, "only the method 'eap-ig' has steps", on_key=True)
-    elif not tested.intersection(MEASURES.get(name, tested)):
-        measures = listing(MEASURES.get(name, SERVES))
+    elif not (tested if concerned is None else tested.intersection(concerned)):
+        measures = listing([one.name for one, _ in testables()] if concerned is None else concerned)
         yield Complaint(path, f"no hypothesis depends on it (those on {measures} do)", on_key=True)

@@ -1,25 +1,17 @@
-"""Other choices that a study could have made, under which its hypotheses are decided again: one class, one list."""
+"""Other choices that a study could have made, under which its hypotheses are decided again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from mechshift_core.kinds.registry import generation
+from mechshift_core.kinds.section import AblationMethod, Intervention
 from mechshift_core.spec.base import Location, Section
-from mechshift_core.spec.hypotheses import INTERVENTION_NEEDS
-from mechshift_core.spec.interventions import (
-    Ablation,
-    AblationMethod,
-    CircuitPatching,
-    CircuitTransfer,
-    EdgeAttribution,
-    Intervention,
-    TargetedAblation,
-)
-from mechshift_core.spec.measures import IntegrationIndex, SpecializationIndex, TopK
 
 if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
@@ -31,12 +23,6 @@ class Sensitivity(Section):
     They are shown beside the verdicts, with a correction of their own, and are no part of the family of hypotheses.
     """
 
-    top_k: tuple[TopK, ...] = ()
-    """Sizes K, each by itself instead of the mean over `measures.overlap.top_k`."""
-    specialization: tuple[SpecializationIndex, ...] = ()
-    """Indices in place of `measures.specialization.index`."""
-    integration: tuple[IntegrationIndex, ...] = ()
-    """Indices in place of `measures.integration.index`."""
     interval: tuple[Literal["studentized", "percentile"], ...] = ()
     """Methods in place of `statistics.bootstrap.method`."""
     location: tuple[Location, ...] = ()
@@ -48,21 +34,36 @@ class Sensitivity(Section):
     """Points on the path in place of the edge attribution's `steps` (method `eap-ig` only). These are new runs of the
     models, as many as those of the study."""
 
+    if TYPE_CHECKING:
 
-SERVES: dict[str, str] = {"integration": "ablation", "alignment": "logit_lens", **INTERVENTION_NEEDS}
-"""Measure of a hypothesis -> the kind of intervention that it is computed from, beside the edge attribution."""
-PROMPT_MEANS = ("depth_slope", "early_share", "alignment", "decision_time", "right_context", "targeted")
-"""Measures of hypotheses that have one value for each prompt, of which `statistics.location` is taken."""
-MEASURES: dict[str, tuple[str, ...]] = {
-    "top_k": ("overlap", "retention", "node_overlap", "node_retention"),
-    "specialization": ("specialization",),
-    "integration": ("integration",),
-    "location": PROMPT_MEANS,
-    "ablation": ("integration", "transfer", "faithfulness", "targeted"),
-}
-"""Choice -> the measures of hypotheses that it can change; those that are not listed can change all."""
+        def __getattr__(self, name: str) -> Any: ...
 
-_ABLATING = (Ablation, CircuitPatching, CircuitTransfer, TargetedAblation)
+    def values(self, field: str) -> tuple[Any, ...]:
+        """The values of a choice; none where no kind has it."""
+        found: tuple[Any, ...] = getattr(self, field, ())
+        return found
+
+
+def sensitivity_model() -> type[Sensitivity]:
+    """The section `sensitivity` with a field for every choice of a registered measure."""
+    return _sensitivity_model(generation())
+
+
+@cache
+def _sensitivity_model(_: int) -> type[Sensitivity]:
+    from mechshift_core.kinds import MEASURES
+
+    fields: dict[str, Any] = {}
+    for kind in MEASURES.values():
+        for other in kind.otherwise:
+            several: Any = tuple.__class_getitem__((other.type, ...))
+            fields[other.field] = (several, Field(default=(), description=other.text))
+    return create_model("Sensitivity", __base__=Sensitivity, __doc__=Sensitivity.__doc__, **fields)
+
+
+def default_sensitivity() -> Sensitivity:
+    """No other choices."""
+    return sensitivity_model()()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,78 +74,112 @@ class Choice:
         name: What is chosen, a field of :class:`Sensitivity`; `value` is how, and `position` its place in the list.
         spec: The spec with this choice; its interventions are those that a hypothesis depends on.
         new_runs: Whether models must be run for it.
+        rescored: Whether the edges are scored anew, and with them everything.
+        measures: The measures of hypotheses that it can change; None for all.
     """
 
     name: str
     value: str
     position: int
     spec: Spec
-    new_runs: bool
+    new_runs: bool = False
+    rescored: bool = False
 
     @property
     def measures(self) -> frozenset[str] | None:
         """The measures of hypotheses that it can change; None for all."""
-        found = MEASURES.get(self.name)
+        found = measures_of(self.name)
         return None if found is None else frozenset(found)
 
 
+def measures_of(choice: str) -> tuple[str, ...] | None:
+    """The measures of hypotheses that a choice can change; None for all."""
+    from mechshift_core.kinds import testables
+
+    found = tuple(one.name for one, _ in testables() if choice in one.choices)
+    return None if choice in ("interval", "steps") else found
+
+
+def section_of(choice: str) -> str | None:
+    """The entry of `measures` in which a choice is made; None where it is made elsewhere."""
+    from mechshift_core.kinds import MEASURES
+
+    return next((kind.name for kind in MEASURES.values() for one in kind.otherwise if one.field == choice), None)
+
+
 def choices(spec: Spec) -> Iterator[Choice]:
-    """Every alternative that a spec names, with its spec, at the first inference budget; in the order of the fields."""
+    """Every alternative that a spec names, with its spec, at the first inference budget; those of measures first."""
+    from mechshift_core.kinds import MEASURES
+
     named, steps_of_answer = spec.sensitivity, spec.denoising.steps
     if isinstance(steps_of_answer, tuple):
         first = spec.denoising.model_copy(update={"steps": steps_of_answer[0]})
         spec = spec.model_copy(update={"denoising": first})
-    for position, k in enumerate(named.top_k):
-        yield _measured(spec, "top_k", position, f"K = {k}", "overlap", top_k=(k,))
-    for position, index in enumerate(named.specialization):
-        yield _measured(spec, "specialization", position, index, "specialization", index=index)
-    for position, name in enumerate(named.integration):
-        yield _measured(spec, "integration", position, name, "integration", index=name)
+    for kind in MEASURES.values():
+        for other in kind.otherwise:
+            for position, value in enumerate(named.values(other.field)):
+                changed = _measured(spec, kind.name, dict(other.update(value)))
+                yield Choice(other.field, other.shown(value), position, changed)
     for position, method in enumerate(named.interval):
         bootstrap = spec.statistics.bootstrap.model_copy(update={"method": method})
-        yield _decided(spec, "interval", position, method, bootstrap=bootstrap)
+        yield Choice("interval", method, position, _decided(spec, bootstrap=bootstrap))
     for position, location in enumerate(named.location):
-        yield _decided(spec, "location", position, location, location=location)
+        yield Choice("location", location, position, _decided(spec, location=location))
     for position, ablation in enumerate(named.ablation):
-        yield Choice("ablation", ablation, position, _rerun(spec, _ABLATING, ablation=ablation), True)
+        yield Choice("ablation", ablation, position, _rerun(spec, "ablation", ablation), new_runs=True)
     for position, steps in enumerate(named.steps):
-        yield Choice("steps", f"{steps} steps", position, _rerun(spec, (EdgeAttribution,), steps=steps), True)
+        changed = _rerun(spec, "steps", steps, scoring=True)
+        yield Choice("steps", f"{steps} steps", position, changed, new_runs=True, rescored=True)
 
 
 def own_values(spec: Spec) -> dict[str, tuple[object, ...]]:
     """Choice -> the values that are the study's own, so that naming them would change nothing."""
-    measures = spec.measures
+    from mechshift_core.kinds import MEASURES, attributes
+
     needed = _needed(spec)
-    ablations = {i.ablation for i in needed if isinstance(i, _ABLATING)}
+    ablations = {one.replaces_by for one in needed if one.replaces_by is not None}
+    declared = spec.measures.declared
     return {
-        "top_k": measures.overlap.top_k if measures.overlap and len(measures.overlap.top_k) == 1 else (),
-        "specialization": (measures.specialization.index,) if measures.specialization else (),
-        "integration": (measures.integration.index,) if measures.integration else (),
+        **{
+            other.field: other.own(declared[kind.name]) if kind.name in declared else ()
+            for kind in MEASURES.values()
+            for other in kind.otherwise
+        },
         "interval": (spec.statistics.bootstrap.method,),
         "location": (spec.statistics.location,),
         "ablation": tuple(ablations) if len(ablations) == 1 else (),
-        "steps": tuple(i.steps for i in needed if isinstance(i, EdgeAttribution)),
+        "steps": tuple(getattr(one, "steps", None) for one in needed if attributes(one)),
     }
+
+
+def _has(intervention: Intervention, field: str) -> bool:
+    return field in type(intervention).model_fields
 
 
 def _needed(spec: Spec) -> tuple[Intervention, ...]:
     """The interventions that a hypothesis depends on."""
-    kinds = {SERVES[hypothesis.measure] for hypothesis in spec.hypotheses if hypothesis.measure in SERVES}
-    return tuple(i for i in spec.interventions if isinstance(i, EdgeAttribution) or i.kind in kinds)
+    from mechshift_core.kinds import attributes, serving_kinds
+
+    kinds = {kind for hypothesis in spec.hypotheses for kind in serving_kinds(hypothesis.measure)}
+    return tuple(one for one in spec.interventions if attributes(one) or one.kind in kinds)
 
 
-def _rerun(spec: Spec, kinds: tuple[type[Section], ...], **update: object) -> Spec:
-    changed = tuple(i.model_copy(update=update) if isinstance(i, kinds) else i for i in _needed(spec))
-    return spec.model_copy(update={"interventions": changed})
+def _rerun(spec: Spec, field: str, value: object, *, scoring: bool = False) -> Spec:
+    """A spec with another value of a field in every intervention that has it, or of those that score edges alone."""
+    from mechshift_core.kinds import attributes
+
+    def changed(one: Intervention) -> Intervention:
+        concerned = _has(one, field) and (not scoring or attributes(one))
+        return one.model_copy(update={field: value}) if concerned else one
+
+    return spec.model_copy(update={"interventions": tuple(map(changed, _needed(spec)))})
 
 
-def _decided(spec: Spec, name: str, position: int, value: str, **update: object) -> Choice:
-    statistics = spec.statistics.model_copy(update=update)
-    return Choice(name, value, position, spec.model_copy(update={"statistics": statistics}), False)
+def _decided(spec: Spec, **update: object) -> Spec:
+    return spec.model_copy(update={"statistics": spec.statistics.model_copy(update=update)})
 
 
-def _measured(spec: Spec, name: str, position: int, value: str, section: str, **update: object) -> Choice:
-    own = getattr(spec.measures, section)
+def _measured(spec: Spec, section: str, update: dict[str, object]) -> Spec:
+    own = spec.measures.declared.get(section)
     changed = None if own is None else own.model_copy(update=update)
-    measures = spec.measures.model_copy(update={section: changed})
-    return Choice(name, value, position, spec.model_copy(update={"measures": measures}), False)
+    return spec.model_copy(update={"measures": spec.measures.model_copy(update={section: changed})})

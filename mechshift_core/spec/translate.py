@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from mechshift_core.kinds.registry import generation
 from mechshift_core.options import suggestion
 from mechshift_core.spec.implemented import offered
 from mechshift_core.spec.tree import Path
@@ -37,7 +38,7 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
 
     Where a value may be one of several types, pydantic reports each of them; these become one complaint.
     """
-    schema = _schema(model)
+    schema = _schema(model, generation())
     grouped: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         if not _is_consequence(error):
@@ -61,7 +62,7 @@ def _is_other_member(path: Path, group: list[ErrorDetails], grouped: dict[Path, 
 
 
 @cache
-def _schema(model: type[BaseModel]) -> Json:
+def _schema(model: type[BaseModel], _: int) -> Json:
     """The JSON Schema of a model; making it takes longer than reading most specs."""
     return model.model_json_schema(by_alias=True)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_edge_arrays import SHAPES, sample
 
-from mechshift_core.analysis.component_graph import component_graphs, possible_connections
 from mechshift_core.graph import Shape
+from mechshift_core.interventions.ablation.graph import component_graphs, possible_connections
 
 
 def readers(shape: Shape, target: str) -> list[str]:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mechshift_core.analysis.edges import STRONGEST, edge_tables
-from mechshift_core.analysis.overlap import edge_strata
 from mechshift_core.analysis.samples import Sample, Side
-from mechshift_core.analysis.specialization import component_effects
 from mechshift_core.execution.scores import Answers, EdgeScoreStore
 from mechshift_core.graph import Graph, Shape
+from mechshift_core.interventions.edge_attribution.results import STRONGEST, edge_tables
+from mechshift_core.measures.overlap.overlap import edge_strata
+from mechshift_core.measures.specialization.specialization import component_effects
 from mechshift_core.spec import PairSpec, TaskSpec
 from mechshift_core.tables import TABLES
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -65,10 +65,10 @@ def test_the_edges_table_is_a_loop_over_the_edges(tmp_path: Path, shape: Shape) 
 
 
 def test_the_roles_of_the_strongest_edges_only_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mechshift_core.analysis import edges
+    from mechshift_core.interventions.edge_attribution import results
 
     assert STRONGEST == 1000
-    monkeypatch.setattr(edges, "STRONGEST", 7)
+    monkeypatch.setattr(results, "STRONGEST", 7)
     made = sample(tmp_path, SHAPES[0])
     assert made.before.by_role is not None
     means = made.before.by_role.rows(made.selected).astype(np.float64).mean(0)

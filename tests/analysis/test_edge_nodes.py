@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mechshift_core.analysis.edge_nodes import edge_nodes
 from mechshift_core.graph import Graph, Shape
+from mechshift_core.measures.overlap.edge_nodes import edge_nodes
 
 
 @pytest.mark.parametrize("groups", [4, 2])

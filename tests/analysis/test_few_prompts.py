@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from few_prompts import TESTED, analysed, executed, unsound
 
 from mechshift_core import analysis
 from mechshift_core.analysis.calibration import calibrate
-from mechshift_core.analysis.needs import LEAST
 from mechshift_core.cli.main import main
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
+from mechshift_core.kinds import INTERVENTIONS, MEASURES
 from mechshift_core.pipeline import Run, analyze, run, stored_plan
 from mechshift_core.reporting import write_report
 from mechshift_core.spec import load_spec
@@ -69,8 +70,8 @@ def test_every_measure_is_a_number_or_a_status_with_any_number_of_prompts(
 
 
 def test_every_measure_and_intervention_says_how_many_prompts_it_needs() -> None:
-    assert set(LEAST) == {*analysis.MEASURES, *analysis.INTERVENTIONS}
-    assert all(one.prompts >= 1 and one.why for one in LEAST.values())
+    kinds = [*MEASURES.values(), *INTERVENTIONS.values()]
+    assert all(kind.least.prompts >= 1 and kind.least.why for kind in kinds)
 
 
 BROKEN = {
@@ -92,7 +93,8 @@ BROKEN = {
 
 
 def test_everything_that_can_break_is_broken_here() -> None:
-    assert set(BROKEN) == set(LEAST)
+    measured = {kind.name for kind in MEASURES.values() if kind.measure is not None}
+    assert set(BROKEN) == measured | {kind.name for kind in INTERVENTIONS.values() if kind.results is not None}
 
 
 LONG = pytest.mark.long
@@ -102,15 +104,21 @@ def no_luck(*_: Any) -> Any:
     raise ZeroDivisionError("no luck")
 
 
+def breaking(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let what a kind computes break."""
+    if name in MEASURES:
+        monkeypatch.setitem(MEASURES._known, name, replace(MEASURES[name], measure=no_luck))
+    else:
+        monkeypatch.setitem(INTERVENTIONS._known, name, replace(INTERVENTIONS[name], results=no_luck))
+
+
 @pytest.mark.parametrize(
     "name", [name if name in ("depth", "overlap", "neurons") else pytest.param(name, marks=LONG) for name in BROKEN]
 )
 def test_an_error_inside_of_one_measure_leaves_the_others(
     finished: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for registry in (analysis.MEASURES, analysis.INTERVENTIONS):
-        if name in registry:
-            monkeypatch.setitem(registry, name, no_luck)  # type: ignore[arg-type]
+    breaking(monkeypatch, name)
     again = analysis.analyse(stored_plan(finished.path), RunFolder(finished.path), {})
     assert again.failures
     assert all(line.startswith(f"{name} of shift on mine") for line in again.failures)
@@ -130,28 +138,33 @@ def test_a_run_in_which_a_measure_broke_is_partial_and_tries_it_again(
 ) -> None:
     spec = str(finished.path.parent / "study.yaml")
     with monkeypatch.context() as patch:
-        patch.setitem(analysis.INTERVENTIONS, "logit_lens", no_luck)  # type: ignore[arg-type]
+        breaking(patch, "logit_lens")
         again = analyze(finished.path)
     (line,) = again.failures
     assert line.startswith("logit_lens of shift on mine") and line.endswith(": ZeroDivisionError: no luck")
     assert "ZeroDivisionError: no luck" in (finished.path / "report.html").read_text()
     assert json.loads((finished.path / "provenance.json").read_text())["failures"] == [line]
     with monkeypatch.context() as patch:
-        patch.setitem(analysis.INTERVENTIONS, "logit_lens", no_luck)  # type: ignore[arg-type]
+        breaking(patch, "logit_lens")
         assert main(["run", spec, "--out", str(finished.path)]) == 3
     assert f"failed: {line}" in capsys.readouterr().err
     assert main(["run", spec, "--out", str(finished.path)]) == 0
     assert not run(load_spec(spec), out=finished.path).analysed
 
 
-@pytest.mark.parametrize("what", ["fit_shift_models", "selectivity_rows", "edge_tables"])
+@pytest.mark.parametrize("what", ["mixed models", "specialization", "edge_attribution"])
 def test_an_error_inside_of_a_table_leaves_the_others(
     finished: Run, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def broken(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(analysis, what, broken)
+    if what in MEASURES:
+        monkeypatch.setitem(MEASURES._known, what, replace(MEASURES[what], tabled=broken))
+    elif what in INTERVENTIONS:
+        monkeypatch.setitem(INTERVENTIONS._known, what, replace(INTERVENTIONS[what], frames=broken))
+    else:
+        monkeypatch.setattr(analysis, "fit_shift_models", broken)
     again = analysis.analyse(stored_plan(finished.path), RunFolder(finished.path), {})
     assert again.failures and all(line.endswith(": MemoryError") for line in again.failures)
     assert all(one.status != "failed" for one in again.findings.hypotheses)

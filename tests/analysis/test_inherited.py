@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mechshift_core.analysis.hypotheses import Evidence
-from mechshift_core.analysis.inherited import filled, inherited, with_inherited
+from mechshift_core.measures.overlap.inherited import filled, inherited, with_inherited
 from mechshift_core.spec import Spec
 from stats.replicates import Replicated
 

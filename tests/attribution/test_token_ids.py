@@ -13,10 +13,10 @@ from random_models import write_random_model
 
 from mechshift_core import CounterfactualBatch, attribute_edges, evaluate_circuits, load_model
 from mechshift_core.attribution import edge_score_blocks, patch_nodes
-from mechshift_core.components.attention import attention_mass
-from mechshift_core.components.lens import read_lens
-from mechshift_core.components.neurons import neuron_scores
 from mechshift_core.components.streams import streams_read
+from mechshift_core.interventions.attention.mass import attention_mass
+from mechshift_core.interventions.logit_lens.lens import read_lens
+from mechshift_core.interventions.neurons.scores import neuron_scores
 from mechshift_core.models import Model
 
 

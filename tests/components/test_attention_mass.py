@@ -10,7 +10,7 @@ from random_models import FAMILIES, write_random_model
 from torch import Tensor
 
 from mechshift_core import CounterfactualBatch, load_model
-from mechshift_core.components.attention import AttentionMass, attention_mass
+from mechshift_core.interventions.attention.mass import AttentionMass, attention_mass
 from mechshift_core.models import Model
 from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Paradigm

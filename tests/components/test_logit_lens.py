@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from mechshift_core import CounterfactualBatch, load_model
 from mechshift_core.attribution.batch import NO_TOKEN
-from mechshift_core.components import lens
-from mechshift_core.components.lens import Lens, lens_names, read_lens, softcap
 from mechshift_core.errors import ExecutionError
+from mechshift_core.interventions.logit_lens import lens
+from mechshift_core.interventions.logit_lens.lens import Lens, lens_names, read_lens, softcap
 from mechshift_core.models import Model
 
 PARADIGMS = ("autoregressive", "masked_diffusion")

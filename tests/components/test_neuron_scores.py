@@ -12,7 +12,7 @@ from random_models import write_random_model
 from torch import Tensor
 
 from mechshift_core import CounterfactualBatch, load_model
-from mechshift_core.components.neurons import LAST_PROJECTIONS, neuron_scores
+from mechshift_core.interventions.neurons.scores import LAST_PROJECTIONS, neuron_scores
 from mechshift_core.models import Model
 from mechshift_core.zoo.planted import planted_duplicate
 

@@ -13,16 +13,14 @@ from ruamel.yaml import YAML
 from studies import write_study
 
 from mechshift_core import run
-from mechshift_core.analysis import MEASURES
 from mechshift_core.analysis.aa_samples import draw, sources
-from mechshift_core.analysis.attention import measure_attention
-from mechshift_core.analysis.calibration import CALIBRATABLE, calibrate
-from mechshift_core.analysis.integration import measure_ablation
-from mechshift_core.analysis.lens import measure_lens
+from mechshift_core.analysis.calibratable import calibratable
+from mechshift_core.analysis.calibration import calibrate
 from mechshift_core.analysis.samples import Samples, collect, read_results
 from mechshift_core.cli.main import main
 from mechshift_core.execution.reading import Reading
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.kinds import INTERVENTIONS, MEASURES
 from mechshift_core.pipeline import calibrate as calibrate_study
 from mechshift_core.pipeline import stored_plan
 from mechshift_core.spec import PairSpec
@@ -156,23 +154,27 @@ def test_pairs_that_share_the_model_after_are_read_on_different_models(study: tu
 
 def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study: tuple[Path, Path]) -> None:
     path, plan = study[1], stored_plan(study[1])
-    wholes = {"integration": measure_ablation, "alignment": measure_lens, "right_context": measure_attention}
     for (pair, _), sample in draw(sources(samples(path)), seed=1, repetition=0).items():
-        for entry, calibratable in CALIBRATABLE.items():
-            if entry in ("decision_time", "faithfulness", "targeted", "transfer"):
+        for measure in dict.fromkeys(one.measure for one in plan.spec.hypotheses):
+            if measure in ("decision_time", "faithfulness", "targeted", "transfer"):
                 continue  # the answers of this task are read in one step, and circuits have rows beside
-            if (entry, pair) == ("right_context", "control"):
+            if (measure, pair) == ("right_context", "control"):
                 continue  # the control is causal
-            needed = calibratable.needs(plan.spec)
-            results = {} if needed is None else read_results(plan, RunFolder(path), {}, sample, needed.name)
-            lean = calibratable.measure(sample, plan.spec, results)
-            if needed is None:
-                whole = MEASURES[entry](sample, plan.spec)
+            entry = calibratable(plan.spec, measure)
+            assert entry is not None and measure in entry.names
+            if entry.needs is None:
+                kind = MEASURES[entry.name]
+                assert kind.measure is not None
+                lean, whole = entry.measure(sample, plan.spec, {}), kind.measure(sample, plan.spec)
             else:
-                whole = wholes[entry](sample, plan.spec, needed, results)
+                results = read_results(plan, RunFolder(path), {}, sample, entry.needs.name)
+                lean = entry.measure(sample, plan.spec, results)
+                of = INTERVENTIONS[entry.name].results
+                assert of is not None
+                whole = of(sample, plan.spec, entry.needs, results)
             # No hypothesis is about nodes.
-            tested = set(calibratable.truths) - {"node_overlap", "node_retention"}
-            assert set(lean.replicated) == set(whole.replicated) - {"node_overlap", "node_retention"} == tested
+            assert set(lean.replicated) == set(whole.replicated) - {"node_overlap", "node_retention", "decision_time"}
+            assert measure in lean.replicated
             for name, value in lean.replicated.items():
                 other = whole.replicated[name]
                 assert (value.estimate, value.se, value.df) == (other.estimate, other.se, other.df)
@@ -181,7 +183,7 @@ def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study
             kept = [
                 (e.measure, e.side, e.estimate, e.low, e.high)
                 for e in whole.estimates
-                if e.side in sides and e.measure in tested - {"overlap"}
+                if e.side in sides and e.measure in set(lean.replicated) - {"overlap"}
             ]
             assert [(e.measure, e.side, e.estimate, e.low, e.high) for e in lean.estimates if e.side in sides] == kept
 

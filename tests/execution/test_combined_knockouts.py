@@ -13,12 +13,12 @@ from test_pairwise_knockouts import KNOCKOUTS, by_hand, write
 
 from mechshift_core import load_spec, run
 from mechshift_core.analysis.aa_samples import draw, sources
-from mechshift_core.analysis.integration import measure_ablation, measure_interaction_shift
 from mechshift_core.analysis.samples import collect, read_results
 from mechshift_core.execution.cost import cost
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.execution.reading import Reading
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.interventions.ablation.integration import measure_ablation, measure_interaction_shift
 from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.spec import SpecError
 from stats import interaction_ratio
@@ -202,7 +202,7 @@ def test_a_plan_counts_the_combinations(tmp_path: Path) -> None:
 def test_a_sample_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "mechshift_core.execution.plan_checks.find_spec", lambda name: None if name == "shapiq" else find(name)
+        "mechshift_core.interventions.ablation.checks.find_spec", lambda name: None if name == "shapiq" else find(name)
     )
     make_plan(load_spec(write(tmp_path, combined(), measures=MEASURES)))
     with pytest.raises(SpecError, match=r"needs shapiq: pip install 'shapiq>=1.4'; or leave `budget` out"):
@@ -210,7 +210,7 @@ def test_a_sample_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_component_can_not_be_combined(tmp_path: Path) -> None:
-    from mechshift_core.execution import graph_checks as naming
+    from mechshift_core.interventions.ablation import checks as naming
 
     path = write(tmp_path, combined(), measures=MEASURES)
     with pytest.MonkeyPatch.context() as patched:

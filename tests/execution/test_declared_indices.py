@@ -12,10 +12,14 @@ from intervention_study import table, write_effective_study
 from ruamel.yaml import YAML
 from studies import ATTRIBUTION
 
-from mechshift_core import analysis, run
-from mechshift_core.analysis import component_graph, integration, specialization, task_selectivity
+from mechshift_core import run
+from mechshift_core.interventions.ablation import graph as component_graph
+from mechshift_core.interventions.ablation import integration_section as integration
+from mechshift_core.interventions.ablation.integration_section import Integration
+from mechshift_core.interventions.ablation.section import JOINT_INDICES
+from mechshift_core.measures.specialization import specialization, task_selectivity
+from mechshift_core.measures.specialization.section import Specialization
 from mechshift_core.pipeline import Run
-from mechshift_core.spec.measures import JOINT_INDICES, Integration, Specialization
 from stats import specializations
 from stats.debiased import CHANCE, debiased_specialization
 from stats.inequality import INDEX_NAMES
@@ -54,7 +58,6 @@ def test_every_index_of_the_grammar_is_there() -> None:
     assert tuple(specialization.INDICES) == (specialization.DEBIASED, *INDEX_NAMES)
     assert get_args(Integration.model_fields["index"].annotation) == tuple(integration.INDICES)
     assert set(integration.INDICES) == {*JOINT_INDICES, *component_graph.GRAPH_INDICES}
-    assert "integration" in analysis.MEASURES
 
 
 def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:

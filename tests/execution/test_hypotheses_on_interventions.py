@@ -20,8 +20,6 @@ from within_templates import df, sem
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.analysis.aa_samples import draw, sources
 from mechshift_core.analysis.calibration import calibrate
-from mechshift_core.analysis.lens import measure_lens_shift
-from mechshift_core.analysis.right_context import attention_to_the_right, measure_right_context
 from mechshift_core.analysis.samples import Samples, collect, read_results
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution import runner
@@ -30,6 +28,8 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.scores import Stored
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.interventions.attention.right_context import attention_to_the_right, measure_right_context
+from mechshift_core.interventions.logit_lens.results import measure_lens_shift
 from mechshift_core.pipeline import Run, stored_plan
 from stats.findings import Estimate, Finding
 

@@ -14,9 +14,9 @@ from studies import ATTRIBUTION, EVERY_KIND
 
 from mechshift_core import run
 from mechshift_core.attribution import attribute_edges, evaluate_circuits, patch_nodes
-from mechshift_core.execution import circuit_cells
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.plan import make_plan
+from mechshift_core.execution.selected import halves_of
 from mechshift_core.spec import SpecError, load_spec
 from mechshift_core.tasks.counterfactual import Dataset
 from mechshift_core.tasks.custom import custom_dataset
@@ -107,7 +107,7 @@ def test_a_circuit_s_metric_is_that_of_a_direct_evaluation(tmp_path: Path, ablat
     (description, found), *_ = cells(out, intervention="curve", pair="shift", side="before")
     assert found["examples"].tolist() == chosen.tolist()
     plan = make_plan(load_spec(study))
-    folds = circuit_cells.halves_of(plan, "mine", chosen, held_out=held_out)
+    folds = halves_of(plan, "mine", chosen, held_out=held_out)
     assert len(folds) == (2 if held_out else 1)
     for ranking, evaluated in folds:
         means = attributed["scores"][chosen[ranking]].astype(np.float64).mean(0)
@@ -138,12 +138,12 @@ def test_no_example_is_judged_by_a_circuit_that_it_helped_to_choose(tmp_path: Pa
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION, CURVE])
     plan = make_plan(load_spec(study))
     chosen = np.array([0, 2, 3, 5, 6, 9, 11])
-    folds = circuit_cells.halves_of(plan, "mine", chosen, held_out=True)
+    folds = halves_of(plan, "mine", chosen, held_out=True)
     for ranking, evaluated in folds:
         assert not (ranking & evaluated).any()
         assert min(ranking.sum(), evaluated.sum()) >= 3
     assert np.sum([evaluated for _, evaluated in folds], axis=0).tolist() == [1] * 7
-    again = circuit_cells.halves_of(plan, "mine", chosen, held_out=True)
+    again = halves_of(plan, "mine", chosen, held_out=True)
     np.testing.assert_array_equal(np.array(folds), np.array(again))
 
 

@@ -14,10 +14,11 @@ from studies import HYPOTHESES, write_study
 from within_templates import df, sem
 
 from mechshift_core import load_spec, run
-from mechshift_core.analysis import depth
+from mechshift_core.analysis.layer_shares import shares_by_layer
 from mechshift_core.analysis.samples import collect
 from mechshift_core.execution.reading import readings
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.measures.depth import depth
 from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.spec.problems import SpecError
 from stats.depth import depth_slope
@@ -44,7 +45,7 @@ def slopes(finished: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
     plan = stored_plan(finished.path)
     samples = collect(plan, RunFolder(finished.path), {}, readings(plan.spec.denoising)[0])
     sample = samples.by_pair_and_task["shift", "mine"]
-    shares = depth.shares_by_layer(sample)
+    shares = shares_by_layer(sample)
     return depth_slope(shares["after"] - shares["before"])
 
 

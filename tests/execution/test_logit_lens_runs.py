@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from within_templates import sem
 
 from mechshift_core import load_model, load_spec, run
-from mechshift_core.components import lens as lens_module
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.batches import to_batch
 from mechshift_core.execution.plan import Plan, make_plan
 from mechshift_core.execution.reading import states_of
+from mechshift_core.interventions.logit_lens import lens as lens_module
 from mechshift_core.models import Model
 from mechshift_core.pipeline import Run
 from stats import decision_times, output_alignment

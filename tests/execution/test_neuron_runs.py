@@ -11,7 +11,7 @@ import pytest
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core import CounterfactualBatch, load_model, load_spec, run
-from mechshift_core.components.neurons import neuron_scores
+from mechshift_core.interventions.neurons.scores import neuron_scores
 from mechshift_core.pipeline import Run
 
 LISTED = 5

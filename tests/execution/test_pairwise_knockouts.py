@@ -141,16 +141,16 @@ def test_a_plan_counts_the_pairs(tmp_path: Path) -> None:
 def test_a_failed_single_knock_out_fails_its_pairs_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mechshift_core.execution import runner
+    from mechshift_core.execution import node_cells
 
-    execute = runner.execute_nodes
+    execute = node_cells.execute_nodes
 
     def broken(plan: object, cell: object, *rest: object) -> None:
         if cell.model == "after":  # type: ignore[attr-defined]
             raise RuntimeError("no such luck")
         execute(plan, cell, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "execute_nodes", broken)
+    monkeypatch.setattr(node_cells, "execute_nodes", broken)
     made = run(write(tmp_path, KNOCKOUTS), out=tmp_path / "out")
     assert len(made.failures) == 2 and "what it needs failed" in made.failures[1]
     assert made.findings.hypotheses[0].status == "undefined"

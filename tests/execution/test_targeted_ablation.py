@@ -14,7 +14,7 @@ from studies import ATTRIBUTION, write_study
 
 from mechshift_core import load_spec, run
 from mechshift_core.errors import MechshiftError
-from mechshift_core.execution import circuit_cells
+from mechshift_core.execution import selected
 from mechshift_core.execution.cost import cost
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.graph import Graph, Shape, components_by_depth
@@ -71,7 +71,7 @@ def test_groups_are_ranked_on_one_half_and_knocked_out_on_the_other(side: str, f
     groups = description["groups"]
     assert [group["layers"] for group in groups] == ["early", "late", *["random"] * 4]
     graph = Graph.of(model.shape)
-    for fold, (ranking, evaluated) in enumerate(circuit_cells.halves_of(plan, "mine", chosen, held_out=True)):
+    for fold, (ranking, evaluated) in enumerate(selected.halves_of(plan, "mine", chosen, held_out=True)):
         means = attributed["scores"][chosen[ranking]].astype(np.float64).mean(0)
         effect: dict[str, float] = {}
         for edge, score in zip(graph.edges, means, strict=True):

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
-                        " 'integration', 'alignment', 'transfer', 'faithfulness', 'targeted', 'right_context'"
+                        " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context'"
                         " or 'decision_time', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
@@ -220,11 +220,6 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown index": ("depth: {}", "specialization: {index: theil}", "theil",
                       "expected 'renyi_entropy', 'gini', 'participation_ratio', 'hoyer', 'entropy' or 'largest_share', "
                       "got 'theil'"),
-    "not yet: hypothesis": ("measure: retention\n    where", "measure: selectivity\n    where", "selectivity",
-                            f"hypothesis measure 'selectivity' {NOT_YET} similarity, inherited, overlap, retention,"
-                            " node_overlap, node_retention, depth_slope, early_share,"
-                            " specialization, integration, alignment, transfer, faithfulness, targeted,"
-                            " right_context, decision_time)"),
     "transfer of nothing": ("measure: retention\n    where", "measure: transfer\n    where", "transfer",
                             "measure 'transfer' needs an intervention of kind circuit_transfer, which is not declared"),
     "bound of nothing": ("kind: equivalence, to: {role: control, regime: local}, margin: 0.2",

@@ -1,0 +1,1 @@
+"""The kinds of interventions of this package, each a room of its own."""

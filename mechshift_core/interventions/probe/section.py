@@ -1,0 +1,22 @@
+"""The section of a spec for probes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mechshift_core.kinds.section import Intervention
+
+
+class Probe(Intervention):
+    """What can be read off the residual stream at the position read, layer by layer: a logistic regression for each
+    task variable, cross-validated over the selected examples. Nothing is changed in the model."""
+
+    kind: Literal["probe"]
+    """`probe`."""
+    variables: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """What is probed for: `answer`, `template`, or a token role, whose first token it is. Unless given, all that vary
+    enough: at least two values, each in five examples or more."""
+    shuffles: Annotated[int, Field(ge=1, le=100)] = 3
+    """Permutations of the labels behind the control."""

@@ -1,0 +1,105 @@
+"""What a study is made of, by sort: interventions and measures, each registered under its name.
+
+A kind answers what the stages of a study ask: its section of the spec, its cells, what these come to, the measures that
+hypotheses can name, its tables. The stages ask every registered kind in turn and know none by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mechshift_core.kinds.cost import Cost
+from mechshift_core.kinds.intervention import Cells, InterventionKind
+from mechshift_core.kinds.intervention import faults_of as _intervention_faults
+from mechshift_core.kinds.measure import Derived, MeasureKind, Otherwise
+from mechshift_core.kinds.measure import faults_of as _measure_faults
+from mechshift_core.kinds.registry import KindError, Registry
+from mechshift_core.kinds.section import Intervention
+from mechshift_core.kinds.tables import Column
+from mechshift_core.kinds.testable import Least, Testable
+
+if TYPE_CHECKING:
+    from mechshift_core.spec.schema import Spec
+
+__all__ = [
+    "INTERVENTIONS",
+    "MEASURES",
+    "Cells",
+    "Column",
+    "Cost",
+    "Derived",
+    "Intervention",
+    "InterventionKind",
+    "KindError",
+    "Least",
+    "MeasureKind",
+    "Otherwise",
+    "Registry",
+    "Testable",
+    "attributes",
+    "server",
+    "testable",
+    "testables",
+]
+
+
+def _interventions() -> Iterable[InterventionKind[Any]]:
+    from mechshift_core.rooms import INTERVENTIONS
+
+    return INTERVENTIONS
+
+
+def _measures() -> Iterable[MeasureKind[Any]]:
+    from mechshift_core.rooms import MEASURES
+
+    return MEASURES
+
+
+INTERVENTIONS: Registry[InterventionKind[Any]] = Registry(
+    "intervention", _interventions, lambda kind: kind.name, _intervention_faults
+)
+MEASURES: Registry[MeasureKind[Any]] = Registry("measure", _measures, lambda kind: kind.name, _measure_faults)
+
+
+def testables() -> Iterator[tuple[Testable, MeasureKind[Any] | InterventionKind[Any]]]:
+    """Everything that hypotheses can name, with the kind that it belongs to."""
+    for measure in MEASURES.values():
+        for one in measure.testables:
+            yield one, measure
+    for intervention in INTERVENTIONS.values():
+        for one in intervention.testables:
+            yield one, intervention
+
+
+testables.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
+def testable(measure: str) -> Testable:
+    """What a hypothesis names.
+
+    Raises:
+        KeyError: if there is none of that name.
+    """
+    found = next((one for one, _ in testables() if one.name == measure), None)
+    if found is None:
+        raise KeyError(measure)
+    return found
+
+
+testable.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
+def attributes(intervention: Intervention) -> bool:
+    """Whether an intervention scores the edges, which all measures of circuits are computed from."""
+    return INTERVENTIONS[intervention.kind].attributes
+
+
+def server(spec: Spec, measure: str) -> Intervention | None:
+    """The intervention of a spec that a measure is computed from, beside the edge attribution; None without one."""
+    return next((one for one in spec.interventions if INTERVENTIONS[one.kind].computes(measure, spec, one)), None)
+
+
+def serving_kinds(measure: str) -> tuple[str, ...]:
+    """The kinds of interventions that can compute a measure."""
+    return tuple(kind.name for kind in INTERVENTIONS.values() if measure in kind.served)

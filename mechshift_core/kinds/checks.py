@@ -1,0 +1,34 @@
+"""Checks that several kinds share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mechshift_core.spec.problems import suggestion
+from mechshift_core.spec.translate import Complaint
+
+if TYPE_CHECKING:
+    from mechshift_core.spec.draft import Draft
+    from mechshift_core.spec.tree import Path
+
+
+def check_ascending(sizes: Sequence[float], path: Path) -> Iterator[Complaint]:
+    """Every size is larger than the one before."""
+    for position, (smaller, larger) in enumerate(itertools.pairwise(sizes), start=1):
+        if larger <= smaller:
+            what = f"duplicate size {larger:g}" if larger in sizes[:position] else f"{larger:g} after {smaller:g}"
+            yield Complaint((*path, position), f"sizes must ascend: {what}")
+
+
+def check_of(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
+    """A name is that of an edge attribution of the spec."""
+    from mechshift_core.kinds import attributes
+
+    attributions = [one.name for one in draft.spec.interventions if attributes(one)]
+    declared = draft.declared["interventions"]
+    if name not in declared:
+        yield Complaint(path, f"unknown intervention {name!r}{suggestion(name, attributions or declared)}")
+    elif name not in attributions and "interventions" not in draft.broken:
+        yield Complaint(path, f"{name!r} is no edge_attribution")

@@ -1,0 +1,79 @@
+"""What a hypothesis can name: one number of each pair and task, with the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mechshift_core.spec.draft import Draft
+    from mechshift_core.spec.hypotheses import Hypothesis
+    from mechshift_core.spec.translate import Complaint
+    from mechshift_core.spec.tree import Path
+
+
+def _nothing_wrong(_: Draft, __: Hypothesis, ___: Path) -> Iterator[Complaint]:
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Testable:
+    """A number of each pair and task that hypotheses can name as their `measure`.
+
+    Attributes:
+        name: What a spec says.
+        words: What a report calls it, a noun without an article: "depth slope".
+        estimand: What it is, for findings: "slope over depth of the after-minus-before shift of attribution shares";
+            `{index}` stands for the index that the spec declares of its measure.
+        reading: What its values mean, in a clause: "negative: attribution moves to earlier layers".
+        between: Whether it is of a pair as it is and no shift: zero is nothing in common, not nothing changed.
+        ceiling: Its value for two models that are alike (`to: ceiling`); None where it has none.
+        from_chance: Whether its zero is a chance level that unrelated models need not have.
+        unrelated: Whether it is measured of unrelated pairs too.
+        per_prompt: Whether it is a mean of one value for each prompt, so that `statistics.location` concerns it.
+        choices: The fields of `sensitivity` that can change it, besides those that can change everything.
+        noisy: Index that noise alone moves -> the index that hypotheses are tested with in its place.
+        indices: Index that a spec can declare -> what it is in words, for `estimand`.
+        derived: Whether it is computed of the measures of all pairs together.
+        truth: Its value where nothing differs between the models, for calibration; None where that is not known.
+        checks: Why a hypothesis on it can have no value, given the path of its `measure`.
+    """
+
+    name: str
+    words: str
+    estimand: str
+    reading: str
+    between: bool = False
+    ceiling: float | None = None
+    from_chance: bool = False
+    unrelated: bool = False
+    per_prompt: bool = False
+    choices: frozenset[str] = frozenset()
+    noisy: Mapping[str, str] = field(default_factory=dict)
+    indices: Mapping[str, str] = field(default_factory=dict)
+    derived: bool = False
+    truth: float | None = None
+    checks: Callable[[Draft, Hypothesis, Path], Iterator[Complaint]] = _nothing_wrong
+
+    __test__ = False  # no test case of pytest
+
+    @property
+    def faults(self) -> Iterator[str]:
+        """What is inconsistent about it."""
+        for key in ("name", "words", "estimand", "reading"):
+            if not getattr(self, key):
+                yield f"`{key}` of a measure that hypotheses can name is empty"
+        if self.per_prompt and self.between:
+            yield f"{self.name!r} is of one value for each prompt and so a shift, but says `between`"
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The least number of selected prompts, and what they are needed for."""
+
+    prompts: int
+    why: str
+
+
+ONE = Least(1, "for a mean")

@@ -1,0 +1,1 @@
+"""The kinds of measures on existing cells of this package, each a room of its own."""

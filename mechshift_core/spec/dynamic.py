@@ -1,0 +1,23 @@
+"""Parts of the grammar that the registered kinds decide, made when a spec is first read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+
+class Made:
+    """An annotation: the type that a function makes takes the place of the one written.
+
+    What is written is what a type checker sees.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of what is made."""
+        return handler.generate_schema(self._make())
