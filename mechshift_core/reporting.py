@@ -14,9 +14,18 @@ from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
-from mechshift_core.kinds import INTERVENTIONS, MEASURES
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, testables
 from mechshift_core.tables import read_tables
-from reports import CircuitFacts, MethodsFacts, ReadingFacts, ReportData, TaskCount, render
+from reports import (
+    CircuitFacts,
+    KindFacts,
+    MethodsFacts,
+    ReadingFacts,
+    ReportData,
+    TaskCount,
+    Words,
+    render,
+)
 from stats.findings import Findings
 
 
@@ -49,10 +58,27 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
         interactive=plan.spec.report.interactive and not static,
         measures=list(plan.spec.measures.declared),
+        words={one.name: Words(name=one.words, reading=one.reading) for one, _ in testables()},
+        kinds=_kinds(plan),
     )
     broken: list[str] = []
     write_text(folder.path / "report.html", render(data, broken=broken))
     return tuple(broken)
+
+
+def _kinds(plan: Plan) -> list[KindFacts]:
+    """The kinds of measures and interventions that a study has, each once."""
+    found = [MEASURES[name] for name in plan.spec.measures.declared]
+    used = dict.fromkeys(one.kind for one in plan.spec.interventions)
+    return [
+        KindFacts(
+            name=kind.name,
+            summary=kind.summary,
+            tables=tuple(kind.tables),
+            measures=tuple(one.name for one in kind.testables),
+        )
+        for kind in (*found, *(INTERVENTIONS[name] for name in used))
+    ]
 
 
 def _first_budget(plan: Plan, table: pl.DataFrame) -> pl.DataFrame:

@@ -6,21 +6,25 @@
 from reports.data import (
     CalibrationFacts,
     CircuitFacts,
+    KindFacts,
     MethodsFacts,
     ReadingFacts,
     ReportData,
     ScenarioFacts,
     TaskCount,
+    Words,
 )
 from reports.page import render
 
 __all__ = [
     "CalibrationFacts",
     "CircuitFacts",
+    "KindFacts",
     "MethodsFacts",
     "ReadingFacts",
     "ReportData",
     "ScenarioFacts",
     "TaskCount",
+    "Words",
     "render",
 ]

@@ -170,6 +170,31 @@ class ScenarioFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindFacts:
+    """A kind of intervention or measure that a study has.
+
+    Attributes:
+        name: What the spec calls it.
+        summary: What it is.
+        tables: The tables that it alone has rows of.
+        measures: The measures that hypotheses can name.
+    """
+
+    name: str
+    summary: str
+    tables: Sequence[str] = ()
+    measures: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How a measure is spoken of: its name as a noun without an article, and what its values mean."""
+
+    name: str
+    reading: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """Everything that the page shows.
 
@@ -188,6 +213,9 @@ class ReportData:
         interactive: Whether the page carries the script that adds a slider, filters, sorting and tooltips.
         measures: Names of the measures that the spec declares; None where that is not known. What was not declared has
             no section.
+        words: Measure -> how it is spoken of.
+        kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
+            one.
     """
 
     title: str
@@ -204,6 +232,8 @@ class ReportData:
     calibration: CalibrationFacts | None = None
     interactive: bool = False
     measures: Sequence[str] | None = None
+    words: Mapping[str, Words] = field(default_factory=dict)
+    kinds: Sequence[KindFacts] = ()
 
     def declares(self, measure: str) -> bool:
         """Whether the spec asks for a measure, as far as is known."""

@@ -82,3 +82,10 @@ def listed(items: list[str], *, word: str = "and") -> str:
 def plural(amount: int, noun: str, nouns: str = "") -> str:
     """`1 pair`, `2 pairs`."""
     return f"{count(amount)} {noun if amount == 1 else nouns or noun + 's'}"
+
+
+def sentence(text: str) -> str:
+    """A text with a capital letter and a full stop; empty where it is."""
+    cleaned = text.strip()
+    cleaned = cleaned[:1].upper() + cleaned[1:]
+    return cleaned if not cleaned or cleaned.endswith((".", "!", "?")) else f"{cleaned}."

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from reports import templating
 from reports.data import ReportData, in_order
+from reports.prose import vocabulary
 from reports.sections import (
     attention,
     calibration,
@@ -36,7 +37,31 @@ from reports.sections import (
     verdicts,
 )
 from reports.sections.base import Section
+from reports.sections.general import section_of
 from reports.sharing import share
+
+DRAWN = frozenset(
+    name
+    for module in (
+        circuits,
+        similarity,
+        overlap,
+        faithfulness,
+        depth,
+        specialization,
+        integration,
+        lens,
+        denoising,
+        nodes,
+        targeted,
+        token_roles,
+        attention,
+        probes,
+        neurons,
+    )
+    for name in module.DRAWS
+)
+"""Tables and measures that have a section of their own; what kinds have besides is drawn by a general one."""
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     verdicts.section,
@@ -56,6 +81,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     attention.section,
     probes.section,
     neurons.section,
+    section_of(DRAWN),
     robustness.section,
     diagnostics.section,
     calibration.section,
@@ -82,7 +108,7 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     style = templating.source("style.css")
     script = templating.source(SCRIPT) if data.interactive else ""
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
-    with debug_mode(False):
+    with debug_mode(False), vocabulary(data.words):
         sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
     page = templating.render_template(
         "page",

@@ -3,61 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from reports import formats
+from reports.data import Words
 from stats.findings import Declaration, Finding
 
-MEASURES = {
-    "similarity": "similarity of mean scores",
-    "inherited": "inherited share of the similarity",
-    "retention": "retention index",
-    "overlap": "edge overlap",
-    "node_retention": "node retention index",
-    "node_overlap": "node overlap",
-    "depth_slope": "depth slope",
-    "specialization": "specialization",
-    "integration": "integration",
-    "alignment": "output alignment",
-    "early_share": "early share",
+QUANTITIES = {
     "centroid": "depth centroid",
-    "faithfulness": "shift of the circuit performance ratio (CPR)",
-    "transfer": "functional transfer ratio",
     "cmd": "circuit-model distance (CMD)",
     "cpr": "circuit performance ratio (CPR)",
     "transfer_ratio": "transfer ratio",
     "weighted_jaccard": "weighted Jaccard",
     "spearman": "Spearman correlation",
     "cosine": "cosine",
-    "decision_time": "decision time",
-    "right_context": "attention to the right",
-    "targeted": "effect of the components aimed at beyond random groups",
     "neuron_overlap": "overlap of the strongest neurons",
 }
+"""What is estimated besides the measures that hypotheses can name."""
 READINGS = {
-    "similarity": "1: the same circuit but for a factor, 0: nothing in common; unrelated models have a level, too",
-    "inherited": "0 is as similar as unrelated models, 1 as equal ones",
-    "retention": "0 is chance overlap, 1 as similar to the other model as to itself",
-    "overlap": "0: no edge in common, 1: the same edges; noise in the scores lowers it (the retention index allows for "
-    "that)",
-    "node_retention": "of heads and MLPs: 0 is chance overlap, 1 as similar to the other model as to itself",
-    "node_overlap": "0: no head or MLP in common, 1: the same ones; large circuits have nearly all of them (the node "
-    "retention index allows for that)",
-    "depth_slope": "negative: attribution moves to earlier layers",
-    "specialization": "higher: fewer components carry more of the effect",
-    "integration": "higher: the effects of components depend more on each other",
-    "transfer": "1: the model after is as faithful under the circuit of the model before as under its own, 0: it "
-    "restores nothing",
-    "faithfulness": "negative: after post-training, circuits of the same sizes carry less of what the model does",
-    "alignment": "higher: components that write the answer spread their output over more tokens",
-    "targeted": "higher: the model after depends more on the components aimed at, beyond any group of that size",
-    "right_context": "higher: the model after looks more at what stands on the right of a token; a causal model has 0",
-    "decision_time": "negative: answers settle earlier in the denoising steps",
     "cmd": "area between faithfulness over circuit size and 1, 0 is best",
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
 }
+_known: ContextVar[Mapping[str, Words] | None] = ContextVar("words of measures", default=None)
 _COUNTED = ("index", "slope", "share", "centroid", "overlap", "ratio", "(CMD)", "(CPR)", "time", "groups")
 _ABLATIONS = {
     "counterfactual": "its value on the corrupted prompt",
@@ -102,7 +73,24 @@ class Sentence:
 
 def measure_name(measure: str) -> str:
     """A measure in words."""
-    return MEASURES.get(measure, measure.replace("_", " "))
+    words = (_known.get() or {}).get(measure)
+    return QUANTITIES.get(measure, measure.replace("_", " ")) if words is None else words.name
+
+
+def reading(measure: str) -> str:
+    """What the values of a measure mean; empty where that is not known."""
+    words = (_known.get() or {}).get(measure)
+    return READINGS.get(measure, "") if words is None else words.reading
+
+
+@contextmanager
+def vocabulary(words: Mapping[str, Words]) -> Iterator[None]:
+    """Speak of measures as a study's kinds do, while a page is made."""
+    before = _known.set(words)
+    try:
+        yield
+    finally:
+        _known.reset(before)
 
 
 def index_name(index: str) -> str:
@@ -243,6 +231,4 @@ def _equivalence(finding: Finding) -> str:
 
 
 def _stopped(text: str) -> str:
-    cleaned = text.strip()
-    cleaned = cleaned[:1].upper() + cleaned[1:]
-    return cleaned if cleaned.endswith((".", "!", "?")) else f"{cleaned}."
+    return formats.sentence(text)

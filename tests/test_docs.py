@@ -20,10 +20,9 @@ from pydantic import BaseModel
 
 from mechshift_core.cli.main import app
 from mechshift_core.errors import EXIT_CODES
+from mechshift_core.kinds import INTERVENTIONS, Intervention, testables
 from mechshift_core.spec import Spec
 from mechshift_core.spec.base import Section
-from mechshift_core.spec.hypotheses import MeasureName
-from mechshift_core.spec.implemented import IMPLEMENTED
 from mechshift_core.spec.starters import starters
 from mechshift_core.tables import TABLES
 from mechshift_core.tasks import TASKS
@@ -43,8 +42,30 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def reference() -> dict[str, str]:
-    pages: dict[str, str] = script("reference_pages").pages()
-    return pages
+    return {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")}
+
+
+def test_the_reference_is_as_the_code_gives_it_now(reference: dict[str, str]) -> None:
+    generated: dict[str, str] = script("generate_reference").pages()
+    assert generated.keys() == reference.keys()
+    unlike = [name for name in generated if generated[name] != reference[name]]
+    assert unlike == [], "run python docs/generate_reference.py"
+
+
+def test_an_outdated_or_missing_page_of_the_reference_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = script("generate_reference")
+    monkeypatch.setattr(generator, "FOLDER", tmp_path)
+    monkeypatch.setattr(generator, "pages", lambda: {"a.md": "new\n", "b.md": "b\n"})
+    (tmp_path / "a.md").write_text("old\n")
+    assert generator.main(["--check"]) == 1
+    assert re.findall(r"docs/reference/(\w+\.md) is not", capsys.readouterr().out) == ["a.md", "b.md"]
+    assert (tmp_path / "a.md").read_text() == "old\n"
+    assert generator.main([]) == 0
+    assert generator.main(["--check"]) == 0
+    (tmp_path / "c.md").write_text("of a page that is no more\n")
+    assert generator.main(["--check"]) == 1
 
 
 def part(page: str, heading: str) -> str:
@@ -56,7 +77,7 @@ def part(page: str, heading: str) -> str:
 
 def sections(model: type[BaseModel] = Section) -> Iterator[type[BaseModel]]:
     for child in model.__subclasses__():
-        if child.__module__.startswith("mechshift_core.spec.") and not child.__name__.startswith("_"):
+        if child.__module__.startswith("mechshift_core.") and child is not Intervention:
             yield child
         yield from sections(child)
 
@@ -96,10 +117,12 @@ def test_every_table_and_column_has_its_line(table: str, reference: dict[str, st
 
 
 def test_every_measure_and_intervention_has_its_line(reference: dict[str, str]) -> None:
-    page = reference["measures.md"]
-    works = [name for name in get_args(MeasureName) if name in IMPLEMENTED["hypothesis measure"]]
-    for name in (*works, *IMPLEMENTED["intervention kind"]):
-        assert re.search(rf"^\| `{name}` \| .+\|$", page, re.MULTILINE), name
+    works = [one.name for one, _ in testables()]
+    kinds = [*INTERVENTIONS]
+    assert re.findall(r"^\| `(\w+)` \| .+ \| .+ \| .+ \| .*\|$", reference["measures.md"], re.MULTILINE) == works
+    for page, names in (("measures.md", works), ("interventions.md", kinds)):
+        found = re.findall(r"^\| `(\w+)` \| .+\|$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert sorted(found) == sorted(names)
 
 
 def test_every_task_verdict_status_and_exit_code_is_there(reference: dict[str, str]) -> None:
@@ -120,11 +143,36 @@ def test_every_public_function_and_class_has_its_entry(package: str, reference: 
 def test_every_page_of_the_menu_is_there_and_every_page_is_in_the_menu(reference: dict[str, str]) -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     written = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
-    assert menu == written | {f"reference/{name}" for name in reference}
+    assert menu == written
+    assert len([name for name in written if name.startswith("reference/")]) == len(reference)
 
 
 def pages() -> list[Path]:
     return [*DOCS.rglob("*.md"), ROOT / "README.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page can be linked by, in a browser of repositories as in the built site."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = page if not path else page.parent / path
+        assert found.is_file(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_the_picture_of_a_report_is_small() -> None:
+    picture = DOCS / "figures" / "report.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size <= 250_000
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))

@@ -32,7 +32,7 @@ def check(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Largest difference that counts as none, in each measure's units; see the README."),
+        typer.Option(help="Largest difference that counts as none, in each measure's units; see docs/how-to/gate.md."),
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,

@@ -27,6 +27,7 @@ class Testable:
         estimand: What it is, for findings: "slope over depth of the after-minus-before shift of attribution shares";
             `{index}` stands for the index that the spec declares of its measure.
         reading: What its values mean, in a clause: "negative: attribution moves to earlier layers".
+        scale: Unit and range of an estimate on one pair and task: "shift of a share; -1 to 1".
         between: Whether it is of a pair as it is and no shift: zero is nothing in common, not nothing changed.
         ceiling: Its value for two models that are alike (`to: ceiling`); None where it has none.
         from_chance: Whether its zero is a chance level that unrelated models need not have.
@@ -44,6 +45,7 @@ class Testable:
     words: str
     estimand: str
     reading: str
+    scale: str
     between: bool = False
     ceiling: float | None = None
     from_chance: bool = False
@@ -61,7 +63,7 @@ class Testable:
     @property
     def faults(self) -> Iterator[str]:
         """What is inconsistent about it."""
-        for key in ("name", "words", "estimand", "reading"):
+        for key in ("name", "words", "estimand", "reading", "scale"):
             if not getattr(self, key):
                 yield f"`{key}` of a measure that hypotheses can name is empty"
         if self.per_prompt and self.between:

@@ -15,6 +15,9 @@ from reports.sections.base import Part, Section
 from reports.sections.estimates import estimates_tables
 from reports.templating import render_template
 
+DRAWS = ("attention", "right_context")
+"""Tables and measures that this section draws."""
+
 READ, RIGHT = "(read)", "(right)"
 LISTED = 15
 """Heads of each pair and task that are listed: those whose attention changed most."""

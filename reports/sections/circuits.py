@@ -14,6 +14,9 @@ from reports.figures.layout import Layout
 from reports.sections.base import Section
 from reports.templating import render_template
 
+DRAWS = ("edges", "edge_scores")
+"""Tables and measures that this section draws."""
+
 PAGE = 1300
 """Width that a row of drawings may have, in pixels: a little more than the page, since drawings shrink."""
 LARGEST = 40

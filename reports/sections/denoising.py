@@ -18,6 +18,9 @@ from reports.sections.lens import WHERE, estimates_of, observed, of_panel
 from reports.sections.specialization import shift_note
 from reports.templating import render_template
 
+DRAWS = ("denoising", "decision_time")
+"""Tables and measures that this section draws."""
+
 STEPS = WHERE | {
     "step": tables.whole("step"),
     "component": tables.text("stream"),

@@ -16,6 +16,9 @@ from reports.figures.coefficients import Coefficient
 from reports.sections.base import Section
 from reports.templating import render_template
 
+DRAWS = ("layers", "depth_slope", "early_share")
+"""Tables and measures that this section draws."""
+
 FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

@@ -16,6 +16,9 @@ from reports.sections.base import Part, Section
 from reports.templating import render_template
 from stats.findings import Estimate
 
+DRAWS = ("faithfulness", "transfer")
+"""Tables and measures that this section draws."""
+
 FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

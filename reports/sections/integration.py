@@ -16,6 +16,9 @@ from reports.sections.base import Part, Section
 from reports.sections.specialization import INDICES, indices_of, observed_words, preferred, shift_note
 from reports.templating import render_template
 
+DRAWS = ("interactions", "shapley", "shapley_orders", "integration")
+"""Tables and measures that this section draws."""
+
 INTERACTION = "interaction"
 """The index of knock-outs; the others are of the graph of components."""
 SHARE = "interaction_share"

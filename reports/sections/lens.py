@@ -18,6 +18,9 @@ from reports.sections.specialization import INDICES, observed_words, shift_note
 from reports.templating import render_template
 from stats.findings import Estimate
 
+DRAWS = ("lens", "alignment")
+"""Tables and measures that this section draws."""
+
 DRAWN, LISTED = 8, 15
 """Components of a panel that are drawn, and of each model that are listed: those with the largest attributions."""
 WHERE = {"task": tables.text("task"), "pair": tables.text("pair"), "side": tables.text("side")}

@@ -18,6 +18,9 @@ from reports.sections.base import Part, Section
 from reports.templating import render_template
 from stats.findings import Estimate
 
+DRAWS = ("neurons",)
+"""Tables and measures that this section draws."""
+
 LISTED = 10
 """Neurons of each model and task that are drawn: the first of those that the table has."""
 _FIELDS = {

@@ -18,6 +18,9 @@ from reports.sections.base import Part, Section
 from reports.sections.specialization import attributed
 from reports.templating import render_template
 
+DRAWS = ("components",)
+"""Tables and measures that this section draws."""
+
 LISTED = 20
 """Components of each model, task and method that the page lists: those with the largest effects."""
 FIELDS = {

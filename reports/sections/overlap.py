@@ -17,6 +17,9 @@ from reports.sections.base import Section
 from reports.sections.stability import stability_figure
 from reports.templating import render_template
 
+DRAWS = ("overlap", "overlap_by_prompts", "node_overlap", "stability", "retention", "node_retention")
+"""Tables and measures that this section draws."""
+
 FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

@@ -13,6 +13,9 @@ from reports.figures.base import Figure, Panel
 from reports.sections.base import Part, Section
 from reports.templating import render_template
 
+DRAWS = ("probes",)
+"""Tables and measures that this section draws."""
+
 _FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

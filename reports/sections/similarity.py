@@ -13,6 +13,9 @@ from reports.figures.base import Figure, Key, Panel
 from reports.sections.base import Section
 from reports.templating import render_template
 
+DRAWS = ("similarity", "inherited")
+"""Tables and measures that this section draws."""
+
 FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

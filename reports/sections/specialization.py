@@ -13,6 +13,9 @@ from reports.prose import index_name
 from reports.sections.base import Section
 from reports.templating import render_template
 
+DRAWS = ("selectivity", "specialization")
+"""Tables and measures that this section draws."""
+
 LISTED = 100
 """Components of each model and task that the page lists; the download has all."""
 SELECTIVE = 10

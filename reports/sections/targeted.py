@@ -14,6 +14,9 @@ from reports.sections.base import Part, Section
 from reports.sections.estimates import estimates_tables
 from reports.templating import render_template
 
+DRAWS = ("targeted",)
+"""Tables and measures that this section draws."""
+
 _FIELDS = {
     "task": tables.text("task"),
     "pair": tables.text("pair"),

@@ -12,6 +12,9 @@ from reports.figures.base import Figure, Panel
 from reports.sections.base import Part, Section
 from reports.templating import render_template
 
+DRAWS = ("edge_roles",)
+"""Tables and measures that this section draws."""
+
 LISTED = 10
 """Edges of each model and task that are listed: the strongest ones."""
 _KEYS = ("task", "pair", "side")

@@ -43,9 +43,7 @@ def section(data: ReportData) -> Section:
             for finding in hypotheses
         ],
         readings=[
-            f"{prose.measure_name(measure)}: {prose.READINGS[measure]}"
-            for measure in ranges
-            if measure in prose.READINGS
+            f"{prose.measure_name(measure)}: {prose.reading(measure)}" for measure in ranges if prose.reading(measure)
         ],
         sentences=[prose.sentence(finding) for finding in hypotheses],
         numbers=_numbers(hypotheses),

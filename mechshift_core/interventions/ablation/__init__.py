@@ -132,6 +132,7 @@ INTEGRATION = MeasureKind(
             words="integration",
             estimand="after-minus-before shift of the {index}",
             reading="higher: the effects of components depend more on each other",
+            scale="shift of a share between 0 and 1 (estimates can lie beyond), or of the index of the graph",
             choices=frozenset({"integration", "ablation"}),
             noisy=NOISY_INDICES,
             indices=INDICES,

@@ -78,6 +78,7 @@ ATTENTION = InterventionKind(
             words="attention to the right",
             estimand="after-minus-before shift of the attention of tokens to what stands on their right",
             reading="higher: the model after looks more at what stands on the right of a token; a causal model has 0",
+            scale="shift of a share of the attention; -1 to 1",
             per_prompt=True,
             choices=frozenset({"location"}),
             truth=0.0,

@@ -96,6 +96,7 @@ CIRCUIT_PATCHING = InterventionKind(
             words="shift of the circuit performance ratio (CPR)",
             estimand="after-minus-before shift of the circuit performance ratio (CPR)",
             reading="negative: after post-training, circuits of the same sizes carry less of what the model does",
+            scale="shift of an area under faithfulness; no bounds",
             choices=frozenset({"ablation"}),
             truth=0.0,
         ),
@@ -119,6 +120,7 @@ CIRCUIT_TRANSFER = InterventionKind(
             "circuit",
             reading="1: the model after is as faithful under the circuit of the model before as under its own, 0: it "
             "restores nothing",
+            scale="ratio of two faithfulnesses; no bounds",
             between=True,
             ceiling=1.0,
             choices=frozenset({"ablation"}),

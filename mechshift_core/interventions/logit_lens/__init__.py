@@ -86,6 +86,7 @@ LOGIT_LENS = InterventionKind(
             words="decision time",
             estimand="after-minus-before shift of the share of the denoising steps before the answer stays right",
             reading="negative: answers settle earlier in the denoising steps",
+            scale="shift of a share of the denoising steps; -1 to 1",
             per_prompt=True,
             choices=frozenset({"location"}),
             truth=0.0,
@@ -106,6 +107,7 @@ ALIGNMENT = MeasureKind(
             estimand="after-minus-before shift of the entropy (nats) of what components write, weighted by what they "
             "add",
             reading="higher: components that write the answer spread their output over more tokens",
+            scale="shift of an entropy, in nats; no bounds",
             per_prompt=True,
             choices=frozenset({"location"}),
             truth=0.0,

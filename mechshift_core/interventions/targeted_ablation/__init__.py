@@ -90,6 +90,7 @@ TARGETED_ABLATION = InterventionKind(
             words="effect of the components aimed at beyond random groups",
             estimand="after-minus-before shift of the metric that the components aimed at cost, beyond random ones",
             reading="higher: the model after depends more on the components aimed at, beyond any group of that size",
+            scale="shift in the units of the task's metric; no bounds",
             per_prompt=True,
             choices=frozenset({"location", "ablation"}),
             truth=0.0,

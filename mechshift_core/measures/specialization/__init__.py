@@ -52,6 +52,7 @@ SPECIALIZATION = MeasureKind(
             words="specialization",
             estimand="after-minus-before shift of the {index} of component effects",
             reading="higher: fewer components carry more of the effect",
+            scale="shift of an index between 0 and 1 (estimates can lie beyond)",
             choices=frozenset({"specialization"}),
             noisy=NOISY_INDICES,
             indices=INDICES,
