@@ -19,6 +19,7 @@ from mechshift_core.execution.runner import Execution, Progress, execute
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
 from mechshift_core.gate.stored import read_run
+from mechshift_core.kinds.extensions import FOLDER, copied_name, registries
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
 from mechshift_core.spec import Spec, load_spec
@@ -59,6 +60,7 @@ def run(
     *,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    allow_code: bool = False,
 ) -> Run:
     """Do what a spec says: compute what is missing, analyse it, write the report. Running it again resumes.
 
@@ -66,19 +68,21 @@ def run(
         spec: A spec, or the path of one.
         out: Run directory; `runs/<name>` unless given.
         progress: Called with (what is being done, steps done, steps in all): cells, then statistics.
+        allow_code: Whether the files of `extensions` may be run.
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
         UsageError: if the run directory can't be used, or an argument is of another type.
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """
-    loaded = spec if isinstance(spec, Spec) else load_spec(spec)
+    loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
         folder.log("run", spec=loaded.name)
         plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
+        _copy_extensions(loaded, folder)
         write_text(folder.path / PLAN, save_plan(plan))
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, progress=progress)
@@ -179,6 +183,14 @@ def calibrate(
         write_calibration(folder, calibration)
         write_report(plan, folder)
     return finished, calibration
+
+
+def _copy_extensions(spec: Spec, folder: RunFolder) -> None:
+    """Keep the code that a run depends on beside it."""
+    for number, extension in enumerate(spec.loaded_extensions):
+        target = folder.path / FOLDER / copied_name(number, extension.name)
+        target.parent.mkdir(exist_ok=True)
+        write_text(target, extension.path.read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -300,7 +312,9 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str], declaration: Declarat
         if path.suffix in (".py", ".j2", ".css", ".js")
     ]
     cells = [cell.key for _, cell in plan.every_cell]
-    content = [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
+    origins = {f"{one.sort} {name}": mark for one in registries() for name in one for mark in one.marks(name)}
+    content: list[object] = [origins] if origins else []
+    content += [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for text in code:
         digest.update(text)

@@ -14,7 +14,7 @@ from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
-from mechshift_core.kinds import INTERVENTIONS, MEASURES, testables
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testables
 from mechshift_core.tables import read_tables
 from reports import (
     CircuitFacts,
@@ -68,8 +68,9 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
 
 def _kinds(plan: Plan) -> list[KindFacts]:
     """The kinds of measures and interventions that a study has, each once."""
-    found = [MEASURES[name] for name in plan.spec.measures.declared]
     used = dict.fromkeys(one.kind for one in plan.spec.interventions)
+    kinds: list[MeasureKind[Any] | InterventionKind[Any]] = [MEASURES[name] for name in plan.spec.measures.declared]
+    kinds += [INTERVENTIONS[name] for name in used]
     return [
         KindFacts(
             name=kind.name,
@@ -77,7 +78,7 @@ def _kinds(plan: Plan) -> list[KindFacts]:
             tables=tuple(kind.tables),
             measures=tuple(one.name for one in kind.testables),
         )
-        for kind in (*found, *(INTERVENTIONS[name] for name in used))
+        for kind in kinds
     ]
 
 

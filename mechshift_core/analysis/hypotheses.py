@@ -9,14 +9,13 @@ from mechshift_core.analysis.estimands import estimand, location
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.kinds import testable
+from mechshift_core.kinds import TESTS, is_two_sided, testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
-from stats.hypothesis_tests import TestResult, difference_test, non_inferiority, tost
+from stats.hypothesis_tests import TestResult
 from stats.minimums import smallest_p
 from stats.multiplicity import benjamini_hochberg, holm
-from stats.percentile_tests import percentile_difference, percentile_non_inferiority, percentile_tost
 from stats.replicates import Contrast, Replicated, linear_contrast
 from stats.verdicts import claim_verdict
 
@@ -26,23 +25,6 @@ CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
     "none": list,
 }
 """Correction within the family -> what adjusts its p-values."""
-
-
-@dataclass(frozen=True, slots=True)
-class _MarginTest:
-    """A test with a margin: by standard error and t quantiles, and by the quantiles of replicates."""
-
-    t: Callable[..., TestResult]
-    percentile: Callable[..., TestResult]
-
-
-MARGINS = {
-    "equivalence": _MarginTest(tost, percentile_tost),
-    "non_inferiority": _MarginTest(non_inferiority, percentile_non_inferiority),
-}
-"""Kind of a test with a margin -> the test."""
-CLAIMS = {"equivalence": "equivalent", "non_inferiority": "not inferior"}
-"""Kind of a test that claims no difference -> its alternative in a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +200,7 @@ def _below(contrast: Contrast, ceiling: float) -> Contrast:
 
 def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistics) -> TestResult:
     """The test that a hypothesis declares, of a contrast."""
-    test, confidence = hypothesis.test, statistics.confidence
-    null = 0.0 if test.bound is None else test.bound
-    if statistics.bootstrap.method == "percentile" and contrast.replicates is not None and contrast.se != 0:
-        estimate, drawn = contrast.estimate, contrast.replicates
-        if test.kind in MARGINS:
-            assert test.margin is not None
-            return MARGINS[test.kind].percentile(estimate, drawn, margin=test.margin, confidence=confidence)
-        return percentile_difference(estimate, drawn, alternative=test.alternative, null=null, confidence=confidence)
-    by_t = (contrast.estimate, contrast.se, contrast.df)
-    if test.kind in MARGINS:
-        assert test.margin is not None
-        return MARGINS[test.kind].t(*by_t, margin=test.margin, confidence=confidence, skewness=contrast.skewness)
-    return difference_test(
-        *by_t, alternative=test.alternative, null=null, confidence=confidence, skewness=contrast.skewness
-    )
+    return TESTS[hypothesis.test.kind].decide(hypothesis.test, contrast, statistics)
 
 
 def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
@@ -242,7 +210,7 @@ def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
         return finding
     smallest = smallest_p(
         statistics.bootstrap.replicates,
-        two_sided=finding.test == "difference" and finding.alternative == "two-sided",
+        two_sided=is_two_sided(finding.test, finding.alternative),
         family=finding.family_size if statistics.correction == "holm" else 1,
     )
     level = 1 - statistics.confidence
@@ -277,7 +245,7 @@ def _finding(
         measure=hypothesis.measure,
         estimand=estimand(spec, hypothesis),
         test=hypothesis.test.kind,
-        alternative=CLAIMS.get(hypothesis.test.kind, hypothesis.test.alternative),
+        alternative=TESTS[hypothesis.test.kind].claim or hypothesis.test.alternative,
         margin=hypothesis.test.margin,
         estimate=None if result is None else result.estimate,
         se=None if result is None else result.se,
@@ -312,11 +280,9 @@ def _finding(
 
 
 def null_value(hypothesis: Hypothesis) -> float:
-    """The value that the estimate is tested against."""
-    test = hypothesis.test
-    if test.kind == "non_inferiority" and test.margin is not None:
-        return -test.margin
-    return test.bound if test.kind == "bound" and test.bound is not None else 0.0
+    """The value that the estimate is tested against; zero where that is a range around it."""
+    nulls = TESTS[hypothesis.test.kind].nulls(hypothesis.test)
+    return nulls[0] if len(nulls) == 1 else 0.0
 
 
 def _judge(spec: Spec, finding: Finding) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mechshift_core.kinds import TESTS
 from mechshift_core.spec import Filter, Hypothesis, Spec
 from stats.findings import Part
 from stats.hypothesis_tests import TestResult
@@ -59,7 +60,7 @@ def disagreement(hypothesis: Hypothesis, parts: Sequence[Part], null: float) -> 
     """That the parts lie on both sides of the value tested against; empty where they do not, or no side is claimed."""
     known = [part for part in parts if part.estimate is not None]
     signs = {(part.estimate or 0.0) > null for part in known if part.estimate != null}
-    if hypothesis.test.kind not in ("difference", "bound") or len(signs) < 2:
+    if TESTS[hypothesis.test.kind].refers or len(signs) < 2:
         return ""
     listed = ", ".join(f"{part.level} {_interval(part)}" for part in known)
     what = "in sign" if null == 0 else f"on the side of {null:g}"

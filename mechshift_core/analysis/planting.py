@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mechshift_core.analysis.hypotheses import CORRECTIONS, apply_test, null_value
+from mechshift_core.kinds import TESTS
 from mechshift_core.spec import Hypothesis, Spec
 from stats.calibration import HypothesisCalibration, Planted
 from stats.findings import Finding
@@ -49,7 +50,7 @@ class Known:
                 f"what {hypothesis.measure} is on A/A data is not known: no A/A data tells how often the test errs; "
                 "subtract a group (contrast, to)"
             )
-        elif truth and test.kind != "bound":
+        elif truth and not TESTS[test.kind].required.keys() >= {"bound"}:
             refused = (
                 f"{hypothesis.measure} is about {truth:g} where nothing differs, and the test takes it to be {null:g}: "
                 "no A/A data tells how often it errs; subtract a group (contrast, to), or test against a bound"
@@ -60,10 +61,8 @@ class Known:
     def at(cls, hypothesis: Hypothesis, truth: float) -> Known:
         """What is known where the estimate has a value that was planted."""
         test = hypothesis.test
-        if test.kind == "equivalence":
-            assert test.margin is not None
-            return cls(hypothesis, truth, (test.margin, -test.margin), -1, "")
-        return cls(hypothesis, truth, (null_value(hypothesis),), -1 if test.alternative == "less" else 1, "")
+        nulls = TESTS[test.kind].nulls(test)
+        return cls(hypothesis, truth, nulls, -1 if len(nulls) > 1 or test.alternative == "less" else 1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,5 +198,5 @@ def _grid(known: Known, se: float, distances: Sequence[float]) -> list[float]:
     if unshifted > 0:
         asked.add(unshifted)
     # Beyond the middle between two margins the claim becomes less true again.
-    limit = known.nulls[0] if known.hypothesis.test.kind == "equivalence" else np.inf
+    limit = known.nulls[0] if len(known.nulls) > 1 else np.inf
     return sorted(distance for distance in asked if distance <= limit)

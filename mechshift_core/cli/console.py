@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-GLOBAL_FLAGS = ("--debug", "--quiet", "--json")
+GLOBAL_FLAGS = ("--debug", "--quiet", "--json", "--allow-code")
 
 
 @dataclass(slots=True)

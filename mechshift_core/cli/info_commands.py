@@ -19,16 +19,32 @@ def register(app: typer.Typer) -> None:
 
 
 def list_everything(context: typer.Context) -> None:
-    """List tasks, measures, bundled models and the runs in the working directory."""
-    from mechshift_core.kinds import testables
+    """List tasks, kinds and where they come from, bundled models and the runs in the working directory."""
+    from mechshift_core.kinds import INTERVENTIONS, MEASURES, TESTS, testables
+    from mechshift_core.kinds.extensions import registries
+    from mechshift_core.models.declared import ARCHITECTURES
+    from mechshift_core.registry import OURS
     from mechshift_core.run_files import PLAN, RUNS
     from mechshift_core.tasks import TASKS
     from mechshift_core.zoo import bundled_models
 
     console: Console = context.obj
+    origins = {registry.sort: registry for registry in registries()}
+
+    def of(sort: str, name: str, text: str) -> str:
+        origin = origins[sort].origin(name)
+        return text if origin == OURS else f"{text} [from {origin}]"
+
+    measures = {one.name: (kind.name, one.words) for one, kind in testables()}
     found: dict[str, dict[str, str]] = {
-        "tasks": {task.name: f"{task.regime}: {task.summary}" for task in TASKS.values()},
-        "measures": {one.name: one.words for one, _ in testables()},
+        "tasks": {task.name: of("task", task.name, f"{task.regime}: {task.summary}") for task in TASKS.values()},
+        "interventions": {kind.name: of("intervention", kind.name, kind.summary) for kind in INTERVENTIONS.values()},
+        "measures": {
+            name: of("measure" if kind in MEASURES else "intervention", kind, words)
+            for name, (kind, words) in measures.items()
+        },
+        "tests": {kind.name: of("test", kind.name, kind.text) for kind in TESTS.values()},
+        "architectures": {name: of("architecture", name, "") for name in ARCHITECTURES},
         "models": {f"bundled:{name}": str(folder) for name, folder in bundled_models().items()},
         "runs": {str(path.parent): "" for path in sorted(RUNS.glob(f"*/{PLAN}"))},
     }

@@ -25,6 +25,7 @@ from mechshift_core.cli import (
 )
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
+from mechshift_core.kinds.extensions import code_allowed
 
 app = typer.Typer(
     name="mechshift",
@@ -41,12 +42,15 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="--debug, --quiet and --json may stand anywhere on the line.")
+@app.callback(epilog="--debug, --quiet, --json and --allow-code may stand anywhere on the line.")
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the Python files that a spec names as `extensions`.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -54,6 +58,7 @@ def _options(
     """Compare the circuits of a language model before and after post-training, with statistics that hold."""
     console = context.ensure_object(Console)
     console.debug, console.quiet, console.json = debug, quiet, json
+    context.with_resource(code_allowed(allow_code))
 
 
 for commands in (

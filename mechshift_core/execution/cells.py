@@ -171,6 +171,7 @@ def _shards(
         stop = min(start + shard, len(dataset.examples))
         states = _states(model, dataset.examples[start:stop], reading)
         content = [CELL_FORMAT, *_read(model), dataset.digest(slice(start, stop)), states, settings]
+        content += INTERVENTIONS.marks(intervention.kind)
         if intervention.roles_key is not None:
             content.append(dataset.role_digest(slice(start, stop)))
         if intervention.replaces_by in SHARED:
@@ -216,6 +217,7 @@ def _circuits(
             keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
             _states(models[name], dataset.examples, reading),
             pair.prompts, *cells.labels(dataset), *([SELECTED] if cells.ranks else []),
+            *INTERVENTIONS.marks(intervention.kind),
         ]  # fmt: skip
         yield Cell(
             model=name,

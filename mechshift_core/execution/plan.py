@@ -280,7 +280,8 @@ def _readers(models: Mapping[str, ModelFacts]) -> tuple[dict[str, ModelFacts], _
 def _dataset_key(spec: Spec, task: TaskSpec, readers: _Readers) -> str:
     seed = spec.seed if task.seed is None else task.seed
     read = [readers.first.tokenizer, readers.first.begin, sorted(readers.holes), readers.vocabulary]
-    return content_hash([_source_digest(), task.model_dump(mode="json"), seed, read, _bytes(spec, task)])
+    marks = TASKS.marks(task.name) if task.dataset is None else []
+    return content_hash([_source_digest(), task.model_dump(mode="json"), seed, read, _bytes(spec, task), *marks])
 
 
 def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Path | None:

@@ -13,6 +13,7 @@ from mechshift_core import __version__
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.kinds.extensions import registries
 
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
 
@@ -71,8 +72,22 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             "weights_dtype": ", ".join(sorted({facts.dtype for facts in plan.models.values()})),
             "attention": ", ".join(sorted({stored["attention"] for _, stored in described})),
         },
+        **_code(plan),
         "git": git_state(spec.folder),
     }
+
+
+def _code(plan: Plan) -> dict[str, object]:
+    """What else than this package the numbers come from: files that the spec names, and other packages' kinds."""
+    named = [{"file": one.name, "sha256": one.sha256, "kinds": list(one.kinds)} for one in plan.spec.loaded_extensions]
+    files = {one.origin for one in plan.spec.loaded_extensions}
+    used = {
+        f"{registry.sort} {name}": registry.origin(name)
+        for registry in registries()
+        for name in registry
+        if registry.marks(name) and registry.origin(name) not in files
+    }
+    return ({"extensions": named} if named else {}) | ({"kinds_of_packages": used} if used else {})
 
 
 def package_versions() -> dict[str, str]:

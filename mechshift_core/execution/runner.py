@@ -19,6 +19,7 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.timing import cell_facts
 from mechshift_core.execution.workers import Work
 from mechshift_core.kinds import INTERVENTIONS
+from mechshift_core.kinds.extensions import Packed
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
@@ -77,10 +78,11 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
     return Execution(missing - failed, account.total - missing, account.failures)
 
 
-def _start_worker(plan: Plan, folder: RunFolder, threads: int, number: int) -> Work:
+def _start_worker(packed: Packed, threads: int, number: int) -> Work:
     """What a worker process does; its jobs are places in the plan's `every_cell`."""
     import torch
 
+    plan, folder = packed.unpack()
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

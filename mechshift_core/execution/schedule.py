@@ -9,6 +9,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.workers import StartWork, Workers, threads_each
+from mechshift_core.kinds.extensions import pack
 
 if TYPE_CHECKING:
     from mechshift_core.execution.runner import Progress
@@ -77,14 +78,15 @@ def share_out(
         cells: The cells, in the order in which they are begun where there is a choice.
         account: What comes of them.
         workers: Number of processes.
-        start: Called in each with the plan, the run directory, its threads and its number; the jobs are places in the
-            plan's `every_cell`.
+        start: Called in each with the packed plan and run directory, its threads and its number; the jobs are places
+            in the plan's `every_cell`.
     """
     numbers = {(id(own), cell): number for number, (own, cell) in enumerate(plan.every_cell)}
     waiting = [(numbers[id(own), cell], cell) for own, cell in cells]
     running: dict[int, Cell] = {}
     holds: dict[int, str] = {}
-    with Workers(workers, start, plan, account.folder, threads_each(workers)) as pool:
+    packed = pack(plan.spec.loaded_extensions, (plan, account.folder))
+    with Workers(workers, start, packed, threads_each(workers)) as pool:
         while waiting or running:
             for worker in pool.idle:
                 waiting = [(number, cell) for number, cell in waiting if not account.settled(cell)]

@@ -1,4 +1,4 @@
-"""What a study is made of, by sort: interventions and measures, each registered under its name.
+"""What a study is made of, by sort: interventions, measures and hypothesis tests, each registered under its name.
 
 A kind answers what the stages of a study ask: its section of the spec, its cells, what these come to, the measures that
 hypotheses can name, its tables. The stages ask every registered kind in turn and know none by name.
@@ -14,10 +14,12 @@ from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.intervention import faults_of as _intervention_faults
 from mechshift_core.kinds.measure import Derived, MeasureKind, Otherwise
 from mechshift_core.kinds.measure import faults_of as _measure_faults
-from mechshift_core.kinds.registry import KindError, Registry
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.kinds.tables import Column
+from mechshift_core.kinds.test import TestKind
+from mechshift_core.kinds.test import faults_of as _test_faults
 from mechshift_core.kinds.testable import Least, Testable
+from mechshift_core.registry import KindError, Registry
 
 if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERVENTIONS",
     "MEASURES",
+    "TESTS",
     "Cells",
     "Column",
     "Cost",
@@ -36,8 +39,10 @@ __all__ = [
     "MeasureKind",
     "Otherwise",
     "Registry",
+    "TestKind",
     "Testable",
     "attributes",
+    "is_two_sided",
     "server",
     "testable",
     "testables",
@@ -56,10 +61,25 @@ def _measures() -> Iterable[MeasureKind[Any]]:
     return MEASURES
 
 
+def _tests() -> Iterable[TestKind]:
+    from mechshift_core.hypothesis_tests import TESTS
+
+    return TESTS
+
+
 INTERVENTIONS: Registry[InterventionKind[Any]] = Registry(
-    "intervention", _interventions, lambda kind: kind.name, _intervention_faults
+    "intervention",
+    _interventions,
+    lambda kind: kind.name,
+    lambda kind: isinstance(kind, InterventionKind),
+    _intervention_faults,
 )
-MEASURES: Registry[MeasureKind[Any]] = Registry("measure", _measures, lambda kind: kind.name, _measure_faults)
+MEASURES: Registry[MeasureKind[Any]] = Registry(
+    "measure", _measures, lambda kind: kind.name, lambda kind: isinstance(kind, MeasureKind), _measure_faults
+)
+TESTS: Registry[TestKind] = Registry(
+    "test", _tests, lambda kind: kind.name, lambda kind: isinstance(kind, TestKind), _test_faults
+)
 
 
 def testables() -> Iterator[tuple[Testable, MeasureKind[Any] | InterventionKind[Any]]]:
@@ -103,3 +123,9 @@ def server(spec: Spec, measure: str) -> Intervention | None:
 def serving_kinds(measure: str) -> tuple[str, ...]:
     """The kinds of interventions that can compute a measure."""
     return tuple(kind.name for kind in INTERVENTIONS.values() if measure in kind.served)
+
+
+def is_two_sided(test: str, alternative: str) -> bool:
+    """Whether a test of a kind looks on both sides."""
+    kind = TESTS[test]
+    return alternative == "two-sided" and not kind.sided and not kind.refers

@@ -1,116 +1,24 @@
-"""Architectures, each declared in one place: where a block's norms, projections and outputs are.
+"""A model's weights and modules in the terms of the attribution, read as its architecture is declared.
 
-Everything that attributes or patches goes through a declaration and :class:`ArchitectureView`, never through the
-attribute names of a Transformers class. To support another architecture, declare it here; loading proves the
-declaration (see :mod:`mechshift_core.attribution.proof`).
+Everything that attributes or patches goes through a declaration (:mod:`mechshift_core.models.declared`) and
+:class:`ArchitectureView`, never through the attribute names of a Transformers class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import ROLES, Role, Shape
+from mechshift_core.models.declared import ARCHITECTURES, Architecture
 from mechshift_core.models.norms import Norm
 from mechshift_core.models.precision import widened
 from mechshift_core.models.sources import graph_shape
-
-Fusion = Literal["concatenated", "interleaved"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """Module paths of a pre-norm decoder; block paths are relative to a block.
-
-    Attributes:
-        embedding: Token embedding; its output is the source `input`.
-        attention_projections: Module that projects to queries, keys and values, by role; one module under several
-            roles is fused.
-        attention_output: Maps the concatenated head outputs to the residual stream.
-        attention_post_norm: RMSNorm between `attention_output` and the residual stream; None where there is none.
-        mlp_post_norm: The same behind the MLP.
-        head: Maps the final norm's output to logits.
-        transposed: Whether projections store their weight as [in, out] (GPT-2's Conv1D).
-        fusion: How a fused projection's output is laid out: queries, keys, values one after the other, or head by
-            head (GPT-NeoX).
-        attention: The attention kernel of Transformers that computes what the architecture says.
-    """
-
-    embedding: str
-    blocks: str
-    attention_norm: str
-    attention_projections: Mapping[Role, str]
-    attention_output: str
-    mlp_norm: str
-    mlp: str
-    final_norm: str
-    head: str = "lm_head"
-    attention_post_norm: str | None = None
-    mlp_post_norm: str | None = None
-    transposed: bool = False
-    fusion: Fusion = "concatenated"
-    attention: Literal["sdpa", "eager"] = "sdpa"
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Every attention projection module once, in the order in which they run."""
-        return tuple(dict.fromkeys(self.attention_projections[role] for role in ROLES))
-
-
-_LLAMA = Architecture(
-    embedding="model.embed_tokens",
-    blocks="model.layers",
-    attention_norm="input_layernorm",
-    attention_projections={"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj"},
-    attention_output="self_attn.o_proj",
-    mlp_norm="post_attention_layernorm",
-    mlp="mlp",
-    final_norm="model.norm",
-)
-_GEMMA = replace(
-    _LLAMA,
-    attention_post_norm="post_attention_layernorm",
-    mlp_norm="pre_feedforward_layernorm",
-    mlp_post_norm="post_feedforward_layernorm",
-)
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "gemma2": replace(_GEMMA, attention="eager"),  # SDPA cannot cap attention logits
-    "gemma3_text": _GEMMA,
-    "gpt2": Architecture(
-        embedding="transformer.wte",
-        blocks="transformer.h",
-        attention_norm="ln_1",
-        attention_projections={"q": "attn.c_attn", "k": "attn.c_attn", "v": "attn.c_attn"},
-        attention_output="attn.c_proj",
-        mlp_norm="ln_2",
-        mlp="mlp",
-        final_norm="transformer.ln_f",
-        transposed=True,
-    ),
-    "gpt_neox": Architecture(
-        embedding="gpt_neox.embed_in",
-        blocks="gpt_neox.layers",
-        attention_norm="input_layernorm",
-        attention_projections=dict.fromkeys(ROLES, "attention.query_key_value"),
-        attention_output="attention.dense",
-        mlp_norm="post_attention_layernorm",
-        mlp="mlp",
-        final_norm="gpt_neox.final_layer_norm",
-        fusion="interleaved",
-    ),
-}
-"""By `model_type` of the checkpoint's configuration."""
 
 
 def declaration_of(model_type: object) -> Architecture:
@@ -122,10 +30,10 @@ def declaration_of(model_type: object) -> Architecture:
     if model_type not in ARCHITECTURES:
         raise ExecutionError(
             f"architecture {model_type!r} is not supported (supported: {', '.join(sorted(ARCHITECTURES))}); declare "
-            "where its embedding, blocks, norms, query/key/value projections, attention output, MLP and head are in "
-            "ARCHITECTURES of mechshift_core/models/architectures.py; the declaration is proven when a model is loaded"
+            "where its embedding, blocks, norms, query/key/value projections, attention output, MLP and head are in an "
+            "ArchitectureKind (docs/how-to/add-an-architecture.md); the declaration is proven when a model is loaded"
         )
-    return ARCHITECTURES[str(model_type)]
+    return ARCHITECTURES[str(model_type)].declaration
 
 
 class ArchitectureView:
@@ -156,7 +64,7 @@ class ArchitectureView:
         except AttributeError as error:
             raise ExecutionError(
                 f"{type(self.model).__name__} has no module {dotted!r}, which its declaration in "
-                "mechshift_core/models/architectures.py names"
+                "mechshift_core/models/declared.py or an extension names"
             ) from error
 
     def norm(self, path: str, layer: int | None = None) -> Norm:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mechshift_core.kinds.registry import generation
+from mechshift_core.registry import generation
 from mechshift_core.spec.hypotheses import Hypothesis
 from mechshift_core.spec.schema import AnyIntervention, ModelSpec, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.tree import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from mechshift_core.kinds import is_two_sided
 from mechshift_core.minimums import TAIL_REPLICATES, fewest_replicates, smallest_p
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.translate import Complaint
@@ -42,7 +43,7 @@ def _tests_by_quantiles(draft: Draft, place: Path) -> Iterator[Complaint]:
         return
     level = 1 - statistics.confidence
     family = len(spec.hypotheses) if statistics.correction == "holm" else 1
-    two_sided = any(one.test.kind == "difference" and one.test.alternative == "two-sided" for one in spec.hypotheses)
+    two_sided = any(is_two_sided(one.test.kind, one.test.alternative) for one in spec.hypotheses)
     smallest = smallest_p(replicates, two_sided=two_sided, family=family)
     if smallest > level + 1e-12:
         needed = math.ceil(round((2 if two_sided else 1) * family / level, 6)) - 1

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mechshift_core.kinds import MeasureKind, Testable, testable, testables
+from mechshift_core.kinds import TESTS, MeasureKind, Testable, testable, testables
+from mechshift_core.kinds.test import OPTIONS
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
-
-UNUSED = {
-    "difference": ("margin", "bound", "to"),
-    "equivalence": ("alternative", "bound"),
-    "non_inferiority": ("alternative", "bound"),
-    "bound": ("margin", "to"),
-}
-"""Kind of a test -> the options that are another kind's."""
 
 
 def check_units(draft: Draft) -> Iterator[Complaint]:
@@ -93,22 +86,21 @@ def _intervention(draft: Draft, measure: str, kind: str, place: Path) -> Iterato
 
 
 def _test(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """The test has the options that it needs, and no others."""
     test = hypothesis.test
-    name = f"{'an' if test.kind == 'equivalence' else 'a'} {test.kind} test"
-    needs_margin = test.kind in ("equivalence", "non_inferiority")
-    if needs_margin and test.margin is None:
-        lost = "difference" if test.kind == "equivalence" else "loss"
-        yield Complaint((*path, "margin"), f"{name} needs a margin: the largest {lost} that counts as none")
-    if needs_margin and test.margin is not None and test.margin <= 0:
+    kind = TESTS[test.kind]
+    name = f"{'an' if test.kind[0] in 'aeiou' else 'a'} {test.kind} test"
+    for option, what in kind.required.items():
+        if getattr(test, option) is None:
+            yield Complaint((*path, option), f"{name} needs a {option}: {what}")
+    if "margin" in kind.options and test.margin is not None and test.margin <= 0:
         yield Complaint((*path, "margin"), f"expected a margin greater than 0, got {test.margin:g}")
-    if test.kind == "bound" and test.bound is None:
-        yield Complaint((*path, "bound"), f"{name} needs a bound: the value that the estimate is claimed to be beyond")
-    if test.kind == "bound" and test.alternative == "two-sided":
+    if kind.sided and test.alternative == "two-sided":
         message = f"{name} needs the side that is claimed: alternative: less or greater"
         yield Complaint((*path, "alternative"), message)
     remedy = {"to": "; subtract groups with `contrast`", "margin": "; `equivalence` has one"}
-    for key in UNUSED[test.kind]:
-        if key in test.model_fields_set and getattr(test, key) is not None:
+    for key in OPTIONS:
+        if key not in kind.options and key in test.model_fields_set and getattr(test, key) is not None:
             yield Complaint((*path, key), f"{name} has no {key!r}{remedy.get(key, '')}", on_key=True)
 
 
@@ -118,14 +110,16 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     Nor is a retention of zero what unrelated models have: its chance is that of edges (or nodes) at random.
     """
     test, measure, one = hypothesis.test, hypothesis.measure, testable(hypothesis.measure)
-    with_zero = test.kind == "difference" or (test.kind == "bound" and test.bound is not None and test.bound <= 0)
+    kind = TESTS[test.kind]
+    bounded = "bound" in kind.required
+    with_zero = not kind.refers and (not bounded or (test.bound is not None and test.bound <= 0))
     if one.from_chance and with_zero and hypothesis.contrast is None:
         message = (
             f"{measure!r} is not tested against 0: models with nothing in common are above or below it, since edges "
             "are not exchangeable; subtract a group with `contrast`, or claim a `bound` above 0"
         )
-        yield Complaint((*path, "bound" if test.kind == "bound" else "kind"), message)
-    if test.kind not in ("equivalence", "non_inferiority") or test.margin is None:
+        yield Complaint((*path, "bound" if bounded else "kind"), message)
+    if not kind.refers or test.margin is None:
         return
     if test.to == "ceiling" and one.ceiling is None:
         having = [other.name for other, _ in testables() if other.ceiling is not None]
@@ -154,7 +148,7 @@ def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Com
 def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """No two of `where`, `contrast` and `to` decide the same thing."""
     contrast, test = hypothesis.contrast, hypothesis.test
-    other = test.to if test.kind != "difference" else None
+    other = test.to if "to" in TESTS[test.kind].options else None
     if other is not None and contrast is not None:
         yield Complaint((*path, "test", "to"), "a hypothesis has either a contrast or 'to', not both", on_key=True)
     elif other is not None and other == hypothesis.where:

@@ -21,6 +21,16 @@ def measure_names() -> Any:
 MeasureName = Annotated[str, Made(measure_names)]
 
 
+def test_names() -> Any:
+    """The names of all kinds of hypothesis tests."""
+    from mechshift_core.kinds import TESTS
+
+    return Literal[tuple(TESTS)]
+
+
+test_names.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
 class Filter(Section):
     """Which pairs and tasks: those that agree with every key given."""
 
@@ -50,7 +60,9 @@ class Contrast(Section):
 class HypothesisTest(Section):
     """How the claim is decided."""
 
-    kind: Literal["difference", "equivalence", "non_inferiority", "bound"]
+    model_config = ConfigDict(defer_build=True)
+
+    kind: Annotated[str, Made(test_names)]
     """`difference`: from zero. `equivalence`: within the margin of zero, by two one-sided tests. `non_inferiority`: not
     lower by more than the margin. `bound`: beyond a value."""
     to: Filter | Literal["ceiling"] | None = None

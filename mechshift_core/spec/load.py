@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mechshift_core.errors import UsageError
+from mechshift_core.kinds.extensions import Extension, ExtensionError, code_allowed, found, is_code_allowed, load
 from mechshift_core.options import checked_as
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
@@ -26,27 +27,62 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @checked_as(UsageError)
-def load_spec(path: str | os.PathLike[str], *, check_files: bool = True) -> Spec:
+def load_spec(path: str | os.PathLike[str], *, check_files: bool = True, allow_code: bool = False) -> Spec:
     """Read and validate a spec.
 
     Args:
         path: The YAML file.
         check_files: Whether models and data sets that the spec names must be there; analysing a finished run needs
             none of them.
+        allow_code: Whether the files of `extensions` may be run: the spec is only as safe as they are.
 
     Raises:
         SpecError: with every problem of the file, each at its line and column.
     """
     text = _read(path)
     document = _document(path, text)
+    with code_allowed(allow_code):
+        extensions = _extensions(path, text, document)
     spec, complaints, known = _validate(document.data, current())
     lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
     draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
     complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]
     _raise_if_any(path, text, document, complaints)
     assert spec is not None
-    spec._path, spec._text = FilePath(path), text
+    spec._path, spec._text, spec._extensions = FilePath(path), text, extensions
     return spec
+
+
+def _extensions(path: str | os.PathLike[str], text: str, document: Document) -> tuple[Extension, ...]:
+    """Run the files that a spec names, where that is allowed; what is wrong with the list itself is found later.
+
+    Raises:
+        SpecError: with what would be run, or what is wrong with a file.
+    """
+    data: Any = document.data
+    named = data.get("extensions", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return ()
+    taken: list[Extension] = []
+    wrong: list[tuple[Mark, str]] = []
+    for number, name in enumerate(named):
+        where = document.locate(("extensions", number))
+        try:
+            extension = found(FilePath(path).parent, number, name)
+            if is_code_allowed():
+                taken.append(load(extension))
+            else:
+                wrong.append((where, f"{_unrun(extension)}; look at it, then give --allow-code to run it"))
+        except ExtensionError as error:
+            wrong.append((where, str(error)))
+    if wrong:
+        raise _error(path, text, wrong)
+    return tuple(taken)
+
+
+def _unrun(extension: Extension) -> str:
+    lines = extension.path.read_bytes().count(b"\n")
+    return f"{extension.name} is code of {lines} lines (sha256 {extension.sha256[:16]}) that has not been run"
 
 
 def load_model_file(path: str | os.PathLike[str], model: type[Model]) -> Model:

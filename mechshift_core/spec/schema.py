@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from mechshift_core.kinds.registry import generation
+from mechshift_core.kinds.extensions import Extension
 from mechshift_core.kinds.section import Intervention
+from mechshift_core.registry import generation
 from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
@@ -260,6 +261,9 @@ class Spec(Section):
     """Title of the report."""
     seed: Seed = 0
     """Seed of every random draw."""
+    extensions: Annotated[tuple[NonEmpty, ...], Field(max_length=MOST)] = ()
+    """Python files that bring kinds of their own (tasks, interventions, measures, tests, architectures), each in a list
+    `KINDS`; looked up from the folder of the spec file. They are run only with `--allow-code`."""
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1, max_length=MOST)]
     """The models, by name."""
     pairs: Annotated[tuple[PairSpec, ...], Field(min_length=1, max_length=MOST)]
@@ -289,6 +293,7 @@ class Spec(Section):
 
     _path: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
+    _extensions: tuple[Extension, ...] = PrivateAttr(default=())
 
     @property
     def path(self) -> Path | None:
@@ -299,6 +304,11 @@ class Spec(Section):
     def text(self) -> str:
         """The file's text, verbatim; empty for a spec made in Python."""
         return self._text
+
+    @property
+    def loaded_extensions(self) -> tuple[Extension, ...]:
+        """The files of `extensions` as they were run, with their hashes."""
+        return self._extensions
 
     @property
     def folder(self) -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from mechshift_core.kinds.registry import generation
 from mechshift_core.options import suggestion
+from mechshift_core.registry import generation
 from mechshift_core.spec.implemented import offered
 from mechshift_core.spec.tree import Path
 from mechshift_core.wording import Json, came, choice, describe, expected, has_words, words_of

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Task, is_held_out
+from collections.abc import Iterable
+from typing import get_args
+
+from mechshift_core.registry import Registry
+from mechshift_core.tasks.base import (
+    CounterfactualText,
+    Exercise,
+    Judgement,
+    Metric,
+    Regime,
+    Task,
+    is_held_out,
+)
 from mechshift_core.tasks.countdown import Countdown
 from mechshift_core.tasks.greater_than import GreaterThan
 from mechshift_core.tasks.infilling import Infilling
@@ -14,7 +26,29 @@ from mechshift_core.tasks.sva import SubjectVerbAgreement
 
 _BUNDLED = (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
 
-TASKS: dict[str, Task] = {task.name: task for task in (*_BUNDLED, SubjectVerbAgreement(), PathStar())}
+
+def _faults(task: Task) -> Iterable[str]:
+    words = {
+        "regime": get_args(Regime),
+        "metric": get_args(Metric),
+        "judged_by": get_args(Judgement),
+    }
+    for name, allowed in words.items():
+        if getattr(task, name, None) not in allowed:
+            yield f"its `{name}` is to be {' or '.join(allowed)}"
+    if not getattr(task, "summary", ""):
+        yield "it has no `summary`: what it asks, in a clause"
+    if not isinstance(getattr(task, "roles", None), tuple):
+        yield "its `roles` are to be a tuple of the token roles that its prompts mark, which may be empty"
+
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    lambda: (*_BUNDLED, SubjectVerbAgreement(), PathStar()),
+    lambda task: task.name,
+    lambda kind: callable(getattr(kind, "counterfactual", None)) and bool(getattr(kind, "name", "")),
+    _faults,
+)
 """Every generated task by its name."""
 
 BUNDLED_TASKS: tuple[str, ...] = tuple(task.name for task in _BUNDLED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--mechshift-no-files", action="store_true", help="Validate specs alone: look up no models, tokenizers or data."
     )
+    group.addoption(
+        "--mechshift-allow-code", action="store_true", help="Run the Python files that specs name as `extensions`."
+    )
     parser.addini(
         "mechshift_specs",
         "Spec files to collect wherever they lie, as patterns of paths from the root directory, e.g. studies/*.yaml",
@@ -37,7 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that every item of a spec carries."""
+    """Declare the marker that every item of a spec carries; let code of specs be run where that is asked for."""
+    if config.getoption("mechshift_allow_code"):
+        from mechshift_core.kinds.extensions import code_allowed
+
+        stack = ExitStack()
+        stack.enter_context(code_allowed())
+        config.add_cleanup(stack.close)
     config.addinivalue_line("markers", "mechshift: a spec file, or a hypothesis of one")
 
 

@@ -22,7 +22,7 @@ from mechshift_core.attribution.record import record
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
 from mechshift_core.models import Model
-from mechshift_core.models.architectures import ARCHITECTURES
+from mechshift_core.models.declared import ARCHITECTURES, ArchitectureKind
 
 PARADIGMS = ("autoregressive", "masked_diffusion")
 
@@ -241,7 +241,7 @@ def test_replacing_a_residual_stream_is_replacing_all_edges_across_it(model: Mod
 
 def test_a_declaration_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_random_model("gemma2", tmp_path)
-    right = ARCHITECTURES["gemma2"]
+    right = ARCHITECTURES["gemma2"].declaration
     wrong = {
         "does not fit this version of it: unflatten": {"transposed": True},
         "has no module": {"mlp_norm": "ln_2"},
@@ -253,7 +253,8 @@ def test_a_declaration_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch:
         "heads of layer 1 read is not the sum": {"mlp_post_norm": None},
     }
     for message, changes in wrong.items():
-        monkeypatch.setitem(ARCHITECTURES, "gemma2", replace(right, **changes))
+        declared = ArchitectureKind("gemma2", replace(right, **changes))
+        monkeypatch.setitem(ARCHITECTURES._known, "gemma2", declared)
         with pytest.raises(ExecutionError, match=message):
             load_model(folder, device="cpu")
 
@@ -270,6 +271,6 @@ def test_an_undeclared_architecture_is_refused_with_what_to_declare(tmp_path: Pa
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(
-        ExecutionError, match=r"'mamba' is not supported.*declare where its embedding.*are in ARCHITECTURES"
+        ExecutionError, match=r"'mamba' is not supported.*declare where its embedding.*are in an ArchitectureKind"
     ):
         load_model(tmp_path, device="cpu")
