@@ -42,7 +42,7 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
     examples = tables.get("examples")
     calibration = read_calibration(folder)
     key = calibration_key(plan, len(failures))
-    shown = {name: _first_budget(plan, table) for name, table in tables.items() if name != "edge_scores"}
+    shown = {name: _first_budget(plan, table) for name, table in tables.items() if "path" not in table.columns}
     data = ReportData(
         title=plan.spec.title or plan.spec.name,
         name=plan.spec.name,

@@ -47,6 +47,8 @@ def random_model(family: str, layers: int, key_value_heads: int = 2) -> nn.Modul
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **SIZES,
             )
         )  # fmt: skip
+    if family == "smollm3":
+        return hf.SmolLM3ForCausalLM(hf.SmolLM3Config(**decoder, no_rope_layer_interval=2))
     if family == "llama":
         return hf.LlamaForCausalLM(hf.LlamaConfig(**decoder))
     if family == "mistral":

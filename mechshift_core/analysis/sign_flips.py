@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.hypotheses import cell_weights
 from mechshift_core.analysis.samples import Sample, Side
 from mechshift_core.execution.scores import EdgeScoreStore, Floats
+from mechshift_core.kinds import Testable, testable, testables
 from mechshift_core.spec import Hypothesis, Spec
 from stats.mean_products import noise_ratio, signal_and_noise
 from stats.seeding import derived_seed, generator
@@ -38,7 +39,6 @@ class Planting:
 
     Attributes:
         name: Short name; `description` in a sentence.
-        measures: Measure -> its value for related pairs.
         factor: Noise of the treatment's model after, in multiples of the model before's, relative to the mean scores;
             None to leave it as it is.
         apart: Whether the two means have the similarity `RELATED` (`UNRELATED`); else they are the same.
@@ -46,9 +46,20 @@ class Planting:
 
     name: str
     description: str
-    measures: Mapping[str, float | None]
     factor: float | None = None
     apart: bool = False
+
+    @property
+    def measures(self) -> Mapping[str, float]:
+        """Measure -> its value for related pairs."""
+        found = {one.name: self._of(one) for one, _ in testables()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _of(self, one: Testable, *, unrelated: bool = False) -> float | None:
+        """The value of a measure for related or unrelated pairs; None where it is not known."""
+        if not self.apart:
+            return one.noisier
+        return None if one.similar is None else one.similar(UNRELATED if unrelated else RELATED, UNRELATED)
 
     def concerns(self, hypothesis: Hypothesis) -> bool:
         """Whether a hypothesis is about what is planted."""
@@ -62,8 +73,8 @@ class Planting:
 
     def truth(self, spec: Spec, hypothesis: Hypothesis) -> float:
         """Value of a hypothesis' estimate."""
-        own = self.measures[hypothesis.measure] or 0.0
-        other = UNRELATED if self.apart and hypothesis.measure == "similarity" else own
+        one = testable(hypothesis.measure)
+        own, other = (self._of(one, unrelated=unrelated) or 0.0 for unrelated in (False, True))
         weights = cell_weights(spec, hypothesis).items()
         return sum(w * (other if pair.unrelated else own) for (pair, _), w in weights) - hypothesis.ceiling
 
@@ -74,7 +85,6 @@ NOISIER = Planting(
         f"Both models of a pair have the same mean scores, and the model after of the treatment is {FACTOR:g} times as "
         "noisy as the model before."
     ),
-    measures={"similarity": 1.0, "retention": 1.0, "node_retention": 1.0, "specialization": 0.0},
     factor=FACTOR,
 )
 LESS_IN_COMMON = Planting(
@@ -83,7 +93,6 @@ LESS_IN_COMMON = Planting(
         f"The mean scores of the two models of a pair have the similarity {RELATED:g} ({UNRELATED:g} where they are "
         "unrelated), with the noise that they have."
     ),
-    measures={"similarity": RELATED, "inherited": (RELATED - UNRELATED) / (1 - UNRELATED)},
     apart=True,
 )
 

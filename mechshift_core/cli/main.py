@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from mechshift_core import __version__
+from mechshift_core.allowed_code import code_allowed
 from mechshift_core.cli import (
     calibrate_command,
     gate_commands,
@@ -25,7 +26,6 @@ from mechshift_core.cli import (
 )
 from mechshift_core.cli.console import Console, hoist_flags
 from mechshift_core.errors import MechshiftError
-from mechshift_core.kinds.extensions import code_allowed
 
 app = typer.Typer(
     name="mechshift",

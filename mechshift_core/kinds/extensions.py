@@ -7,9 +7,7 @@ import importlib.util
 import pickle
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from mechshift_core.registry import KindError, Registry, several
 
 FOLDER = "extensions"
 """Folder of a run directory with copies of the files."""
-_allowed: ContextVar[bool] = ContextVar("code of specs may be run", default=False)
 
 
 class ExtensionError(UsageError):
@@ -50,21 +47,6 @@ class Extension:
     def module(self) -> str:
         """The name under which it is imported."""
         return f"mechshift_extension_{self.sha256[:16]}"
-
-
-@contextmanager
-def code_allowed(allow: bool = True) -> Iterator[None]:
-    """Let the code of specs be run within; `allow=False` changes nothing."""
-    before = _allowed.set(_allowed.get() or allow)
-    try:
-        yield
-    finally:
-        _allowed.reset(before)
-
-
-def is_code_allowed() -> bool:
-    """Whether the code of specs may be run."""
-    return _allowed.get()
 
 
 def found(folder: Path, number: int, name: str) -> Extension:

@@ -38,6 +38,9 @@ class Testable:
         indices: Index that a spec can declare -> what it is in words, for `estimand`.
         derived: Whether it is computed of the measures of all pairs together.
         truth: Its value where nothing differs between the models, for calibration; None where that is not known.
+        noisier: Its value where both models have the same mean scores and one is noisier; None where it is not known.
+        similar: Its value where the two models' mean scores have a similarity, and those of unrelated models another
+            one; None where it is not known.
         checks: Why a hypothesis on it can have no value, given the path of its `measure`.
     """
 
@@ -56,6 +59,8 @@ class Testable:
     indices: Mapping[str, str] = field(default_factory=dict)
     derived: bool = False
     truth: float | None = None
+    noisier: float | None = None
+    similar: Callable[[float, float], float] | None = None
     checks: Callable[[Draft, Hypothesis, Path], Iterator[Complaint]] = _nothing_wrong
 
     __test__ = False  # no test case of pytest

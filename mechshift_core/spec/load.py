@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mechshift_core.allowed_code import code_allowed, is_code_allowed
 from mechshift_core.errors import UsageError
-from mechshift_core.kinds.extensions import Extension, ExtensionError, code_allowed, found, is_code_allowed, load
+from mechshift_core.kinds.extensions import Extension, ExtensionError, found, load
 from mechshift_core.options import checked_as
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of

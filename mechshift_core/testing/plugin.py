@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that every item of a spec carries; let code of specs be run where that is asked for."""
     if config.getoption("mechshift_allow_code"):
-        from mechshift_core.kinds.extensions import code_allowed
+        from mechshift_core.allowed_code import code_allowed
 
         stack = ExitStack()
         stack.enter_context(code_allowed())

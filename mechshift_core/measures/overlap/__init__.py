@@ -87,6 +87,8 @@ OVERLAP = MeasureKind(
             ceiling=1.0,
             unrelated=True,
             truth=1.0,
+            noisier=1.0,
+            similar=lambda own, _: own,
         ),
         Testable(
             name="inherited",
@@ -99,6 +101,7 @@ OVERLAP = MeasureKind(
             unrelated=True,
             derived=True,
             checks=check_inherited,
+            similar=lambda own, unrelated: (own - unrelated) / (1 - unrelated),
         ),
         Testable(
             name="overlap",
@@ -123,6 +126,7 @@ OVERLAP = MeasureKind(
             unrelated=True,
             choices=_OF_K,
             truth=1.0,
+            noisier=1.0,
         ),
         Testable(
             name="node_overlap",
@@ -147,6 +151,7 @@ OVERLAP = MeasureKind(
             unrelated=True,
             choices=_OF_K,
             truth=1.0,
+            noisier=1.0,
         ),
     ),
     tables=TABLES,

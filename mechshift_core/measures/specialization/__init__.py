@@ -57,6 +57,7 @@ SPECIALIZATION = MeasureKind(
             noisy=NOISY_INDICES,
             indices=INDICES,
             truth=0.0,
+            noisier=0.0,
         ),
     ),
     tables=TABLES,

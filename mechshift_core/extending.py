@@ -1,0 +1,141 @@
+"""Everything that a kind of your own is made of: `from mechshift_core.extending import ...`.
+
+A kind is a value: a :class:`MeasureKind`, an :class:`InterventionKind`, a :class:`TestKind`, an
+:class:`ArchitectureKind`, or a :class:`Task`. A module lists what it brings as `KINDS`; a spec names the module
+(`extensions: [./my_measure.py]`, run with `--allow-code`), or a package brings it by the entry point group
+`mechshift.kinds`. For most kinds the helpers below are all there is to know: :func:`per_prompt` makes the cells of an
+intervention from one function of a model and a batch, and :func:`shift_of` the measure from what these cells hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from mechshift_core.analysis.measured import Measured, Results, estimate, mean_estimate, mean_interval
+from mechshift_core.analysis.paired import paired_shift
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.scores import Stored
+from mechshift_core.kinds import (
+    Cells,
+    Column,
+    Cost,
+    Intervention,
+    InterventionKind,
+    Least,
+    MeasureKind,
+    Testable,
+    TestKind,
+)
+from mechshift_core.kinds.intervention import Compute, ResultsOf
+from mechshift_core.models.declared import Architecture, ArchitectureKind
+from mechshift_core.spec.base import Section
+from mechshift_core.spec.schema import Spec
+from mechshift_core.tasks.base import CounterfactualText, Task
+from mechshift_core.tasks.roles import RoleSpan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mechshift_core.attribution import CounterfactualBatch
+    from mechshift_core.execution.cells import Cell
+    from mechshift_core.execution.plan import Plan
+    from mechshift_core.execution.store import RunFolder
+    from mechshift_core.models import Model
+
+__all__ = [
+    "Architecture",
+    "ArchitectureKind",
+    "Cells",
+    "Column",
+    "Cost",
+    "CounterfactualText",
+    "Field",
+    "Intervention",
+    "InterventionKind",
+    "Least",
+    "MeasureKind",
+    "Measured",
+    "Results",
+    "RoleSpan",
+    "Sample",
+    "Section",
+    "Spec",
+    "Stored",
+    "Task",
+    "TestKind",
+    "Testable",
+    "estimate",
+    "mean_estimate",
+    "mean_interval",
+    "paired_shift",
+    "per_prompt",
+    "shift_of",
+]
+
+S = TypeVar("S", bound=Intervention)
+Floats = npt.NDArray[np.float64]
+
+
+def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, Tensor]]) -> Compute[S]:
+    """The cells of an intervention that has numbers for each prompt, whatever the pair.
+
+    Prompts of equal length come together. Where a prompt is read in several states of its completion, each number is
+    the mean over them, by their weights.
+
+    Args:
+        measure: Of a loaded model, a batch and the section of the spec: tensor -> its numbers, [rows].
+
+    Returns:
+        What an :class:`InterventionKind` takes as `compute`. A cell holds each tensor as [examples].
+    """
+
+    def compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, own: S) -> None:
+        from mechshift_core.execution.batches import row_groups, to_batch
+        from mechshift_core.execution.plan import describe_cell
+
+        dataset = plan.dataset(cell.model, cell.task)
+        examples = dataset.examples[cell.start : cell.stop]
+        found: dict[str, Floats] = {}
+        for group in row_groups(model, examples, plan.reading(cell.budget)):
+            batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
+            for name, values in measure(model, batch.to(model.device), own).items():
+                numbers = values.detach().cpu().double().numpy()
+                if numbers.shape != (len(group.numbers),):
+                    expected = f"expected {len(group.numbers)} numbers, one for each row"
+                    raise ExecutionError(f"{cell.intervention}: {expected}, got {name!r} of shape {numbers.shape}")
+                total = found.setdefault(name, np.zeros(len(examples)))
+                np.add.at(total, group.numbers, np.array(group.weights) * numbers)
+        for name, values_of_all in found.items():
+            if not np.isfinite(values_of_all).all():
+                raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r}: {name!r} is not finite")
+        folder.write_cell(cell.key, {**describe_cell(plan, cell, model), "halvings": []}, found)
+
+    return compute
+
+
+def shift_of(measure: str, tensor: str) -> ResultsOf[S]:
+    """The measure that is the after-minus-before shift of a number of each prompt, with both models' means.
+
+    Args:
+        measure: What hypotheses call it.
+        tensor: What the cells of :func:`per_prompt` call the number.
+
+    Returns:
+        What an :class:`InterventionKind` takes as `results`.
+    """
+
+    def results(sample: Sample, spec: Spec, own: S, found: Results) -> Measured:
+        stored = {side: one for side, one in found.items() if isinstance(one, Stored)}
+        failed = [f"{side}: {one}" for side, one in found.items() if isinstance(one, str)]
+        if failed or sample.too_few:
+            return Measured(problems={measure: "; ".join(failed) or sample.too_few})
+        values = {side: one.tensors[tensor][sample.ids(side)].astype(np.float64) for side, one in stored.items()}
+        return paired_shift(sample, spec, measure, values, source=own.name)
+
+    return results
