@@ -158,3 +158,18 @@ def test_an_installed_package_brings_its_kinds_by_an_entry_point(works: bool, tm
     else:
         assert "mlp_share" not in measures
         assert "the kinds of mechshift-mlps (1.2) can't be had" in found.stderr and "no such luck" in found.stderr
+
+
+HOW_TO = {
+    "add-a-measure": "mlp_share",
+    "add-an-intervention": "dimmed_embeddings",
+    "add-a-task": "handed_back",
+    "add-an-architecture": "smollm3",
+}
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_a_how_to_shows_the_code_that_is_tested(page: str) -> None:
+    text = (EXAMPLES.parent / "how-to" / f"{page}.md").read_text()
+    code = (EXAMPLES / f"{HOW_TO[page]}.py").read_text()
+    assert f"```python\n{code}```\n" in text
