@@ -1,6 +1,7 @@
 """Compare the circuits of a language model before and after post-training, with statistics that hold.
 
-The public API is loaded on first use, so that importing the package costs nothing.
+Everything here is loaded on first use, so that importing the package costs nothing. What is not here is internal, but
+for :mod:`mechshift_core.extending`, of which kinds of your own are made.
 """
 
 from __future__ import annotations
@@ -9,38 +10,58 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mechshift_core.attribution import CounterfactualBatch, attribute_edges, evaluate_circuits
+    from mechshift_core.attribution import CounterfactualBatch, EdgeScores, attribute_edges, evaluate_circuits
+    from mechshift_core.errors import MechshiftError
     from mechshift_core.loading import load_model
-    from mechshift_core.pipeline import run
-    from mechshift_core.spec import load_spec
+    from mechshift_core.models import Model
+    from mechshift_core.pipeline import Run, analyze, calibrate, report, run
+    from mechshift_core.spec import Spec, SpecError, load_spec
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "CounterfactualBatch": "attribution",
+    "EdgeScores": "attribution",
+    "MechshiftError": "errors",
+    "Model": "models",
+    "Run": "pipeline",
+    "Spec": "spec",
+    "SpecError": "spec",
+    "analyze": "pipeline",
+    "attribute_edges": "attribution",
+    "calibrate": "pipeline",
+    "evaluate_circuits": "attribution",
+    "load_model": "loading",
+    "load_spec": "spec",
+    "report": "pipeline",
+    "run": "pipeline",
+}
+
 __all__ = [
     "CounterfactualBatch",
+    "EdgeScores",
+    "MechshiftError",
+    "Model",
+    "Run",
+    "Spec",
+    "SpecError",
     "__version__",
+    "analyze",
     "attribute_edges",
+    "calibrate",
     "evaluate_circuits",
     "load_model",
     "load_spec",
+    "report",
     "run",
 ]
-
-_HOMES = {
-    "CounterfactualBatch": "mechshift_core.attribution",
-    "attribute_edges": "mechshift_core.attribution",
-    "evaluate_circuits": "mechshift_core.attribution",
-    "load_model": "mechshift_core.loading",
-    "load_spec": "mechshift_core.spec",
-    "run": "mechshift_core.pipeline",
-}
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"mechshift_core.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({"__doc__", "__version__", *_HOMES})

@@ -15,12 +15,13 @@ from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.prompts import accounts
-from mechshift_core.execution.runner import Execution, Progress, execute
+from mechshift_core.execution.runner import Execution, execute
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
 from mechshift_core.gate.stored import read_run
 from mechshift_core.kinds.extensions import FOLDER, copied_name, registries
 from mechshift_core.options import Count, Seed, checked_as
+from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
 from mechshift_core.spec import Spec, load_spec
 
@@ -90,10 +91,16 @@ def run(
 
 
 @checked_as(UsageError)
-def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Run:
-    """Statistics and report again, from the stored cells and the stored spec; no model is loaded."""
+def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None, allow_code: bool = False) -> Run:
+    """Statistics and report again, from the stored cells and the stored spec; no model is loaded.
+
+    Args:
+        path: A run directory.
+        progress: As of :func:`run`.
+        allow_code: Whether the copies of `extensions` in the run directory may be run.
+    """
     folder = RunFolder(Path(path))
-    plan = stored_plan(path)
+    plan = stored_plan(path, allow_code=allow_code)
     with folder.claim(), _writing(folder):
         folder.log("analyze")
         declaration = declaration_of(note(folder.path, plan.spec, "analyze"), plan.spec)
@@ -104,8 +111,13 @@ def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None) -
 
 
 @checked_as(UsageError)
-def report(path: str | os.PathLike[str], *, static: bool = False) -> Path:
+def report(path: str | os.PathLike[str], *, static: bool = False, allow_code: bool = False) -> Path:
     """Write the report again, from the stored tables and findings; `static` leaves its script out.
+
+    Args:
+        path: A run directory.
+        static: Whether the page has no script.
+        allow_code: Whether the copies of `extensions` in the run directory may be run.
 
     Raises:
         UsageError: if the folder holds no run, or an argument is of another type.
@@ -114,7 +126,7 @@ def report(path: str | os.PathLike[str], *, static: bool = False) -> Path:
     from mechshift_core.reporting import write_report
 
     folder = RunFolder(Path(path))
-    plan = stored_plan(path)
+    plan = stored_plan(path, allow_code=allow_code)
     with folder.claim(), _writing(folder):
         _require_end(plan, folder)
         undrawn = write_report(plan, folder, static=static)
@@ -133,6 +145,7 @@ def calibrate(
     distances: Sequence[float] = (),
     replace: bool = False,
     progress: Progress | None = None,
+    allow_code: bool = False,
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
 
@@ -145,6 +158,7 @@ def calibrate(
             error unless given.
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
         progress: Called with (what is being done, steps done, steps in all).
+        allow_code: Whether the files of `extensions` may be run.
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
@@ -152,7 +166,7 @@ def calibrate(
             hypothesis, or an option is out of range.
         ExecutionError: if nothing can be run at all.
     """
-    loaded = spec if isinstance(spec, Spec) else load_spec(spec)
+    loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     if not loaded.hypotheses:
         raise UsageError(f"{loaded.name}: no hypotheses, so there is nothing to calibrate; declare some in the spec")
     if not all(0 < distance < float("inf") for distance in distances):
@@ -168,7 +182,7 @@ def calibrate(
         from mechshift_core.calibration_file import calibration_key, write_calibration
         from mechshift_core.reporting import write_report
 
-        plan = stored_plan(folder.path)
+        plan = stored_plan(folder.path, allow_code=bool(loaded.loaded_extensions))
         folder.log("calibrate", repetitions=repetitions)
         calibration = calibrate_run(
             plan,
@@ -224,15 +238,19 @@ def _require_end(plan: Plan, folder: RunFolder) -> None:
         )
 
 
-def stored_plan(path: str | os.PathLike[str]) -> Plan:
+def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False) -> Plan:
     """The plan of a run directory.
+
+    Args:
+        path: The run directory.
+        allow_code: Whether the copies of `extensions` there may be run.
 
     Raises:
         UsageError: if the folder holds no run.
     """
     path = Path(path)
     require_run(path)
-    spec = load_spec(path / SPEC, check_files=False)
+    spec = load_spec(path / SPEC, check_files=False, allow_code=allow_code)
     return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=RunFolder(path).data)
 
 

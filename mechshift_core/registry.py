@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from mechshift_core.errors import UsageError
@@ -102,6 +103,17 @@ class Registry(Mapping[str, K], Generic[K]):
             raise KindError(f"{self.sort} {name!r} of {origin}: {'; '.join(faults)}")
         known[name] = kind
         self._origins[name] = origin
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Forget afterwards what is added within, as tests and tools that read many specs may want."""
+        before = dict(self._known), dict(self._origins)
+        try:
+            yield
+        finally:
+            if before[0] != self._kinds:
+                self._kinds, self._origins = before
+                _changes[0] += 1
 
     def __getitem__(self, name: str) -> K:
         return self._known[name]

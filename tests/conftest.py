@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 # Before anything that computes is imported: tests share the cores by processes, and each has its own.
@@ -49,6 +50,17 @@ def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vl_convert, "vegalite_to_svg", drawn)
+        yield
+
+
+@pytest.fixture
+def own_kinds() -> Iterator[None]:
+    """Kinds that are registered within a test are forgotten after it."""
+    from mechshift_core.kinds.extensions import registries
+
+    with ExitStack() as stack:
+        for registry in registries():
+            stack.enter_context(registry.kept())
         yield
 
 

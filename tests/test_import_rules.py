@@ -54,6 +54,16 @@ MUST_NOT_IMPORT = {
         "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.attribution",
         "mechshift_core.components", "mechshift_core.models", "torch", "reports",
     ],
+    "mechshift_core.interventions": [
+        "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
+        "mechshift_core.rooms", "mechshift_core.zoo", "reports",
+    ],
+    "mechshift_core.measures": [
+        "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
+        "mechshift_core.rooms", "mechshift_core.zoo", "mechshift_core.attribution", "mechshift_core.models", "torch",
+        "reports",
+    ],
+    "mechshift_core.registry": ["mechshift_core.spec", "mechshift_core.kinds", "torch", "stats", "reports"],
     "mechshift_core.spec": [
         "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
         "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.models", "torch", "stats", "reports",

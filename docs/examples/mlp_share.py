@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from mechshift_core.extending import Least, Measured, MeasureKind, Sample, Section, Spec, Testable, paired_shift
 
@@ -14,7 +15,7 @@ class MlpShare(Section):
     """Whether only the first half of the layers counts."""
 
 
-def share_of_mlps(sample: Sample, side: str, settings: MlpShare) -> np.ndarray:
+def share_of_mlps(sample: Sample, side: str, settings: MlpShare) -> npt.NDArray[np.float64]:
     """Share of the magnitudes of all scores that is of edges from MLPs, one number a prompt, [n]."""
     scores = np.abs(sample.scores(side))  # [n, edges]
     source, _ = sample.graph.edge_index
@@ -22,7 +23,8 @@ def share_of_mlps(sample: Sample, side: str, settings: MlpShare) -> np.ndarray:
     layers = 1 + max(node.layer for node in nodes)
     counted = [node.layer < layers / 2 or not settings.early_only for node in nodes]
     mlps = np.array([node.kind == "mlp" and count for node, count in zip(nodes, counted, strict=True)])
-    return scores[:, mlps[source]].sum(axis=1) / scores.sum(axis=1)
+    share: npt.NDArray[np.float64] = scores[:, mlps[source]].sum(axis=1) / scores.sum(axis=1)
+    return share
 
 
 def measure(sample: Sample, spec: Spec) -> Measured:

@@ -16,11 +16,12 @@ from mechshift_core.analysis.measured import Measured, Results, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described, nothing, taken
 from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
-from mechshift_core.analysis.steps import Progress, Steps
+from mechshift_core.analysis.steps import Steps
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind, testables
+from mechshift_core.progress import Progress
 from mechshift_core.spec import Spec
 from mechshift_core.spec.sensitivity import Choice
 from mechshift_core.tables import SHARED, frame, tables

@@ -20,8 +20,8 @@ from mechshift_core.analysis.samples import Sample, collect, read_results
 from mechshift_core.analysis.sign_flips import LESS_IN_COMMON, NOISIER, PLANTED, SignFlips
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import readings
-from mechshift_core.execution.runner import Progress
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.progress import Progress
 from mechshift_core.spec import Hypothesis, Spec
 from stats.calibration import Calibration, HalvesUsed, HypothesisCalibration, MeasureCoverage, Scenario
 from stats.findings import Finding

@@ -36,6 +36,10 @@ Quadrature = Literal["left", "midpoint", "gauss-legendre"]
 CORRUPTED, CLEAN = 0.0, 1.0
 
 
+_SHOWN = 5
+"""Edges that the text of scores names."""
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeScores:
     """Attribution scores of every edge for every example.
@@ -56,6 +60,12 @@ class EdgeScores:
     predicted: Tensor
     by_role: Tensor | None = None
     batching: Batching | None = None
+
+    def __repr__(self) -> str:
+        mean = self.mean()
+        top = mean.abs().topk(min(_SHOWN, len(self.edges))).indices.tolist()
+        strongest = ", ".join(f"{self.edges[number]} {mean[number].item():.3g}" for number in top)
+        return f"EdgeScores({len(self.values)} examples x {len(self.edges):,} edges; strongest: {strongest})"
 
     def mean(self) -> Tensor:
         """Mean over examples, [edges]."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console as Terminal
     from rich.progress import Task
 
-    from mechshift_core.execution.runner import Progress
+    from mechshift_core.progress import Progress
 
 
 @contextmanager

@@ -7,7 +7,6 @@ computes nothing: it gives each a cell whose needs are met, of the model that th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,11 +19,10 @@ from mechshift_core.execution.timing import cell_facts
 from mechshift_core.execution.workers import Work
 from mechshift_core.kinds import INTERVENTIONS
 from mechshift_core.kinds.extensions import Packed
+from mechshift_core.progress import Progress
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

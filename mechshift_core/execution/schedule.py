@@ -12,7 +12,7 @@ from mechshift_core.execution.workers import StartWork, Workers, threads_each
 from mechshift_core.kinds.extensions import pack
 
 if TYPE_CHECKING:
-    from mechshift_core.execution.runner import Progress
+    from mechshift_core.progress import Progress
 
 
 class Account:

@@ -60,6 +60,12 @@ class Model:
     tokenizer: PreTrainedTokenizerBase | None
     mask_token_id: int | None
 
+    def __repr__(self) -> str:
+        shape, weight = self.shape, next(self.module.parameters())
+        size = f"{shape.layers} layers x {shape.heads} heads, hidden size {shape.hidden_size}"
+        form = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
+        return f"Model({self.source!r}, {self.paradigm}, {size}, {form})"
+
     @property
     def shape(self) -> Shape:
         """Layers, heads and sizes."""

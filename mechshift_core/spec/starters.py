@@ -28,9 +28,14 @@ _SUMMARIES = {
     "interventions": "every intervention on one task: faithfulness, transfer, patching, knock-outs, the logit lens",
     "inference-budgets": "does a verdict depend on the number of denoising steps?",
     "calibration": "A/A data: halves of the prompts, and another training seed",
+    "own-measure": "a measure of your own, in a Python file",
     "gate": "findings as a regression test, with a workflow for GitHub",
 }
-_COMPANIONS = {"custom-task": ("custom-task.jsonl",), "gate": ("gate-workflow.yml",)}
+_COMPANIONS = {
+    "custom-task": ("custom-task.jsonl",),
+    "own-measure": ("mlp_share.py",),
+    "gate": ("gate-workflow.yml",),
+}
 NEEDS_MODELS = ("own-models",)
 """Templates whose models are the user's to fill in."""
 

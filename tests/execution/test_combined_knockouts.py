@@ -19,6 +19,7 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.execution.reading import Reading
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.interventions.ablation.integration import measure_ablation, measure_interaction_shift
+from mechshift_core.interventions.ablation.section import Ablation
 from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.spec import SpecError
 from stats import interaction_ratio
@@ -105,8 +106,10 @@ def test_on_a_a_data_the_index_is_what_the_study_is_tested_with(finished: tuple[
     drawn = draw(sources(collect(plan, folder, {}, Reading())), seed=1, repetition=0)
     for sample in drawn.values():
         results = read_results(plan, folder, {}, sample, "knockouts")
-        lean = measure_interaction_shift(sample, plan.spec, results)
-        whole = measure_ablation(sample, plan.spec, plan.spec.interventions[1], results)
+        own = plan.spec.interventions[1]
+        assert isinstance(own, Ablation)
+        lean = measure_interaction_shift(sample, plan.spec, own, results)
+        whole = measure_ablation(sample, plan.spec, own, results)
         assert lean.problems == whole.problems and lean.replicated.keys() == whole.replicated.keys()
         for name, one in lean.replicated.items():
             other = whole.replicated[name]

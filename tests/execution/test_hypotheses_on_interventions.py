@@ -339,7 +339,7 @@ def test_decision_times_are_taken_of_a_a_data(stepwise: Run) -> None:
     whole = collect(plan, folder, {}, readings(plan.spec.denoising)[0]).by_pair_and_task[key]
     sample = draw(sources(Samples({key: replace(whole, after=whole.before)}, {})), seed=2, repetition=0)[key]
     results = read_results(plan, folder, {}, sample, "lens")
-    measured = measure_lens_shift("decision_time", sample, plan.spec, results)
+    measured = measure_lens_shift(sample, plan.spec, results)
     expected = {side: times[sample.ids(side)].mean() for side in ("before", "after")}
     expected["shift"] = expected["after"] - expected["before"]
     assert min(expected["before"], expected["after"]) > 0

@@ -172,5 +172,5 @@ def test_an_alternative_that_could_not_matter_is_refused(
 
 
 def test_an_ablation_needs_a_hypothesis_on_what_is_ablated(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="those on 'integration', 'transfer', 'faithfulness' or 'targeted' do"):
+    with pytest.raises(SpecError, match="those on 'integration', 'faithfulness', 'transfer' or 'targeted' do"):
         load_spec(write(tmp_path, sensitivity={"ablation": ["mean"]}, hypotheses=HYPOTHESES))

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core.cli.main import main
+from mechshift_core.spec.starters import starter
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SPECS = Path(__file__).parents[2] / "specs"
@@ -87,6 +88,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return code, found.out, found.err
 
 
+@pytest.mark.usefixtures("own_kinds")
 @pytest.mark.parametrize("name", STUDIES)
 def test_an_example_goes_through_a_whole_study(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -128,8 +130,10 @@ def test_an_example_goes_through_a_whole_study(
     assert calibrated["status"] == "ok" and calibrated["false_positives"] is not None
 
 
-def test_the_measure_is_one_short_file() -> None:
-    assert len((EXAMPLES / "mlp_share.py").read_text().splitlines()) <= 60
+def test_the_measure_is_one_short_file_which_init_writes() -> None:
+    text = (EXAMPLES / "mlp_share.py").read_text()
+    assert len(text.splitlines()) <= 60
+    assert starter("own-measure").companions == {"mlp_share.py": text}
 
 
 @pytest.mark.parametrize("works", [True, False])

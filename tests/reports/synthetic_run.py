@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from reports import MethodsFacts, ReportData, TaskCount
+from mechshift_core.kinds import testables
+from reports import MethodsFacts, ReportData, TaskCount, Words
 from stats.findings import Estimate, Finding, Findings, Term
 
 LAYERS, HEADS, GROUPS = 6, 4, 2
@@ -19,6 +20,10 @@ PROMPTS = {
     "ioi": ("When Mary and John went to the store , John gave a drink to", "John", "Anna", "Mary", "John"),
     "countdown": ("3 5 7 target 22 :", "22", "8", "3", "5"),
 }
+
+
+WORDS = {one.name: Words(name=one.words, reading=one.reading) for one, _ in testables()}
+"""How the tool's own measures are spoken of."""
 
 
 def graph() -> list[tuple[str, str, str, int, int]]:
@@ -314,6 +319,7 @@ def findings() -> Findings:
 def report_data() -> ReportData:
     spec = "schema: mechshift/v1\nname: tiny-mechanism-shift\npairs:\n  - {name: diffusion-s0, before: arm-s0}\n"
     return ReportData(
+        words=WORDS,
         title="Does diffusion post-training rewire a small model?",
         name="tiny-mechanism-shift",
         version="0.1.0",
