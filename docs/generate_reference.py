@@ -325,6 +325,8 @@ def _needed_sections() -> dict[str, list[str]]:
 
 def _signature(name: str, found: Any) -> str:
     parameters, keywords = [], False
+    if isinstance(found, type) and issubclass(found, Exception):
+        return f"class {name}({found.__base__.__name__})"
     for parameter in inspect.signature(found).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not keywords:
             keywords = True

@@ -114,7 +114,8 @@ def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, T
         for name, values_of_all in found.items():
             if not np.isfinite(values_of_all).all():
                 raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r}: {name!r} is not finite")
-        folder.write_cell(cell.key, {**describe_cell(plan, cell, model), "halvings": []}, found)
+        tensors = {name: values_of_all.astype(np.float32) for name, values_of_all in found.items()}
+        folder.write_cell(cell.key, {**describe_cell(plan, cell, model), "halvings": []}, tensors)
 
     return compute
 

@@ -51,14 +51,14 @@ def measure(folder: Path) -> Path:
 
 def intervention(folder: Path) -> Path:
     kinds = [ATTRIBUTION, {"name": "dimmed", "kind": "dimmed_embeddings", "factor": 0.7}]
-    return of_random_models(folder, interventions=kinds, hypotheses=[unmoved("dimming_cost")])
+    return of_random_models(folder, interventions=kinds, measures={"depth": {}}, hypotheses=[unmoved("dimming_cost")])
 
 
 def task(folder: Path) -> Path:
     path = Path(shutil.copy(SPECS / "quickstart.yaml", folder / "study.yaml"))
     kinds = [{"name": "circuit", "kind": "edge_attribution", "method": "eap"}]
     statistics = {"bootstrap": {"replicates": 100}}
-    tasks = [{"name": "handed_back", "examples": 24}]
+    tasks = [{"name": "handed_back", "examples": 60}]
     return edited(
         path, tasks=tasks, interventions=kinds, measures={"depth": {}}, hypotheses=[unmoved("depth_slope")],
         statistics=statistics, execution={"workers": 2, "device": "cpu"},
