@@ -17,9 +17,9 @@ from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, execute
 from mechshift_core.execution.store import RunFolder, file_digest
-from mechshift_core.files import write_text
+from mechshift_core.files import replace_file, write_text
 from mechshift_core.gate.stored import read_run
-from mechshift_core.kinds.extensions import FOLDER, copied_name, registries
+from mechshift_core.kinds.extensions import FOLDER, activate, copied_name, registries
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
@@ -77,6 +77,7 @@ def run(
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
+    activate(loaded.loaded_extensions)
     folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
@@ -204,7 +205,8 @@ def _copy_extensions(spec: Spec, folder: RunFolder) -> None:
     for number, extension in enumerate(spec.loaded_extensions):
         target = folder.path / FOLDER / copied_name(number, extension.name)
         target.parent.mkdir(exist_ok=True)
-        write_text(target, extension.path.read_text(encoding="utf-8"))
+        with replace_file(target) as temporary:
+            temporary.write_bytes(extension.content)
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from mechshift_core.errors import UsageError
@@ -14,12 +14,20 @@ OURS = "mechshift"
 """Where the kinds of this package come from."""
 GROUP = "mechshift.kinds"
 """The entry points by which other packages bring kinds; each is a kind, or a list of them."""
-_changes = [0]
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Names of kinds, of what hypotheses can name and of tables: they become keys, file names and addresses in a page."""
+_generations: dict[tuple[str, ...], int] = {(): 0}
+_now = [0]
 
 
 def generation() -> int:
-    """How often kinds have been added to those that are installed; what was made of them before is old."""
-    return _changes[0]
+    """A number that tells which kinds are in effect; what was made of other kinds has another one."""
+    return _now[0]
+
+
+def effective(key: tuple[str, ...]) -> None:
+    """Say which files' kinds are in effect beside those that are installed."""
+    _now[0] = _generations.setdefault(key, len(_generations))
 
 
 class KindError(UsageError):
@@ -52,20 +60,35 @@ class Registry(Mapping[str, K], Generic[K]):
         self.sort = sort
         self._ours, self._name, self._belongs, self._faults = ours, name, belongs, faults
         self._kinds: dict[str, K] | None = None
+        self._installed: frozenset[str] = frozenset()
         self._origins: dict[str, str] = {}
 
     def add(self, kind: K, *, origin: str) -> None:
-        """Register a kind; one that is registered already from the same place takes the other's.
+        """Register a kind, besides those that are installed.
 
         Raises:
             KindError: if it is inconsistent, or another one has its name.
         """
         self._take(self._known, kind, origin)
-        _changes[0] += 1
+
+    @property
+    def added(self) -> tuple[K, ...]:
+        """The kinds that are not of this package; while those are being registered none."""
+        known = self._kinds or {}
+        return tuple(kind for name, kind in known.items() if self._origins[name] != OURS)
+
+    def forget(self) -> None:
+        """Leave only the kinds that are installed."""
+        if self._kinds is not None:
+            for name in [name for name in self._kinds if name not in self._installed]:
+                del self._kinds[name], self._origins[name]
 
     def takes(self, kind: object) -> bool:
         """Whether something is a kind of this sort."""
-        return self._belongs(kind)
+        try:
+            return self._belongs(kind)
+        except Exception as error:
+            raise KindError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
 
     def named(self, kind: K) -> str:
         """The name of a kind."""
@@ -78,7 +101,7 @@ class Registry(Mapping[str, K], Generic[K]):
     def marks(self, name: str) -> list[str]:
         """What tells a kind from others of its name: where it comes from; nothing for those of this package."""
         origin = self.origin(name)
-        return [] if origin == OURS else [origin]
+        return [] if origin in ("", OURS) else [origin]
 
     @property
     def _known(self) -> dict[str, K]:
@@ -87,33 +110,27 @@ class Registry(Mapping[str, K], Generic[K]):
             for kind in self._ours():
                 self._take(found, kind, OURS)
             for other, origin in _installed():
-                if self._belongs(other):
-                    try:
+                try:
+                    if self.takes(other):
                         self._take(found, other, origin)
-                    except KindError as error:
-                        warnings.warn(str(error), KindWarning, stacklevel=2)
-            self._kinds = found
+                except KindError as error:
+                    warnings.warn(str(error), KindWarning, stacklevel=2)
+            self._kinds, self._installed = found, frozenset(found)
         return self._kinds
 
     def _take(self, known: dict[str, K], kind: Any, origin: str) -> None:
-        name, faults = self._name(kind), list(self._faults(kind))
-        if name in known and _place(self._origins[name]) != _place(origin):
+        try:
+            name = self._name(kind)
+            faults = [] if isinstance(name, str) and NAME.fullmatch(name) else [_ill_named(name)]
+            faults += list(self._faults(kind))
+        except Exception as error:  # of a kind that is not what it says
+            name, faults = type(kind).__name__, [f"{type(error).__name__}: {error}"]
+        if name in known:
             faults.append(f"there is one of that name already, from {self._origins[name]}")
         if faults:
             raise KindError(f"{self.sort} {name!r} of {origin}: {'; '.join(faults)}")
         known[name] = kind
         self._origins[name] = origin
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Forget afterwards what is added within, as tests and tools that read many specs may want."""
-        before = dict(self._known), dict(self._origins)
-        try:
-            yield
-        finally:
-            if before[0] != self._kinds:
-                self._kinds, self._origins = before
-                _changes[0] += 1
 
     def __getitem__(self, name: str) -> K:
         return self._known[name]
@@ -125,9 +142,8 @@ class Registry(Mapping[str, K], Generic[K]):
         return len(self._known)
 
 
-def _place(origin: str) -> str:
-    """An origin without version and hash: of a file that has changed, the new kinds take the place of the old."""
-    return origin.partition(" (")[0]
+def _ill_named(name: object) -> str:
+    return f"expected a name of lower-case letters, digits and '_' that begins with a letter, got {name!r}"
 
 
 def several(found: object) -> tuple[object, ...]:
@@ -143,7 +159,7 @@ def _installed() -> Iterator[tuple[object, str]]:
         origin = f"{entry.dist.name} ({entry.dist.version})" if entry.dist is not None else entry.value
         try:
             found = several(entry.load())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = f"the kinds of {origin} can't be had: {entry.value}: {type(error).__name__}: {error}"
             warnings.warn(message, KindWarning, stacklevel=2)
             continue

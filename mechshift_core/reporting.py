@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import write_text
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testables
+from mechshift_core.spec.base import Section
 from mechshift_core.tables import read_tables
 from reports import (
     CircuitFacts,
@@ -102,13 +104,16 @@ def _readings(plan: Plan, examples: pl.DataFrame) -> list[ReadingFacts]:
 def _methods(plan: Plan) -> MethodsFacts:
     spec = plan.spec
     told: dict[str, Any] = {}
-    for name, section in spec.measures.declared.items():
-        told |= MEASURES[name].facts(section)
     circuits: list[CircuitFacts] = []
-    for intervention in spec.interventions:
-        facts: dict[str, Any] = dict(INTERVENTIONS[intervention.kind].facts(intervention))
+    kinds: list[tuple[Callable[[Any], Mapping[str, object]], Section]] = [
+        *((MEASURES[name].facts, section) for name, section in spec.measures.declared.items()),
+        *((INTERVENTIONS[one.kind].facts, one) for one in spec.interventions),
+    ]
+    known = MethodsFacts.__dataclass_fields__
+    for facts_of, section in kinds:
+        facts: dict[str, Any] = dict(facts_of(section))
         circuits += [CircuitFacts(**one) for one in facts.pop("circuits", [])]
-        told |= facts
+        told |= {name: value for name, value in facts.items() if name in known}
     return MethodsFacts(
         **{"attribution": "none", "index": "none", **told},
         circuits=circuits,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 # Before anything that computes is imported: tests share the cores by processes, and each has its own.
@@ -56,12 +55,10 @@ def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def own_kinds() -> Iterator[None]:
     """Kinds that are registered within a test are forgotten after it."""
-    from mechshift_core.kinds.extensions import registries
+    from mechshift_core.kinds.extensions import activate
 
-    with ExitStack() as stack:
-        for registry in registries():
-            stack.enter_context(registry.kept())
-        yield
+    yield
+    activate(())
 
 
 @pytest.fixture(autouse=True, scope="session")

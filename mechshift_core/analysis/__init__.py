@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -82,7 +82,8 @@ def analyse(
     for intervention in spec.interventions:
         listed = INTERVENTIONS[intervention.kind].listed
         if listed is not None:
-            found |= {name: frame(name, rows) for name, rows in listed(plan, folder, failures, intervention).items()}
+            rows = _kept(broken, f"cells of {intervention.name}", partial(listed, plan, folder, failures, intervention))
+            found |= {name: frame(name, of_table) for name, of_table in rows.items()}
     return Analysis(findings, found, primary.samples, tuple(broken))
 
 
@@ -138,8 +139,8 @@ def _analyse_budget(
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
     for derived in derived_of(spec):
-        rows |= derived.rows(rows, evidence, spec)
-        estimates += derived.estimates(evidence, spec)
+        rows |= _kept(broken, derived.measure, partial(derived.rows, rows, evidence, spec))
+        estimates += _made(broken, derived.measure, partial(derived.estimates, evidence, spec))
         evidence = derived.evidence(evidence, spec)
     steps.begin("hypotheses")
     for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(_related(samples), spec)).items():
@@ -291,6 +292,11 @@ def _kept(broken: dict[str, None], what: str, make: Callable[[], Mapping[str, An
     except Exception as error:
         broken[f"{what}: {described(error)}"] = None
         return {}
+
+
+def _made(broken: dict[str, None], what: str, make: Callable[[], Iterable[Estimate]]) -> list[Estimate]:
+    """The estimates that are made; none where that breaks, which is kept."""
+    return list(_kept(broken, what, lambda: {"": list(make())}).get("", []))
 
 
 def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None], dropped: int) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.errors import ExecutionError
 from mechshift_core.kinds import MEASURES, Derived
 from mechshift_core.spec import Spec
 
@@ -23,8 +24,13 @@ def prepared(samples: Mapping[Key, Sample], spec: Spec, *, at_most: bool = False
     found = dict(samples)
     for name in spec.measures.declared:
         prepare = MEASURES[name].prepared
-        if prepare is not None:
+        if prepare is None:
+            continue
+        try:
             found = prepare(found, spec, at_most)
+        except Exception as error:
+            reason = f"the samples can't be prepared for {name!r}: {type(error).__name__}: {error}"
+            raise ExecutionError(reason) from error
     return found
 
 

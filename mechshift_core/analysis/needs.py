@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 
 from mechshift_core.analysis.measured import Measured, estimate
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.kinds import Least, testables
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, Least, testables
 from mechshift_core.spec import Spec
+from mechshift_core.tables import frame, tables
 
 
 def lacking(least: Least, sample: Sample) -> str:
@@ -31,10 +32,28 @@ def taken(
         take: Computes it, given why there are too few prompts (empty where there are enough).
     """
     try:
-        return take(lacking(least, sample))
+        return _fitting(take(lacking(least, sample)))
     except Exception as error:
         reason = described(error)
         return nothing(sample, spec, names, reason, failed=f"{name} of {_where(sample)}: {reason}")
+
+
+def _fitting(measured: object) -> Measured:
+    """What a kind made, if it is what it should be: its rows fit the tables that are declared.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if there is no such table.
+    """
+    if not isinstance(measured, Measured):
+        raise TypeError(f"expected Measured, got {type(measured).__name__}")
+    known = tables()
+    for name, rows in measured.rows.items():
+        if name not in known:
+            raise ValueError(f"rows of a table {name!r}, which no kind declares")
+        if INTERVENTIONS.added or MEASURES.added:
+            frame(name, rows)
+    return measured
 
 
 def nothing(sample: Sample, spec: Spec, names: Iterable[str], reason: str, *, failed: str = "") -> Measured:

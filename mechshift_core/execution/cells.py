@@ -17,6 +17,8 @@ from mechshift_core.execution.batches import known_states, masks_read, role_name
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.kinds import INTERVENTIONS, Intervention
 from mechshift_core.kinds.section import SHARED
+from mechshift_core.models.declared import ARCHITECTURES
+from mechshift_core.models.sources import read_config
 from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import PairSpec, Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
@@ -255,4 +257,11 @@ def _diffusion(model: ModelFacts) -> bool:
 def _read(model: ModelFacts) -> list[object]:
     """A model's weights and how it is read; the tokenizer decides which token is the mask, unless the spec names it."""
     read = model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"})
-    return [model.weights, read, model.tokenizer, model.dtype]
+    return [model.weights, read, model.tokenizer, model.dtype, *_declared(model)]
+
+
+def _declared(model: ModelFacts) -> list[object]:
+    """Where the model's architecture is declared; nothing for those of this package."""
+    if not any(map(ARCHITECTURES.marks, ARCHITECTURES)):
+        return []
+    return [*ARCHITECTURES.marks(str(read_config(model.folder).get("model_type")))]

@@ -28,6 +28,7 @@ from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
+from mechshift_core.kinds.extensions import activate
 from mechshift_core.models.hub import NotHadError
 from mechshift_core.spec.placed import PlacedError, UnavailableError, place_of, placed, problems_of
 from mechshift_core.spec.problems import SpecError
@@ -111,6 +112,7 @@ def make_plan(spec: Spec, *, store: Path | None = None, headers_only: bool = Fal
         UnavailableError: if all that is wrong is that models of the Hub can't be had here.
         SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
+    activate(spec.loaded_extensions)
     try:
         models = _models(spec, headers_only=headers_only)
         return _plan(spec, models, store)

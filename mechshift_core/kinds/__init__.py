@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from mechshift_core.kinds.common import faults_of_parts
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.intervention import faults_of as _intervention_faults
@@ -67,15 +68,46 @@ def _tests() -> Iterable[TestKind]:
     return TESTS
 
 
+def _faults(kind: MeasureKind[Any] | InterventionKind[Any], own: Iterable[str]) -> Iterator[str]:
+    """What is inconsistent about a kind by itself, or with the others."""
+    from mechshift_core.rooms import INTERVENTIONS as ROOMS
+    from mechshift_core.rooms import MEASURES as ENTRIES
+    from mechshift_core.spec.measures import Measures
+    from mechshift_core.spec.sensitivity import Sensitivity
+    from mechshift_core.tables import SHARED
+
+    found = list(own)
+    yield from found
+    if found:
+        return
+    others: list[MeasureKind[Any] | InterventionKind[Any]] = [*ROOMS, *ENTRIES]
+    others += [*MEASURES.added, *INTERVENTIONS.added]
+    others = [one for one in others if one is not kind]
+    named = {one.name for other in others for one in other.testables}
+    taken = {name for other in others for name in other.tables} | set(SHARED)
+    yield from faults_of_parts(kind.section, kind.least, kind.testables, kind.tables, taken=taken, named=named)
+    if isinstance(kind, MeasureKind):
+        if hasattr(Measures, kind.name):
+            yield f"{kind.name!r} can't be an entry of `measures`"
+        fields = {one.field for other in others if isinstance(other, MeasureKind) for one in other.otherwise}
+        for one in kind.otherwise:
+            if one.field in fields or hasattr(Sensitivity, one.field) or one.field in Sensitivity.model_fields:
+                yield f"there is a choice {one.field!r} of `sensitivity` already"
+
+
 INTERVENTIONS: Registry[InterventionKind[Any]] = Registry(
     "intervention",
     _interventions,
     lambda kind: kind.name,
     lambda kind: isinstance(kind, InterventionKind),
-    _intervention_faults,
+    lambda kind: _faults(kind, _intervention_faults(kind)),
 )
 MEASURES: Registry[MeasureKind[Any]] = Registry(
-    "measure", _measures, lambda kind: kind.name, lambda kind: isinstance(kind, MeasureKind), _measure_faults
+    "measure",
+    _measures,
+    lambda kind: kind.name,
+    lambda kind: isinstance(kind, MeasureKind),
+    lambda kind: _faults(kind, _measure_faults(kind)),
 )
 TESTS: Registry[TestKind] = Registry(
     "test", _tests, lambda kind: kind.name, lambda kind: isinstance(kind, TestKind), _test_faults

@@ -150,6 +150,9 @@ def kind_of(section: type[Intervention]) -> str:
 
 def faults_of(kind: InterventionKind[Any]) -> Iterable[str]:
     """What is inconsistent about a kind of intervention."""
+    if not (isinstance(kind.section, type) and issubclass(kind.section, Intervention)):
+        yield f"its `section` is to be a class of Intervention, got {kind.section!r}"
+        return
     if not kind.name:
         yield f"the field `kind` of {kind.section.__name__} is to be a Literal of one word"
     if not kind.section.__doc__:
@@ -159,5 +162,3 @@ def faults_of(kind: InterventionKind[Any]) -> Iterable[str]:
         yield f"fields of {kind.section.__name__} without documentation: {', '.join(undocumented)}"
     if (kind.testables or kind.serves or kind.tables) and kind.results is None and not kind.attributes:
         yield "it has measures or tables, but no `results` that would fill them"
-    for one in kind.testables:
-        yield from one.faults

@@ -119,6 +119,9 @@ class MeasureKind(Generic[M]):
 
 def faults_of(kind: MeasureKind[Any]) -> Iterable[str]:
     """What is inconsistent about a kind of measure."""
+    if not (isinstance(kind.section, type) and issubclass(kind.section, Section)):
+        yield f"its `section` is to be a class of Section, got {kind.section!r}"
+        return
     if not kind.section.__doc__:
         yield f"{kind.section.__name__} has no docstring, which is its documentation"
     required = [name for name, one in kind.section.model_fields.items() if one.is_required()]
@@ -129,5 +132,3 @@ def faults_of(kind: MeasureKind[Any]) -> Iterable[str]:
         yield f"fields of {kind.section.__name__} without documentation: {', '.join(undocumented)}"
     if not kind.testables and not kind.tables:
         yield "it has neither a measure that hypotheses can name nor a table"
-    for one in kind.testables:
-        yield from one.faults

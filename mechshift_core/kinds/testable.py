@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mechshift_core.registry import NAME
+
 if TYPE_CHECKING:
     from mechshift_core.spec.draft import Draft
     from mechshift_core.spec.hypotheses import Hypothesis
@@ -68,6 +70,12 @@ class Testable:
     @property
     def faults(self) -> Iterator[str]:
         """What is inconsistent about it."""
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            yield f"expected a name of lower-case letters, digits and '_' that begins with a letter, got {self.name!r}"
+        try:
+            self.estimand.format(index="")
+        except (LookupError, ValueError, AttributeError) as error:
+            yield f"`estimand` of {self.name!r} has braces other than {{index}} ({type(error).__name__}: {error})"
         for key in ("name", "words", "estimand", "reading", "scale"):
             if not getattr(self, key):
                 yield f"`{key}` of a measure that hypotheses can name is empty"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
+from typing import Any
 
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, attributes
 from mechshift_core.kinds.section import SHARED
@@ -150,11 +151,19 @@ def _check_interventions(draft: Draft) -> Iterator[Complaint]:
         if kind.single and kind.name in seen:
             yield Complaint((*path, "kind"), kind.single)
         seen.add(kind.name)
-        yield from kind.checks(draft, intervention, path)
+        yield from _checked(path, kind.checks, draft, intervention, path)
     if not any(map(attributes, draft.spec.interventions)) and "interventions" not in draft.broken:
         names = " or ".join(kind.name for kind in INTERVENTIONS.values() if kind.attributes)
         message = f"expected an {names}: it also decides which examples a model answers correctly"
         yield Complaint(("interventions",), message, on_key=True)
+
+
+def _checked(path: Path, checks: Callable[..., Iterator[Complaint]], *arguments: Any) -> Iterator[Complaint]:
+    """What a kind finds wrong; that its check broke, where it does."""
+    try:
+        yield from checks(*arguments)
+    except Exception as error:
+        yield Complaint(path, f"the check of this kind broke: {type(error).__name__}: {error}", on_key=True)
 
 
 def _check_measures(draft: Draft) -> Iterator[Complaint]:
@@ -164,7 +173,8 @@ def _check_measures(draft: Draft) -> Iterator[Complaint]:
         if name in measures.model_fields_set and getattr(measures, name) is None:
             yield Complaint(("measures", name), "expected a mapping ({} for the defaults), got nothing", on_key=True)
     for name, section in measures.declared.items():
-        yield from MEASURES[name].checks(draft, section, ("measures", name))
+        path: Path = ("measures", name)
+        yield from _checked(path, MEASURES[name].checks, draft, section, path)
 
 
 def _check_settings(draft: Draft) -> Iterator[Complaint]:

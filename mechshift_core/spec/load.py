@@ -13,12 +13,12 @@ from pydantic import BaseModel, ValidationError
 
 from mechshift_core.allowed_code import code_allowed, is_code_allowed
 from mechshift_core.errors import UsageError
-from mechshift_core.kinds.extensions import Extension, ExtensionError, found, load
+from mechshift_core.kinds.extensions import Extension, ExtensionError, activate, found, load
 from mechshift_core.options import checked_as
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
-from mechshift_core.spec.schema import Spec, current
+from mechshift_core.spec.schema import MOST, Spec, current
 from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 
@@ -62,7 +62,8 @@ def _extensions(path: str | os.PathLike[str], text: str, document: Document) -> 
     """
     data: Any = document.data
     named = data.get("extensions", [])
-    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+    activate(())
+    if not isinstance(named, list) or len(named) > MOST or not all(isinstance(name, str) for name in named):
         return ()
     taken: list[Extension] = []
     wrong: list[tuple[Mark, str]] = []
@@ -70,20 +71,24 @@ def _extensions(path: str | os.PathLike[str], text: str, document: Document) -> 
         where = document.locate(("extensions", number))
         try:
             extension = found(FilePath(path).parent, number, name)
-            if is_code_allowed():
-                taken.append(load(extension))
+            if name in named[:number]:
+                wrong.append((where, f"duplicate file {name!r}"))
+            elif is_code_allowed():
+                taken.append(load(extension, taken))
             else:
                 wrong.append((where, f"{_unrun(extension)}; look at it, then give --allow-code to run it"))
         except ExtensionError as error:
             wrong.append((where, str(error)))
     if wrong:
+        activate(())
         raise _error(path, text, wrong)
     return tuple(taken)
 
 
 def _unrun(extension: Extension) -> str:
-    lines = extension.path.read_bytes().count(b"\n")
-    return f"{extension.name} is code of {lines} lines (sha256 {extension.sha256[:16]}) that has not been run"
+    lines = extension.content.count(b"\n")
+    shown = extension.name if extension.path.name == FilePath(extension.name).name else f"{extension.path}"
+    return f"{shown} is code of {lines} lines (sha256 {extension.sha256[:16]}) that has not been run"
 
 
 def load_model_file(path: str | os.PathLike[str], model: type[Model]) -> Model:

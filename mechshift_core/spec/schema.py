@@ -13,7 +13,7 @@ from mechshift_core.kinds.section import Intervention
 from mechshift_core.registry import generation
 from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
-from mechshift_core.spec.hypotheses import Filter, Hypothesis
+from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
 from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
@@ -345,7 +345,8 @@ class Spec(Section):
 def current() -> type[Spec]:
     """The grammar of a spec with all kinds that are registered now."""
     if _made[0] != generation():
-        Spec.model_rebuild(force=True)
+        for section in (HypothesisTest, Hypothesis, Spec):  # a section is built from those before it
+            section.model_rebuild(force=True)
         _made[0] = generation()
     return Spec
 

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from mechshift_core.kinds import INTERVENTIONS, MEASURES, TESTS, KindError, Least, MeasureKind, Testable, testables
+from mechshift_core.kinds import (
+    INTERVENTIONS,
+    MEASURES,
+    TESTS,
+    KindError,
+    Least,
+    MeasureKind,
+    Otherwise,
+    Testable,
+    testables,
+)
 from mechshift_core.models.declared import ARCHITECTURES
 from mechshift_core.registry import Registry
 from mechshift_core.spec.base import Section
@@ -119,6 +129,19 @@ WRONG = {
     ),
     "and so a shift, but says `between`": replace(PLAIN, testables=(replace(TESTED, per_prompt=True, between=True),)),
     "there is one of that name already, from mechshift": replace(PLAIN, name="depth"),
+    "expected a name of lower-case letters, digits and '_'": replace(PLAIN, name="a b"),
+    "'declared' can't be an entry of `measures`": replace(PLAIN, name="declared"),
+    "hypotheses can name 'depth_slope' already": replace(PLAIN, testables=(replace(TESTED, name="depth_slope"),)),
+    "there is a table 'findings' already": replace(PLAIN, tables={"findings": {}}),
+    "expected a table name of lower-case letters, digits and '_', got '../x'": replace(PLAIN, tables={"../x": {}}),
+    "`estimand` of 'plain' has braces other than {index}": replace(PLAIN, testables=(replace(TESTED, estimand="{x}"),)),
+    "its `least` is to be a Least, got 2": replace(PLAIN, least=2),  # type: ignore[arg-type]
+    "its `section` is to be a class of Section, got 5": replace(PLAIN, section=5),  # type: ignore[arg-type]
+    "its `testables` are to be Testable, got 'x'": replace(PLAIN, testables=("x",)),  # type: ignore[arg-type]
+    "there is a choice 'interval' of `sensitivity` already": replace(
+        PLAIN,
+        otherwise=(Otherwise(field="interval", type=int, text="x", update=lambda _: {}, own=lambda _: ()),),
+    ),
 }
 
 
@@ -130,14 +153,15 @@ def test_an_inconsistent_kind_is_refused_with_the_reason(message: str) -> None:
     assert "plain" not in MEASURES
 
 
-def test_a_file_that_changed_takes_the_place_of_what_it_was() -> None:
+def test_kinds_of_files_are_forgotten_and_those_installed_are_not() -> None:
     registry: Registry[MeasureKind[Plain]] = Registry(
         "measure", lambda: (PLAIN,), lambda kind: kind.name, lambda kind: isinstance(kind, MeasureKind)
     )
     other = replace(PLAIN, name="other")
     registry.add(other, origin="mine.py (sha256 1)")
-    registry.add(replace(other, usual=True), origin="mine.py (sha256 2)")
-    assert registry["other"].usual and registry.origin("other") == "mine.py (sha256 2)"
-    assert registry.marks("plain") == [] and registry.marks("other") == ["mine.py (sha256 2)"]
+    assert registry.origin("other") == "mine.py (sha256 1)"
+    assert registry.marks("plain") == [] and registry.marks("other") == ["mine.py (sha256 1)"]
     with pytest.raises(KindError, match="there is one of that name already, from mine"):
-        registry.add(other, origin="yours.py (sha256 1)")
+        registry.add(replace(other, usual=True), origin="mine.py (sha256 2)")
+    registry.forget()
+    assert [*registry] == ["plain"] and registry.origin("other") == ""
