@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import typer
+from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).parent / "reference"
@@ -325,7 +326,7 @@ def _needed_sections() -> dict[str, list[str]]:
 
 def _signature(name: str, found: Any) -> str:
     parameters, keywords = [], False
-    if isinstance(found, type) and issubclass(found, Exception):
+    if isinstance(found, type) and issubclass(found, Exception | BaseModel):
         return f"class {name}({found.__base__.__name__})"
     for parameter in inspect.signature(found).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not keywords:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import re
@@ -249,3 +250,15 @@ def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "site" / "reference" / "spec" / "index.html").is_file()
+
+
+def test_what_the_pages_import_is_there() -> None:
+    found = 0
+    for page in sorted(DOCS.rglob("*.md")):
+        for module, names in re.findall(
+            r"^from ((?:mechshift_core|stats)[\w.]*) import ([\w, ]+)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            for name in names.split(","):
+                assert hasattr(importlib.import_module(module), name.strip()), f"{page.name}: {module}.{name}"
+                found += 1
+    assert found > 10

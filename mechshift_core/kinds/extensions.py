@@ -6,6 +6,7 @@ The kinds in effect are those that are installed and those of one spec: of the o
 from __future__ import annotations
 
 import hashlib
+import itertools
 import linecache
 import pickle
 import stat
@@ -24,6 +25,8 @@ from mechshift_core.run_files import PLAN
 FOLDER = "extensions"
 """Folder of a run directory with copies of the files."""
 MAX_BYTES = 2**20
+_RUN = "__mechshift_run__"
+_runs = itertools.count()
 
 
 class ExtensionError(UsageError):
@@ -126,7 +129,8 @@ def activate(extensions: Sequence[Extension]) -> None:
 
 
 def _key(extensions: Sequence[Extension]) -> tuple[str, ...]:
-    return tuple(extension.sha256 for extension in extensions)
+    """What tells these files from others, and from themselves run another time: the classes are others then."""
+    return tuple(f"{extension.sha256} {_module(extension).__dict__[_RUN]}" for extension in extensions)
 
 
 def _taken(extension: Extension, kind: object) -> str:
@@ -152,6 +156,7 @@ def _module(extension: Extension) -> ModuleType:
     text = extension.content.decode("utf-8")
     # Where the text of classes is looked up, for the documentation of their fields.
     linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)
+    module.__dict__[_RUN] = next(_runs)
     sys.modules[extension.module] = module
     try:
         exec(compile(text, place, "exec", dont_inherit=True), module.__dict__)
