@@ -78,35 +78,6 @@ def tables() -> dict[str, dict[str, Any]]:
     return dict(TABLES)
 
 
-def measures() -> list[str]:
-    """What hypotheses can name and this version does."""
-    from mechshift_core.kinds import testables
-
-    return [one.name for one, _ in testables()]
-
-
-def words() -> tuple[dict[str, str], dict[str, str]]:
-    """Measures in words, and how to read them."""
-    from mechshift_core.kinds import testables
-
-    every = [one for one, _ in testables()]
-    return {one.name: one.words for one in every}, {one.name: one.reading for one in every}
-
-
-def needed_interventions() -> dict[str, str]:
-    """Measure -> the kind of intervention that it is a result of."""
-    from mechshift_core.kinds import InterventionKind, testables
-
-    return {one.name: kind.name for one, kind in testables() if isinstance(kind, InterventionKind)}
-
-
-def scales() -> dict[str, str]:
-    """Measure -> unit and range of an estimate on one pair and task."""
-    from mechshift_core.kinds import testables
-
-    return {one.name: one.scale for one, _ in testables()}
-
-
 def logged() -> set[str]:
     """Every event that the code writes."""
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mechshift_core").rglob("*.py"))
@@ -156,14 +127,14 @@ def commands_page() -> str:
 
 def measures_page() -> str:
     """What hypotheses can be about: unit, range, needs and reading."""
-    named, readings = words()
-    interventions, sections = needed_interventions(), _needed_sections()
+    from mechshift_core.kinds import MeasureKind, testables
+
     rows = ["| measure | in words | unit and range | needs | reading |", "|---|---|---|---|---|"]
-    for name in measures():
-        needs = [f"[`measures: {section}`](spec.md#measures)" for section in sections.get(name, ())]
-        needs += [f"one `{interventions[name]}`"] if name in interventions else []
-        cells = (named[name], scales()[name], ", ".join(needs), readings.get(name, ""))
-        rows.append(" | ".join([f"| `{name}`", _cell(cells[0]), _cell(cells[1]), cells[2], f"{_cell(cells[3])} |"]))
+    for one, kind in testables():
+        entry = isinstance(kind, MeasureKind)
+        needs = f"[`measures: {kind.name}`](spec.md#measures)" if entry else f"one `{kind.name}`"
+        cells = (f"| `{one.name}`", _cell(one.words), _cell(one.scale), needs, f"{_cell(one.reading)} |")
+        rows.append(" | ".join(cells))
     return (
         "# Measures\n\nWhat the `measure` of a [hypothesis](spec.md#hypothesis) can be: one number per pair and task. "
         "Other pages say [how each is defined](../measures.md) and [what it rests on](../statistics.md). A shift is "
@@ -315,13 +286,6 @@ def _options(command: Any) -> str:
         shown = f"`{default}`" if isinstance(default, str | int | float) and not isinstance(default, bool) else ""
         rows.append(f"| {name} | {shown} | {_cell(parameter.help or '')} |")
     return "\n".join(rows)
-
-
-def _needed_sections() -> dict[str, list[str]]:
-    """Measure -> the section of `measures` that hypotheses on it need."""
-    from mechshift_core.kinds import MeasureKind, testables
-
-    return {one.name: [kind.name] for one, kind in testables() if isinstance(kind, MeasureKind)}
 
 
 def _signature(name: str, found: Any) -> str:

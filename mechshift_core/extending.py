@@ -85,7 +85,8 @@ Floats = npt.NDArray[np.float64]
 def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, Tensor]]) -> Compute[S]:
     """The cells of an intervention that has numbers for each prompt, whatever the pair.
 
-    Prompts of equal length come together. Where a prompt is read in several states of its completion, each number is
+    Prompts of equal length come together, as many as `execution.batch_size` says or as memory has room for. Where a
+    prompt is read in several states of its completion, each number is
     the mean over them, by their weights.
 
     Args:
@@ -96,28 +97,56 @@ def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, T
     """
 
     def compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, own: S) -> None:
-        from mechshift_core.execution.batches import row_groups, to_batch
+        from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
         from mechshift_core.execution.plan import describe_cell
 
         dataset = plan.dataset(cell.model, cell.task)
         examples = dataset.examples[cell.start : cell.stop]
         found: dict[str, Floats] = {}
+        halvings: list[int] = []
         for group in row_groups(model, examples, plan.reading(cell.budget)):
             batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
-            for name, values in measure(model, batch.to(model.device), own).items():
-                numbers = values.detach().cpu().double().numpy()
-                if numbers.shape != (len(group.numbers),):
-                    expected = f"expected {len(group.numbers)} numbers, one for each row"
-                    raise ExecutionError(f"{cell.intervention}: {expected}, got {name!r} of shape {numbers.shape}")
+            for name, numbers in _of_batch(measure, model, batch, own, batch_rows(plan.spec), halvings).items():
                 total = found.setdefault(name, np.zeros(len(examples)))
                 np.add.at(total, group.numbers, np.array(group.weights) * numbers)
-        for name, values_of_all in found.items():
-            if not np.isfinite(values_of_all).all():
+        for name, of_examples in found.items():
+            if not np.isfinite(of_examples).all():
                 raise ExecutionError(f"{cell.intervention} of {cell.model!r} on {cell.task!r}: {name!r} is not finite")
-        tensors = {name: values_of_all.astype(np.float32) for name, values_of_all in found.items()}
-        folder.write_cell(cell.key, {**describe_cell(plan, cell, model), "halvings": []}, tensors)
+        tensors = {name: of_examples.astype(np.float32) for name, of_examples in found.items()}
+        folder.write_cell(cell.key, {**describe_cell(plan, cell, model), "halvings": halvings}, tensors)
+        folder.log_halvings(cell, halvings)
 
     return compute
+
+
+def _of_batch(
+    measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, Tensor]],
+    model: Model,
+    batch: CounterfactualBatch,
+    own: S,
+    rows: int | None,
+    halvings: list[int],
+) -> dict[str, Floats]:
+    """The numbers of a batch, [rows] each, of as many rows at once as are let or fit.
+
+    Raises:
+        ExecutionError: if there is not one number for each row.
+        MemoryError: if a single row does not fit into memory.
+    """
+    from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+
+    def compute(part: slice) -> dict[str, Floats]:
+        of_part = batch.rows(part).to(model.device)
+        found = {name: values.detach().cpu().double().numpy() for name, values in measure(model, of_part, own).items()}
+        for name, numbers in found.items():
+            if numbers.shape != (len(of_part),):
+                expected = f"expected {len(of_part)} numbers, one for each row"
+                raise ExecutionError(f"{own.name}: {expected}, got {name!r} of shape {numbers.shape}")
+        return found
+
+    batching = Batching(rows or sequences_for_gradients(model, batch.clean_ids.shape[1]), halvings)
+    parts = list(in_batches(len(batch), batching, compute))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def shift_of(measure: str, tensor: str) -> ResultsOf[S]:

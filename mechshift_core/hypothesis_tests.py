@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mechshift_core.kinds.test import TestKind
@@ -62,14 +63,6 @@ def _within_margin(test: HypothesisTest, contrast: Contrast, statistics: Statist
     )
 
 
-def _equivalence(test: HypothesisTest, contrast: Contrast, statistics: Statistics) -> TestResult:
-    return _within_margin(test, contrast, statistics, both=True)
-
-
-def _non_inferiority(test: HypothesisTest, contrast: Contrast, statistics: Statistics) -> TestResult:
-    return _within_margin(test, contrast, statistics, both=False)
-
-
 TESTS = (
     TestKind(
         name="difference",
@@ -85,7 +78,7 @@ TESTS = (
         claim="equivalent",
         refers=True,
         nulls=lambda test: (test.margin or 0.0, -(test.margin or 0.0)),
-        decide=_equivalence,
+        decide=partial(_within_margin, both=True),
     ),
     TestKind(
         name="non_inferiority",
@@ -95,7 +88,7 @@ TESTS = (
         claim="not inferior",
         refers=True,
         nulls=lambda test: (-(test.margin or 0.0),),
-        decide=_non_inferiority,
+        decide=partial(_within_margin, both=False),
     ),
     TestKind(
         name="bound",

@@ -186,7 +186,7 @@ def _meaning(finding: Finding) -> str:
     if finding.status == "points only":
         text += " There are too few units for an interval."
     if finding.message:
-        text += f" {_stopped(finding.message)}"
+        text += f" {formats.sentence(finding.message)}"
     return text
 
 
@@ -228,7 +228,3 @@ def _equivalence(finding: Finding) -> str:
         f"The data are compatible with values inside and outside {margin}: "
         "neither equivalence nor a difference is shown."
     )
-
-
-def _stopped(text: str) -> str:
-    return formats.sentence(text)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,12 +20,17 @@ from mechshift_core.analysis.steps import Steps
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind, testables
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, Derived, Intervention, MeasureKind, testables
+from mechshift_core.kinds.measure import Together
 from mechshift_core.progress import Progress
 from mechshift_core.spec import Spec
 from mechshift_core.spec.sensitivity import Choice
 from mechshift_core.tables import SHARED, frame, tables
 from stats.findings import Alternative, Declaration, Estimate, Finding, Findings
+
+T = TypeVar("T")
+NO_ROWS: Mapping[str, Any] = {}
+"""By table, of what broke."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +87,8 @@ def analyse(
     for intervention in spec.interventions:
         listed = INTERVENTIONS[intervention.kind].listed
         if listed is not None:
-            rows = _kept(broken, f"cells of {intervention.name}", partial(listed, plan, folder, failures, intervention))
+            make = partial(listed, plan, folder, failures, intervention)
+            rows = _kept(broken, f"cells of {intervention.name}", make, NO_ROWS)
             found |= {name: frame(name, of_table) for name, of_table in rows.items()}
     return Analysis(findings, found, primary.samples, tuple(broken))
 
@@ -128,7 +134,7 @@ def _analyse_budget(
     for key, sample in samples.by_pair_and_task.items():
         rows["examples"] += _example_rows(sample)
         for name, make in _frames(spec):
-            drawn = _kept(broken, f"{name} of {key[0]} on {key[1]}", partial(make, sample))
+            drawn = _kept(broken, f"{name} of {key[0]} on {key[1]}", partial(make, sample), NO_ROWS)
             for table, parts in drawn.items():
                 frames[table] += parts
         for measured in _measured(plan, folder, failures, sample, steps=steps):
@@ -139,16 +145,19 @@ def _analyse_budget(
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
     for derived in derived_of(spec):
-        rows |= _kept(broken, derived.measure, partial(derived.rows, rows, evidence, spec))
-        estimates += _made(broken, derived.measure, partial(derived.estimates, evidence, spec))
-        evidence = derived.evidence(evidence, spec)
+        made = _kept(broken, derived.measure, partial(_together, derived, evidence, spec, rows), Together(evidence))
+        rows |= made.rows
+        estimates += made.estimates
+        evidence = made.evidence
     steps.begin("hypotheses")
-    for table, more in _kept(broken, "mixed models", lambda: fit_shift_models(_related(samples), spec)).items():
+    for table, more in _kept(
+        broken, "mixed models", lambda: fit_shift_models(_related(samples), spec), NO_ROWS
+    ).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     for name in spec.measures.declared:
         tabled = MEASURES[name].tabled
         if tabled is not None:
-            rows |= _kept(broken, f"{name} of all tasks", partial(tabled, samples, spec))
+            rows |= _kept(broken, f"{name} of all tasks", partial(tabled, samples, spec), NO_ROWS)
     hypotheses = _tested(spec, evidence, broken, dropped)
     columns = SHARED["findings"]
     rows["findings"] = [
@@ -285,18 +294,19 @@ def _note(broken: dict[str, None], folder: RunFolder, measured: Measured, before
         folder.log("failed", what=f"{before}{measured.failed}")
 
 
-def _kept(broken: dict[str, None], what: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What is made; nothing where that breaks, which is kept."""
+def _kept(broken: dict[str, None], what: str, make: Callable[[], T], instead: T) -> T:
+    """What is made; something else where that breaks, which is kept."""
     try:
         return make()
     except Exception as error:
         broken[f"{what}: {described(error)}"] = None
-        return {}
+        return instead
 
 
-def _made(broken: dict[str, None], what: str, make: Callable[[], Iterable[Estimate]]) -> list[Estimate]:
-    """The estimates that are made; none where that breaks, which is kept."""
-    return list(_kept(broken, what, lambda: {"": list(make())}).get("", []))
+def _together(derived: Derived, evidence: Evidence, spec: Spec, rows: Mapping[str, Rows]) -> Together:
+    """What a derived measure comes to, with its estimates made."""
+    found = derived.compute(evidence, spec, rows)
+    return replace(found, estimates=tuple(found.estimates))
 
 
 def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None], dropped: int) -> tuple[Finding, ...]:

@@ -8,10 +8,8 @@ from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.errors import ExecutionError
 from mechshift_core.kinds import MEASURES, Derived
+from mechshift_core.kinds.measure import Key
 from mechshift_core.spec import Spec
-
-Key = tuple[str, str]
-"""Pair and task."""
 
 
 def prepared(samples: Mapping[Key, Sample], spec: Spec, *, at_most: bool = False) -> dict[Key, Sample]:
@@ -43,5 +41,5 @@ def derived_of(spec: Spec) -> tuple[Derived, ...]:
 def with_derived(evidence: Evidence, spec: Spec) -> Evidence:
     """The evidence with all of it."""
     for derived in derived_of(spec):
-        evidence = derived.evidence(evidence, spec)
+        evidence = derived.compute(evidence, spec, {}).evidence
     return evidence

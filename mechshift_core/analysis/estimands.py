@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mechshift_core.kinds import testable, testables
+from mechshift_core.kinds import owner, testable
 from mechshift_core.spec import Filter, Hypothesis, Spec
 from stats.trimmed import TRIMMED_MEAN
 
@@ -28,7 +28,7 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
 
 
 def _unit(spec: Spec, measure: str) -> str:
-    one, kind = next(found for found in testables() if found[0].name == measure)
+    one, kind = owner(measure)
     declared = spec.measures.declared.get(kind.name)
     return one.estimand.format(index=one.indices.get(getattr(declared, "index", "")))
 

@@ -60,7 +60,7 @@ class Timing:
 
 def cell_facts(plan: Plan, cell: Cell, device: str) -> dict[str, Any]:
     """What the time of a cell depends on, for the log."""
-    intervention = next(one for one in plan.spec.interventions if one.name == cell.intervention)
+    intervention = plan.spec.intervention(cell.intervention)
     facts, work = plan.models[cell.model], cost([(plan, cell)])
     shape = facts.shape
     examples = plan.datasets[cell.task].examples[cell.start : cell.stop]

@@ -44,6 +44,7 @@ __all__ = [
     "Testable",
     "attributes",
     "is_two_sided",
+    "owner",
     "server",
     "testable",
     "testables",
@@ -85,7 +86,7 @@ def _faults(kind: MeasureKind[Any] | InterventionKind[Any], own: Iterable[str]) 
     others = [one for one in others if one is not kind]
     named = {one.name for other in others for one in other.testables}
     taken = {name for other in others for name in other.tables} | set(SHARED)
-    yield from faults_of_parts(kind.section, kind.least, kind.testables, kind.tables, taken=taken, named=named)
+    yield from faults_of_parts(kind.least, kind.testables, kind.tables, taken=taken, named=named)
     if isinstance(kind, MeasureKind):
         if hasattr(Measures, kind.name):
             yield f"{kind.name!r} can't be an entry of `measures`"
@@ -127,16 +128,25 @@ def testables() -> Iterator[tuple[Testable, MeasureKind[Any] | InterventionKind[
 testables.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
 
 
+def owner(measure: str) -> tuple[Testable, MeasureKind[Any] | InterventionKind[Any]]:
+    """What a hypothesis names, with the kind that it belongs to.
+
+    Raises:
+        KeyError: if there is none of that name.
+    """
+    found = next((both for both in testables() if both[0].name == measure), None)
+    if found is None:
+        raise KeyError(measure)
+    return found
+
+
 def testable(measure: str) -> Testable:
     """What a hypothesis names.
 
     Raises:
         KeyError: if there is none of that name.
     """
-    found = next((one for one, _ in testables() if one.name == measure), None)
-    if found is None:
-        raise KeyError(measure)
-    return found
+    return owner(measure)[0]
 
 
 testable.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest

@@ -10,8 +10,19 @@ from mechshift_core.registry import NAME
 from mechshift_core.spec.base import Section
 
 
+def faults_of_section(section: object, base: type[Section]) -> Iterator[str]:
+    """What is wrong with the section of a spec that a kind has: a documented class, of documented fields."""
+    if not (isinstance(section, type) and issubclass(section, base)):
+        yield f"its `section` is to be a class of {base.__name__}, got {section!r}"
+        return
+    if not section.__doc__:
+        yield f"{section.__name__} has no docstring, which is its documentation"
+    undocumented = [name for name, one in section.model_fields.items() if not one.description]
+    if undocumented:
+        yield f"fields of {section.__name__} without documentation: {', '.join(undocumented)}"
+
+
 def faults_of_parts(
-    section: object,
     least: object,
     testables: Iterable[object],
     tables: Tables,
@@ -24,9 +35,6 @@ def faults_of_parts(
     Args:
         taken: Tables that others have, and `named`, measures that others let hypotheses name.
     """
-    if not (isinstance(section, type) and issubclass(section, Section)):
-        yield f"its `section` is to be a class of Section, got {section!r}"
-        return
     if not isinstance(least, Least):
         yield f"its `least` is to be a Least, got {least!r}"
     own: set[str] = set()

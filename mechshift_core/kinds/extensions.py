@@ -100,7 +100,10 @@ def copied_name(number: int, name: str) -> str:
 
 
 def load(extension: Extension, beside: Sequence[Extension] = ()) -> Extension:
-    """Run a file, and have its kinds in effect beside those of other files; one that has been run is not run again.
+    """Run a file, and have its kinds in effect beside those of the files that are; one that was run is not run again.
+
+    Args:
+        beside: The files whose kinds are in effect.
 
     Raises:
         ExtensionError: if it fails, has no kinds, or has some that can't be registered.
@@ -108,7 +111,6 @@ def load(extension: Extension, beside: Sequence[Extension] = ()) -> Extension:
     kinds = several(getattr(_module(extension), "KINDS", ()))
     if not kinds:
         raise ExtensionError(f"{extension.name} has no `KINDS`: a list of the kinds that it brings")
-    activate(beside)
     taken = tuple(_taken(extension, kind) for kind in kinds)
     effective(_key((*beside, extension)))
     return replace(extension, kinds=taken)
@@ -122,10 +124,9 @@ def activate(extensions: Sequence[Extension]) -> None:
     """
     for registry in registries():
         registry.forget()
-    for extension in extensions:
-        for kind in several(getattr(_module(extension), "KINDS", ())):
-            _taken(extension, kind)
-    effective(_key(extensions))
+    effective(())
+    for number, extension in enumerate(extensions):
+        load(extension, extensions[:number])
 
 
 def _key(extensions: Sequence[Extension]) -> tuple[str, ...]:

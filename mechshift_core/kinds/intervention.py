@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
+from mechshift_core.kinds.common import faults_of_section
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.kinds.tables import Tables
-from mechshift_core.kinds.testable import ONE, Least, Testable
+from mechshift_core.kinds.testable import ONE, Least, Testable, nothing_wrong
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,10 +71,6 @@ CheckModels = Callable[[S, "Mapping[str, ModelFacts]", "Path"], "Iterator[Compla
 ResultsOf = Callable[["Sample", "Spec", S, "Results"], "Measured"]
 
 
-def _nothing(*_: object) -> Iterator[Complaint]:
-    return iter(())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterventionKind(Generic[S]):
     """A kind of intervention.
@@ -115,8 +112,8 @@ class InterventionKind(Generic[S]):
     serves: Mapping[str, Callable[[Spec, S], bool]] = field(default_factory=dict)
     apart: str = ""
     tables: Tables = field(default_factory=dict)
-    checks: Check[S] = _nothing
-    checks_models: CheckModels[S] = _nothing
+    checks: Check[S] = nothing_wrong
+    checks_models: CheckModels[S] = nothing_wrong
     facts: Callable[[S], Mapping[str, object]] = lambda _: {}
 
     @property
@@ -150,15 +147,10 @@ def kind_of(section: type[Intervention]) -> str:
 
 def faults_of(kind: InterventionKind[Any]) -> Iterable[str]:
     """What is inconsistent about a kind of intervention."""
+    yield from faults_of_section(kind.section, Intervention)
     if not (isinstance(kind.section, type) and issubclass(kind.section, Intervention)):
-        yield f"its `section` is to be a class of Intervention, got {kind.section!r}"
         return
     if not kind.name:
         yield f"the field `kind` of {kind.section.__name__} is to be a Literal of one word"
-    if not kind.section.__doc__:
-        yield f"{kind.section.__name__} has no docstring, which is its documentation"
-    undocumented = [name for name, one in kind.section.model_fields.items() if not one.description]
-    if undocumented:
-        yield f"fields of {kind.section.__name__} without documentation: {', '.join(undocumented)}"
     if (kind.testables or kind.serves or kind.tables) and kind.results is None and not kind.attributes:
         yield "it has measures or tables, but no `results` that would fill them"

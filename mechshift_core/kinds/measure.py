@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mechshift_core.kinds.common import faults_of_section
 from mechshift_core.kinds.tables import Tables
-from mechshift_core.kinds.testable import Least, Testable
+from mechshift_core.kinds.testable import Least, Testable, nothing_wrong
 from mechshift_core.spec.base import Section
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Section)
 Key = tuple[str, str]
 """Pair and task."""
-
-
-def _nothing(*_: object) -> Iterator[Complaint]:
-    return iter(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +48,34 @@ class Otherwise(Generic[M]):
     shown: Callable[[Any], str] = str
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What a derived measure comes to.
+
+    Attributes:
+        evidence: The evidence with it.
+        rows: Table -> the rows that there are, with what is said of it.
+        estimates: What goes into the findings beside the hypotheses; they may be made when they are asked for.
+    """
+
+    evidence: Evidence
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+    estimates: Iterable[Estimate] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
     """What is computed of the measures of all pairs and tasks together.
 
     Attributes:
         measure: The measure that it is, and `of`, the one that it is computed from.
-        evidence: The evidence with it.
-        rows: Table -> rows with what there is of it, from those that there are.
-        estimates: What goes into the findings beside the hypotheses.
+        compute: Computes it, from the evidence that there is, the spec, and the rows by table (none where these are
+            not asked for).
     """
 
     measure: str
     of: str
-    evidence: Callable[[Evidence, Spec], Evidence]
-    rows: Callable[[Mapping[str, Rows], Evidence, Spec], Mapping[str, Rows]]
-    estimates: Callable[[Evidence, Spec], Iterable[Estimate]]
+    compute: Callable[[Evidence, Spec, Mapping[str, Rows]], Together]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +116,8 @@ class MeasureKind(Generic[M]):
     otherwise: tuple[Otherwise[M], ...] = ()
     prepared: Callable[[Mapping[Key, Sample], Spec, bool], dict[Key, Sample]] | None = None
     derived: Derived | None = None
-    checks: Callable[[Draft, M, Path], Iterator[Complaint]] = _nothing
-    checks_models: Callable[[Spec, Mapping[str, ModelFacts], Path], Iterator[Complaint]] = _nothing
+    checks: Callable[[Draft, M, Path], Iterator[Complaint]] = nothing_wrong
+    checks_models: Callable[[Spec, Mapping[str, ModelFacts], Path], Iterator[Complaint]] = nothing_wrong
     facts: Callable[[M], Mapping[str, object]] = lambda _: {}
 
     @property
@@ -119,16 +128,11 @@ class MeasureKind(Generic[M]):
 
 def faults_of(kind: MeasureKind[Any]) -> Iterable[str]:
     """What is inconsistent about a kind of measure."""
+    yield from faults_of_section(kind.section, Section)
     if not (isinstance(kind.section, type) and issubclass(kind.section, Section)):
-        yield f"its `section` is to be a class of Section, got {kind.section!r}"
         return
-    if not kind.section.__doc__:
-        yield f"{kind.section.__name__} has no docstring, which is its documentation"
     required = [name for name, one in kind.section.model_fields.items() if one.is_required()]
     if required:
         yield f"fields without a default, so that `{kind.name}: {{}}` is no measure: {', '.join(required)}"
-    undocumented = [name for name, one in kind.section.model_fields.items() if not one.description]
-    if undocumented:
-        yield f"fields of {kind.section.__name__} without documentation: {', '.join(undocumented)}"
     if not kind.testables and not kind.tables:
         yield "it has neither a measure that hypotheses can name nor a table"

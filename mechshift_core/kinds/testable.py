@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mechshift_core.spec.tree import Path
 
 
-def _nothing_wrong(_: Draft, __: Hypothesis, ___: Path) -> Iterator[Complaint]:
+def nothing_wrong(*_: object) -> Iterator[Complaint]:
+    """The check of what has none."""
     return iter(())
 
 
@@ -63,7 +64,7 @@ class Testable:
     truth: float | None = None
     noisier: float | None = None
     similar: Callable[[float, float], float] | None = None
-    checks: Callable[[Draft, Hypothesis, Path], Iterator[Complaint]] = _nothing_wrong
+    checks: Callable[[Draft, Hypothesis, Path], Iterator[Complaint]] = nothing_wrong
 
     __test__ = False  # no test case of pytest
 

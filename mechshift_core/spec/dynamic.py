@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
+
+
+def restored(make: Callable[[], Callable[..., Any]], fields: dict[str, Any]) -> Any:
+    """A section of a class that is made, from what was pickled of it."""
+    return make()(**fields)
+
+
+def given(section: BaseModel) -> dict[str, Any]:
+    """The fields of a section that were given, as :func:`restored` takes them."""
+    return {name: getattr(section, name) for name in section.model_fields_set}
 
 
 class Made:

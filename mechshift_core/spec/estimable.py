@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mechshift_core.kinds import TESTS, MeasureKind, Testable, testable, testables
+from mechshift_core.kinds import TESTS, MeasureKind, Testable, owner, testable, testables
 from mechshift_core.kinds.test import OPTIONS
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
@@ -47,7 +47,7 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
 def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """What computes the measure is declared, and the measure can have a value."""
     place = (*path, "measure")
-    one, kind = next(found for found in testables() if found[0].name == hypothesis.measure)
+    one, kind = owner(hypothesis.measure)
     if isinstance(kind, MeasureKind):
         faults = [*_entry(draft, one, kind, place)]
     else:

@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from mechshift_core.registry import generation
 from mechshift_core.spec.base import Section
+from mechshift_core.spec.dynamic import given, restored
 
 S = TypeVar("S", bound=Section)
 
@@ -26,17 +27,13 @@ class Measures(Section):
         return next((one for one in found if isinstance(one, section)), None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, ({name: getattr(self, name) for name in self.model_fields_set},)
+        return restored, (measures_model, given(self))
 
     @property
     def declared(self) -> dict[str, Section]:
         """Name -> options of every measure that is computed."""
         found = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: one for name, one in found.items() if one is not None}
-
-
-def _restored(fields: dict[str, Any]) -> Measures:
-    return measures_model()(**fields)
 
 
 def measures_model() -> type[Measures]:

@@ -12,6 +12,7 @@ from pydantic import Field, create_model
 from mechshift_core.kinds.section import AblationMethod, Intervention
 from mechshift_core.registry import generation
 from mechshift_core.spec.base import Location, Section
+from mechshift_core.spec.dynamic import given, restored
 
 if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
@@ -39,16 +40,12 @@ class Sensitivity(Section):
         def __getattr__(self, name: str) -> Any: ...
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, ({name: getattr(self, name) for name in self.model_fields_set},)
+        return restored, (sensitivity_model, given(self))
 
     def values(self, field: str) -> tuple[Any, ...]:
         """The values of a choice; none where no kind has it."""
         found: tuple[Any, ...] = getattr(self, field, ())
         return found
-
-
-def _restored(fields: dict[str, Any]) -> Sensitivity:
-    return sensitivity_model()(**fields)
 
 
 def sensitivity_model() -> type[Sensitivity]:

@@ -18,8 +18,9 @@ from mechshift_core.cli.main import main
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.kinds import MEASURES
 from mechshift_core.spec import json_schema
+from mechshift_core.spec.starters import starter
 
-SOURCE = (Path(__file__).parents[2] / "docs" / "examples" / "mlp_share.py").read_text()
+SOURCE = starter("own-measure").companions["mlp_share.py"]
 RAN = "from pathlib import Path\nPath({flag!r}).write_text('ran')\n"
 pytestmark = pytest.mark.usefixtures("own_kinds")
 

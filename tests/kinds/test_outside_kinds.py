@@ -19,7 +19,13 @@ from mechshift_core.cli.main import main
 from mechshift_core.spec.starters import starter
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+MEASURE = starter("own-measure").companions["mlp_share.py"]
+"""The measure is what `mechshift init` writes."""
 SPECS = Path(__file__).parents[2] / "specs"
+
+
+def source(name: str) -> str:
+    return MEASURE if name == "mlp_share" else (EXAMPLES / f"{name}.py").read_text()
 
 
 def unmoved(measure: str) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def test_an_example_goes_through_a_whole_study(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make, tested = STUDIES[name]
-    shutil.copy(EXAMPLES / f"{name}.py", tmp_path)
+    (tmp_path / f"{name}.py").write_text(source(name))
     spec, out = str(edited(make(tmp_path), extensions=[f"./{name}.py"])), str(tmp_path / "out")
     code, _, err = answer(capsys, "validate", spec)
     assert code == 2 and f"./{name}.py is code of" in err and "give --allow-code to run it" in err
@@ -128,17 +134,14 @@ def test_an_example_goes_through_a_whole_study(
     assert calibrated["status"] == "ok" and calibrated["false_positives"] is not None
 
 
-def test_the_measure_is_one_short_file_which_init_writes() -> None:
-    text = (EXAMPLES / "mlp_share.py").read_text()
-    assert len(text.splitlines()) <= 60
-    assert starter("own-measure").companions == {"mlp_share.py": text}
+def test_the_measure_is_one_short_file() -> None:
+    assert len(MEASURE.splitlines()) <= 60
 
 
 @pytest.mark.parametrize("works", [True, False])
 def test_an_installed_package_brings_its_kinds_by_an_entry_point(works: bool, tmp_path: Path) -> None:
     """As an installed package has them: its module and its `dist-info` on the path."""
-    text = (EXAMPLES / "mlp_share.py").read_text()
-    (tmp_path / "mlp_share.py").write_text(text if works else "raise RuntimeError('no such luck')")
+    (tmp_path / "mlp_share.py").write_text(MEASURE if works else "raise RuntimeError('no such luck')")
     metadata = tmp_path / "mechshift_mlps-1.2.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mechshift-mlps\nVersion: 1.2\n")
@@ -173,5 +176,4 @@ HOW_TO = {
 @pytest.mark.parametrize("page", HOW_TO)
 def test_a_how_to_shows_the_code_that_is_tested(page: str) -> None:
     text = (EXAMPLES.parent / "how-to" / f"{page}.md").read_text()
-    code = (EXAMPLES / f"{HOW_TO[page]}.py").read_text()
-    assert f"```python\n{code}```\n" in text
+    assert f"```python\n{source(HOW_TO[page])}```\n" in text

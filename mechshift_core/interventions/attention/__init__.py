@@ -52,10 +52,9 @@ def _between_causal_models(draft: Draft, hypothesis: Hypothesis, place: Path) ->
     if {"models", "pairs", "tasks"} & draft.broken:
         return
     models = draft.spec.models
-    pairs = dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in draft.spec.matching(group))
     causal = [
         repr(pair.name)
-        for pair in pairs
+        for pair in draft.members(hypothesis)
         if all(name in models and models[name].paradigm == "autoregressive" for name in (pair.before, pair.after))
     ]
     if causal:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mechshift_core.kinds.checks import check_ascending
-from mechshift_core.kinds.measure import Derived, Key, MeasureKind, Otherwise
+from mechshift_core.kinds.measure import Derived, Key, MeasureKind, Otherwise, Together
 from mechshift_core.kinds.testable import Least, Testable
 from mechshift_core.measures.overlap.checks import check_edges, check_inherited, check_permutations
 from mechshift_core.measures.overlap.section import Overlap, TopK
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
     from mechshift_core.spec.translate import Complaint
     from mechshift_core.spec.tree import Path
-    from stats.findings import Estimate
 
 
 def _measure(sample: Sample, spec: Spec) -> Measured:
@@ -42,22 +41,12 @@ def _prepared(samples: Mapping[Key, Sample], spec: Spec, at_most: bool) -> dict[
     return with_half_size(samples, spec, at_most=at_most)
 
 
-def _evidence(evidence: Evidence, spec: Spec) -> Evidence:
-    from mechshift_core.measures.overlap.inherited import inherited, with_inherited
+def _inherited(evidence: Evidence, spec: Spec, rows: Mapping[str, Rows]) -> Together:
+    from mechshift_core.measures.overlap.inherited import estimates, filled, inherited, with_inherited
 
-    return with_inherited(evidence, inherited(evidence, spec))
-
-
-def _rows(rows: Mapping[str, Rows], evidence: Evidence, spec: Spec) -> Mapping[str, Rows]:
-    from mechshift_core.measures.overlap.inherited import filled, inherited
-
-    return {"similarity": filled(rows["similarity"], inherited(evidence, spec), spec)}
-
-
-def _estimates(evidence: Evidence, spec: Spec) -> Iterator[Estimate]:
-    from mechshift_core.measures.overlap.inherited import estimates, inherited
-
-    return estimates(inherited(evidence, spec), evidence.samples, spec)
+    found = inherited(evidence, spec)
+    of_table = {"similarity": filled(rows["similarity"], found, spec)} if "similarity" in rows else {}
+    return Together(with_inherited(evidence, found), of_table, estimates(found, evidence.samples, spec))
 
 
 def _check(draft: Draft, own: Overlap, path: Path) -> Iterator[Complaint]:
@@ -167,7 +156,7 @@ OVERLAP = MeasureKind(
         ),
     ),
     prepared=_prepared,
-    derived=Derived(measure="inherited", of="similarity", evidence=_evidence, rows=_rows, estimates=_estimates),
+    derived=Derived(measure="inherited", of="similarity", compute=_inherited),
     checks=_check,
     checks_models=check_edges,
     facts=_facts,

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.kinds.measure import Key
 from mechshift_core.measures.overlap.section import Overlap
 from mechshift_core.spec import Spec
 from stats.minimums import MINIMUM_PROMPTS
-
-Key = tuple[str, str]
-"""Pair and task."""
 
 
 def with_half_size(samples: Mapping[Key, Sample], spec: Spec, *, at_most: bool = False) -> dict[Key, Sample]:

@@ -15,14 +15,12 @@ from dataclasses import dataclass, replace
 from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.measured import Rows, estimate
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.kinds.measure import Key
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
 from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated, linear_contrast
 from stats.similarity import CLEARANCE
-
-Key = tuple[str, str]
-"""Pair and task."""
 
 
 @dataclass(frozen=True, slots=True)
