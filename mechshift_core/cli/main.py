@@ -18,6 +18,7 @@ from mechshift_core.cli import (
     calibrate_command,
     gate_commands,
     info_commands,
+    model_commands,
     pair_commands,
     run_commands,
     runs_commands,
@@ -69,6 +70,7 @@ for commands in (
     verify_command,
     spec_commands,
     info_commands,
+    model_commands,
     pair_commands,
 ):
     commands.register(app)

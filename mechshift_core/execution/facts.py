@@ -10,6 +10,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
 from mechshift_core.models.checkpoint import read_json, stored_tensors
+from mechshift_core.models.gguf_files import GGUF
 from mechshift_core.models.hub import HUB, commit_of
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
@@ -27,6 +28,7 @@ class ModelFacts:
 
     Attributes:
         weights: Hash of the checkpoint's configuration and weights; empty where only their headers were read.
+        adapters: Folders of the adapters that are merged into its weights.
         tokenizer: Hash of the tokenizer's files; empty where there is none.
         tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
         vocabulary: Number of token ids.
@@ -47,6 +49,7 @@ class ModelFacts:
     dtype: sources.Dtype
     revision: str | None
     begin: tuple[int, ...] = ()
+    adapters: tuple[Path, ...] = ()
 
 
 def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFacts:
@@ -64,14 +67,18 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
     declared = spec.models[name]
     with placed("models", name, "source"):
         source = _resolved(spec, declared.source)
-        folder = sources.resolve_source(source, revision=declared.revision, headers_only=headers_only)
+        located = sources.locate(source, revision=declared.revision, headers_only=headers_only)
+        folder = located.folder
         config = sources.read_config(folder)
         layout = layout_of(folder)
         dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
         stored_tensors(folder)
-        weights = "" if headers_only else sources.weights_hash(folder)
         vocabulary, context = sources.vocabulary(folder), sources.context_length(folder)
         shape = sources.graph_shape(config, source=folder)
+    with placed("models", name, "adapter"):
+        if declared.adapter is not None:
+            located = sources.with_adapter(located, _resolved(spec, declared.adapter))
+        weights = "" if headers_only else sources.weights_hash(folder, located.adapters)
     with placed("models", name, "shifted" if "shifted" in declared.model_fields_set else "paradigm"):
         check_reading(layout, paradigm=declared.paradigm, shifted=declared.shifted, source=declared.source)
     with placed("models", name, "mask_token"):
@@ -91,11 +98,14 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
         shape=shape,
         dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
         revision=commit_of(folder) if declared.origin == "hf" else None,
+        adapters=located.adapters,
     )
 
 
 def _resolved(spec: Spec, source: str) -> str:
-    """A source with its folder, if it is one, as seen from the spec's."""
+    """A source with its folder or file, if it is one, as seen from the spec's."""
+    if source.startswith(GGUF):
+        return f"{GGUF}{spec.resolve(source.removeprefix(GGUF))}"
     return source if source.startswith((sources.BUNDLED, HUB)) else str(spec.resolve(source))
 
 

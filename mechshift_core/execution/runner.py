@@ -145,6 +145,7 @@ def _load(plan: Plan, name: str) -> Model:
     declared = facts.declared
     model = load_model(
         facts.folder,
+        adapter=facts.adapters,
         paradigm=declared.paradigm,
         shifted=declared.shifted if declared.paradigm == "masked_diffusion" else None,
         mask_token=declared.mask_token,

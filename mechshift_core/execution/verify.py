@@ -105,7 +105,7 @@ def _weights(plan: Plan, folder: RunFolder) -> Iterator[Check]:
     recorded = _recorded(folder, "models")
     for name, facts in plan.models.items():
         try:
-            now = {"weights_sha256": sources.weights_hash(facts.folder)}
+            now = {"weights_sha256": sources.weights_hash(facts.folder, facts.adapters)}
             now["tokenizer_sha256"] = sources.tokenizer_hash(facts.tokenizer_folder)
         except (MechshiftError, OSError) as error:
             yield Check(_weights_of(name), "not checked", f"{facts.folder} cannot be read: {error}")

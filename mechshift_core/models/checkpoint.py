@@ -73,9 +73,8 @@ def refuse_adapter(folder: Path, *, source: object = None) -> None:
     base = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
     raise ExecutionError(
         f"{source or folder} holds an adapter ({', '.join(found[:_SHOWN])}) {'beside' if base else 'without'} its base "
-        "model's weights; adapters are not applied: merge it, `PeftModel.from_pretrained(BASE, ADAPTER)"
-        ".merge_and_unload().save_pretrained(FOLDER)` with peft, and give that folder as the source"
-        + ("; or, to read the base model alone, move the adapter's files elsewhere" if base else "")
+        "model's weights; give the base model as the source and the adapter's folder as `adapter`"
+        + (" (move its files to a folder of their own, also to read the base model alone)" if base else "")
     )
 
 
@@ -152,7 +151,10 @@ def _instead_of_weights(folder: Path) -> str:
             "reading them runs code); where you trust them, convert them: load them with Transformers and "
             f"save_pretrained them, which writes {WEIGHTS}"
         )
-    others = sorted(path.name for name in ("*.gguf", "*.h5", "*.msgpack", "*.onnx") for path in folder.glob(name))
+    quantised = sorted(path.name for path in folder.glob("*.gguf"))
+    if quantised:
+        return f"no .safetensors weights in {folder} but {', '.join(quantised[:_SHOWN])}; give the file as `gguf:FILE`"
+    others = sorted(path.name for name in ("*.h5", "*.msgpack", "*.onnx") for path in folder.glob(name))
     found = f" but {', '.join(others[:_SHOWN])}" if others else ", nor any other weights"
     return f"no .safetensors weights in {folder}{found}; {wanted} (pickled weights are not read)"
 
@@ -168,18 +170,32 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """
     found: dict[str, StoredTensor] = {}
     for file in weight_files(folder):
-        try:
-            with file.open("rb") as handle:
-                length = int.from_bytes(handle.read(8), "little")
-                if not 0 < length <= MAX_HEADER:
-                    raise ValueError(f"a header of {length} bytes")
-                header = json.loads(handle.read(length))
-            for key, entry in header.items():
-                if key == "__metadata__":
-                    continue
-                if key in found:
-                    raise ValueError(f"{key!r} is also in {found[key].file.name}, and which one counts is not said")
-                found[key] = StoredTensor(file, str(entry["dtype"]), tuple(map(int, entry["shape"])))
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise ExecutionError(f"the checkpoint in {folder} cannot be read: {file.name}: {error}") from error
+        for key, tensor in read_header(file).items():
+            if key in found:
+                raise ExecutionError(
+                    f"the checkpoint in {folder} cannot be read: {file.name}: {key!r} is also in "
+                    f"{found[key].file.name}, and which one counts is not said"
+                )
+            found[key] = tensor
     return found
+
+
+def read_header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file by their keys.
+
+    Raises:
+        ExecutionError: if it is no safetensors file.
+    """
+    try:
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if not 0 < length <= MAX_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(handle.read(length))
+        return {
+            key: StoredTensor(file, str(entry["dtype"]), tuple(map(int, entry["shape"])))
+            for key, entry in header.items()
+            if key != "__metadata__"
+        }
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ExecutionError(f"the checkpoint in {file.parent} cannot be read: {file.name}: {error}") from error

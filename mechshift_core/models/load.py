@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
+from mechshift_core.models.adapters import merged
 from mechshift_core.models.architectures import ArchitectureView
 from mechshift_core.models.checkpoint import weight_files
 from mechshift_core.models.checks import check_attention
+from mechshift_core.models.gguf_files import origin_of
 from mechshift_core.models.hub import HUB
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import first_line, load_module
@@ -23,9 +26,10 @@ from mechshift_core.models.sources import (
     SOURCE_FILES,
     TOKENIZER_FILES,
     Dtype,
+    locate,
     resolve_dtype,
-    resolve_source,
     resolve_tokenizer,
+    with_adapter,
 )
 from mechshift_core.options import checked
 
@@ -107,6 +111,7 @@ class Model:
 def load_model(
     source: str | Path,
     *,
+    adapter: str | Path | Sequence[str | Path] | None = None,
     paradigm: Paradigm = "autoregressive",
     shifted: bool | None = None,
     mask_token: str | int | None = None,
@@ -119,8 +124,11 @@ def load_model(
     """Load a model and prove that it attends as its paradigm says.
 
     Args:
-        source: `bundled:NAME/MODEL`, `hf:ORG/NAME` (the Hub, or its local cache), or a local folder with safetensors
-            weights: a Transformers checkpoint, or a published diffusion model (see :mod:`.published`).
+        source: `bundled:NAME/MODEL`, `hf:ORG/NAME` (the Hub, or its local cache), `gguf:FILE` (dequantised), or a
+            local folder with safetensors weights: a Transformers checkpoint, or a published diffusion model (see
+            :mod:`.published`).
+        adapter: Folder of an adapter in the format of PEFT, or `hf:ORG/NAME`; it is merged into the weights. Of
+            several, one after the other.
         paradigm: `masked_diffusion` makes attention bidirectional.
         shifted: Whether token i is read at position i-1. True for autoregressive models; masked diffusion models
             post-trained from one usually are, so True is their default too, unless the checkpoint is known to be read
@@ -145,13 +153,18 @@ def load_model(
         raise ExecutionError(f"{source}: only a model of the Hub ({HUB}ORG/NAME) has a revision")
     if paradigm == "autoregressive" and shifted is False:
         raise ExecutionError(f"{source}: an autoregressive model predicts the next token, so it can't be unshifted")
-    folder = resolve_source(str(source), revision=revision)
+    located = locate(str(source), revision=revision)
+    for one in () if adapter is None else (adapter,) if isinstance(adapter, str | Path) else adapter:
+        located = with_adapter(located, str(one))
+    folder = located.folder
     weights = weight_files(folder)
     layout = layout_of(folder)
     check_reading(layout, paradigm=paradigm, shifted=shifted, source=source)
     target = _device(device)
     chosen: torch.dtype = getattr(torch, resolve_dtype(folder, dtype, device=target))
     module = load_module(folder, layout, paradigm=paradigm, dtype=chosen, attention=attention).to(target)
+    for path in located.adapters:
+        module = merged(module, path, source=path)
     module.requires_grad_(False).eval()
     check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source), weights=weights)
     words = load_tokenizer(folder if tokenizer is None else resolve_tokenizer(str(tokenizer)))
@@ -189,6 +202,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if not any((folder / name).exists() for name in TOKENIZER_FILES):
+        origin = origin_of(folder)
+        if origin is not None and origin.tokenizer:
+            raise ExecutionError(f"no tokenizer from {origin.file}: {origin.tokenizer}; give another as `tokenizer`")
         return None
     loader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").exists() else AutoTokenizer
     try:

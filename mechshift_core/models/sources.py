@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
+from mechshift_core.models.adapters import CONFIG as ADAPTER_CONFIG
+from mechshift_core.models.adapters import adapters_hash, check_fit, resolve_adapter
 from mechshift_core.models.checkpoint import INDEX, WEIGHTS, read_json, refuse_adapter, stored_tensors, weight_files
+from mechshift_core.models.gguf_files import GGUF, converted
 from mechshift_core.models.hub import HUB, outline, snapshot
 from mechshift_core.models.published import layout_of, native_config
 
@@ -21,7 +25,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
     "added_tokens.json", *SOURCE_FILES,
 )  # fmt: skip
-CHECKPOINT_FILES = ("config.json", "adapter_config.json", INDEX, "*.safetensors", *TOKENIZER_FILES)
+CHECKPOINT_FILES = ("config.json", ADAPTER_CONFIG, INDEX, "*.safetensors", *TOKENIZER_FILES)
 """What is fetched of a repository; an adapter's configuration, so that the adapter is noticed."""
 
 Dtype = Literal["auto", "float64", "float32", "bfloat16", "float16"]
@@ -31,25 +35,74 @@ LARGE = 1_000_000_000
 """Parameters above which `auto` keeps half precision on a GPU."""
 
 
-def resolve_source(source: str, *, revision: str | None = None, headers_only: bool = False) -> Path:
-    """The folder that a source names; a model of the Hub is downloaded unless the local cache has it.
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the weights of a model are.
+
+    Attributes:
+        folder: A checkpoint.
+        adapters: Folders of the adapters that are merged into it, in this order.
+    """
+
+    folder: Path
+    adapters: tuple[Path, ...] = ()
+
+
+def locate(source: str, *, revision: str | None = None, headers_only: bool = False) -> Located:
+    """Find what a source names; a model of the Hub is downloaded unless the local cache has it.
 
     Args:
-        source: `bundled:NAME/MODEL`, `hf:ORG/NAME` or a folder.
+        source: `bundled:NAME/MODEL`, `hf:ORG/NAME`, `gguf:FILE` or a folder.
         revision: Commit, branch or tag of a model of the Hub.
         headers_only: Fetch of the Hub's weights, unless the cache has them, only what they are, not their values.
 
     Raises:
-        ExecutionError: if there is no such bundled model or folder, the Hub's can't be had, or it holds an adapter.
+        ExecutionError: if there is no such model.
     """
-    if source.startswith(BUNDLED):
-        from mechshift_core.zoo import bundled_models
+    if not source.startswith(BUNDLED):
+        return Located(resolve_source(source, revision=revision, headers_only=headers_only))
+    folder = _bundled(source.removeprefix(BUNDLED))
+    if (folder / "config.json").is_file():
+        return Located(folder)
+    base = locate(str(read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")))
+    return with_adapter(base, str(folder))
 
-        known = bundled_models()
-        name = source.removeprefix(BUNDLED)
-        if name not in known:
-            raise ExecutionError(f"no bundled model {name!r} (bundled: {', '.join(sorted(known)) or 'none'})")
+
+def with_adapter(located: Located, adapter: str) -> Located:
+    """A model with one adapter more.
+
+    Args:
+        located: The model.
+        adapter: `hf:ORG/NAME`, or the folder of an adapter.
+
+    Raises:
+        ExecutionError: if the adapter can't be had, or belongs to a model of another shape.
+    """
+    found = resolve_adapter(adapter)
+    check_fit(found, located.folder, source=adapter)
+    return Located(located.folder, (*located.adapters, found))
+
+
+def _bundled(name: str) -> Path:
+    from mechshift_core.models.fetching import why_missing
+    from mechshift_core.zoo import bundled_models
+
+    known = bundled_models()
+    if name in known:
         return known[name]
+    raise ExecutionError(
+        why_missing(name) or f"no bundled model {name!r} (bundled: {', '.join(sorted(known)) or 'none'})"
+    )
+
+
+def resolve_source(source: str, *, revision: str | None = None, headers_only: bool = False) -> Path:
+    """The folder of a checkpoint: `hf:ORG/NAME`, `gguf:FILE` or a folder; see :func:`locate`.
+
+    Raises:
+        ExecutionError: if there is no such file or folder, the Hub's can't be had, or it holds an adapter.
+    """
+    if source.startswith(GGUF):
+        return converted(Path(source.removeprefix(GGUF)))
     if source.startswith(HUB):
         fetch = outline if headers_only else snapshot
         folder = fetch(source.removeprefix(HUB), revision=revision, files=CHECKPOINT_FILES)
@@ -210,15 +263,16 @@ def _on_gpu(device: str) -> bool:
     return torch.cuda.is_available()
 
 
-def weights_hash(folder: Path) -> str:
+def weights_hash(folder: Path, adapters: Sequence[Path] = ()) -> str:
     """SHA-256 over all that decides what a model computes, so that a changed checkpoint is another model.
 
-    That is its configuration, its weights and, of shards, the index that names them. Nothing else can: adapters, and
-    settings that have Transformers read other files, are refused (:mod:`.checkpoint`).
+    That is its configuration, its weights, of shards the index that names them, and the adapters that are merged into
+    it. Nothing else can: settings that have Transformers read other files are refused (:mod:`.checkpoint`).
     """
     files = weight_files(folder)
     index = [] if files == [folder / WEIGHTS] else [folder / INDEX]
-    return _digest([folder / "config.json", *index, *files])
+    of_base = _digest([folder / "config.json", *index, *files])
+    return hashlib.sha256(f"{of_base} {adapters_hash(adapters)}".encode()).hexdigest() if adapters else of_base
 
 
 def tokenizer_hash(folder: Path) -> str:

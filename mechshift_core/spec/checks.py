@@ -49,7 +49,7 @@ def _check_models(draft: Draft) -> Iterator[Complaint]:
         path: Path = ("models", name)
         yield from _refused("model source", model.origin, (*path, "source"))
         yield from _refused("dtype", model.dtype, (*path, "dtype"))
-        for key, source in (("source", model.source), ("tokenizer", model.tokenizer)):
+        for key, source in (("source", model.source), ("adapter", model.adapter), ("tokenizer", model.tokenizer)):
             if source is not None and source.startswith("hf:") and not REPOSITORY.fullmatch(source):
                 yield Complaint((*path, key), f"expected hf:ORG/NAME, got {source!r}")
         if model.origin != "hf" and model.revision is not None:
@@ -65,13 +65,18 @@ def _check_models(draft: Draft) -> Iterator[Complaint]:
 def _source(draft: Draft, model: ModelSpec, path: Path) -> Iterator[Complaint]:
     if model.origin == "bundled":
         from mechshift_core import zoo
+        from mechshift_core.models.fetching import FETCHED
 
-        known = sorted(zoo.bundled_models())
+        known = sorted({*zoo.bundled_models(), *FETCHED})
         if model.location not in known:
             hint = suggestion(model.location, known) or f" (bundled: {', '.join(known) or 'none'})"
             yield Complaint((*path, "source"), f"unknown bundled model {model.location!r}{hint}")
     elif model.origin == "local":
         yield from _model_folder(draft.folder, model.location, (*path, "source"), file="config.json")
+    elif model.origin == "gguf":
+        yield from _readable(draft.folder, model.location, (*path, "source"))
+    if model.adapter is not None and not model.adapter.startswith("hf:"):
+        yield from _model_folder(draft.folder, model.adapter, (*path, "adapter"), file="adapter_config.json")
     if model.tokenizer is not None and not model.tokenizer.startswith("hf:"):
         yield from _model_folder(draft.folder, model.tokenizer, (*path, "tokenizer"))
 
@@ -83,7 +88,7 @@ def _model_folder(base: FilePath, location: str, path: Path, *, file: str | None
             yield Complaint(path, f"no such folder: {folder}")
         elif file is not None and not (folder / file).is_file():
             adapter = next(folder.glob("adapter_*"), None)  # as a PEFT adapter without its base model looks
-            advice = "" if adapter is None else f", but {adapter.name}: merge the adapter into its base model first"
+            advice = "" if adapter is None else f", but {adapter.name}: give it as `adapter`, its base as the source"
             yield Complaint(path, f"no {file} in {folder}{advice}")
     except (OSError, ValueError, RuntimeError) as error:
         yield Complaint(path, f"not a usable path: {error}")
@@ -116,7 +121,7 @@ def _check_tasks(draft: Draft) -> Iterator[Complaint]:
         path = draft.path("tasks", position)
         if task.dataset is not None:
             if draft.check_files:
-                yield from _dataset(draft.folder, task.dataset, (*path, "dataset"))
+                yield from _readable(draft.folder, task.dataset, (*path, "dataset"))
         elif task.name in TASKS:
             yield from _regime(task, TASKS[task.name].regime, path)
         else:
@@ -129,7 +134,7 @@ def _regime(task: TaskSpec, registered: str, path: Path) -> Iterator[Complaint]:
         yield Complaint((*path, "regime"), f"the task {task.name!r} is {registered}, not {task.regime}")
 
 
-def _dataset(base: FilePath, location: str, path: Path) -> Iterator[Complaint]:
+def _readable(base: FilePath, location: str, path: Path) -> Iterator[Complaint]:
     try:
         file = base / FilePath(location).expanduser()
         if file.is_dir() or (file.exists() and not file.is_file()):

@@ -14,7 +14,7 @@ IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "template unit": ("fixed", "random"),
     "seed unit": ("fixed", "random"),
     "bootstrap method": ("studentized", "percentile", "bca"),
-    "model source": ("bundled", "local", "hf"),
+    "model source": ("bundled", "local", "hf", "gguf"),
     "dtype": ("auto", "float64", "float32", "bfloat16", "float16"),
     "device": ("auto", "cpu", "cuda"),
     "engine": ("local",),

@@ -30,8 +30,11 @@ class ModelSpec(Section):
     """A model to read."""
 
     source: NonEmpty
-    """`bundled:NAME/MODEL` (shipped with the package), `hf:ORG/NAME` (the Hub), or a local folder; a relative folder
-    is looked up from the folder of the spec file."""
+    """`bundled:NAME/MODEL` (shipped with the package, or fetched), `hf:ORG/NAME` (the Hub), `gguf:FILE` (llama.cpp), or
+    a local folder; a relative path is looked up from the folder of the spec file."""
+    adapter: NonEmpty | None = None
+    """Adapter in the format of PEFT (LoRA and its kin) that is merged into the weights: a folder, looked up as `source`
+    is, or `hf:ORG/NAME`."""
     paradigm: Literal["autoregressive", "masked_diffusion"]
     """How the model predicts: the next token from those before, or masked tokens from all others."""
     mask_token: NonEmpty | TokenId | None = None
@@ -50,13 +53,16 @@ class ModelSpec(Section):
     given. A text that begins with it gets no second one, and data sets of token ids are read as they are."""
 
     @property
-    def origin(self) -> Literal["bundled", "hf", "local"]:
+    def origin(self) -> Literal["bundled", "hf", "gguf", "local"]:
         """Where the model comes from."""
-        return "bundled" if self.source.startswith("bundled:") else "hf" if self.source.startswith("hf:") else "local"
+        for origin in ("bundled", "hf", "gguf"):
+            if self.source.startswith(f"{origin}:"):
+                return origin
+        return "local"
 
     @property
     def location(self) -> str:
-        """`source` without its prefix: a bundled model's key, a repository, or a folder."""
+        """`source` without its prefix: a bundled model's key, a repository, a file, or a folder."""
         return self.source if self.origin == "local" else self.source.partition(":")[2]
 
 

@@ -1,4 +1,4 @@
-"""The bundled pairs: small real models, trained by the recipes beside them, and what trains them."""
+"""The bundled pairs: models trained by the recipes beside them, and what trains them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 
 def bundled_models() -> dict[str, Path]:
-    """Name of a bundled model, e.g. `tiny-s0/arm`, -> its folder."""
-    folders = sorted(path.parent for path in CHECKPOINTS.glob("*/*/config.json"))
-    return {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    """Name of a bundled model, e.g. `tiny-s0/arm`, -> its folder; those that were fetched are among them.
+
+    A folder holds a checkpoint, or an adapter to another bundled model.
+    """
+    from mechshift_core.models.fetching import FETCHED, fetched_folder
+
+    files = [path for name in ("config.json", "adapter_config.json") for path in CHECKPOINTS.glob(f"*/*/{name}")]
+    folders = {path.parent for path in files}
+    found = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    found |= {name: fetched_folder(model) for name, model in FETCHED.items() if fetched_folder(model).is_dir()}
+    return dict(sorted(found.items()))

@@ -75,7 +75,7 @@ def validate(folder: Path) -> None:
 READ: dict[str, tuple[Change, str]] = {
     "adapter beside weights": (
         adapter,
-        r"holds an adapter \(adapter_config\.json, adapter_model\.safetensors\) beside .*merge_and_unload\(\)\.save",
+        r"holds an adapter \(adapter_config\.json, adapter_model\.safetensors\) beside .*the adapter's folder as `adapter`",
     ),
     "pickled adapter": (
         lambda d: (d / "adapter_model.bin").write_bytes(b"x"),
@@ -87,7 +87,7 @@ READ: dict[str, tuple[Change, str]] = {
     ),
     "adapter without config": (
         lambda d: (adapter(d), (d / "config.json").unlink()),
-        r"holds an adapter \(adapter_config\.json, adapter_model\.|no config\.json in .* merge the adapter",
+        r"holds an adapter \(adapter_config\.json, adapter_model\.|no config\.json in .* give it as `adapter`",
     ),
     "shards without index": (
         lambda d: shard(d, index=False),
@@ -103,7 +103,7 @@ READ: dict[str, tuple[Change, str]] = {
     ),
     "another format": (
         lambda d: (d / WEIGHTS).rename(d / "model.gguf"),
-        r"no \.safetensors weights in .* but model\.gguf",
+        r"no \.safetensors weights in .* but model\.gguf; give the file as `gguf:FILE`",
     ),
     "no weights": (
         lambda d: (d / WEIGHTS).unlink(),

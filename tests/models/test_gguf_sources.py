@@ -1,0 +1,155 @@
+"""Models in GGUF files: the numbers that the file stands for, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from gguf import GGMLQuantizationType as Format
+from gguf_models import ARCHITECTURES, TEXT, write_gguf
+
+from mechshift_core.errors import ExecutionError
+from mechshift_core.models import load_model
+from mechshift_core.models.gguf_files import converted, origin_of
+from mechshift_core.models.sources import weights_hash
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MECHSHIFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("form", [Format.Q4_1, Format.Q8_0, Format.F16], ids=lambda form: form.name)
+def test_a_file_is_read_as_the_model_with_its_dequantised_weights(
+    architecture: str, form: Format, tmp_path: Path
+) -> None:
+    written = write_gguf(tmp_path / "m.gguf", architecture, form=form, tied=architecture in ("gpt2", "gemma3"))
+    model = load_model(f"gguf:{written.file}", device="cpu")
+    ids = torch.arange(1, 41).reshape(2, 20) * 3 % written.model.config.vocab_size
+    with torch.no_grad():
+        expected = written.model(input_ids=ids).logits
+    torch.testing.assert_close(model.logits(ids), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_can_be_read_as_a_masked_diffusion_model(tmp_path: Path) -> None:
+    written = write_gguf(tmp_path / "m.gguf")
+    model = load_model(f"gguf:{written.file}", paradigm="masked_diffusion", mask_token=7, device="cpu")
+    assert model.mask_token_id == 7
+
+
+def test_it_is_converted_once_and_to_the_same_model_every_time(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_gguf(tmp_path / "m.gguf").file
+    first = converted(file)
+    before = (first / "model.safetensors").stat().st_mtime_ns
+    assert converted(file) == first and (first / "model.safetensors").stat().st_mtime_ns == before
+    monkeypatch.setenv("MECHSHIFT_CACHE", str(tmp_path / "other"))
+    assert weights_hash(converted(file)) == weights_hash(first)
+    assert not [path for path in (cache / "gguf").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("form", [Format.Q4_1, Format.F16], ids=lambda form: form.name)
+def test_its_origin_is_recorded(form: Format, tmp_path: Path) -> None:
+    origin = origin_of(converted(write_gguf(tmp_path / "m.gguf", form=form).file))
+    assert origin is not None
+    expected = "dequantised from Q4_1" if form == Format.Q4_1 else "converted"
+    assert origin.description == f"weights {expected} (m.gguf)"
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("gpt-2", ["Ġ1732"]), ("smollm", ["Ġ", "1", "7", "3", "2"]), ("qwen2", ["Ġ", "1", "7", "3", "2"]),
+     ("llama-bpe", ["Ġ", "1", "7", "3", "2"])],
+)  # fmt: skip
+def test_text_is_split_as_the_file_says(split: str, expected: list[str], tmp_path: Path) -> None:
+    model = load_model(f"gguf:{write_gguf(tmp_path / 'm.gguf', split=split).file}", device="cpu")
+    assert model.tokenizer is not None
+    assert "".join(model.tokenizer.tokenize(TEXT)) == TEXT.replace(" ", "Ġ")
+    found = model.tokenizer.tokenize(" 1732")
+    if split == "llama-bpe":  # up to three digits are one piece, which no merge may join to a fourth
+        assert "1732" not in "".join(found[:-1]) and "Ġ1732" not in found
+    else:
+        assert found == expected
+    assert model.tokenizer("<|end|>")["input_ids"] == [0]
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_texts_begin_as_the_file_says(begins: bool, tmp_path: Path) -> None:
+    model = load_model(f"gguf:{write_gguf(tmp_path / 'm.gguf', bos=begins).file}", device="cpu")
+    assert model.tokenizer is not None
+    assert (model.tokenizer("Mary")["input_ids"][0] == 0) == begins
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no file": (lambda file: None, r"cannot be read: No such file .*; expected a GGUF file"),
+    "not GGUF": (lambda file: file.write_bytes(b"GIF89a" * 100), r"is no whole GGUF file of a version that is known"),
+    "ends early": (
+        lambda file: (write_gguf(file), file.write_bytes(file.read_bytes()[:-9000])),
+        r"is no whole GGUF file .*download it again",
+    ),
+    "ends in its settings": (
+        lambda file: (write_gguf(file), file.write_bytes(file.read_bytes()[:900])),
+        r"is no whole GGUF file .*download it again",
+    ),
+    "an architecture that is not supported": (
+        lambda file: _renamed(file, b"llama", b"mamba"),
+        r"architecture 'mamba' is not supported; expected llama, qwen2, qwen3, gemma3, gpt2",
+    ),
+    "scaled rotary embeddings": (
+        lambda file: write_gguf(file, settings={"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}),
+        r"settings that are not supported: llama\.rope\.scaling\.type = yarn, llama\.rope\.scaling\.factor = 4\.0",
+    ),
+    "a setting that is not known": (
+        lambda file: write_gguf(file, settings={"attention.scale": 0.1}),
+        r"settings that are not supported: llama\.attention\.scale = 0\.1",
+    ),
+    "tensors without a place": (
+        lambda file: write_gguf(file, extra={"rope_freqs.weight": (4,)}),
+        r"holds 21 tensors, but LlamaForCausalLM has 20, so that some would be left out",
+    ),
+    "a tensor that is missing": (
+        lambda file: write_gguf(file, left_out="blk.1.ffn_up.weight"),
+        r"does not fit its own settings: missing_keys: model\.layers\.1\.mlp\.up_proj\.weight",
+    ),
+}
+
+
+def _renamed(file: Path, old: bytes, new: bytes) -> None:
+    write_gguf(file)
+    file.write_bytes(file.read_bytes().replace(old, new))
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_read_as_it_is_meant_is_refused(case: str, tmp_path: Path, cache: Path) -> None:
+    make, message = REFUSED[case]
+    make(tmp_path / "m.gguf")
+    with pytest.raises(ExecutionError, match=message):
+        load_model(f"gguf:{tmp_path / 'm.gguf'}", device="cpu")
+    assert not [path for path in cache.rglob("*") if path.is_file()]  # nothing half-written
+
+
+def test_a_tokenizer_that_cannot_be_made_is_asked_for(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf", split="tekken").file
+    with pytest.raises(ExecutionError, match="no tokenizer from m.gguf: how text is split is 'tekken', .*another as"):
+        load_model(f"gguf:{file}", device="cpu")
+    own = converted(write_gguf(tmp_path / "same.gguf").file)
+    assert load_model(f"gguf:{file}", tokenizer=own, device="cpu").tokenizer is not None
+
+
+def test_without_the_packages_it_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_gguf(tmp_path / "m.gguf").file
+    monkeypatch.setitem(__import__("sys").modules, "gguf", None)
+    with pytest.raises(ExecutionError, match=r"need the packages gguf and accelerate: pip install 'mechshift\[gguf\]'"):
+        converted(file)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv("MECHSHIFT_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(ExecutionError, match=r"cannot write .*taken.*; free some space, or set MECHSHIFT_CACHE"):
+        converted(write_gguf(tmp_path / "m.gguf").file)
