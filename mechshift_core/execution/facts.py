@@ -10,7 +10,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Shape
 from mechshift_core.models import sources
 from mechshift_core.models.checkpoint import read_json, stored_tensors
-from mechshift_core.models.gguf_files import GGUF
+from mechshift_core.models.gguf_files import GGUF, origin_of
 from mechshift_core.models.hub import HUB, commit_of
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
@@ -29,6 +29,7 @@ class ModelFacts:
     Attributes:
         weights: Hash of the checkpoint's configuration and weights; empty where only their headers were read.
         adapters: Folders of the adapters that are merged into its weights.
+        origin: What the weights were converted from, in a clause; empty where they are those of a checkpoint.
         tokenizer: Hash of the tokenizer's files; empty where there is none.
         tokenizer_folder: Where they are: the model's own folder unless the spec gives another.
         vocabulary: Number of token ids.
@@ -50,6 +51,7 @@ class ModelFacts:
     revision: str | None
     begin: tuple[int, ...] = ()
     adapters: tuple[Path, ...] = ()
+    origin: str = ""
 
 
 def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFacts:
@@ -70,7 +72,7 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
         located = sources.locate(source, revision=declared.revision, headers_only=headers_only)
         folder = located.folder
         config = sources.read_config(folder)
-        layout = layout_of(folder)
+        layout, origin = layout_of(folder), origin_of(folder)
         dtype = spec.execution.dtype if declared.dtype == "auto" else declared.dtype
         stored_tensors(folder)
         vocabulary, context = sources.vocabulary(folder), sources.context_length(folder)
@@ -99,6 +101,7 @@ def model_facts(spec: Spec, name: str, *, headers_only: bool = False) -> ModelFa
         dtype=sources.resolve_dtype(folder, dtype, device=spec.execution.device),
         revision=commit_of(folder) if declared.origin == "hf" else None,
         adapters=located.adapters,
+        origin="" if origin is None else origin.description,
     )
 
 

@@ -181,6 +181,7 @@ def save_plan(plan: Plan) -> str:
             "declared": facts.declared.model_dump(mode="json"),
             "folder": str(facts.folder.absolute()),
             "tokenizer_folder": str(facts.tokenizer_folder.absolute()),
+            "adapters": [str(adapter.absolute()) for adapter in facts.adapters],
         }
         for name, facts in plan.models.items()
     }
@@ -211,6 +212,7 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
                     "folder": Path(facts["folder"]),
                     "tokenizer_folder": Path(facts["tokenizer_folder"]),
                     "begin": tuple(facts["begin"]),
+                    "adapters": tuple(map(Path, facts.get("adapters", ()))),
                     "shape": Shape(**facts["shape"]),
                 }
             )

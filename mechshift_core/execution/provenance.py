@@ -37,6 +37,8 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "source": facts.declared.source,
                 "paradigm": facts.declared.paradigm,
                 **({} if facts.revision is None else {"revision": facts.revision}),
+                **({"origin": facts.origin} if facts.origin else {}),
+                **({"adapters": list(map(str, facts.adapters))} if facts.adapters else {}),
                 "weights_sha256": facts.weights,
                 "weights_dtype": facts.dtype,
                 "tokenizer_sha256": facts.tokenizer,

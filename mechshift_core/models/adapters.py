@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-NEEDED = "pip install 'mechshift[peft]'"
+NEEDED = "pip install peft"
 MERGEABLE = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "LN_TUNING")
 """Kinds of adapters whose effect is another weight."""
 OF_THE_BASE = ("pissa", "olora", "corda", "loftq")
@@ -145,7 +145,9 @@ def merged(module: nn.Module, adapter: Path, *, source: object) -> nn.Module:
         raise ExecutionError(f"adapter {source} {kind}: {', '.join(strange[:4])}; is it the adapter of another base?")
     adapted.eval()
     before = _logits(adapted)
-    whole: nn.Module = adapted.merge_and_unload()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole: nn.Module = adapted.merge_and_unload()
     _prove(before, _logits(whole), whole, source)
     return whole
 

@@ -24,7 +24,7 @@ from mechshift_core.errors import ExecutionError
 GGUF = "gguf:"
 ORIGIN = "origin.json"
 """What a converted checkpoint was made from, in its folder."""
-NEEDED = "pip install 'mechshift[gguf]'"
+NEEDED = "pip install gguf accelerate"
 VERSION = 1
 """Of the conversion: another one is another folder of the cache."""
 LARGE = 1_000_000_000

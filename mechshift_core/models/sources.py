@@ -84,8 +84,8 @@ def with_adapter(located: Located, adapter: str) -> Located:
 
 
 def _bundled(name: str) -> Path:
-    from mechshift_core.models.fetching import why_missing
     from mechshift_core.zoo import bundled_models
+    from mechshift_core.zoo.fetching import why_missing
 
     known = bundled_models()
     if name in known:

@@ -65,7 +65,7 @@ def _check_models(draft: Draft) -> Iterator[Complaint]:
 def _source(draft: Draft, model: ModelSpec, path: Path) -> Iterator[Complaint]:
     if model.origin == "bundled":
         from mechshift_core import zoo
-        from mechshift_core.models.fetching import FETCHED
+        from mechshift_core.zoo.fetching import FETCHED
 
         known = sorted({*zoo.bundled_models(), *FETCHED})
         if model.location not in known:

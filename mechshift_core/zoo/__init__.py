@@ -12,7 +12,7 @@ def bundled_models() -> dict[str, Path]:
 
     A folder holds a checkpoint, or an adapter to another bundled model.
     """
-    from mechshift_core.models.fetching import FETCHED, fetched_folder
+    from mechshift_core.zoo.fetching import FETCHED, fetched_folder
 
     files = [path for name in ("config.json", "adapter_config.json") for path in CHECKPOINTS.glob(f"*/*/{name}")]
     folders = {path.parent for path in files}

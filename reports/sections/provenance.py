@@ -32,9 +32,13 @@ def section(data: ReportData) -> Section:
 
 
 def notes(provenance: Mapping[str, object]) -> list[str]:
-    """What a reader should know about how the run went: format of the weights, sizes of the batches, full memory."""
+    """What a reader should know of the models and of how the run went: origin and format of weights, batch sizes."""
     execution, batching = (_mapping(provenance.get(name)) for name in ("execution", "batching"))
-    found = []
+    found = [
+        f"{name}: {_leaf(origin)}; these are not the numbers of the published model."
+        for name, model in _mapping(provenance.get("models")).items()
+        if (origin := _mapping(model).get("origin"))
+    ]
     if execution.get("weights_dtype"):
         found.append(f"The models ran with weights in {_written(execution['weights_dtype'])}.")
     if batching.get("sizes"):

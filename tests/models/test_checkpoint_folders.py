@@ -75,7 +75,7 @@ def validate(folder: Path) -> None:
 READ: dict[str, tuple[Change, str]] = {
     "adapter beside weights": (
         adapter,
-        r"holds an adapter \(adapter_config\.json, adapter_model\.safetensors\) beside .*the adapter's folder as `adapter`",
+        r"holds an adapter \(adapter_config\.json, adapter_model\.safetensors\) beside .*adapter's folder as `adapter`",
     ),
     "pickled adapter": (
         lambda d: (d / "adapter_model.bin").write_bytes(b"x"),

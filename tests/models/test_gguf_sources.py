@@ -10,6 +10,7 @@ import torch
 from gguf import GGMLQuantizationType as Format
 from gguf_models import ARCHITECTURES, TEXT, write_gguf
 
+from mechshift_core import analyze, load_spec, run
 from mechshift_core.errors import ExecutionError
 from mechshift_core.models import load_model
 from mechshift_core.models.gguf_files import converted, origin_of
@@ -135,7 +136,7 @@ def test_what_cannot_be_read_as_it_is_meant_is_refused(case: str, tmp_path: Path
 
 def test_a_tokenizer_that_cannot_be_made_is_asked_for(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "m.gguf", split="tekken").file
-    with pytest.raises(ExecutionError, match="no tokenizer from m.gguf: how text is split is 'tekken', .*another as"):
+    with pytest.raises(ExecutionError, match=r"no tokenizer from m\.gguf: how text is split is 'tekken', .*another as"):
         load_model(f"gguf:{file}", device="cpu")
     own = converted(write_gguf(tmp_path / "same.gguf").file)
     assert load_model(f"gguf:{file}", tokenizer=own, device="cpu").tokenizer is not None
@@ -144,7 +145,7 @@ def test_a_tokenizer_that_cannot_be_made_is_asked_for(tmp_path: Path) -> None:
 def test_without_the_packages_it_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_gguf(tmp_path / "m.gguf").file
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    with pytest.raises(ExecutionError, match=r"need the packages gguf and accelerate: pip install 'mechshift\[gguf\]'"):
+    with pytest.raises(ExecutionError, match=r"need the packages gguf and accelerate: pip install gguf accelerate"):
         converted(file)
 
 
@@ -153,3 +154,47 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MECHSHIFT_CACHE", str(tmp_path / "taken"))
     with pytest.raises(ExecutionError, match=r"cannot write .*taken.*; free some space, or set MECHSHIFT_CACHE"):
         converted(write_gguf(tmp_path / "m.gguf").file)
+
+
+SPEC = """schema: mechshift/v1
+name: quantised
+seed: 1
+models:
+  before: {source: "gguf:m.gguf", paradigm: autoregressive}
+  after: {source: "gguf:m.gguf", adapter: adapter, paradigm: masked_diffusion, mask_token: 5}
+pairs: [{name: pair, before: before, after: after, role: treatment}]
+tasks: [{name: own, regime: local, dataset: pairs.jsonl}]
+select: {correct: none}
+interventions: [{name: circuit, kind: edge_attribution, steps: 1}]
+measures: {overlap: {top_k: [5], splits: 4, permutations: 40}}
+statistics: {bootstrap: {replicates: 100}}
+execution: {device: cpu}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_study_of_a_file_and_an_adapter_says_what_they_are(tmp_path: Path) -> None:
+    import json
+
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    file = write_gguf(tmp_path / "m.gguf").file
+    adapted = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(converted(file)), peft.LoraConfig(r=2, init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    lines = [{"clean_ids": [n, 2, 3], "corrupt_ids": [n, 4, 3], "answer_ids": 15, "foil_ids": 16} for n in range(7, 12)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    made = run(load_spec(tmp_path / "spec.yaml"), out=tmp_path / "out")
+    assert made.failures == ()
+    models = json.loads((made.path / "provenance.json").read_text())["models"]
+    assert {model["origin"] for model in models.values()} == {"weights dequantised from Q4_1 (m.gguf)"}
+    assert models["after"]["adapters"] == [str(tmp_path / "adapter")] and "adapters" not in models["before"]
+    assert models["after"]["weights_sha256"] != models["before"]["weights_sha256"]
+    report = (made.path / "report.html").read_text()
+    assert "before: weights dequantised from Q4_1 (m.gguf); these are not the numbers of the published model." in report
+    again = run(load_spec(tmp_path / "spec.yaml"), out=tmp_path / "out")
+    assert (again.computed, again.analysed) == (0, False)
+    assert analyze(made.path).findings.hypotheses == made.findings.hypotheses
