@@ -12,9 +12,9 @@ from mechshift_core.cli.progress import progress_on
 from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mechshift_core.zoo.storage import Evaluation
+    from mechshift_core.zoo.storage import Evaluation, MetricEvaluation
 
-pairs = typer.Typer(no_args_is_help=True, help="Bundled model pairs: list and evaluate them, train them from scratch.")
+pairs = typer.Typer(no_args_is_help=True, help="Model pairs: list and evaluate the bundled ones, train others.")
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +28,16 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Recipe (YAML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Folder for the models; pairs/NAME unless given.")] = None,
 ) -> None:
-    """Train a pair from scratch: the ARM, from it the MDM, and the ARM trained on. Running it again resumes.
+    """Train a pair: the ARM, from it the MDM, and the ARM trained on. Running it again resumes.
 
-    With a section `scratch`, an MDM is trained from random weights too.
+    With a section `scratch`, an MDM is trained from random weights too. With `base`, a pretrained model is the ARM, and
+    what is trained from it are adapters (`lora`) or all weights.
     """
-    from mechshift_core.zoo.recipes import load_recipe
+    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe, load_any_recipe
 
     console: Console = context.obj
-    recipe = load_recipe(config)
+    recipe = load_any_recipe(config)
     folder = Path("pairs") / recipe.name if out is None else out
-
-    from mechshift_core.zoo.train import train_pair
 
     with progress_on(console) as progress:
 
@@ -46,7 +45,14 @@ def train(
             if progress is not None:
                 progress(phase, step, steps)
 
-        results = train_pair(recipe, folder, progress=show)
+        if isinstance(recipe, PostTrainingRecipe):
+            from mechshift_core.zoo.post_training.train import post_train
+
+            results = post_train(recipe, folder, progress=show)
+        else:
+            from mechshift_core.zoo.train import train_pair
+
+            results = train_pair(recipe, folder, progress=show)
     if console.json:
         console.result_json(results)
         return
@@ -78,7 +84,8 @@ def list_pairs(context: typer.Context) -> None:
     for name, record in records.items():
         console.result(name)
         if record.recipe is not None:
-            console.result(f"  seed {record.recipe.seed}, {record.steps} steps")
+            steps = "" if record.steps is None else f", {record.steps} steps"
+            console.result(f"  seed {record.recipe.seed}{steps}")
         if record.evaluation is not None:
             _show(console, record.evaluation)
 
@@ -93,6 +100,7 @@ def evaluate(
     """Evaluate a bundled model anew: the share of prompts that it solves, per task."""
     from mechshift_core.spec.problems import listing, suggestion
     from mechshift_core.zoo import bundled_models
+    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
     from mechshift_core.zoo.storage import read_record
 
     console: Console = context.obj
@@ -103,9 +111,15 @@ def evaluate(
     if recipe is None:
         raise UsageError(f"{model} was not trained on tasks, so there is nothing to evaluate")
 
-    from mechshift_core.zoo.evaluate import evaluate_checkpoint
+    evaluation: Evaluation | MetricEvaluation
+    if isinstance(recipe, PostTrainingRecipe):
+        from mechshift_core.zoo.post_training.results import evaluate_written
 
-    evaluation = evaluate_checkpoint(known[model], sorted(recipe.batch), count=prompts, seed=seed)
+        evaluation = evaluate_written(recipe, known[model], count=prompts, seed=seed)
+    else:
+        from mechshift_core.zoo.evaluate import evaluate_checkpoint
+
+        evaluation = evaluate_checkpoint(known[model], sorted(recipe.batch), count=prompts, seed=seed)
     if console.json:
         console.result_json({**evaluation.model_dump(), "seed": seed})
         return
@@ -113,7 +127,7 @@ def evaluate(
     _show(console, evaluation)
 
 
-def _show(console: Console, evaluation: Evaluation) -> None:
+def _show(console: Console, evaluation: Evaluation | MetricEvaluation) -> None:
     for task, held_out in evaluation.held_out.items():
         seen = f"  seen {evaluation.seen[task]:6.1%}" if task in evaluation.seen else ""
-        console.result(f"  {task:<14} held out {held_out:6.1%}{seen}")
+        console.result(f"  {task:<20} held out {held_out:6.1%}{seen}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -21,11 +20,13 @@ Positive = Annotated[int, Field(gt=0)]
 TaskName = Annotated[str, AfterValidator(_known_task)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are refused, and nothing is changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Architecture(_Strict):
+class Architecture(Strict):
     """A Qwen2 decoder with untied embeddings."""
 
     layers: Positive = 6
@@ -44,7 +45,7 @@ class Architecture(_Strict):
         return self
 
 
-class Phase(_Strict):
+class Phase(Strict):
     """One run of the optimizer: AdamW, linear warm-up, cosine decay to a tenth."""
 
     steps: Positive
@@ -62,7 +63,7 @@ class Diffusion(Phase):
     """Share of the examples whose prompt is masked too."""
 
 
-class PairRecipe(_Strict):
+class PairRecipe(Strict):
     """One seed's models: `arm`, from that one checkpoint `mdm` and `arm-continued`, and `mdm-scratch` if asked for."""
 
     schema_: Literal["mechshift-pair/v1"] = Field("mechshift-pair/v1", alias="schema")
@@ -100,14 +101,3 @@ class PairRecipe(_Strict):
         if phase is None:
             return None
         return phase.steps + (self.pretrain.steps if model in ("mdm", "arm-continued") else 0)
-
-
-def load_recipe(path: Path) -> PairRecipe:
-    """Read a recipe from YAML.
-
-    Raises:
-        SpecError: with file, line and column of everything that is wrong.
-    """
-    from mechshift_core.spec.load import load_model_file
-
-    return load_model_file(path, PairRecipe)

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mechshift_core.errors import UsageError
 from mechshift_core.files import write_text
 from mechshift_core.zoo.recipes import PairRecipe
+
+if TYPE_CHECKING:
+    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 
 EVALUATION, TRAINING = "evaluation.json", "training.json"
 
@@ -41,6 +45,38 @@ class Evaluation(BaseModel):
         return json.dumps(self.model_dump(), indent=2) + "\n"
 
 
+class MetricEvaluation(BaseModel):
+    """Share of held-out prompts that a post-trained model answers, by task.
+
+    Attributes:
+        model: Name of the model within its pair.
+        prompts_per_task: Prompts of each task.
+        held_out: Share on which the answer is preferred to the foil, by the task's metric.
+        argmax: Share on which the likeliest token is an answer.
+        perplexity: A token of held-out text; of a diffusion model an upper bound; None where there was no text.
+        base: The same of the base model, for comparison: shares by the metric.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    prompts_per_task: int
+    held_out: dict[str, float]
+    argmax: dict[str, float]
+    perplexity: float | None = None
+    base: dict[str, float] = {}
+    base_perplexity: float | None = None
+
+    @property
+    def seen(self) -> dict[str, float]:
+        """Prompts of the training corpus are not measured."""
+        return {}
+
+    def to_json(self) -> str:
+        """The text of `evaluation.json`."""
+        return json.dumps(self.model_dump(), indent=2) + "\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A stored model; what is None was not stored with it.
@@ -52,12 +88,12 @@ class Record:
     """
 
     folder: Path
-    recipe: PairRecipe | None
-    evaluation: Evaluation | None
+    recipe: PairRecipe | PostTrainingRecipe | None
+    evaluation: Evaluation | MetricEvaluation | None
 
     @property
     def steps(self) -> int | None:
-        """Optimizer steps since its random weights."""
+        """Optimizer steps since its random weights, where they are known."""
         return None if self.recipe is None else self.recipe.steps_since_random(self.folder.name)
 
 
@@ -70,20 +106,28 @@ def read_record(folder: Path) -> Record:
     recipe, evaluation = None, None
     if (folder / TRAINING).exists():
         with reading(folder / TRAINING):
-            recipe = PairRecipe.model_validate_json((folder / TRAINING).read_text(encoding="utf-8"))
+            recipe = _recipe((folder / TRAINING).read_text(encoding="utf-8"))
     if (folder / EVALUATION).exists():
         evaluation = read_evaluation(folder)
     return Record(folder, recipe, evaluation)
 
 
-def read_evaluation(folder: Path) -> Evaluation:
+def _recipe(text: str) -> PairRecipe | PostTrainingRecipe:
+    """The recipe of a model that was trained from random weights, or of one with a base."""
+    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
+
+    return (PostTrainingRecipe if "base" in json.loads(text) else PairRecipe).model_validate_json(text)
+
+
+def read_evaluation(folder: Path) -> Evaluation | MetricEvaluation:
     """The stored evaluation of a model.
 
     Raises:
         UsageError: if it can't be read.
     """
     with reading(folder / EVALUATION):
-        return Evaluation.model_validate_json((folder / EVALUATION).read_text(encoding="utf-8"))
+        text = (folder / EVALUATION).read_text(encoding="utf-8")
+        return (MetricEvaluation if "argmax" in json.loads(text) else Evaluation).model_validate_json(text)
 
 
 def save_text(path: Path, text: str) -> None:

@@ -113,11 +113,11 @@ def _train_phase(
     )
     state = _state(out, phase)
     with reading(state, advice="remove it, and this phase begins anew"):
-        first = restore(state, model, optimizer)
+        first, _ = restore(state, model, optimizer)
     for step in range(first, settings.steps):
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, PHASES[phase], step]))
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, settings)
+            group["lr"] = settings.learning_rate * schedule(step, settings)
         losses, weight = [], torch.tensor(0.0)
         for batch in draw_batch(pools, recipe.batch, rng):
             if not model.config.is_causal:
@@ -126,7 +126,7 @@ def _train_phase(
                     model,
                     batch,
                     rng,
-                    openness=_openness(step, settings),
+                    openness=openness(step, settings),
                     masked_prompts=settings.masked_prompts,
                     mask_id=int(tokenizer.mask_token_id),
                 )
@@ -143,18 +143,20 @@ def _train_phase(
             progress(phase, step + 1, settings.steps, mean.item())
         if (step + 1) % SAVE_EVERY == 0:
             with writing(state):
-                store(state, model, optimizer, step + 1)
+                store(state, model.state_dict(), optimizer, step + 1)
     return model
 
 
-def _schedule(step: int, settings: Phase) -> float:
+def schedule(step: int, settings: Phase) -> float:
+    """The learning rate of a step as a share of the highest: linear warm-up, cosine decay to a tenth."""
     if step < settings.warmup:
         return (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _openness(step: int, settings: Diffusion) -> float:
+def openness(step: int, settings: Diffusion) -> float:
+    """Probability with which a position sees one to its right in a step: from 0 to 1 while attention opens."""
     if settings.annealing == 0:
         return 1.0
     return min(1.0, step / max(1.0, settings.annealing * settings.steps))

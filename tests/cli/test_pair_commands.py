@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from mechshift_core import zoo
 from mechshift_core.cli.main import main
-from mechshift_core.zoo.recipes import load_recipe
+from mechshift_core.zoo.post_training.recipe import load_any_recipe
 
 RECIPE = """\
 schema: mechshift-pair/v1
@@ -206,7 +206,7 @@ def two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = {"held_out": {"ioi": 1.0, "sudoku": 0.875}, "seen": {"ioi": 0.5, "sudoku": 1.0}}
     whole = {"model": "arm", "prompts_per_task": 8, "reveal": "left_to_right", **evaluation}
     (tmp_path / "zoo" / "pair" / "arm" / "evaluation.json").write_text(json.dumps(whole))
-    recipe = load_recipe(Path("toy.yaml")).to_json().replace('"seed": 0', '"seed": 7')
+    recipe = load_any_recipe(Path("toy.yaml")).to_json().replace('"seed": 0', '"seed": 7')
     (tmp_path / "zoo" / "pair" / "arm" / "training.json").write_text(recipe)
     monkeypatch.setattr(zoo, "CHECKPOINTS", tmp_path / "zoo")
 

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_bundled_recipe_trains_all_tasks() -> None:
-    recipe = load_recipe(BUNDLED)
+    recipe = load_any_recipe(BUNDLED)
     assert (recipe.name, recipe.seed) == ("tiny-s0", 0)
     assert recipe.batch.keys() == set(BUNDLED_TASKS)
     assert recipe.diffusion.steps == recipe.pretrain.steps, "the control is trained on for as long"
@@ -37,14 +37,14 @@ def test_the_bundled_recipe_trains_all_tasks() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_recipes_of_other_seeds_differ_in_nothing_that_is_learnt_from(seed: int) -> None:
-    other = load_recipe(BUNDLED.with_name(f"tiny-s{seed}.yaml"))
+    other = load_any_recipe(BUNDLED.with_name(f"tiny-s{seed}.yaml"))
     own = {"name": f"tiny-s{seed}", "seed": seed, "threads": other.threads}
-    assert other == load_recipe(BUNDLED).model_copy(update=own)
+    assert other == load_any_recipe(BUNDLED).model_copy(update=own)
 
 
 def test_what_is_not_given_has_a_default(path: Path) -> None:
     path.write_text(GOOD)
-    recipe = load_recipe(path)
+    recipe = load_any_recipe(path)
     assert (recipe.seed, recipe.pool, recipe.evaluation, recipe.architecture.context) == (0, 40_000, 1000, 64)
     assert (recipe.diffusion.annealing, recipe.diffusion.masked_prompts, recipe.pretrain.warmup) == (0.5, 0.1, 100)
 
@@ -76,7 +76,7 @@ def test_a_wrong_recipe_is_refused_with_the_position(
     assert GOOD.count(old) == 1
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(SpecError) as error:
-        load_recipe(path)
+        load_any_recipe(path)
     (problem,) = error.value.problems
     assert problem.message.startswith(message)
     assert (problem.file, problem.line, problem.column) == (str(path), line, column)
@@ -85,7 +85,7 @@ def test_a_wrong_recipe_is_refused_with_the_position(
 def test_everything_that_is_wrong_is_said_at_once(path: Path) -> None:
     path.write_text(GOOD.replace("ioi", "io").replace("annealing", "anealing").replace("layers: 1", "layers: 0"))
     with pytest.raises(SpecError) as error:
-        load_recipe(path)
+        load_any_recipe(path)
     assert [problem.line for problem in error.value.problems] == [3, 4, 6]
 
 
@@ -95,12 +95,12 @@ def test_everything_that_is_wrong_is_said_at_once(path: Path) -> None:
 def test_a_file_that_is_no_recipe_is_refused(content: str, message: str, path: Path) -> None:
     path.write_text(content)
     with pytest.raises(SpecError, match=message):
-        load_recipe(path)
+        load_any_recipe(path)
 
 
 def test_a_file_that_is_missing_is_refused(path: Path) -> None:
     with pytest.raises(SpecError, match="no such file"):
-        load_recipe(path)
+        load_any_recipe(path)
 
 
 def test_a_recipe_made_in_python_is_validated_alike() -> None:

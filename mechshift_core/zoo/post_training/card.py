@@ -1,0 +1,106 @@
+"""Model cards of post-trained models, from the files beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechshift_core.errors import UsageError
+from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
+from mechshift_core.zoo.post_training.results import read_curve
+from mechshift_core.zoo.recipes import Diffusion
+from mechshift_core.zoo.storage import EVALUATION, TRAINING, MetricEvaluation, read_record, save_text
+
+CARD = "README.md"
+KINDS = {
+    "mdm": "A masked diffusion model, post-trained from",
+    "arm-continued": "The control: trained on for as long as `mdm`, on the same sentences, still autoregressive, from",
+}
+LIMITS = """\
+It was made to compare circuits before and after post-training, and is an object of study. One training seed says
+nothing about others. Training again gives the same weights only with the same versions, the same kind of processor and
+the same number of threads.
+"""
+
+
+def write_card(folder: Path) -> None:
+    """Write the card of a post-trained model into its folder.
+
+    Raises:
+        UsageError: if the folder lacks what the card is made from, or can't be written.
+    """
+    save_text(folder / CARD, card(folder))
+
+
+def card(folder: Path) -> str:
+    """The card, in Markdown.
+
+    Raises:
+        UsageError: if the folder lacks what it is made from.
+    """
+    record = read_record(folder)
+    recipe, evaluation = record.recipe, record.evaluation
+    if not isinstance(recipe, PostTrainingRecipe) or not isinstance(evaluation, MetricEvaluation):
+        raise UsageError(f"{folder} is no post-trained model: expected {TRAINING} and {EVALUATION} in it")
+    settings = recipe.phases()[folder.name]
+    lines = [
+        f"# {recipe.name}/{folder.name}\n",
+        f"{KINDS[folder.name]} `{recipe.base}`. Seed {recipe.seed}; the whole recipe is `{TRAINING}`.\n",
+        f"- Weights: {_weights(recipe)}, stored in float16",
+        f"- {settings.steps} steps of AdamW, learning rate {settings.learning_rate:g}, warm-up {settings.warmup} steps,\n"
+        f"  cosine decay to a tenth, weight decay {settings.weight_decay:g}; computed in {recipe.dtype}",
+    ]
+    if folder.name == "mdm" and isinstance(settings, Diffusion):
+        opens = f"opens over the first {settings.annealing:.0%} of the steps" if settings.annealing else "is open"
+        lines.append(
+            f"- Masked-diffusion loss, prediction shifted, attention {opens};\n"
+            f"  {settings.masked_prompts:.0%} of the task sentences are masked anywhere, the others in the answer"
+        )
+    lines += ["", "## Data\n", _mix(recipe), "\n## Held-out prompts and text\n", _results(evaluation)]
+    return "\n".join([*lines, "\n## Learning curve\n", _curve(folder), "\n## Limits\n", LIMITS])
+
+
+def _weights(recipe: PostTrainingRecipe) -> str:
+    if recipe.lora is None:
+        return "all"
+    where = ", ".join(recipe.lora.targets) or "every linear layer of the blocks"
+    return f"LoRA of rank {recipe.lora.rank} (alpha {recipe.lora.alpha}) on {where}"
+
+
+def _mix(recipe: PostTrainingRecipe) -> str:
+    rows = [f"| {name} | {count} |" for name, count in sorted(recipe.batch.items())]
+    if recipe.text is not None:
+        files = f" and {len(recipe.text.files)} files" if recipe.text.files else ""
+        rows.append(f"| text: {recipe.text.samples} sequences that the base wrote{files} | {recipe.text.per_batch} |")
+    return "\n".join(["| sentences | in a step |", "|---|---|", *rows])
+
+
+def _results(evaluation: MetricEvaluation) -> str:
+    rows = [
+        f"| {name} | {share:.1%} | {evaluation.argmax[name]:.1%} | "
+        f"{f'{evaluation.base[name]:.1%}' if name in evaluation.base else '–'} |"
+        for name, share in evaluation.held_out.items()
+    ]
+    head = [
+        f"Shares of {evaluation.prompts_per_task} prompts a task whose combinations are not in the training sentences.",
+        "",
+        "| task | answer preferred | answer likeliest | base, preferred |",
+        "|---|---|---|---|",
+    ]
+    text = ""
+    if evaluation.perplexity is not None and evaluation.base_perplexity is not None:
+        bound = " (an upper bound)" if evaluation.model == "mdm" else ""
+        found, of_base = evaluation.perplexity, evaluation.base_perplexity
+        text = f"\n\nPerplexity on held-out text: {found:.1f}{bound}; the base {of_base:.1f}."
+    return "\n".join([*head, *rows]) + text
+
+
+def _curve(folder: Path) -> str:
+    points = read_curve(folder)
+    tasks = [*points[-1].metric]
+    rows = [
+        f"| {point.step} | "
+        + " | ".join(f"{point.metric[name]:.0%}" for name in tasks)
+        + f" | {'–' if point.perplexity is None else f'{point.perplexity:.1f}'} |"
+        for point in points
+    ]
+    return "\n".join([f"| steps | {' | '.join(tasks)} | perplexity |", "|---" * (len(tasks) + 2) + "|", *rows])

@@ -1,0 +1,255 @@
+"""Post-training a pretrained model: by masked diffusion, and as long on the same sentences as it was trained before.
+
+The recipe is that of DiffuLLaMA and Dream (Gong et al. 2024, arXiv 2410.17891; Ye et al. 2025, arXiv 2508.15487):
+prediction stays shifted, attention opens during the first steps, a masked token weighs one over the masking rate. Every
+step draws its sentences from a generator keyed by (seed, step), the same for the diffusion model and for its control,
+so that an interrupted run goes on as the one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.zoo.post_training.base import Base, Paradigm, find_base, with_lora, write_text
+from mechshift_core.zoo.post_training.card import write_card
+from mechshift_core.zoo.post_training.evaluate import InTraining, answered, held_out_prompts, perplexity
+from mechshift_core.zoo.post_training.losses import bucket_loss, causal_target, diffusion_target, openings
+from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
+from mechshift_core.zoo.post_training.results import CURVE, Point, evaluate_written, save_curve
+from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of, text_sequences
+from mechshift_core.zoo.recipes import Diffusion, Phase
+from mechshift_core.zoo.states import restore, store
+from mechshift_core.zoo.storage import EVALUATION, TRAINING, read_evaluation, reading, save_text, writing
+from mechshift_core.zoo.train import openness, schedule
+
+SAVE_EVERY = 25
+TEXT = "text.json"
+"""What the base model wrote: the same for every phase, also in a run that is resumed."""
+HELD_OUT = 10
+"""One text sequence in so many is not trained on."""
+Progress = Callable[[str, int, int, float], None]
+
+
+def post_train(
+    recipe: PostTrainingRecipe, out: Path, *, progress: Progress | None = None
+) -> dict[str, dict[str, float]]:
+    """Train what is missing under `out`, and return the share of held-out prompts answered, per model and task.
+
+    Args:
+        recipe: What to train, with paths that can be opened from here.
+        out: Receives a folder a model; a phase that is complete there is kept, an interrupted one goes on.
+        progress: Called with (phase, step, steps, loss).
+
+    Raises:
+        UsageError: if `out` holds models of another recipe or can't be written, or the recipe does not fit the base.
+        ExecutionError: if the base can't be had, or a loss is not finite.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    _claim(recipe, out)
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(recipe.threads)
+    found: dict[str, dict[str, float]] = {}
+    base = find_base(recipe)
+    corpus: Corpus | None = None
+    for phase in recipe.phases():
+        folder = out / phase
+        if not (folder / EVALUATION).exists():
+            corpus = corpus or Corpus(recipe, base, out)
+            _train(recipe, phase, base, corpus, out, progress)
+            save_text(folder / TRAINING, recipe.to_json())
+            evaluated = evaluate_written(recipe, folder, corpus.held_out)
+            save_text(folder / EVALUATION, evaluated.to_json())
+        write_card(folder)
+        found[phase] = read_evaluation(folder).held_out
+    for phase in recipe.phases():
+        _state(out, phase).unlink(missing_ok=True)
+    return found
+
+
+class Corpus:
+    """The sentences of a recipe.
+
+    Attributes:
+        pools: Those of each task.
+        text: Running text to train on; `held_out` is what is not.
+    """
+
+    def __init__(self, recipe: PostTrainingRecipe, base: Base, out: Path) -> None:
+        self.pools: Mapping[str, Sequence[Sentence]] = {
+            name: sentences_of(name, recipe.pool, base.tokenizer, seed=recipe.seed) for name in recipe.batch
+        }
+        sequences: list[Sentence] = []
+        if recipe.text is not None:
+            sequences = text_sequences(recipe.text, base.tokenizer, _written(recipe, base, out))
+        self.held_out = sequences[::HELD_OUT]
+        self.text = [sentence for number, sentence in enumerate(sequences) if number % HELD_OUT]
+
+    def step(self, recipe: PostTrainingRecipe, rng: np.random.Generator) -> list[Sentence]:
+        """The sentences of one step."""
+        drawn = [
+            pool[int(row)]
+            for name, pool in sorted(self.pools.items())
+            for row in rng.integers(len(pool), size=recipe.batch[name])
+        ]
+        if recipe.text is not None:
+            drawn += [self.text[int(row)] for row in rng.integers(len(self.text), size=recipe.text.per_batch)]
+        return drawn
+
+
+def _written(recipe: PostTrainingRecipe, base: Base, out: Path) -> list[list[int]]:
+    """What the base model writes, once for all phases."""
+    assert recipe.text is not None
+    if not recipe.text.samples:
+        return []
+    file = out / TEXT
+    if file.is_file():
+        with reading(file, advice="remove it, and it is written again"):
+            stored: list[list[int]] = json.loads(file.read_text(encoding="utf-8"))
+        return stored
+    found = write_text(base.module("autoregressive", recipe.dtype), base.tokenizer, recipe.text, seed=recipe.seed)
+    save_text(file, json.dumps(found) + "\n")
+    return found
+
+
+def _train(
+    recipe: PostTrainingRecipe, phase: str, base: Base, corpus: Corpus, out: Path, progress: Progress | None
+) -> None:
+    settings = recipe.phases()[phase]
+    paradigm: Paradigm = "masked_diffusion" if phase == "mdm" else "autoregressive"
+    module: Any = base.module(paradigm, recipe.dtype)
+    module = module.requires_grad_(True) if recipe.lora is None else with_lora(module, recipe.lora, seed=recipe.seed)
+    module.train()
+    trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    state = _state(out, phase)
+    with reading(state, advice="remove it, and this phase begins anew"):
+        first, noted = restore(state, module, optimizer)
+    curve = [Point.model_validate(point) for point in json.loads(noted.get(CURVE, "[]"))]
+    prompts = held_out_prompts([*recipe.batch], base.tokenizer, count=recipe.evaluation.curve_prompts)
+    for step in range(first, settings.steps):
+        if step % recipe.evaluation.every == 0 and (not curve or curve[-1].step < step):
+            curve.append(_point(step, module, paradigm, base, prompts, corpus, recipe))
+        loss = _step(recipe, settings, step, module, optimizer, corpus, base)
+        if progress is not None:
+            progress(phase, step + 1, settings.steps, loss)
+        if (step + 1) % SAVE_EVERY == 0 and step + 1 < settings.steps:
+            with writing(state):
+                notes = {CURVE: json.dumps([point.model_dump() for point in curve])}
+                store(state, trained, optimizer, step + 1, notes)
+    curve.append(_point(settings.steps, module, paradigm, base, prompts, corpus, recipe))
+    _save(recipe, module, base, out / phase)
+    save_curve(out / phase, curve)
+
+
+def _step(
+    recipe: PostTrainingRecipe,
+    settings: Phase,
+    step: int,
+    module: Any,
+    optimizer: torch.optim.AdamW,
+    corpus: Corpus,
+    base: Base,
+) -> float:
+    """One step of the optimizer; returns the mean loss a token.
+
+    Raises:
+        ExecutionError: if it is not finite.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step]))
+    sentences = corpus.step(recipe, rng)
+    diffusion = isinstance(settings, Diffusion) and not module.config.is_causal
+    targets = [
+        diffusion_target(sentence, rng, masked_prompts=settings.masked_prompts, mask=base.mask)
+        if diffusion and isinstance(settings, Diffusion)
+        else causal_target(sentence, prompt_weight=recipe.prompt_weight)
+        for sentence in sentences
+    ]
+    total = sum(target.total for target in targets)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * schedule(step, settings)
+    optimizer.zero_grad(set_to_none=True)
+    loss = 0.0
+    for numbers in buckets(sentences, recipe.tokens_at_once):
+        part = [targets[number] for number in numbers]
+        longest = max(len(target.inputs) for target in part)
+        seen = (
+            openings(len(part), longest, openness(step, settings), rng)
+            if diffusion and isinstance(settings, Diffusion)
+            else None
+        )
+        one = bucket_loss(module, [sentences[number] for number in numbers], part, seen=seen) / total
+        one.backward()
+        loss += float(one)
+    if not np.isfinite(loss):
+        raise ExecutionError(f"step {step + 1}: the loss is not finite; a smaller learning rate may help")
+    torch.nn.utils.clip_grad_norm_([weight for weight in module.parameters() if weight.requires_grad], 1.0)
+    optimizer.step()
+    return loss
+
+
+def _point(
+    step: int,
+    module: Any,
+    paradigm: Paradigm,
+    base: Base,
+    prompts: Mapping[str, Any],
+    corpus: Corpus,
+    recipe: PostTrainingRecipe,
+) -> Point:
+    """Where a training stands: held-out prompts and held-out text."""
+    module.eval()
+    shares = answered(InTraining(module, paradigm, base.mask), prompts)
+    text = (
+        perplexity(module, corpus.held_out, paradigm=paradigm, mask=base.mask, tokens=recipe.tokens_at_once)
+        if corpus.held_out
+        else None
+    )
+    module.train()
+    return Point(step=step, metric={name: share.metric for name, share in shares.items()}, perplexity=text)
+
+
+def _save(recipe: PostTrainingRecipe, module: Any, base: Base, folder: Path) -> None:
+    """Write the model in float16: its adapter, or the whole."""
+    with writing(folder):
+        if recipe.lora is None:
+            module.half().save_pretrained(folder)
+            base.tokenizer.save_pretrained(folder)
+            return
+        for weight in module.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.half()
+        config = module.peft_config["default"]
+        config.base_model_name_or_path = recipe.base
+        config.target_modules = sorted(config.target_modules)
+        module.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+
+
+def _state(out: Path, phase: str) -> Path:
+    return out / f"{phase}.state"
+
+
+def _claim(recipe: PostTrainingRecipe, out: Path) -> None:
+    """Write the recipe to `out`, or refuse if another one was trained there."""
+    path = out / "recipe.json"
+    if path.exists():
+        with reading(path):
+            stored = path.read_text(encoding="utf-8")
+        if stored != recipe.to_json():
+            raise UsageError(
+                f"{out} holds models of another recipe ({path}); train into another folder or remove that one"
+            )
+    save_text(path, recipe.to_json())
