@@ -29,7 +29,9 @@ def small(name: str, folder: Path) -> Path:
     content["measures"]["overlap"] = {"top_k": [50], "splits": 8, "permutations": 50}
     if "sensitivity" in content:
         content["sensitivity"]["top_k"] = [20]
-    content["statistics"]["bootstrap"]["replicates"] = 200  # enough for a p below the level after the correction over the study's hypotheses
+    content["statistics"]["bootstrap"]["replicates"] = (
+        200  # enough for a p below the level after the correction over the study's hypotheses
+    )
     content["interventions"][0]["steps"] = 1
     if len(content["interventions"]) > 1:
         content["interventions"][1] |= {"sizes": [10], "random": 1}
