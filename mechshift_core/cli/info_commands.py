@@ -37,7 +37,9 @@ def list_everything(context: typer.Context) -> None:
 
     measures = {one.name: (kind.name, one.words) for one, kind in testables()}
     found: dict[str, dict[str, str]] = {
-        "tasks": {task.name: of("task", task.name, f"{task.regime}: {task.summary}") for task in TASKS.values()},
+        "tasks": {
+            task.name: of("task", task.name, f"{task.regime}: {task.summary}{_banks(task)}") for task in TASKS.values()
+        },
         "interventions": {kind.name: of("intervention", kind.name, kind.summary) for kind in INTERVENTIONS.values()},
         "measures": {
             name: of("measure" if kind in MEASURES else "intervention", kind, words)
@@ -55,6 +57,17 @@ def list_everything(context: typer.Context) -> None:
         console.result(heading)
         for name, text in entries.items():
             console.result(f"  {name:<28} {text}".rstrip())
+
+
+def _banks(task: object) -> str:
+    """The words that a task can draw from, e.g. ` (words: bundled, 4 wordings; natural, 25 wordings)`."""
+    from mechshift_core.tasks.banks import banks_of
+
+    counted = [
+        f"{name}, {len(one.bank.frames)} wording{'s' if len(one.bank.frames) != 1 else ''}"
+        for name, one in banks_of(task).items()
+    ]
+    return f" (words: {'; '.join(counted)})" if counted else ""
 
 
 def doctor(context: typer.Context) -> None:

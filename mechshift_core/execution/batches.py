@@ -62,10 +62,10 @@ def row_groups(model: Model, examples: Sequence[Example], reading: Reading, *, b
         by_state: Group the examples' first states, their second ones and so on apart, so that no example is twice in a
             group.
     """
-    groups: dict[tuple[int, int, int], Rows] = defaultdict(Rows)
+    groups: dict[tuple[int, tuple[int, int], int], Rows] = defaultdict(Rows)
     for number, (example, states) in enumerate(zip(examples, states_of(model, examples, reading), strict=True)):
         for index, (state, weight) in enumerate(states):
-            key = (len(example.clean_ids), masks_read(example, diffusion=is_diffusion(model)), index if by_state else 0)
+            key = (len(example.clean_ids), read_after(example, diffusion=is_diffusion(model)), index if by_state else 0)
             groups[key].add(number, state, weight, last=index == len(states) - 1)
     return list(groups.values())
 
@@ -75,9 +75,12 @@ def is_diffusion(model: Model) -> bool:
     return model.paradigm == "masked_diffusion"
 
 
-def masks_read(example: Example, *, diffusion: bool) -> int:
-    """Masks that follow the prompt; what follows the position read is invisible to an autoregressive model."""
-    return example.masks if diffusion else 0
+def read_after(example: Example, *, diffusion: bool) -> tuple[int, int]:
+    """Masks that follow the prompt, and tokens behind them.
+
+    What follows the position read is invisible to an autoregressive model.
+    """
+    return (example.masks, len(example.clean_behind_ids)) if diffusion else (0, 0)
 
 
 def to_batch(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mechshift_core.execution.batches import known_states, masks_read, role_names
+from mechshift_core.execution.batches import known_states, read_after, role_names
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.kinds import INTERVENTIONS, Intervention
 from mechshift_core.kinds.section import SHARED
@@ -141,7 +141,7 @@ def _check_lengths(spec: Spec, dataset: Dataset, paradigms: set[bool]) -> None:
 
     def prompts_alone(reading: Reading, *, diffusion: bool) -> int:
         counts = Counter(
-            (len(example.clean_ids), masks_read(example, diffusion=diffusion), state)
+            (len(example.clean_ids), read_after(example, diffusion=diffusion), state)
             for example in dataset.examples
             for state in range(len(known_states(example, reading, diffusion=diffusion)))
         )

@@ -36,6 +36,8 @@ from mechshift_core.spec.schema import GENERATED, ModelSpec, Spec, TaskSpec
 from mechshift_core.spec.sensitivity import Choice, choices
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.tasks import TASKS
+from mechshift_core.tasks.banks import in_words
+from mechshift_core.tasks.blanks import asking
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
 from mechshift_core.tasks.custom import NothingAlignedError, custom_dataset
 from mechshift_core.tasks.encoding import Encoder
@@ -330,7 +332,9 @@ def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers) -> Dataset:
         )
     if readers.encoder is None:
         raise ExecutionError(f"task {task.name!r} is text, but model {readers.first.name!r} has no tokenizer")
-    return generated_dataset(TASKS[task.name], readers.encoder, examples=task.examples or GENERATED, seed=seed)
+    with placed(*place_of(spec, "tasks", task.name), "name" if task.words == "auto" else "words"):
+        drawn = asking(in_words(TASKS[task.name], task.words, readers.encoder), task.ask)
+    return generated_dataset(drawn, readers.encoder, examples=task.examples or GENERATED, seed=seed)
 
 
 def _bytes(spec: Spec, task: TaskSpec) -> str:
@@ -345,7 +349,7 @@ def _bytes(spec: Spec, task: TaskSpec) -> str:
 def _source_digest() -> str:
     """Hash of the code that makes data sets, so that a new version of a task makes them anew."""
     folder = Path(__file__).parent.parent / "tasks"
-    return content_hash([path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))])
+    return content_hash([path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))])
 
 
 def describe_cell(plan: Plan, cell: Cell, model: Model) -> dict[str, Any]:

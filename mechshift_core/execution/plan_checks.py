@@ -64,7 +64,7 @@ def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
 
 def _check_context(spec: Spec, dataset: Dataset, models: Sequence[ModelFacts]) -> None:
     for model in models:
-        longest = max(len(example.clean_ids) + example.masks for example in dataset.begun(model.begin).examples)
+        longest = max(len(example.prompt_ids) + example.masks for example in dataset.begun(model.begin).examples)
         if model.context is not None and longest > model.context:
             raise PlacedError(
                 f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "

@@ -55,6 +55,8 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "aligned": dataset.account.aligned,
                 "dropped": dict(dataset.dropped),
                 "judged_by": judgement(spec, dataset),
+                **({} if dataset.words is None else {"words": dataset.words}),
+                "templates": dataset.account.templates,
             }
             for name, dataset in plan.datasets.items()
         },

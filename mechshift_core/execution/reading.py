@@ -101,11 +101,13 @@ def completed(example: Example, state: State, mask: int | None, *, corrupted: bo
     """
     ids = example.corrupt_ids if corrupted else example.clean_ids
     rest = example.corrupt_rest_ids if corrupted else example.clean_rest_ids
+    behind = example.corrupt_behind_ids if corrupted else example.clean_behind_ids
     start = len(ids) - example.revealed
     known = (*ids[start:], mask, *rest)
     shown = [known[place] if visible else mask for place, visible in enumerate(state)]
     assert all(token is not None for token in shown), "a model without a mask token has nothing to hide with"
-    return (*ids[:start], *(int(token) for token in shown if token is not None))
+    whole = len(state) == example.revealed + example.masks
+    return (*ids[:start], *(int(token) for token in shown if token is not None), *(behind if whole else ()))
 
 
 def _until_answer(example: Example, reading: Reading, order: Sequence[int]) -> list[State]:
@@ -141,9 +143,10 @@ def reveal_orders(model: Model, examples: Sequence[Example], reading: Reading) -
     leftmost of equals first. Tokens whose value is not known can't be shown and come last.
     """
     orders: list[list[int]] = [[] for _ in examples]
-    groups: dict[tuple[int, int, int], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for number, example in enumerate(examples):
-        groups.setdefault((len(example.clean_ids), example.revealed, example.masks), []).append(number)
+        shape = (len(example.clean_ids), example.revealed, example.masks, len(example.clean_behind_ids))
+        groups.setdefault(shape, []).append(number)
     for group in groups.values():
         for start in range(0, len(group), ROWS):
             part = group[start : start + ROWS]

@@ -71,7 +71,7 @@ def cell_facts(plan: Plan, cell: Cell, device: str) -> dict[str, Any]:
         "dtype": facts.dtype,
         "device": device,
         "machine": platform.node(),
-        "tokens": sum(len(one.clean_ids) for one in examples) / max(1, len(examples)),
+        "tokens": sum(len(one.prompt_ids) for one in examples) / max(1, len(examples)),
         "passes": work.forward + 2 * work.backward + work.patched,
     }
 

@@ -114,19 +114,53 @@ def _check_halves(draft: Draft) -> Iterator[Complaint]:
 
 
 def _check_tasks(draft: Draft) -> Iterator[Complaint]:
-    """Generated tasks are known, with the regime that they have; data sets can be read."""
+    """Generated tasks are known, with the regime that they have, and drawn as they can be; data sets can be read."""
     from mechshift_core.tasks import TASKS
 
     for position, task in enumerate(draft.spec.tasks):
         path = draft.path("tasks", position)
         if task.dataset is not None:
+            yield from _only_generated(task, path)
             if draft.check_files:
                 yield from _readable(draft.folder, task.dataset, (*path, "dataset"))
         elif task.name in TASKS:
             yield from _regime(task, TASKS[task.name].regime, path)
+            yield from _wording(draft, task, TASKS[task.name], path)
         else:
             hint = suggestion(task.name, TASKS) or f" (known: {', '.join(TASKS)}; or give a dataset)"
             yield Complaint((*path, "name"), f"unknown task {task.name!r}{hint}")
+
+
+def _only_generated(task: TaskSpec, path: Path) -> Iterator[Complaint]:
+    for key in ("words", "ask"):
+        if key in task.model_fields_set:
+            yield Complaint((*path, key), f"a data set has no {key!r}: it is read as it is written", on_key=True)
+
+
+def _wording(draft: Draft, task: TaskSpec, registered: object, path: Path) -> Iterator[Complaint]:
+    """Words and place of the question are chosen of tasks that have several, and all models see what is asked for."""
+    from mechshift_core.tasks import TASKS
+    from mechshift_core.tasks.banks import banks_of
+    from mechshift_core.tasks.blanks import asks_of
+
+    if task.words != "auto" and not banks_of(registered):
+        yield Complaint(
+            (*path, "words"), f"the task {task.name!r} has one bank of words; leave 'words' out", on_key=True
+        )
+    if task.ask == "afterwards":
+        return
+    if task.ask not in asks_of(registered):
+        able = ", ".join(name for name, one in TASKS.items() if task.ask in asks_of(one))
+        yield Complaint((*path, "ask"), f"the task {task.name!r} has no blank to ask at (tasks that have: {able})")
+    pairs = draft.spec.pairs
+    used = dict.fromkeys(name for pair in pairs for name in (pair.before, pair.after) if name in draft.spec.models)
+    blind = [name for name in used if draft.spec.models[name].paradigm == "autoregressive"]
+    if blind:
+        message = (
+            f"at_blank is for pairs of masked diffusion models: {blind[0]!r} is autoregressive and does not see what "
+            "stands behind the blank; use ask: afterwards"
+        )
+        yield Complaint((*path, "ask"), message)
 
 
 def _regime(task: TaskSpec, registered: str, path: Path) -> Iterator[Complaint]:

@@ -118,6 +118,14 @@ class TaskSpec(Section):
     """What stands between prompt and answer where neither brings a space of its own (with `dataset`, text only); empty
     for languages that are written without spaces. What it has before its spaces, a line break or `:`, ends the prompt;
     with other characters than white space it stands there in any case."""
+    words: Literal["auto", "bundled", "natural"] = "auto"
+    """Words and sentences of a generated task. `natural`: many words and fluent sentences, for the tokenizers of
+    pretrained models; a template is a wording. `bundled`: the few words that the bundled models know. `auto`:
+    `natural`, unless the models' tokenizer lacks words of it."""
+    ask: Literal["afterwards", "at_blank"] = "afterwards"
+    """Where `infilling` asks for the missing word. `afterwards`: behind the sentence, so that an autoregressive model
+    can answer too. `at_blank`: where the blank is, between what stands before it and behind it; only for pairs of
+    masked diffusion models, since an autoregressive one does not see what is behind."""
     seed: Seed | None = None
     """Seed of the prompts, generated or drawn; the seed of the spec unless given."""
 

@@ -22,6 +22,8 @@ class PromptAccount:
         dropped: Reason -> number of pairs that are not aligned; `found - aligned` in all.
         lines: Reason -> numbers of the first such lines of a data set.
         generated: Whether the task is generated; else it is a data set.
+        words: The bank that a generated task drew from; None where it has a single one.
+        templates: Templates among the prompts that are read.
     """
 
     task: str
@@ -32,9 +34,19 @@ class PromptAccount:
     dropped: Mapping[str, int]
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     generated: bool = True
+    words: str | None = None
+    templates: int = 0
 
     def __str__(self) -> str:
-        """E.g. `36 of 40 aligned (4 x a word is not in the vocabulary, lines 3, 7, 8, 21)`, `200 of 300 drawn`."""
+        """E.g. `36 of 40 aligned (4 x a word is not in the vocabulary, lines 3, 7, 8, 21)`, `200 of 300 drawn`.
+
+        Of a task with several banks also which one it drew from: `200 of 200 aligned; natural words, 24 templates`.
+        """
+        if self.words is None:
+            return self._counts()
+        return f"{self._counts()}; {self.words} words, {self.templates} template{'s' if self.templates != 1 else ''}"
+
+    def _counts(self) -> str:
         reasons = "; ".join(f"{count} x {reason}{self._where(reason)}" for reason, count in self.dropped.items())
         why = f" ({reasons})" if reasons else ""
         if self.read < self.aligned:
@@ -51,6 +63,8 @@ class PromptAccount:
             "found": self.found,
             "aligned": self.aligned,
             "read": self.read,
+            "words": self.words,
+            "templates": self.templates,
             "dropped": [
                 {"reason": reason, "count": count, "lines": None if self.generated else [*self.lines.get(reason, ())]}
                 for reason, count in self.dropped.items()

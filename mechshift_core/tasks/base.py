@@ -66,6 +66,12 @@ class CounterfactualText:
         roles: What parts of `clean` are (see :mod:`mechshift_core.tasks.roles`); earlier spans go before later ones.
         number: Given where the answers are numbers of two digits: tokenizers to which every digit is a token are asked
             for the tens digit (see :mod:`mechshift_core.tasks.options`).
+        forms: Whether the answer and the foil of the same place are forms of one word; those of which the tokenizer
+            does not have both as one token are left out.
+        right: Every word by which `clean` may rightly go on, and `right_for_corrupt` those of `corrupt`, where there
+            may be several: a tokenizer that takes words apart must not have the foil begin as one of them does.
+        behind: What stands behind the completion, and `corrupt_behind` the same of the corrupted prompt: only a model
+            that reads in both directions sees it. Its roles go on counting from the end of `clean`.
     """
 
     template: str
@@ -80,6 +86,11 @@ class CounterfactualText:
     joiner: str = " "
     roles: tuple[RoleSpan, ...] = ()
     number: TwoDigits | None = None
+    forms: bool = False
+    right: tuple[str, ...] = ()
+    right_for_corrupt: tuple[str, ...] = ()
+    behind: str = ""
+    corrupt_behind: str = ""
 
 
 class Task(Protocol):

@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime
-from mechshift_core.tasks.roles import OTHER, joined
+from mechshift_core.tasks.banks import BUNDLED, Bank
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
+from mechshift_core.tasks.natural import formats as natural
+from mechshift_core.tasks.roles import Marked, filled, joined
 
 LARGEST_OPERAND, LARGEST_TARGET = 25, 99
 OPERATORS = ("+", "-", "*")
 Expression = tuple[str, str, str, str, str]
+BANK = Bank(BUNDLED, {"three": "{a} {b} {c} target {target} {colon}"}, fine=True)
+ROLES = {
+    "a": "operand",
+    "b": "operand",
+    "c": "operand",
+    "target": "target",
+    "colon": "separator",
+    "equals": "separator",
+}
 
 
 def evaluate(tokens: tuple[str, ...]) -> int | None:
@@ -59,47 +71,81 @@ class Countdown:
     summary = "the first decisive token of a solution; corrupted by another solvable target"
     roles: tuple[str, ...] = ("operand", "target", "separator", "revealed", "operator")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[tuple[int, ...], list[int], str]:
+    def __init__(self, bank: Bank = BANK) -> None:
+        self.bank = bank
+
+    @property
+    def banks(self) -> Mapping[str, Countdown]:
+        return {bank.name: Countdown(bank) for bank in (BANK, natural.COUNTDOWN)}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[str, tuple[int, ...], list[int], str]:
         numbers = tuple(sorted(int(n) + 1 for n in rng.permutation(LARGEST_OPERAND)[:3]))
-        return numbers, sorted(solutions(numbers)), "countdown:" + "+".join(map(str, numbers))
+        frames = tuple(self.bank.frames)
+        # The single wording of the bundled models was never drawn.
+        frame = choose(rng, frames) if len(frames) > 1 else frames[0]
+        return frame, numbers, sorted(solutions(numbers)), "countdown:" + "+".join(map(str, numbers))
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
-        numbers, targets, key = self._draw(rng)
+        frame, numbers, targets, key = self._draw(rng)
         target = targets[int(rng.integers(len(targets)))]
-        return Exercise("three", joined(_prompt(numbers, target))[0], " ".join(solutions(numbers)[target][0]), key)
+        return Exercise(frame, self._prompt(frame, numbers, target)[0], " ".join(solutions(numbers)[target][0]), key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
-        numbers, targets, key = self._draw(rng)
+        frame, numbers, targets, key = self._draw(rng)
         clean, corrupt = (targets[int(i)] for i in rng.permutation(len(targets))[:2])
         table = solutions(numbers)
         first, second = table[clean][0], table[corrupt][0]
         at = next(i for i in range(5) if first[i] != second[i])
-        if any(e[: at + 1] == (*first[:at], second[at]) for e in table[clean]):
-            return None
-        if any(e[: at + 1] == (*second[:at], first[at]) for e in table[corrupt]):
+        right, right_for_corrupt = (_next(table[target], first[:at]) for target in (clean, corrupt))
+        if second[at] in right or first[at] in right_for_corrupt:
             return None
         revealed = [("operator" if token in OPERATORS else "revealed", token) for token in first[:at]]
-        prompt, spans = joined([*_prompt(numbers, clean), *revealed])
+        asked = self._prompt(frame, numbers, clean)
+        prompt, spans = joined(revealed, asked)
         return CounterfactualText(
-            f"three-at{at}",
+            self.bank.template(frame, f"at{at}"),
             prompt,
-            joined([*_prompt(numbers, corrupt), *revealed])[0],
+            joined(revealed, self._prompt(frame, numbers, corrupt))[0],
             (first[at],),
             (second[at],),
             key,
             remainder=" ".join(first[at + 1 :]),
             corrupt_remainder=" ".join(second[at + 1 :]),
-            completion_start=len(joined(_prompt(numbers, clean))[0]),
+            completion_start=len(asked[0]),
             roles=spans,
+            right=right,
+            right_for_corrupt=right_for_corrupt,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
-        *operands, target = (int(n) for n in re.findall(r"\d+", prompt))
         tokens = tuple(completion.split())
-        return evaluate(tokens) == target and sorted(int(t) for t in tokens[::2]) == sorted(operands)
+        read = (_asked(frame, prompt) for frame in self.bank.frames.values())
+        operands, target = next((found for found in read if found is not None), ([], None))
+        value = evaluate(tokens)
+        return value is not None and value == target and sorted(map(int, tokens[::2])) == sorted(operands)
+
+    def _prompt(self, frame: str, numbers: tuple[int, ...], target: int) -> Marked:
+        """E.g. "3 5 7 target 22 :"."""
+        words = {
+            **dict(zip("abc", map(str, numbers), strict=True)),
+            "target": str(target),
+            "colon": ":",
+            "equals": " =",
+        }
+        return filled(self.bank.frames[frame], words, ROLES)
 
 
-def _prompt(numbers: tuple[int, ...], target: int) -> list[tuple[str, str]]:
-    """(role, word) of "3 5 7 target 22 :"."""
-    operands = [("operand", str(number)) for number in numbers]
-    return [*operands, (OTHER, "target"), ("target", str(target)), ("separator", ":")]
+def _asked(frame: str, prompt: str) -> tuple[list[int], int] | None:
+    """The numbers and the target of a prompt; None if it is not of this wording."""
+
+    def shape(slot: re.Match[str]) -> str:
+        return ".+" if ROLES[slot[1]] == "separator" else rf"(?P<{slot[1]}>\d+)"
+
+    found = re.fullmatch(re.sub(r"\\\{(\w+)\\\}", shape, re.escape(frame)), prompt)
+    return None if found is None else ([int(found[slot]) for slot in "abc"], int(found["target"]))
+
+
+def _next(expressions: tuple[Expression, ...], begun: tuple[str, ...]) -> tuple[str, ...]:
+    """Each token by which some expression goes on from its first ones."""
+    at = len(begun)
+    return tuple(dict.fromkeys(one[at] for one in expressions if one[:at] == begun))

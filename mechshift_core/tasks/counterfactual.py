@@ -13,10 +13,12 @@ import numpy as np
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.account import PromptAccount
+from mechshift_core.tasks.banks import bank_of
 from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
+from mechshift_core.tasks.behind import behind_of
 from mechshift_core.tasks.distinct import DistinctPrompts
 from mechshift_core.tasks.encoding import Encoder, UnreadableTextError, begins_with
-from mechshift_core.tasks.options import options_of, rest_of
+from mechshift_core.tasks.options import SAME_BEGINNING, UNEQUAL, options_of, rest_of, space_first
 from mechshift_core.tasks.roles import BOS, MASK, token_roles
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Example:
             :mod:`mechshift_core.tasks.roles`); empty if the tokenizer cannot say where in the text its tokens stand.
         added: Tokens at the beginning of both prompts that do not stand in their text: the tokenizer's
             beginning-of-sequence token, where it has one. None where tokens were given instead of text.
+        clean_behind_ids: Tokens that stand behind the completion, which only a model that reads in both directions
+            sees; `corrupt_behind_ids` has as many. `behind_roles` says what they are, where `roles` are known.
 
     Raises:
         ValueError: if there are roles, but not one for each token.
@@ -64,6 +68,9 @@ class Example:
     clean_rest_ids: tuple[int, ...] = ()
     corrupt_rest_ids: tuple[int, ...] = ()
     added: tuple[int, ...] | None = None
+    clean_behind_ids: tuple[int, ...] = ()
+    corrupt_behind_ids: tuple[int, ...] = ()
+    behind_roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.roles and len(self.roles) != len(self.clean_ids):
@@ -72,9 +79,24 @@ class Example:
             )
 
     @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        """All tokens of the clean prompt, those behind the completion included."""
+        return (*self.clean_ids, *self.clean_behind_ids)
+
+    @property
+    def prompt_roles(self) -> tuple[str, ...]:
+        """The role of each of them; empty if unknown."""
+        return (*self.roles, *self.behind_roles)
+
+    @property
     def rest_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What completes the clean and the corrupted prompt after the answer."""
         return self.clean_rest_ids, self.corrupt_rest_ids
+
+    @property
+    def behind_ids(self) -> tuple[tuple[int, ...], ...]:
+        """What stands behind the completion of the clean and the corrupted prompt; empty where nothing does."""
+        return (self.clean_behind_ids, self.corrupt_behind_ids) if self.clean_behind_ids else ()
 
     def begun(self, begin: tuple[int, ...]) -> Example:
         """The example as a model reads it that begins every text with other tokens; given tokens stay as they are."""
@@ -104,7 +126,8 @@ class Example:
             return ()
         start = len(self.roles) - self.revealed
         named = (*self.roles[start:], *[MASK] * self.masks)
-        return (*self.roles[:start], *(named[place] if seen else MASK for place, seen in enumerate(state)))
+        behind = self.behind_roles if len(state) == len(named) else ()
+        return (*self.roles[:start], *(named[place] if seen else MASK for place, seen in enumerate(state)), *behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +141,7 @@ class Dataset:
         lines: Pairs that the data set holds; None for a generated task.
         left_out: Aligned pairs of a data set that were not drawn, since fewer are asked for.
         dropped_lines: Reason -> numbers of the first such lines of a data set.
+        words: The bank that a generated task drew from; None where it has a single one.
     """
 
     task: str
@@ -129,6 +153,7 @@ class Dataset:
     lines: int | None = None
     left_out: int = 0
     dropped_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    words: str | None = None
 
     @property
     def account(self) -> PromptAccount:
@@ -143,6 +168,8 @@ class Dataset:
             dropped=self.dropped,
             lines=self.dropped_lines,
             generated=self.lines is None,
+            words=self.words,
+            templates=len({example.template for example in self.examples}),
         )
 
     def begun(self, begin: tuple[int, ...]) -> Dataset:
@@ -154,14 +181,14 @@ class Dataset:
     def digest(self, part: slice = slice(None)) -> str:
         """SHA-256 over the tokens, and so over all that a model's run on these examples depends on (no role does)."""
         content = [
-            (e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks, e.revealed, *e.rest_ids)
+            (e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks, e.revealed, *e.rest_ids, *e.behind_ids)
             for e in self.examples[part]
         ]
         return hashlib.sha256(json.dumps([self.metric, content]).encode()).hexdigest()
 
     def role_digest(self, part: slice = slice(None)) -> str:
         """SHA-256 over the tokens and their roles, for results that depend on what a position is called."""
-        content = [self.digest(part), [e.roles for e in self.examples[part]]]
+        content = [self.digest(part), [e.prompt_roles for e in self.examples[part]]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -187,7 +214,9 @@ def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase | Encoder, 
         ExecutionError: if the tokenizer leaves too few aligned prompts, with the reasons and their numbers.
     """
     dataset = _collect(task.name, task.metric, _draws(task, seed, examples), Encoder.of(tokenizer), examples)
-    return replace(dataset, judged_by=getattr(task, "judged_by", "argmax"))  # a task may be older than the rule
+    bank = bank_of(task)
+    judged_by: Judgement = getattr(task, "judged_by", "argmax")  # a task may be older than the rule
+    return replace(dataset, judged_by=judged_by, words=None if bank is None else bank.name)
 
 
 def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase | Encoder) -> Example | str:
@@ -206,20 +235,28 @@ def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
         return "only one of the prompts begins with the beginning-of-sequence token"
     clean, corrupt = encoder.begun(written), encoder.begun(of_corrupt)
     if len(clean) != len(corrupt):
-        return "clean and corrupted prompt differ in their number of tokens"
+        return UNEQUAL
     options = options_of(text, clean, corrupt, encoder)
+    if options == SAME_BEGINNING:
+        spaced = space_first(text, clean, encoder)
+        return SAME_BEGINNING if spaced is None else _align(spaced, encoder)
     if isinstance(options, str):
         return options
     if set(options.answer_ids) & set(options.foil_ids):
         return "answer and foil are the same token"
-    if clean == corrupt:
+    behind = behind_of(encoder, text)
+    if isinstance(behind, str):
+        return behind
+    if (clean, behind.clean) == (corrupt, behind.corrupt):
         return "clean and corrupted prompt are the same"
-    asked = encoder.text(text.clean[: text.completion_start].rstrip())
+    asked = encoder.text(text.clean if text.completion_start is None else text.clean[: text.completion_start].rstrip())
     if not begins_with(clean, asked):
         return "prompt and completion share a token"
     rest = rest_of(encoder, text, clean, options.masks)
     corrupt_rest = rest_of(encoder, text, corrupt, options.masks, corrupted=True)
-    refusal = encoder.refusal(clean, corrupt, options.answer_ids, options.foil_ids, rest, corrupt_rest)
+    refusal = encoder.refusal(
+        clean, corrupt, options.answer_ids, options.foil_ids, rest, corrupt_rest, behind.clean, behind.corrupt
+    )
     if refusal is not None:
         return refusal
     return Example(
@@ -229,8 +266,8 @@ def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
         answer_ids=options.answer_ids,
         foil_ids=options.foil_ids,
         masks=options.masks,
-        clean=text.clean,
-        corrupt=text.corrupt,
+        clean=_shown(text.clean, text.behind),
+        corrupt=_shown(text.corrupt, text.corrupt_behind),
         answer=_listed(options.answers),
         foil=_listed(options.foils),
         roles=_roles(encoder, text, clean),
@@ -238,6 +275,9 @@ def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
         clean_rest_ids=rest,
         corrupt_rest_ids=corrupt_rest,
         added=clean[: len(clean) - len(written)],
+        clean_behind_ids=behind.clean,
+        corrupt_behind_ids=behind.corrupt,
+        behind_roles=behind.roles,
     )
 
 
@@ -247,8 +287,8 @@ def _draws(task: Task, seed: int, examples: int) -> Iterator[CounterfactualText]
     seen: set[str] = set()
     for _ in range(examples * DRAWS_PER_EXAMPLE + 1000):
         text = task.counterfactual(rng)
-        if text is not None and is_held_out(text.key) and text.clean not in seen:
-            seen.add(text.clean)
+        if text is not None and is_held_out(text.key) and text.clean + text.behind not in seen:
+            seen.add(text.clean + text.behind)
             yield text
 
 
@@ -285,6 +325,10 @@ def _roles(encoder: Encoder, text: CounterfactualText, ids: tuple[int, ...]) -> 
         return ()
     begin = encoder.beginning(ids)
     return (*[BOS] * begin, *token_roles(text.clean, text.roles, offsets[begin:]))
+
+
+def _shown(prompt: str, behind: str) -> str:
+    return f"{prompt} ___{behind}" if behind else prompt
 
 
 def _listed(options: tuple[str, ...]) -> str:

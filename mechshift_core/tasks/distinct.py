@@ -40,21 +40,22 @@ class DistinctPrompts:
     def why_not(self, example: Example) -> str | None:
         """Why an example is no prompt of its own beside those before it; None where it is, which takes it in."""
         answers, foils = frozenset(example.answer_ids), frozenset(example.foil_ids)
-        pair = (example.clean_ids, example.corrupt_ids, answers, foils)
+        clean, corrupt = example.prompt_ids, (*example.corrupt_ids, *example.corrupt_behind_ids)
+        pair = (clean, corrupt, answers, foils)
         if pair in self._pairs:
             return SAME_PAIR
-        if example.clean_ids in self._clean:
+        if clean in self._clean:
             return SAME_CLEAN
-        if self._either_way and (example.corrupt_ids, example.clean_ids, foils, answers) in self._pairs:
+        if self._either_way and (corrupt, clean, foils, answers) in self._pairs:
             return REVERSED
-        self._clean.add(example.clean_ids)
+        self._clean.add(clean)
         self._pairs.add(pair)
         return None
 
 
 def shared_prompts(first: Sequence[Example], second: Sequence[Example]) -> tuple[tuple[int, int], ...]:
     """The clean prompts that two tasks share, as (number in the first, number in the second), in the second's order."""
-    places = {example.clean_ids: number for number, example in enumerate(first)}
+    places = {example.prompt_ids: number for number, example in enumerate(first)}
     return tuple(
-        (places[example.clean_ids], number) for number, example in enumerate(second) if example.clean_ids in places
+        (places[example.prompt_ids], number) for number, example in enumerate(second) if example.prompt_ids in places
     )

@@ -8,10 +8,13 @@ neither, as it depends on the next digit. Prompts whose start year is split in a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
+from mechshift_core.tasks.banks import BUNDLED, Bank
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, TwoDigits, choose
+from mechshift_core.tasks.natural import greater_than as natural
 from mechshift_core.tasks.roles import filled
 
 NOUNS = tuple("war trip project trial feast journey".split())
@@ -21,6 +24,7 @@ FRAMES = {
     "began": "The {noun} began in {century}{year} and ended in {again}",
     "until": "From {century}{year} on, the {noun} went on until {again}",
 }
+BANK = Bank(BUNDLED, FRAMES, {"nouns": NOUNS, "centuries": CENTURIES}, fine=True)
 
 
 class GreaterThan:
@@ -33,9 +37,16 @@ class GreaterThan:
     summary = "a year after the start year (or its tens digit); corrupted by the start year 01"
     roles: tuple[str, ...] = ("noun", "century", "start_year")
 
+    def __init__(self, bank: Bank = BANK) -> None:
+        self.bank = bank
+
+    @property
+    def banks(self) -> Mapping[str, GreaterThan]:
+        return {bank.name: GreaterThan(bank) for bank in (BANK, natural.BANK)}
+
     def _draw(self, rng: np.random.Generator) -> tuple[str, dict[str, str], int, str]:
-        frame = choose(rng, tuple(FRAMES))
-        noun, century = choose(rng, NOUNS), choose(rng, CENTURIES)
+        frame = choose(rng, tuple(self.bank.frames))
+        noun, century = choose(rng, self.bank.lists["nouns"]), choose(rng, self.bank.lists["centuries"])
         start = int(rng.integers(2, 99))
         words = {"noun": noun, "century": century, "year": f"{start:02d}", "again": century}
         return frame, words, start, f"greater_than:{noun}:{century}:{start}"
@@ -43,16 +54,17 @@ class GreaterThan:
     def exercise(self, rng: np.random.Generator) -> Exercise:
         frame, words, start, key = self._draw(rng)
         end = int(rng.integers(start + 1, 100))
-        return Exercise(frame, filled(FRAMES[frame], words, {})[0], f"{end:02d}", key)
+        return Exercise(frame, filled(self.bank.frames[frame], words, {})[0], f"{end:02d}", key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
         frame, words, start, key = self._draw(rng)
+        text = self.bank.frames[frame]
         # The century that stands last is where the prompt ends.
-        clean, spans = filled(FRAMES[frame], words, {"noun": "noun", "century": "century", "year": "start_year"})
+        clean, spans = filled(text, words, {"noun": "noun", "century": "century", "year": "start_year"})
         return CounterfactualText(
             frame,
             clean,
-            filled(FRAMES[frame], {**words, "year": "01"}, {})[0],
+            filled(text, {**words, "year": "01"}, {})[0],
             tuple(f"{year:02d}" for year in range(start + 1, 100)),
             tuple(f"{year:02d}" for year in range(start + 1)),
             key,

@@ -49,15 +49,17 @@ def filled(frame: str, words: Mapping[str, str], roles: Mapping[str, str]) -> Ma
     return text, tuple(spans)
 
 
-def joined(parts: Iterable[tuple[str, str]]) -> Marked:
-    """(role, word) pairs as words joined by spaces; the last word is not marked, so that it can be the `end`."""
-    text = ""
-    spans: list[RoleSpan] = []
+def joined(parts: Iterable[tuple[str, str]], before: Marked = ("", ())) -> Marked:
+    """(role, word) pairs as words joined by spaces, after a text that is there already.
+
+    A role of what stands last is left out, so that it can be the `end`.
+    """
+    text, spans = before[0], [*before[1]]
     for role, word in parts:
         start = len(text) + 1 if text else 0
         text = f"{text} {word}" if text else word
         spans.append(RoleSpan(role, start, len(text)))
-    return text, tuple(span for span in spans[:-1] if span.role != OTHER)
+    return text, tuple(span for span in spans if span.stop < len(text) and span.role != OTHER)
 
 
 def following(text: str, spans: Sequence[RoleSpan], of: str, role: str) -> RoleSpan:
@@ -69,6 +71,11 @@ def following(text: str, spans: Sequence[RoleSpan], of: str, role: str) -> RoleS
 
 
 def token_roles(text: str, spans: Sequence[RoleSpan], offsets: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """One role per token as :func:`claimed_roles` gives them, but `end` for a last token that no span covers."""
+    return unclaimed_end(claimed_roles(text, spans, offsets))
+
+
+def claimed_roles(text: str, spans: Sequence[RoleSpan], offsets: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """One role per token.
 
     Args:
@@ -78,8 +85,8 @@ def token_roles(text: str, spans: Sequence[RoleSpan], offsets: Sequence[tuple[in
 
     Returns:
         For each token the role of the span that covers most of its characters, the first of several that cover as
-        many; `other` if none does, or `end` for the last token. White space counts for nothing: byte-level tokenizers
-        begin a word with the space in front of it. [tokens]
+        many; `other` if none does. White space counts for nothing: byte-level tokenizers begin a word with the space
+        in front of it. [tokens]
     """
     roles = []
     for start, stop in offsets:
@@ -88,7 +95,7 @@ def token_roles(text: str, spans: Sequence[RoleSpan], offsets: Sequence[tuple[in
         covered = [min(last, span.stop) - max(first, span.start) for span in spans]
         most = max(covered, default=0)
         roles.append(spans[covered.index(most)].role if most > 0 else OTHER)
-    return unclaimed_end(roles)
+    return tuple(roles)
 
 
 def unclaimed_end(roles: Sequence[str]) -> tuple[str, ...]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime
-from mechshift_core.tasks.roles import joined
+from mechshift_core.tasks.banks import BUNDLED, Bank
+from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
+from mechshift_core.tasks.natural import formats as natural
+from mechshift_core.tasks.roles import OTHER, joined
 
 SIZE, BOX = 4, 2
 MOST_BLANKS, FEWEST_BLANKS = 8, 3
 BLANK = 0
 Grid = tuple[int, ...]
+Parts = list[tuple[str, str]]
+BANK = Bank(BUNDLED, {"plain": "{row} {row} {row} {row} :"}, fine=True)
 
 
 def _peers(cell: int) -> frozenset[int]:
@@ -63,7 +69,18 @@ class Sudoku:
     summary = "the digit of a blank cell; corrupted by exchanging two digits throughout, same blanks"
     roles: tuple[str, ...] = ("given", "blank", "asked", "separator", "revealed")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Grid, tuple[int, ...], str]:
+    def __init__(self, bank: Bank = BANK) -> None:
+        self.bank = bank
+
+    @property
+    def banks(self) -> Mapping[str, Sudoku]:
+        return {bank.name: Sudoku(bank) for bank in (BANK, natural.SUDOKU)}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[str, Grid, tuple[int, ...], str]:
+        """(frame, solution, blank cells, key)."""
+        frames = tuple(self.bank.frames)
+        # The single wording of the bundled models was never drawn.
+        frame = choose(rng, frames) if len(frames) > 1 else frames[0]
         grids = solution_grids()
         solution = grids[int(rng.integers(len(grids)))]
         blanks: list[int] = []
@@ -77,50 +94,84 @@ class Sudoku:
                 break
         relabel = {digit: str(rank) for rank, digit in enumerate(dict.fromkeys(solution))}
         key = f"sudoku:{''.join(relabel[d] for d in solution)}:{'-'.join(map(str, sorted(blanks)))}"
-        return solution, tuple(sorted(blanks)), key
+        return frame, solution, tuple(sorted(blanks)), key
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
-        solution, blanks, key = self._draw(rng)
-        return Exercise(f"blanks{len(blanks)}", joined(_prompt(solution, blanks))[0], " ".join(map(str, solution)), key)
+        frame, solution, blanks, key = self._draw(rng)
+        wording = self.bank.frames[frame]
+        prompt, _ = joined(_prompt(wording, solution, blanks))
+        return Exercise(self._template(frame, blanks), prompt, _completion(wording, solution), key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
-        solution, blanks, key = self._draw(rng)
+        frame, solution, blanks, key = self._draw(rng)
         cell = blanks[int(rng.integers(len(blanks)))]
         others = [d for d in range(1, SIZE + 1) if d != solution[cell]]
         foil = others[int(rng.integers(len(others)))]
         exchange = {solution[cell]: foil, foil: solution[cell]}
         swapped = tuple(exchange.get(d, d) for d in solution)
-        clean, spans = joined([*_prompt(solution, blanks, asked=cell), *_revealed(solution, cell)])
+        wording = self.bank.frames[frame]
+        revealed, remainder = _cut(wording, solution, cell)
+        swapped_revealed, swapped_remainder = _cut(wording, swapped, cell)
+        clean, spans = joined([*_prompt(wording, solution, blanks, asked=cell), *revealed])
         return CounterfactualText(
-            f"blanks{len(blanks)}",
+            self._template(frame, blanks),
             clean,
-            joined([*_prompt(swapped, blanks), *_revealed(swapped, cell)])[0],
+            joined([*_prompt(wording, swapped, blanks), *swapped_revealed])[0],
             (str(solution[cell]),),
             (str(foil),),
             key,
-            remainder=" ".join(map(str, solution[cell + 1 :])),
-            corrupt_remainder=" ".join(map(str, swapped[cell + 1 :])),
-            completion_start=len(joined(_prompt(solution, blanks))[0]),
+            remainder=remainder,
+            corrupt_remainder=swapped_remainder,
+            completion_start=len(joined(_prompt(wording, solution, blanks))[0]),
             roles=spans,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
-        given = prompt.removesuffix(":").split()
-        filled = completion.split()
-        if len(filled) != SIZE * SIZE or not set(filled) <= set("1234"):
+        given = [word for word in prompt.split() if word in set("_1234")]
+        filled = [word for word in completion.split() if word in set("1234")]
+        digits = tuple(map(int, filled))
+        asked = (wording for wording in self.bank.frames.values() if prompt.endswith(_around(wording)[-1]))
+        if len(filled) != SIZE * SIZE or completion not in [_completion(wording, digits) for wording in asked]:
             return False
-        digits = [int(d) for d in filled]
         consistent = all(g in ("_", f) for g, f in zip(given, filled, strict=True))
         return consistent and all(digits[c] != digits[p] for c in range(SIZE * SIZE) for p in PEERS[c])
 
+    def _template(self, frame: str, blanks: tuple[int, ...]) -> str:
+        return f"blanks{len(blanks)}" if self.bank.fine else frame
 
-def _prompt(solution: Grid, blanks: tuple[int, ...], *, asked: int | None = None) -> list[tuple[str, str]]:
-    """(role, word) of every cell and of the colon."""
+
+def _around(wording: str) -> list[str]:
+    """What stands before the first row, after each, and after the last."""
+    return re.split(r" ?\{row\} ?", wording)
+
+
+def _rows(wording: str, cells: Sequence[tuple[str, str]]) -> Parts:
+    """Cells with what the wording has between two rows."""
+    _, *between, _ = _around(wording)
+    found: Parts = []
+    for cell, part in enumerate(cells):
+        if cell and cell % SIZE == 0 and (text := between[cell // SIZE - 1]):
+            found.append((OTHER, text))
+        found.append(part)
+    return found
+
+
+def _prompt(wording: str, solution: Grid, blanks: tuple[int, ...], *, asked: int | None = None) -> Parts:
+    """(role, word) of what stands before the grid, of every cell, and of what stands behind."""
     cells = [("blank", "_") if c in blanks else ("given", str(d)) for c, d in enumerate(solution)]
     if asked is not None:
         cells[asked] = ("asked", "_")
-    return [*cells, ("separator", ":")]
+    before, *_, after = _around(wording)
+    return [*([(OTHER, before)] if before else []), *_rows(wording, cells), ("separator", after)]
 
 
-def _revealed(solution: Grid, cells: int) -> list[tuple[str, str]]:
-    return [("revealed", str(digit)) for digit in solution[:cells]]
+def _completion(wording: str, solution: Grid) -> str:
+    """The digits, row by row."""
+    return " ".join(word for _, word in _rows(wording, [("", str(digit)) for digit in solution]))
+
+
+def _cut(wording: str, solution: Grid, cell: int) -> tuple[Parts, str]:
+    """What stands before a cell of the solution as (role, word), and what stands behind it."""
+    parts = _rows(wording, [("revealed", str(digit)) for digit in solution])
+    at = [place for place, (role, _) in enumerate(parts) if role == "revealed"][cell]
+    return parts[:at], " ".join(word for _, word in parts[at + 1 :])

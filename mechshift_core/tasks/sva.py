@@ -1,15 +1,20 @@
 """Subject-verb agreement (Finlayson et al. 2021, arXiv 2106.06087; Newman et al. 2021, arXiv 2104.09635).
 
 The verb that comes next agrees with the subject, whatever stands between them: another noun (the attractor, of the
-same number or the other), alone or in a relative clause. Nouns and verbs are single tokens, in both numbers, to GPT-2,
-Llama 2 and Qwen; with other tokenizers the prompts are dropped whose nouns are not.
+same number or the other), alone or in a relative clause. Verbs that are not one token in both numbers are left out;
+prompts whose subject has more tokens in one number than in the other are dropped.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 
+from mechshift_core.tasks.banks import BUNDLED, NATURAL, Bank
 from mechshift_core.tasks.base import CounterfactualText, Exercise, Judgement, Metric, Regime, choose
+from mechshift_core.tasks.natural import sva as natural
 from mechshift_core.tasks.roles import filled
 
 SINGULAR, PLURAL = 0, 1
@@ -33,8 +38,6 @@ VERBS = tuple(
     "are/is were/was have/has do/does seem/seems look/looks need/needs make/makes take/takes come/comes give/gives "
     "become/becomes remain/remains appear/appears show/shows".split()
 )
-PLURAL_VERBS = tuple(verb.partition("/")[0] for verb in VERBS)
-SINGULAR_VERBS = tuple(verb.partition("/")[2] for verb in VERBS)
 FRAMES = {
     "simple": "{opening} the {adjective} {subject}",
     "prepositional": "The {subject} {preposition} the {attractor}",
@@ -45,6 +48,27 @@ ROLES = {
     "adjective": "adjective", "subject": "subject", "preposition": "preposition", "that": "that",
     "attractor": "attractor", "past": "verb",
 }  # fmt: skip
+
+BANK = Bank(
+    BUNDLED,
+    FRAMES,
+    {
+        "opening": OPENINGS,
+        "adjective": ADJECTIVES,
+        "subject": (*PEOPLE, *THINGS),
+        "preposition": PREPOSITIONS,
+        "past": PAST,
+        "people": PEOPLE,
+        "things": THINGS,
+        "present": PRESENT,
+        "verbs": VERBS,
+    },
+    fine=True,
+)
+SLOTS = ("opening", "adjective", "subject", "preposition", "past")
+"""Slots besides the attractor and what it does, in the order in which they are drawn."""
+WHO = {"relative-subject": True, "relative-object": False}
+"""In a relative clause it is people who want, and things that are wanted."""
 
 
 class SubjectVerbAgreement:
@@ -57,52 +81,62 @@ class SubjectVerbAgreement:
     summary = "verbs that agree with a plural subject against singular ones; corrupted by a singular subject"
     roles: tuple[str, ...] = ("adjective", "subject", "preposition", "that", "attractor", "verb")
 
+    def __init__(self, bank: Bank = BANK) -> None:
+        self.bank = bank
+        self._who: Mapping[str, bool] = {BUNDLED: WHO, NATURAL: natural.WHO}[bank.name]
+        self._plural, self._singular = zip(*(verb.split("/") for verb in bank.lists["verbs"]), strict=True)
+
+    @property
+    def banks(self) -> Mapping[str, SubjectVerbAgreement]:
+        return {bank.name: SubjectVerbAgreement(bank) for bank in (BANK, natural.BANK)}
+
     def _draw(self, rng: np.random.Generator) -> tuple[str, str, dict[str, str], str]:
         """(frame, template, words for the frame's slots with the subject in the singular, key)."""
-        frame = choose(rng, tuple(FRAMES))
-        # In a relative clause it is people who want, and things that are wanted.
-        people = frame == "relative-subject" or (frame != "relative-object" and bool(rng.integers(2)))
-        group, other = (PEOPLE, THINGS) if people else (THINGS, PEOPLE)
+        lists = self.bank.lists
+        frame = choose(rng, tuple(self.bank.frames))
+        people = self._who[frame] if frame in self._who else bool(rng.integers(2))
+        group, other = ("people", "things") if people else ("things", "people")
         number = int(rng.integers(2))
-        attractor, present = choose(rng, other), choose(rng, PRESENT)
+        attractor, present = choose(rng, lists[other]), choose(rng, lists["present"])
         words = {
-            "opening": choose(rng, OPENINGS),
-            "adjective": choose(rng, ADJECTIVES),
-            "subject": choose(rng, group),
-            "preposition": choose(rng, PREPOSITIONS),
+            slot: choose(rng, lists[group] if slot == "subject" else lists[slot]) for slot in SLOTS if slot in lists
+        }
+        words |= {
             "that": "that",
             "attractor": _noun(attractor, number),
             "present": present.split("/")[number == SINGULAR],
-            "past": choose(rng, PAST),
         }
-        template = frame if frame == "simple" else f"{frame}-{NUMBERS[number]}"
+        marks = [NUMBERS[number]] if "{attractor}" in self.bank.frames[frame] else []
         # The numbers of the nouns are no part of the combination: it is held out in all of them.
-        text, _ = filled(FRAMES[frame], {**words, "attractor": attractor, "present": present}, {})
-        return frame, template, words, f"sva:{text}"
+        text, _ = filled(self.bank.frames[frame], {**words, "attractor": attractor, "present": present}, {})
+        return frame, self.bank.template(frame, *marks), words, f"sva:{text}"
 
     def exercise(self, rng: np.random.Generator) -> Exercise:
         frame, template, words, key = self._draw(rng)
         number = int(rng.integers(2))
-        prompt, _ = filled(FRAMES[frame], {**words, "subject": _noun(words["subject"], number)}, {})
-        return Exercise(template, prompt, choose(rng, PLURAL_VERBS if number == PLURAL else SINGULAR_VERBS), key)
+        prompt, _ = filled(self.bank.frames[frame], {**words, "subject": _noun(words["subject"], number)}, {})
+        return Exercise(template, prompt, choose(rng, self._plural if number == PLURAL else self._singular), key)
 
     def counterfactual(self, rng: np.random.Generator) -> CounterfactualText | None:
         frame, template, words, key = self._draw(rng)
-        clean, spans = filled(FRAMES[frame], {**words, "subject": _noun(words["subject"], PLURAL)}, ROLES)
+        text = self.bank.frames[frame]
+        clean, spans = filled(text, {**words, "subject": _noun(words["subject"], PLURAL)}, ROLES)
         return CounterfactualText(
             template,
             clean,
-            filled(FRAMES[frame], words, {})[0],
-            PLURAL_VERBS,
-            SINGULAR_VERBS,
+            filled(text, words, {})[0],
+            self._plural,
+            self._singular,
             key,
             roles=tuple(span for span in spans if span.stop < len(clean)),
+            forms=True,
         )
 
     def is_correct(self, prompt: str, completion: str) -> bool:
-        nouns = {_noun(noun, number): number for noun in (*PEOPLE, *THINGS) for number in (SINGULAR, PLURAL)}
-        number = next((nouns[word] for word in prompt.split() if word in nouns), None)
-        return number is not None and completion in (PLURAL_VERBS if number == PLURAL else SINGULAR_VERBS)
+        nouns = (*self.bank.lists["people"], *self.bank.lists["things"])
+        numbers = {_noun(noun, number): number for noun in nouns for number in (SINGULAR, PLURAL)}
+        number = next((numbers[word] for word in re.findall(r"\w+", prompt) if word in numbers), None)
+        return number is not None and completion in (self._plural if number == PLURAL else self._singular)
 
 
 def _noun(noun: str, number: int) -> str:

@@ -76,8 +76,8 @@ def execute_probe(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
 
 def variables_of(examples: Sequence[Example]) -> list[str]:
     """What examples can be probed for: the answer, the template, and the token of every role that all of them have."""
-    shared = set.intersection(*(set(example.roles) for example in examples)) if examples else set()
-    in_order = dict.fromkeys(role for example in examples for role in example.roles)
+    shared = set.intersection(*(set(example.prompt_roles) for example in examples)) if examples else set()
+    in_order = dict.fromkeys(role for example in examples for role in example.prompt_roles)
     return [ANSWER, TEMPLATE, *(role for role in in_order if role in shared and role not in (ANSWER, TEMPLATE, OTHER))]
 
 
@@ -88,7 +88,7 @@ def values_of(variable: str, examples: Sequence[Example]) -> list[str]:
     if variable == TEMPLATE:
         return [example.template for example in examples]
     return [
-        str(example.clean_ids[example.roles.index(variable)]) if variable in example.roles else ""
+        str(example.prompt_ids[example.prompt_roles.index(variable)]) if variable in example.prompt_roles else ""
         for example in examples
     ]
 

@@ -44,7 +44,7 @@ def _own_prompts(samples: Sequence[Sample], side: str) -> Iterator[tuple[Sample,
     """Samples of several tasks, and which of the examples selected on a side no task before has, [n]."""
     seen: set[tuple[int, ...]] = set()
     for sample in samples:
-        prompts = [sample.dataset.examples[number].clean_ids for number in sample.ids(side)]
+        prompts = [sample.dataset.examples[number].prompt_ids for number in sample.ids(side)]
         yield sample, np.array([prompt not in seen for prompt in prompts], dtype=bool)
         seen |= set(prompts)
 

@@ -1,0 +1,1 @@
+"""The natural banks: words and sentences for the tokenizers of pretrained models."""
