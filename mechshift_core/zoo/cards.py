@@ -45,9 +45,9 @@ def card(folder: Path) -> str:
         UsageError: if the folder lacks what it is made from.
     """
     record = read_record(folder)
-    if record.recipe is None or record.evaluation is None or record.evaluation.model not in KINDS:
-        raise UsageError(f"{folder} is no trained model: expected {TRAINING} and {EVALUATION} in it")
     recipe, evaluation = record.recipe, record.evaluation
+    if not isinstance(recipe, PairRecipe) or not isinstance(evaluation, Evaluation) or evaluation.model not in KINDS:
+        raise UsageError(f"{folder} is no trained model: expected {TRAINING} and {EVALUATION} in it")
     with reading(folder):
         words = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
         digest = weights_hash(folder)

@@ -10,7 +10,8 @@ from toy_recipe import TOY, toy_recipe
 from mechshift_core import zoo
 from mechshift_core.spec import SpecError
 from mechshift_core.tasks import BUNDLED_TASKS
-from mechshift_core.zoo.recipes import PairRecipe, load_recipe
+from mechshift_core.zoo.post_training.recipe import load_any_recipe
+from mechshift_core.zoo.recipes import PairRecipe
 
 BUNDLED = Path(zoo.__file__).parent / "configs" / "tiny-s0.yaml"
 GOOD = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,7 +84,9 @@ def with_lora(module: nn.Module, settings: Lora, *, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(module, config)  # type: ignore[arg-type]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return get_peft_model(module, config)
     except ValueError as error:
         raise UsageError(f"lora: {str(error).splitlines()[0]}") from error
 
@@ -101,8 +104,10 @@ def write_text(module: Any, tokenizer: PreTrainedTokenizerBase, settings: Text, 
     while len(found) < settings.samples:
         torch.manual_seed(int.from_bytes(f"{seed}-{part}".encode()) % 2**63)
         with torch.no_grad():
+            first = torch.full((AT_ONCE, 1), begin, device=next(module.parameters()).device)
             written = module.generate(
-                input_ids=torch.full((AT_ONCE, 1), begin, device=next(module.parameters()).device),
+                input_ids=first,
+                attention_mask=torch.ones_like(first),
                 do_sample=True,
                 top_k=0,
                 top_p=settings.top_p,

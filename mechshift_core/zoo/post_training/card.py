@@ -46,7 +46,7 @@ def card(folder: Path) -> str:
         f"# {recipe.name}/{folder.name}\n",
         f"{KINDS[folder.name]} `{recipe.base}`. Seed {recipe.seed}; the whole recipe is `{TRAINING}`.\n",
         f"- Weights: {_weights(recipe)}, stored in float16",
-        f"- {settings.steps} steps of AdamW, learning rate {settings.learning_rate:g}, warm-up {settings.warmup} steps,\n"
+        f"- {settings.steps} steps of AdamW, learning rate {settings.learning_rate:g}, warm-up {settings.warmup},\n"
         f"  cosine decay to a tenth, weight decay {settings.weight_decay:g}; computed in {recipe.dtype}",
     ]
     if folder.name == "mdm" and isinstance(settings, Diffusion):

@@ -32,9 +32,10 @@ ROWS = 32
 class Read(Protocol):
     """What is needed of a model to see what it answers."""
 
-    paradigm: str
-    shifted: bool
-    mask_token_id: int | None
+    @property
+    def paradigm(self) -> str:
+        """As a spec declares it."""
+        ...
 
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [batch, positions, vocabulary]."""
