@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import ALPHABET, byte_level, fast, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_tokenizers import ALPHABET, byte_level, fast, trained
 from task_draws import drawn_pairs
 from tokenizers import models
 from transformers import PreTrainedTokenizerFast

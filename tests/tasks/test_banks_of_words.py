@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import trained
+from small_tokenizers import trained
 from task_draws import drawn_exercises
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.plan import make_plan
 from mechshift_core.extending import CounterfactualText
 from mechshift_core.spec import load_spec
 from mechshift_core.tasks import BUNDLED_TASKS, TASKS
@@ -40,8 +39,15 @@ DATA_SETS = {
 
 
 @pytest.mark.parametrize("study", DATA_SETS)
-def test_the_prompts_of_the_bundled_studies_are_the_same_to_the_token_and_role_as_ever(study: str) -> None:
-    found = make_plan(load_spec(SPECS / f"{study}.yaml"), headers_only=True).datasets
+def test_the_prompts_of_the_bundled_studies_are_the_same_to_the_token_and_role_as_ever(
+    study: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    spec, encoder = load_spec(SPECS / f"{study}.yaml"), Encoder.of(tokenizer)
+    found = {}
+    for task in spec.tasks:
+        assert task.examples is not None and task.seed is None
+        drawn = in_words(TASKS[task.name], task.words, encoder)
+        found[task.name] = generated_dataset(drawn, encoder, examples=task.examples, seed=spec.seed)
     digests = {task: (data.digest()[:16], data.role_digest()[:16]) for task, data in found.items()}
     assert digests == DATA_SETS[study]
     assert {(data.words, *data.dropped) for data in found.values()} == {(BUNDLED,)}
