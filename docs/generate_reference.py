@@ -143,12 +143,61 @@ def measures_page() -> str:
     )
 
 
+WORDS = """## Words
+
+A generated task draws from a bank of words and wordings; `words` of the task in the spec says which:
+
+- `natural`: fluent sentences, many words and names, for the tokenizers of pretrained models. A template is a wording,
+  so that [templates can be a random unit](../statistics.md). The order of names, the number of a noun or the place of
+  the answer vary within it.
+- `bundled`: the few words that the bundled models know, in the sentences that they were trained on. Templates tell
+  orders, numbers and places apart.
+- `auto`, which is so unless you say otherwise: `natural`, but `bundled` where the models' tokenizer has no tokens for
+  some word of it. `mechshift validate`, `plan` and `provenance.json` say which one it was.
+
+## Answers of several tokens
+
+- An answer and a foil of several tokens are compared at their first tokens. The others are the rest of the completion,
+  which masked diffusion models see as masks ([inference budgets](../how-to/inference-budgets.md)). Pairs with the same
+  first token are dropped and counted.
+- Pairs whose completions have different numbers of tokens are dropped too: as many masks as an answer has tokens would
+  say which answer it is.
+- Where digits are tokens (Llama, Qwen, SmolLM2), so often is the space in front of a number. It is read with the
+  prompt. In `countdown` a pair is dropped if the first digit of the foil begins a right number.
+- `greater_than` is read at the tens digit there. Tokenizers that split years after three digits do not suit it.
+- In `sva` verbs that are not one token in both numbers are left out.
+
+## Where infilling asks
+
+`ask: afterwards` puts a question behind the sentence: "Mary used the ___ to cut the bread. The missing word is". An
+autoregressive and a masked diffusion model can both answer it. `ask: at_blank` asks at the blank itself: "Mary used the
+[mask] to cut the bread." An autoregressive model does not see what is behind the blank, so this is for pairs of masked
+diffusion models; others are refused. A word of several tokens has as many masks.
+"""
+
+
 def tasks_page() -> str:
     """The generated tasks."""
     from mechshift_core.tasks import TASKS
+    from mechshift_core.tasks.banks import banks_of
 
-    rows = [f"| `{task.name}` | {task.regime} | {_cell(task.summary)} |" for task in TASKS.values()]
-    return "\n".join(["# Tasks", "", "| task | regime | asks |", "|---|---|---|", *rows]) + "\n"
+    counts = {name: [len(one.bank.frames) for one in banks_of(task).values()] for name, task in TASKS.items()}
+    rows = [
+        f"| `{task.name}` | {task.regime} | {_cell(task.summary)} | {' | '.join(map(str, counts[task.name]))} |"
+        for task in TASKS.values()
+    ]
+    head = ["| task | regime | asks | bundled wordings | natural wordings |", "|---|---|---|---|---|"]
+    listed = [line for task in TASKS.values() for line in _wordings(task)]
+    return "\n".join(["# Tasks", "", *head, *rows, "", WORDS, "## Natural wordings", *listed]) + "\n"
+
+
+def _wordings(task: Any) -> list[str]:
+    """The natural wordings of a task, by the names of their templates, and how many words there are for each slot."""
+    bank = task.banks["natural"].bank
+    words = ", ".join(f"{len(words)} {name}" for name, words in bank.lists.items() if len(words) > 1)
+    rows = [f"| `{name}` | {_cell(frame)} |" for name, frame in bank.frames.items()]
+    counted = [f"Words: {words}.", ""] if words else []
+    return ["", f"### {task.name}", "", *counted, "| template | wording |", "|---|---|", *rows]
 
 
 def tables_page() -> str:

@@ -27,6 +27,7 @@ from mechshift_core.spec.base import Section
 from mechshift_core.spec.starters import starters
 from mechshift_core.tables import TABLES
 from mechshift_core.tasks import TASKS
+from mechshift_core.tasks.banks import NATURAL, banks_of
 from stats.findings import Status, Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +128,10 @@ def test_every_measure_and_intervention_has_its_line(reference: dict[str, str]) 
 
 
 def test_every_task_verdict_status_and_exit_code_is_there(reference: dict[str, str]) -> None:
-    assert re.findall(r"^\| `(\w+)`", reference["tasks.md"], re.MULTILINE) == [*TASKS]
+    assert re.findall(r"^\| `(\w+)` \| (?:local|global) ", reference["tasks.md"], re.MULTILINE) == [*TASKS]
+    for task in TASKS.values():
+        section = reference["tasks.md"].partition(f"\n### {task.name}\n")[2].partition("\n### ")[0]
+        assert re.findall(r"^\| `([\w-]+)`", section, re.MULTILINE) == [*banks_of(task)[NATURAL].bank.frames]
     for word in (*get_args(Verdict), *get_args(Status)):
         assert f"`{word}`" in reference["verdicts.md"]
     assert re.findall(r"^\| (\d+)", reference["exit-codes.md"], re.MULTILINE) == [str(code) for code in EXIT_CODES]

@@ -152,6 +152,7 @@ def _wording(draft: Draft, task: TaskSpec, registered: object, path: Path) -> It
     if task.ask not in asks_of(registered):
         able = ", ".join(name for name, one in TASKS.items() if task.ask in asks_of(one))
         yield Complaint((*path, "ask"), f"the task {task.name!r} has no blank to ask at (tasks that have: {able})")
+        return
     pairs = draft.spec.pairs
     used = dict.fromkeys(name for pair in pairs for name in (pair.before, pair.after) if name in draft.spec.models)
     blind = [name for name in used if draft.spec.models[name].paradigm == "autoregressive"]

@@ -33,8 +33,10 @@ def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["validate", "quickstart.yaml", "mine.yaml"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        *("ok: quickstart.yaml", "  ioi: 120 of 120 aligned", "  countdown: 120 of 120 aligned"),
-        *("ok: mine.yaml", "  mine: 40 of 40 aligned", "  ioi: 100 of 100 aligned"),
+        "ok: quickstart.yaml",
+        "  ioi: 120 of 120 aligned; bundled words, 8 templates",
+        "  countdown: 120 of 120 aligned; bundled words, 4 templates",
+        *("ok: mine.yaml", "  mine: 40 of 40 aligned", "  ioi: 100 of 100 aligned; bundled words, 8 templates"),
     ]
 
 
@@ -73,7 +75,10 @@ def test_validate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "good.yaml", "gone.yaml", "--json"]) == 2
     captured = capsys.readouterr()
     counts = {"asked": 120, "found": 120, "aligned": 120, "read": 120, "dropped": []}
-    tasks = [{"task": name, **counts} for name in ("ioi", "countdown")]
+    tasks = [
+        {"task": name, **counts, "words": "bundled", "templates": templates}
+        for name, templates in (("ioi", 8), ("countdown", 4))
+    ]
     problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file"}
     assert json.loads(captured.out)["specs"] == [
         {"spec": "good.yaml", "ok": True, "problems": [], "tasks": tasks, "warnings": []},

@@ -54,7 +54,7 @@ def test_every_command_and_the_report_say_the_same(
     asked, read = counts
     if examples is not None:
         change(study, examples=examples)
-    expected = {"task": "mine", "asked": asked, "found": 15, "aligned": 12, "read": read}
+    expected = {"task": "mine", "asked": asked, "found": 15, "aligned": 12, "read": read, "words": None, "templates": 3}
     expected["dropped"] = [
         {"reason": UNEQUAL, "count": 2, "lines": [3, 15]},
         {"reason": "the same pair is there already", "count": 1, "lines": [4]},

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from mechshift_core import run
 from mechshift_core.spec import SpecError
-from mechshift_core.tasks.sva import PLURAL_VERBS, SINGULAR_VERBS
+from mechshift_core.tasks.sva import VERBS
 
 SPEC: dict[str, Any] = {
     "schema": "mechshift/v1",
@@ -28,14 +28,16 @@ SPEC: dict[str, Any] = {
     },
     "pairs": [{"name": "pair", "before": "before", "after": "after", "role": "treatment"}],
     "tasks": [
-        {"name": "ioi", "examples": 12},
-        {"name": "sva", "examples": 12},
+        {"name": "ioi", "examples": 12, "words": "bundled"},
+        {"name": "sva", "examples": 12, "words": "bundled"},
         {"name": "mine", "regime": "local", "dataset": "mine.jsonl"},
     ],
     "select": {"correct": "none"},
     "interventions": [{"name": "circuit", "kind": "edge_attribution", "method": "eap"}],
     "measures": {"overlap": {"top_k": [5]}},
 }
+FORMS = tuple(zip(*(verb.split("/") for verb in VERBS), strict=True))
+"""Plural and singular ones."""
 WORDS = "red blue green big small old new good long".split()
 MINE = [
     {"clean": f"The {one} and the {two} ", "corrupt": f"The {two} and the {one} ", "answer": f" {one}", "foil": [two]}
@@ -92,8 +94,9 @@ def loaded(folder: Path) -> Any:
 
 @cache
 def token(folder: Path, word: str) -> int:
-    """The token by which a text goes on with a word."""
-    found: int = tokenizer(folder)(f"The {word}")["input_ids"][-1]
+    """The first token by which a text goes on with a word."""
+    prompt, whole = (tokenizer(folder)(text)["input_ids"] for text in ("The", f"The {word}"))
+    found: int = whole[len(prompt)]
     return found
 
 
@@ -105,7 +108,7 @@ def check(folder: Path, table: pl.DataFrame, begins: dict[str, bool]) -> None:
         for side in ("clean", "corrupt"):
             values = logits(folder, row["model"], row[side], begin=begins[row["model"]])
             if row["task"] == "sva":
-                right, wrong = ([token(folder, word) for word in words] for words in (PLURAL_VERBS, SINGULAR_VERBS))
+                right, wrong = ([token(folder, word) for word in words] for words in FORMS)
                 expected[side] = float(values.softmax(-1)[right].sum() - values.softmax(-1)[wrong].sum())
                 answers = right
             else:

@@ -14,6 +14,7 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.models import published
 from mechshift_core.spec import load_spec
 from mechshift_core.tasks import TASKS
+from mechshift_core.tasks.banks import NATURAL, banks_of
 
 SPECS = Path(__file__).parents[2] / "specs"
 PAIRS = {
@@ -70,7 +71,7 @@ def test_the_spec_of_a_published_pair_can_be_planned(
 def byte_pairs(pattern: str) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer trained on the tasks' own text."""
     draw = np.random.default_rng(0)
-    exercises = [task.exercise(draw) for task in TASKS.values() for _ in range(1500)]
+    exercises = [banks_of(task)[NATURAL].exercise(draw) for task in TASKS.values() for _ in range(1500)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -82,6 +82,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                           " infilling, sudoku, sva, path_star; or give a dataset)"),
     "another regime": ("{name: countdown}", "{name: countdown, regime: local}", "local",
                        "the task 'countdown' is global, not local"),
+    "words of a data set": ("dataset: mine.jsonl", "dataset: mine.jsonl, words: natural", "words",
+                            "a data set has no 'words': it is read as it is written"),
+    "blank of a data set": ("dataset: mine.jsonl", "dataset: mine.jsonl, ask: at_blank", "ask",
+                            "a data set has no 'ask': it is read as it is written"),
+    "unknown words": ("{name: countdown}", "{name: countdown, words: english}", "english",
+                      "expected 'auto', 'bundled' or 'natural', got 'english'"),
+    "no blank": ("{name: ioi, examples: 100}", "{name: ioi, ask: at_blank}", "at_blank",
+                 "the task 'ioi' has no blank to ask at (tasks that have: infilling)"),
+    "blank before an autoregressive model": (
+        "{name: countdown}", "{name: infilling, ask: at_blank}", "at_blank",
+        "at_blank is for pairs of masked diffusion models: 'arm' is autoregressive and does not see what stands behind "
+        "the blank; use ask: afterwards"),
     "duplicate pair": ("name: control", "name: diffusion", "diffusion", "duplicate name 'diffusion' in pairs"),
     "duplicate task": ("{name: countdown}", "{name: ioi}", "ioi", "duplicate name 'ioi' in tasks"),
     "duplicate hypothesis": ("id: rewired", "id: kept", "kept", "duplicate id 'kept' in hypotheses"),

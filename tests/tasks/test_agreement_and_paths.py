@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerFast
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.counterfactual import Example, align, generated_dataset
 from mechshift_core.tasks.path_star import NODES
-from mechshift_core.tasks.sva import PEOPLE, PLURAL_VERBS, SINGULAR_VERBS, THINGS
+from mechshift_core.tasks.sva import PEOPLE, THINGS, VERBS
 
 NOUNS = {*PEOPLE, *THINGS}
+PLURAL_VERBS, SINGULAR_VERBS = zip(*(verb.split("/") for verb in VERBS), strict=True)
 SVA_TEMPLATES = {"simple"} | {
     f"{frame}-{number}"
     for frame in ("prepositional", "relative-object", "relative-subject") for number in ("singular", "plural")

@@ -48,7 +48,8 @@ def test_an_aligned_pair_holds_the_tokens_of_its_text(tokenizer: PreTrainedToken
         ({"corrupt": "When Mary gave"}, "clean and corrupted prompt differ in their number of tokens"),
         ({"clean": "When Mary and Wolfgang gave"}, "a word is not in the vocabulary"),
         ({"corrupt": "When Mary and Wolfgang gave"}, "a word is not in the vocabulary"),
-        ({"answers": ("Mary Anna",)}, "an answer or foil is not a single token"),
+        ({"answers": ("Mary Anna",)}, "clean and corrupted completion differ in their number of tokens"),
+        ({"answers": ("John Anna",)}, "the first tokens of answer and foil are the same"),
         ({"answers": ("Mary", "Anna Tom")}, "an answer or foil is not a single token"),
         ({"foils": ("Wolfgang",)}, "an answer or foil is not a single token"),
         ({"foils": ("",)}, "an answer or foil is not a single token"),
@@ -155,10 +156,11 @@ def test_prompts_whose_names_take_unequally_many_tokens_are_dropped_and_counted(
 ) -> None:
     dataset = generated_dataset(TASKS["ioi"], few_byte_pairs, examples=10, seed=0)
     assert dataset.dropped["clean and corrupted prompt differ in their number of tokens"] > 0
-    assert dataset.dropped["an answer or foil is not a single token"] > 0
+    assert dataset.dropped["clean and corrupted completion differ in their number of tokens"] > 0
     for example in dataset.examples:
         assert len(example.clean_ids) == len(few_byte_pairs(example.clean)["input_ids"]) == len(example.corrupt_ids)
-        assert few_byte_pairs.decode(example.answer_ids) == f" {example.answer}"
+        whole = few_byte_pairs.decode([*example.clean_ids, *example.answer_ids, *example.clean_rest_ids])
+        assert whole == f"{example.clean.rstrip()} {example.answer}"
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

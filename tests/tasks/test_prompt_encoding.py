@@ -233,8 +233,8 @@ class TestSpaces:
 
     def test_languages_without_spaces_say_so(self, tmp_path: Path, real: PreTrainedTokenizerFast) -> None:
         row = {"clean": "日本", "corrupt": "中国", "answer": "人", "foil": "国"}
-        with pytest.raises(ExecutionError, match="not a single token"):
-            custom(tmp_path, row, real)
+        (spaced,) = custom(tmp_path, row, real).examples
+        assert [*spaced.clean_ids, *spaced.answer_ids] == real("日本 人")["input_ids"]
         (found,) = custom(tmp_path, row, real, delimiter="").examples
         assert [*found.clean_ids, *found.answer_ids] == real("日本人")["input_ids"]
 

@@ -140,14 +140,18 @@ def test_a_tokenizer_that_splits_years_after_three_digits_does_not_suit_the_task
 
 
 def test_a_space_that_is_a_token_of_its_own_counts_among_the_masks(single_digits: PreTrainedTokenizerFast) -> None:
-    for example in generated_dataset(TASKS["countdown"], single_digits, examples=20, seed=0).examples:
+    seen = set()
+    for example in generated_dataset(TASKS["countdown"], single_digits, examples=40, seed=0).examples:
         _, _, revealed = example.clean.partition(" :")
-        assert example.answer in "+-*"  # numbers are not single tokens here
+        seen.add(example.answer in "+-*")
         operands = re.findall(r"\d+", example.clean.partition(" target")[0])
         for number in re.findall(r"\d+", revealed):
             operands.remove(number)
         operators = 2 - len(re.findall(r"[-+*]", revealed))
-        assert example.masks == operators + sum(1 + len(number) for number in operands)
+        space = example.clean.endswith(" ")  # the one in front of the answer is read with the prompt
+        assert example.masks == operators + sum(1 + len(number) for number in operands) - space
+        assert space == (example.answer not in "+-*")
+    assert seen == {True, False}
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)
