@@ -105,7 +105,7 @@ def inside_the_null(rng: np.random.Generator, *, graphs: int, draws: int) -> int
 
 @pytest.mark.long
 def test_a_random_graph_lies_within_its_null_as_often_as_it_says() -> None:
-    assert inside_the_null(np.random.default_rng(1), graphs=40, draws=60) >= 32  # at about 95 %: fewer with p < .001
+    assert inside_the_null(np.random.default_rng(1), graphs=24, draws=60) >= 18  # at about 95 %: fewer with p < .001
 
 
 @settings(max_examples=15)
@@ -142,9 +142,9 @@ def test_one_example_repeated_has_the_same_modularity_in_every_replicate() -> No
 
 @pytest.mark.long
 def test_intervals_of_a_shift_between_halves_of_one_model_cover_zero_where_modules_are_not_clear_cut() -> None:
-    """50 data sets: what holds the modules as they were found covers far less."""
+    """30 data sets: what holds the modules as they were found covers far less."""
     covered, held = [], []
-    for seed in range(50):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         mean = symmetric(np.random.default_rng(99).random((10, 10)))
         drawn = resampling_weights(30, 100, seed=seed)

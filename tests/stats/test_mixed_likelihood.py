@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from repeated import as_often
 from scipy import linalg
 
 from stats import fit_mixed_model
@@ -175,7 +176,7 @@ def test_small_and_singular_problems_converge(seeds: range) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed_sd", [0.0, 0.05])
 def test_tests_of_depth_and_regime_reject_as_often_as_they_say(seed_sd: float) -> None:
-    prompts, seeds, layers, repetitions = 12, 5, 4, 1200
+    prompts, seeds, layers, repetitions = 12, 5, 4, 400
     prompt, run, layer = (
         v.ravel() for v in np.meshgrid(range(prompts), range(seeds), np.arange(layers), indexing="ij")
     )
@@ -200,6 +201,4 @@ def test_tests_of_depth_and_regime_reject_as_often_as_they_say(seed_sd: float) -
         assert fit.status != "failed"
         for term in rejected:
             rejected[term] += fit.fixed.row(by_predicate=pl.col("term") == term, named=True)["p"] < 0.05
-    # The binomial standard error is .0063.
-    for term, count in rejected.items():
-        assert 0.03 < count / repetitions < 0.07, term
+    assert all(as_often(count, repetitions, 0.05) for count in rejected.values()), rejected
