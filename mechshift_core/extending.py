@@ -97,14 +97,14 @@ def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, T
     """
 
     def compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, own: S) -> None:
-        from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
+        from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
         from mechshift_core.execution.plan import describe_cell
 
         dataset = plan.dataset(cell.model, cell.task)
         examples = dataset.examples[cell.start : cell.stop]
         found: dict[str, Floats] = {}
         halvings: list[int] = []
-        for group in row_groups(model, examples, plan.reading(cell.budget)):
+        for group in cell_groups(plan, cell, model, examples):
             batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
             for name, numbers in _of_batch(measure, model, batch, own, batch_rows(plan.spec), halvings).items():
                 total = found.setdefault(name, np.zeros(len(examples)))
