@@ -85,9 +85,9 @@ Floats = npt.NDArray[np.float64]
 def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, Tensor]]) -> Compute[S]:
     """The cells of an intervention that has numbers for each prompt, whatever the pair.
 
-    Prompts of equal length come together, as many as `execution.batch_size` says or as memory has room for. Where a
-    prompt is read in several states of its completion, each number is
-    the mean over them, by their weights.
+    Prompts of equal length come together, or padded ones if the `cells` of the kind say that it `pads`, as many as
+    `execution.batch_size` says or as memory has room for. Where a prompt is read in several states of its completion,
+    each number is the mean over them, by their weights.
 
     Args:
         measure: Of a loaded model, a batch and the section of the spec: tensor -> its numbers, [rows].

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import FAMILIES, write_random_model
 from studies import EVERY_KIND, write_study
+from torch import Tensor
 
 from mechshift_core import load_spec
 from mechshift_core.execution import batches, runner
@@ -158,6 +160,25 @@ def test_batches_may_be_of_any_size(name: str) -> None:
     names = {"circuit", name}
     alone = cells("qwen2", dataset, pads=False, size=1, names=names)
     assert_alike(cells("qwen2", dataset, pads=True, size=3, names=names), alone)
+
+
+def test_a_padded_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, names = dataset_of([(8, 0, 1), (9, 1, 2), (10, 0, 1), (11, 2, 1), (9, 0, 2)], 7), {"circuit", "zeros"}
+    whole = cells("qwen2", dataset, pads=True, names=names)
+    sizes: set[int] = set()
+    for name in ("before", "after"):
+        module: Any = loaded("qwen2", name).module
+        forward = module.forward
+
+        def small_memory(input_ids: Tensor, forward: Any = forward, **options: Any) -> Any:
+            if len(input_ids) > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            sizes.add(len(input_ids))
+            return forward(input_ids=input_ids, **options)
+
+        monkeypatch.setattr(module, "forward", small_memory)
+    assert_alike(cells("qwen2", dataset, pads=True, names=names), whole)
+    assert max(sizes) > 1
 
 
 @pytest.mark.long
