@@ -85,9 +85,9 @@ Floats = npt.NDArray[np.float64]
 def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, Tensor]]) -> Compute[S]:
     """The cells of an intervention that has numbers for each prompt, whatever the pair.
 
-    Prompts of equal length come together, as many as `execution.batch_size` says or as memory has room for. Where a
-    prompt is read in several states of its completion, each number is
-    the mean over them, by their weights.
+    Prompts of equal length come together, or padded ones if the `cells` of the kind say that it `pads`, as many as
+    `execution.batch_size` says or as memory has room for. Where a prompt is read in several states of its completion,
+    each number is the mean over them, by their weights.
 
     Args:
         measure: Of a loaded model, a batch and the section of the spec: tensor -> its numbers, [rows].
@@ -97,14 +97,14 @@ def per_prompt(measure: Callable[[Model, CounterfactualBatch, S], Mapping[str, T
     """
 
     def compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, own: S) -> None:
-        from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
+        from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
         from mechshift_core.execution.plan import describe_cell
 
         dataset = plan.dataset(cell.model, cell.task)
         examples = dataset.examples[cell.start : cell.stop]
         found: dict[str, Floats] = {}
         halvings: list[int] = []
-        for group in row_groups(model, examples, plan.reading(cell.budget)):
+        for group in cell_groups(plan, cell, model, examples):
             batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
             for name, numbers in _of_batch(measure, model, batch, own, batch_rows(plan.spec), halvings).items():
                 total = found.setdefault(name, np.zeros(len(examples)))

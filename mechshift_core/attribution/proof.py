@@ -4,7 +4,8 @@ On random tokens: each receiver's norm and each head's queries, keys and values,
 and attention takes them for what they are called (:mod:`.receivers`); the heads' contributions, recomputed, sum to the
 attention output; what a receiver reads differs between two runs by exactly what its sources write differently;
 replacing every edge by what it carries anyway gives the clean run, and by its corrupted value the corrupted run; the
-attention kernel computes what eager attention does, which defines the architecture.
+attention kernel computes what eager attention does, which defines the architecture; and both leave padding out, so that
+a padded prompt gives what it gives alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from mechshift_core.models.kernels import attention_kernel
 from mechshift_core.models.load import Model
 from mechshift_core.models.precision import widened
 
-PROBES, LENGTH = 2, 5
+PROBES, LENGTH, PADDED = 2, 5, 2
+"""Random prompts, their tokens, and how many of these are taken for padding in one of them."""
 
 
 def prove(model: Model) -> None:
@@ -54,6 +56,7 @@ def prove(model: Model) -> None:
         prove_inputs(model, batch.clean_ids)
         prove_attention(model, batch.clean_ids[:1])
         _prove_kernel(model, batch)
+        _prove_padding(model, batch.clean_ids)
         runs = [_run(model, batch, ids) for ids in (batch.clean_ids, batch.corrupt_ids)]
         _prove_heads(model, runs[0][0])
         _prove_graph(model, batch, runs)
@@ -146,6 +149,23 @@ def _prove_kernel(model: Model, batch: CounterfactualBatch) -> None:
         expected = model.logits(batch.clean_ids)
     what = f"with the attention kernel {kernel!r} it computes something else than with 'eager'; choose no other kernel"
     compare(model, found, expected, what)
+
+
+def _prove_padding(model: Model, ids: Tensor) -> None:
+    """Masked tokens on the right of a prompt change nothing, with the chosen attention kernel and with `eager`."""
+    module: Any = model.module
+    length = ids.shape[1] - PADDED
+    mask = torch.ones_like(ids)
+    mask[1:, length:] = 0
+    expected = model.logits(ids[1:, :length])
+    for kernel in dict.fromkeys((module.config._attn_implementation, "eager")):
+        with attention_kernel(module, kernel):
+            found = model.logits(ids, mask)[1:, :length]
+        what = (
+            f"with the attention kernel {kernel!r} a prompt that is padded, beside a longer one, gives something else: "
+            "padding is not left out"
+        )
+        compare(model, found, expected, what)
 
 
 def _prove_patching(model: Model, batch: CounterfactualBatch, clean: Recording, corrupt: Recording) -> None:

@@ -1,4 +1,4 @@
-"""From examples of any length to batches, grouped by length so that nothing is padded; what positions are called."""
+"""From examples of any length to batches, of one length or padded to one; what positions are called."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.execution.lengths import (
+    Length,
+    common_lengths,
+    length_of,
+    mask_of,
+    padded_rows,
+    padded_widths,
+)
 from mechshift_core.execution.reading import (
     Reading,
     State,
@@ -17,6 +25,7 @@ from mechshift_core.execution.reading import (
     left_to_right,
     states_of,
 )
+from mechshift_core.kinds import INTERVENTIONS
 from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
@@ -24,12 +33,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mechshift_core.attribution import CounterfactualBatch
+    from mechshift_core.execution.cells import Cell
+    from mechshift_core.execution.plan import Plan
     from mechshift_core.models import Model
+
+PADDING = 0
+"""What padding is filled with: a token that every model has, and no model sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Inputs of equal length: examples in states of their completions.
+    """Inputs that go through a model together: examples in states of their completions.
 
     Attributes:
         numbers: The example of each row.
@@ -55,18 +69,41 @@ class Rows:
         return Rows(self.numbers[rows], self.states[rows], self.weights[rows], self.last[rows])
 
 
-def row_groups(model: Model, examples: Sequence[Example], reading: Reading, *, by_state: bool = False) -> list[Rows]:
-    """What a model reads of some examples, in groups of equal length; an example's rows follow one another.
+def cell_groups(
+    plan: Plan, cell: Cell, model: Model, examples: Sequence[Example], *, by_state: bool = False
+) -> list[Rows]:
+    """What a cell reads of some examples of its task, see :func:`row_groups`; padded where its kind says so."""
+    own = plan.spec.intervention(cell.intervention)
+    common = None
+    if INTERVENTIONS[own.kind].cells.pads(own):
+        every = plan.dataset(cell.model, cell.task).examples
+        common = common_lengths(every, diffusion=is_diffusion(model))
+    return row_groups(model, examples, plan.reading(cell.budget), by_state=by_state, common=common)
+
+
+def row_groups(
+    model: Model,
+    examples: Sequence[Example],
+    reading: Reading,
+    *,
+    by_state: bool = False,
+    common: frozenset[Length] | None = None,
+) -> list[Rows]:
+    """What a model reads of some examples, in groups that a batch is made of; an example's rows follow one another.
 
     Args:
         by_state: Group the examples' first states, their second ones and so on apart, so that no example is twice in a
             group.
+        common: The lengths that have groups of their own; examples of others are together, to be padded, where that
+            pads little. None has a group for every length.
     """
-    groups: dict[tuple[int, tuple[int, int], int], Rows] = defaultdict(Rows)
-    for number, (example, states) in enumerate(zip(examples, states_of(model, examples, reading), strict=True)):
+    lengths = [length_of(example, diffusion=is_diffusion(model)) for example in examples]
+    widths = {} if common is None else padded_widths([sum(length) for length in {*lengths} - common])
+    groups: dict[tuple[Length | int, int], Rows] = defaultdict(Rows)
+    for number, (length, states) in enumerate(zip(lengths, states_of(model, examples, reading), strict=True)):
+        together = length if common is None or length in common else widths[sum(length)]
         for index, (state, weight) in enumerate(states):
-            key = (len(example.clean_ids), read_after(example, diffusion=is_diffusion(model)), index if by_state else 0)
-            groups[key].add(number, state, weight, last=index == len(states) - 1)
+            groups[together, index if by_state else 0].add(number, state, weight, last=index == len(states) - 1)
     return list(groups.values())
 
 
@@ -75,18 +112,10 @@ def is_diffusion(model: Model) -> bool:
     return model.paradigm == "masked_diffusion"
 
 
-def read_after(example: Example, *, diffusion: bool) -> tuple[int, int]:
-    """Masks that follow the prompt, and tokens behind them.
-
-    What follows the position read is invisible to an autoregressive model.
-    """
-    return (example.masks, len(example.clean_behind_ids)) if diffusion else (0, 0)
-
-
 def to_batch(
     model: Model, dataset: Dataset, examples: Sequence[Example], states: Sequence[State] | None = None
 ) -> CounterfactualBatch:
-    """Examples of equal length as a batch, read where this model predicts the token after the prompt.
+    """Examples as a batch, padded on the right, read where this model predicts the token after the prompt.
 
     Args:
         states: Which tokens of each completion are visible; unless given, those before the answer.
@@ -98,22 +127,16 @@ def to_batch(
 
     if states is None:
         states = [states[0][0] for states in states_of(model, examples, Reading())]
-    length = len(examples[0].clean_ids)
     read = list(zip(examples, states, strict=True))
-
-    def sets(rows: list[tuple[int, ...]]) -> Tensor:
-        width = max(map(len, rows))
-        return torch.tensor([[*row, *[NO_TOKEN] * (width - len(row))] for row in rows])
-
-    def inputs(*, corrupted: bool) -> Tensor:
-        return torch.tensor([completed(one, state, model.mask_token_id, corrupted=corrupted) for one, state in read])
-
+    clean = [completed(one, state, model.mask_token_id) for one, state in read]
+    corrupt = [completed(one, state, model.mask_token_id, corrupted=True) for one, state in read]
     return CounterfactualBatch(
-        clean_ids=inputs(corrupted=False),
-        corrupt_ids=inputs(corrupted=True),
-        answer_ids=sets([example.answer_ids for example in examples]),
-        foil_ids=sets([example.foil_ids for example in examples]),
-        position=length - 1 if model.shifted else length,
+        clean_ids=padded_rows(clean, PADDING),
+        corrupt_ids=padded_rows(corrupt, PADDING),
+        answer_ids=padded_rows([example.answer_ids for example in examples], NO_TOKEN),
+        foil_ids=padded_rows([example.foil_ids for example in examples], NO_TOKEN),
+        position=torch.tensor([len(example.clean_ids) - int(model.shifted) for example in examples]),
+        attention_mask=mask_of(clean),
         metric=dataset.metric,
     )
 
@@ -152,9 +175,7 @@ def role_names(dataset: Dataset, reading: Reading, *, diffusion: bool) -> tuple[
 
 
 def role_numbers(examples: Sequence[Example], states: Sequence[State], names: Sequence[str]) -> Tensor:
-    """Number of the role of every position of examples of equal length, [examples, positions]."""
-    import torch
-
+    """Number of the role of every position of a batch, [examples, positions]; that of padding means nothing."""
     numbers = {name: number for number, name in enumerate(names)}
     read = [example.position_roles(state) for example, state in zip(examples, states, strict=True)]
-    return torch.tensor([[numbers[role] for role in roles] for roles in read])
+    return padded_rows([[numbers[role] for role in roles] for roles in read], 0)

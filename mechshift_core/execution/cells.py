@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mechshift_core.execution.batches import known_states, read_after, role_names
+from mechshift_core.execution.batches import known_states, role_names
+from mechshift_core.execution.lengths import length_of
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.kinds import INTERVENTIONS, Intervention
-from mechshift_core.kinds.section import SHARED
 from mechshift_core.models.declared import ARCHITECTURES
 from mechshift_core.models.sources import read_config
 from mechshift_core.spec.placed import PlacedError, place_of, placed
@@ -141,16 +141,16 @@ def _check_lengths(spec: Spec, dataset: Dataset, paradigms: set[bool]) -> None:
 
     def prompts_alone(reading: Reading, *, diffusion: bool) -> int:
         counts = Counter(
-            (len(example.clean_ids), read_after(example, diffusion=diffusion), state)
+            (length_of(example, diffusion=diffusion), state)
             for example in dataset.examples
             for state in range(len(known_states(example, reading, diffusion=diffusion)))
         )
-        return len({(length, masks) for (length, masks, _), count in counts.items() if count == 1})
+        return len({length for (length, _), count in counts.items() if count == 1})
 
     alone = max(prompts_alone(reading, diffusion=kind) for reading in readings(spec.denoising) for kind in paradigms)
     for intervention in spec.interventions:
         ablation = intervention.replaces_by
-        if alone and ablation in SHARED:
+        if alone and intervention.mixes_prompts:
             raise PlacedError(
                 f"task {dataset.task!r}: {alone} of {len(dataset.examples)} prompts have a length that no other has, "
                 f"so the ablation {ablation!r} of {intervention.name!r} has nothing to put in place of their values; "
@@ -176,7 +176,7 @@ def _shards(
         content += INTERVENTIONS.marks(intervention.kind)
         if intervention.roles_key is not None:
             content.append(dataset.role_digest(slice(start, stop)))
-        if intervention.replaces_by in SHARED:
+        if intervention.mixes_prompts:
             # replaced by what other examples have
             content += [start, dataset.digest(), _states(model, dataset.examples, reading)]
         key = content_hash(content)[:32]

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import (
     batch_rows,
+    cell_groups,
     is_diffusion,
     role_names,
     role_numbers,
-    row_groups,
     to_batch,
 )
 from mechshift_core.execution.cells import Cell
@@ -100,8 +100,8 @@ def patched_metric(
     dataset = plan.dataset(cell.model, cell.task)
     metric = np.zeros((len(runs), len(examples)), dtype=np.float32)
     column = {number: place for place, number in enumerate(examples)}
-    for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):
-        # All examples of this length: `mean` and `resample` take their values from the whole task.
+    for group in cell_groups(plan, cell, model, dataset.examples, by_state=True):
+        # With all examples of the task: `mean` and `resample` take their values from those of this length.
         places = [place for place, number in enumerate(group.numbers) if number in column]
         if not places:
             continue

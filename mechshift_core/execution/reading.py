@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mechshift_core.execution.lengths import mask_of, padded_rows, padded_widths
 from mechshift_core.spec.schema import Denoising
 from mechshift_core.tasks.counterfactual import Example
 
@@ -143,10 +144,11 @@ def reveal_orders(model: Model, examples: Sequence[Example], reading: Reading) -
     leftmost of equals first. Tokens whose value is not known can't be shown and come last.
     """
     orders: list[list[int]] = [[] for _ in examples]
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, example in enumerate(examples):
-        shape = (len(example.clean_ids), example.revealed, example.masks, len(example.clean_behind_ids))
-        groups.setdefault(shape, []).append(number)
+    sizes = [len(example.clean_ids) + example.masks + len(example.clean_behind_ids) for example in examples]
+    widths = padded_widths(sizes)
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for number, (example, size) in enumerate(zip(examples, sizes, strict=True)):
+        groups.setdefault((widths[size], example.revealed, example.masks), []).append(number)
     for group in groups.values():
         for start in range(0, len(group), ROWS):
             part = group[start : start + ROWS]
@@ -156,13 +158,15 @@ def reveal_orders(model: Model, examples: Sequence[Example], reading: Reading) -
 
 
 def _orders(model: Model, examples: Sequence[Example], reading: Reading) -> list[list[int]]:
-    """The reveal orders of examples of equal length."""
+    """The reveal orders of examples whose completions are of equal length."""
     import torch
 
     from mechshift_core.models.precision import widened
 
     first = examples[0]
-    length, start = first.revealed + first.masks, len(first.clean_ids) - first.revealed
+    length = first.revealed + first.masks
+    starts = torch.tensor([len(example.clean_ids) - example.revealed for example in examples])
+    read = (starts - int(model.shifted))[:, None] + torch.arange(length)  # [examples, completion]
     steps = length if reading.steps == "per_token" else max(1, min(reading.steps, length))
     orders: list[list[int]] = [[] for _ in examples]
     unknown = [_unknown(example) for example in examples]
@@ -172,7 +176,8 @@ def _orders(model: Model, examples: Sequence[Example], reading: Reading) -> list
             completed(example, _state(length, [p for p in order if p not in hidden]), model.mask_token_id)
             for example, order, hidden in zip(examples, orders, unknown, strict=True)
         ]
-        logits = model.logits(torch.tensor(rows))[:, start - int(model.shifted) :][:, :length]
+        logits = model.logits(padded_rows(rows, 0), mask_of(rows))
+        logits = logits[torch.arange(len(rows))[:, None], read]
         surest = widened(logits).softmax(-1).amax(-1).mul(10_000).round().tolist()
         for order, sure, hidden in zip(orders, surest, unknown, strict=True):
             left = [place for place in range(length) if place not in order]

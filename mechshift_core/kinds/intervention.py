@@ -50,6 +50,9 @@ class Cells(Generic[S]):
         labels: Of cells per pair, what else of the data set they depend on.
         of: Of cells per pair, the edge attribution whose scores they need; None for the only one.
         ranks: Of cells per pair, whether these scores rank edges or components.
+        pads: Whether prompts of several lengths may be one batch, padded on the right (`CounterfactualBatch.present`
+            says what is no padding): what is computed of a prompt must then be what it gives alone. Otherwise the
+            prompts of a batch have one length.
         parts: Further cells on the same examples that need all of the first ones of a model and task: part -> the
             options that it depends on.
         parts_ranked: Whether these need the edge attribution, too.
@@ -61,6 +64,7 @@ class Cells(Generic[S]):
     labels: Callable[[Dataset], list[object]] = lambda _: []
     of: Callable[[S], str | None] = lambda _: None
     ranks: bool = False
+    pads: Callable[[S], bool] = lambda _: False
     parts: Callable[[S, Spec], Mapping[str, list[object]]] = lambda _, __: {}
     parts_ranked: Callable[[S], bool] = lambda _: False
 

@@ -28,3 +28,8 @@ class Intervention(Section):
     def replaces_by(self) -> str | None:
         """What takes the place of what is ablated, where the kind has a field `ablation`; None where it has none."""
         return getattr(self, "ablation", None)
+
+    @property
+    def mixes_prompts(self) -> bool:
+        """Whether what is ablated is replaced by values of other prompts, position by position."""
+        return self.replaces_by in SHARED

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_models import FAMILIES, write_random_model
 from torch import Tensor
+from torch.nn import functional
 
 from mechshift_core import CounterfactualBatch, attribute_edges, evaluate_circuits, load_model
 from mechshift_core.attribution import patch_nodes
@@ -28,6 +33,9 @@ SIDES = ("left", "right")
 
 EVERY_RUN = ("gpt2-autoregressive", "gpt2-masked_diffusion", "mistral-autoregressive", "gemma3_text-masked_diffusion")
 """Learned positions, sliding windows and both paradigms; the others are behind the marker `long`."""
+
+QUICK = (("gpt2", "eager"), ("gemma3_text", "sdpa"))
+"""Families and attention kernels of every run."""
 
 
 def models() -> list[Any]:
@@ -84,6 +92,25 @@ def padded(prompts: list[CounterfactualBatch], side: str) -> CounterfactualBatch
         foil_ids=torch.cat([one.foil_ids for one in prompts]),
         position=starts + torch.tensor(lengths) - 2,
         attention_mask=mask,
+    )
+
+
+def padded_right(prompts: list[CounterfactualBatch]) -> CounterfactualBatch:
+    """One batch as wide as the longest prompt, each read where it is read alone."""
+    lengths = [one.clean_ids.shape[1] for one in prompts]
+    short = [max(lengths) - length for length in lengths]
+    wide = {
+        name: torch.cat(
+            [functional.pad(getattr(one, name), (0, by), value=7) for one, by in zip(prompts, short, strict=True)]
+        )
+        for name in ("clean_ids", "corrupt_ids")
+    }
+    return CounterfactualBatch(
+        **wide,
+        answer_ids=torch.cat([one.answer_ids for one in prompts]),
+        foil_ids=torch.cat([one.foil_ids for one in prompts]),
+        position=torch.cat([torch.as_tensor(one.position) for one in prompts]),
+        attention_mask=(torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(),
     )
 
 
@@ -167,6 +194,64 @@ def test_logits_are_those_of_each_prompt_alone(model: Model, prompts: list[Count
     for row, one in zip(found, prompts, strict=True):
         length = one.clean_ids.shape[1]
         assert_same(row[columns(length, side)], model.logits(one.clean_ids)[0])
+
+
+@cache
+def in_double(family: str, paradigm: str, attention: str | None) -> Model:
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_random_model(family, Path(name))
+        return load_model(folder, paradigm=paradigm, dtype="float64", attention=attention, device="cpu")
+
+
+@st.composite
+def mixed_prompts(draw: st.DrawFn) -> list[CounterfactualBatch]:
+    """One to four prompts alone, of lengths up to the longest that the models know, each read somewhere."""
+    found = []
+    for length in draw(st.lists(st.integers(2, 9) | st.sampled_from([8, 9, 31]), min_size=1, max_size=4)):
+        token = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+        clean, corrupt = torch.randint(40, (2, 1, length), generator=token)
+        answer, foil = torch.tensor([[1, 2]]), torch.tensor([[3, -1]])
+        at = draw(st.integers(0, length - 1))
+        found.append(
+            CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answer, foil_ids=foil, position=at)
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("family", "paradigm", "attention"),
+    [
+        pytest.param(family, paradigm, kernel, marks=() if (family, kernel) in QUICK else pytest.mark.long)
+        for family in FAMILIES
+        for paradigm in PARADIGMS
+        for kernel in ("sdpa", "eager")
+        if (family, kernel) != ("gemma2", "sdpa")
+    ],
+)
+@settings(max_examples=6)
+@given(prompts=mixed_prompts())
+def test_in_float64_nothing_is_off_by_more_than_its_rounding(
+    family: str, paradigm: str, attention: str, prompts: list[CounterfactualBatch]
+) -> None:
+    model = in_double(family, paradigm, attention)
+    edges, nodes = list(Graph.of(model.shape).edges), [["a0.h1"], ["m0", "x1"], ["input"]]
+
+    def measured(batch: CounterfactualBatch) -> list[Tensor]:
+        """Everything that is asked of a batch, examples first."""
+        scores, lens = attribute_edges(model, batch, steps=2), read_lens(model, batch)
+        neurons = neuron_scores(model, batch)
+        looked = attention_mass(model, batch, torch.zeros_like(batch.clean_ids), count=1)
+        found = [scores.values, scores.clean_metric, scores.corrupt_metric, neurons.values, neurons.activations]
+        found += [lens.direct, lens.streams.log_prob, lens.components.entropy, streams_read(model, batch)]
+        found += [looked.mass, looked.uniform, looked.queries]
+        for ablation in ("counterfactual", "zero"):
+            found.append(evaluate_circuits(model, batch, [edges[::2], []], ablation=ablation).T)  # type: ignore[arg-type]
+            found.append(patch_nodes(model, batch, nodes, ablation=ablation).T)  # type: ignore[arg-type]
+        return found
+
+    alone = [torch.cat(parts) for parts in zip(*map(measured, prompts), strict=True)]
+    for found, expected in zip(measured(padded_right(prompts)), alone, strict=True):
+        assert float((found - expected).abs().max()) <= 1e-9 * max(1.0, float(expected.abs().max()))
 
 
 @pytest.fixture

@@ -187,6 +187,19 @@ def test_a_kernel_that_computes_something_else_is_refused(llama: Model, monkeypa
         prove(llama)
 
 
+def test_a_kernel_that_sees_padding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(write_random_model("llama", tmp_path), paradigm="masked_diffusion", device="cpu")
+    kernels: Any = importlib.import_module("transformers.modeling_utils").AttentionInterface._global_mapping
+    right = kernels["sdpa"]
+
+    def without_mask(*args: Any, **options: Any) -> Any:
+        return right(*args[:4], None, *args[5:], **options)
+
+    monkeypatch.setitem(kernels, "sdpa", without_mask)
+    with pytest.raises(ExecutionError, match=r"kernel 'sdpa' a prompt that is padded.* gives something else"):
+        prove(model)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft")
 def test_an_adapter_that_peft_put_into_a_loaded_model_is_refused(llama: Model) -> None:
     import peft  # type: ignore[import-not-found, unused-ignore]

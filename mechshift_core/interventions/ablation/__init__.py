@@ -111,7 +111,12 @@ ABLATION = InterventionKind(
     section=Ablation,
     compute=_compute,
     cost=_cost,
-    cells=Cells(settings=_settings, parts=_parts, parts_ranked=lambda own: own.strongest_by == "attribution"),
+    cells=Cells(
+        settings=_settings,
+        parts=_parts,
+        parts_ranked=lambda own: own.strongest_by == "attribution",
+        pads=lambda own: not own.mixes_prompts,
+    ),
     results=_results,
     shifts=_shifts,
     serves={"integration": _gives},

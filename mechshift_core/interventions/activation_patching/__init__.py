@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.graph import component_names
 from mechshift_core.interventions.activation_patching.section import ActivationPatching
 from mechshift_core.kinds.cost import Cost
-from mechshift_core.kinds.intervention import InterventionKind
+from mechshift_core.kinds.intervention import Cells, InterventionKind
 
 if TYPE_CHECKING:
     from mechshift_core.analysis.measured import Measured, Results
@@ -38,4 +38,10 @@ def _cost(reads: Reads, own: ActivationPatching) -> Cost:
     return Cost(times * reads.inputs, 0, reads.inputs * runs)
 
 
-ACTIVATION_PATCHING = InterventionKind(section=ActivationPatching, compute=_compute, cost=_cost, results=_results)
+ACTIVATION_PATCHING = InterventionKind(
+    section=ActivationPatching,
+    compute=_compute,
+    cost=_cost,
+    cells=Cells(pads=lambda _: True),
+    results=_results,
+)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.interventions.attention.section import Attention
 from mechshift_core.interventions.attention.tables import TABLES
 from mechshift_core.kinds.cost import Cost
-from mechshift_core.kinds.intervention import InterventionKind
+from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.testable import Testable
 from mechshift_core.spec.translate import Complaint
 
@@ -69,6 +69,7 @@ ATTENTION = InterventionKind(
     section=Attention,
     compute=_compute,
     cost=_cost,
+    cells=Cells(pads=lambda _: True),
     results=_results,
     shifts=_shifts,
     testables=(

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import (
     batch_rows,
+    cell_groups,
     is_diffusion,
     role_names,
     role_numbers,
-    row_groups,
     to_batch,
 )
 from mechshift_core.execution.cells import Cell
@@ -49,7 +49,7 @@ def execute_attention(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -
     present: Floats = np.zeros((count, queries), dtype=np.float32)
     number: Floats = np.zeros((count, queries), dtype=np.float32)
     halvings: list[int] = []
-    for group in row_groups(model, examples, reading):
+    for group in cell_groups(plan, cell, model, examples):
         of_group = [examples[place] for place in group.numbers]
         found = attention_mass(
             model,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
+from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.scores import Numbers
@@ -123,8 +123,8 @@ def evaluate(
     distinct = {circuit.tobytes(): circuit for circuit in every}  # random circuits of all edges, for example, are one
     found = np.zeros((len(distinct), len(examples)), dtype=np.float32)
     column = {int(number): place for place, number in enumerate(examples)}
-    for group in row_groups(model, dataset.examples, plan.reading(cell.budget), by_state=True):
-        # All examples of this length: `mean` and `resample` take their values from the whole task.
+    for group in cell_groups(plan, cell, model, dataset.examples, by_state=True):
+        # With all examples of the task: `mean` and `resample` take their values from those of this length.
         places = [place for place, number in enumerate(group.numbers) if number in column]
         if places:
             batch = to_batch(model, dataset, [dataset.examples[number] for number in group.numbers], group.states)

@@ -77,7 +77,7 @@ EDGE_ATTRIBUTION = InterventionKind(
     section=EdgeAttribution,
     compute=_compute,
     cost=_cost,
-    cells=Cells(settings=_settings),
+    cells=Cells(settings=_settings, pads=lambda _: True),
     attributes=True,
     frames=_frames,
     listed=_listed,

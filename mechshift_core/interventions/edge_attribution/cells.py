@@ -15,10 +15,10 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import (
     Rows,
     batch_rows,
+    cell_groups,
     is_diffusion,
     role_names,
     role_numbers,
-    row_groups,
     to_batch,
 )
 from mechshift_core.execution.cells import Cell
@@ -58,7 +58,7 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     description = {**describe_cell(plan, cell, model), "roles": list(names)}
     sizes: list[int] = []
     halvings: list[int] = []
-    groups = row_groups(model, examples, reading)
+    groups = cell_groups(plan, cell, model, examples)
     with folder.new_cell(cell.key, description, layout) as file:
         for group in groups:
             _write_reading(file, group)

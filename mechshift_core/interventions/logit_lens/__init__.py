@@ -9,7 +9,7 @@ from mechshift_core.interventions.logit_lens.alignment_section import Alignment
 from mechshift_core.interventions.logit_lens.section import LogitLens
 from mechshift_core.interventions.logit_lens.tables import TABLES
 from mechshift_core.kinds.cost import Cost
-from mechshift_core.kinds.intervention import InterventionKind
+from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.measure import MeasureKind
 from mechshift_core.kinds.testable import ONE, Testable
 from mechshift_core.spec.translate import Complaint
@@ -77,6 +77,7 @@ LOGIT_LENS = InterventionKind(
     section=LogitLens,
     compute=_compute,
     cost=_cost,
+    cells=Cells(pads=lambda _: True),
     single="a logit_lens has no settings: a second one would give the same",
     results=_results,
     shifts=_shifts,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import Rows, batch_rows, is_diffusion, row_groups, to_batch
+from mechshift_core.execution.batches import Rows, batch_rows, cell_groups, is_diffusion, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.reading import steps_in
@@ -45,7 +45,7 @@ def execute_lens(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> Non
     dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
     examples = dataset.examples[cell.start : cell.stop]
     names = lens_names(model)
-    groups = row_groups(model, examples, reading)
+    groups = cell_groups(plan, cell, model, examples)
     lengths = [
         [
             steps_in(weight, examples[number], reading, diffusion=is_diffusion(model))

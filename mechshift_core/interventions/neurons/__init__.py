@@ -62,7 +62,7 @@ NEURONS = InterventionKind(
     section=Neurons,
     compute=_compute,
     cost=_cost,
-    cells=Cells(settings=_settings),
+    cells=Cells(settings=_settings, pads=lambda _: True),
     least=Least(2 * FEWEST_IN_HALF, f"for {FEWEST_IN_HALF} of them in each half"),
     results=_results,
     tables=TABLES,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
+from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.store import RunFolder
@@ -31,11 +31,11 @@ def execute_neurons(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> 
     """
     from mechshift_core.interventions.neurons.scores import neuron_scores
 
-    dataset, reading = plan.dataset(cell.model, cell.task), plan.reading(cell.budget)
+    dataset = plan.dataset(cell.model, cell.task)
     examples = dataset.examples[cell.start : cell.stop]
     tensors: dict[str, npt.NDArray[np.generic]] = {}
     halvings: list[int] = []
-    for group in row_groups(model, examples, reading):
+    for group in cell_groups(plan, cell, model, examples):
         batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
         found = neuron_scores(model, batch, rows=batch_rows(plan.spec), halvings=halvings)
         values = {"score": found.values.numpy(), "activation": found.activations.numpy()}

@@ -45,7 +45,7 @@ PROBE = InterventionKind(
     section=Probe,
     compute=_compute,
     cost=_cost,
-    cells=Cells(per_pair=True, labels=_labels),
+    cells=Cells(per_pair=True, labels=_labels, pads=lambda _: True),
     results=_results,
     tables=TABLES,
 )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import batch_rows, row_groups, to_batch
+from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
 from mechshift_core.execution.scores import task_seed
@@ -109,7 +109,7 @@ def _streams(plan: Plan, cell: Cell, model: Model, examples: Sequence[Example], 
 
     dataset = plan.dataset(cell.model, cell.task)
     found = np.zeros((len(examples), model.shape.layers + 1, model.shape.hidden_size), dtype=np.float32)
-    for group in row_groups(model, examples, plan.reading(cell.budget)):
+    for group in cell_groups(plan, cell, model, examples):
         batch = to_batch(model, dataset, [examples[number] for number in group.numbers], group.states)
         streams = streams_read(model, batch, rows=batch_rows(plan.spec), halvings=halvings).numpy()
         weights = np.array(group.weights, dtype=np.float32)
