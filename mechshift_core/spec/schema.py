@@ -76,7 +76,8 @@ class PairSpec(Section):
     after: Name
     """The model after it."""
     role: Role
-    """`treatment`: post-trained into a diffusion model; `control`: trained on for as long, still autoregressive;
+    """`treatment`: post-trained in the way that the study asks about (into a diffusion model, on instructions, ...);
+    `control`: trained on for as long with the objective of the model before;
     `unrelated`: of the same shape, but trained from another start (another seed's model): the level from which
     `inherited` counts. Of these only similarity, overlap and retention (of edges and nodes) are measured, and groups
     of hypotheses leave them out unless they name them, by role or pair."""

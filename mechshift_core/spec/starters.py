@@ -25,6 +25,8 @@ _SUMMARIES = {
     "own-models": "checkpoints of your own: parent, diffusion model and control",
     "custom-task": "a task of your own from a JSON Lines file",
     "gpt2-diffugpt": "a published pair from the Hub, without a control",
+    "base-instruct": "a base model and its tuned one (SFT, DPO, LoRA, ...), from the Hub",
+    "checkpoints": "a series of checkpoints of one training, from the Hub",
     "interventions": "every intervention on one task: faithfulness, transfer, patching, knock-outs, the logit lens",
     "inference-budgets": "does a verdict depend on the number of denoising steps?",
     "calibration": "A/A data: halves of the prompts, and another training seed",

@@ -64,7 +64,9 @@ def test_only_the_folders_of_the_models_are_left_to_fill_in(name: str, tmp_path:
     assert [p.message for p in caught.value.problems if not p.message.startswith("no such folder")] == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "calibration", "inference-budgets", "gpt2-diffugpt"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "calibration", "inference-budgets", "gpt2-diffugpt", "base-instruct", "checkpoints"]
+)
 def test_studies_in_the_repository_are_the_templates(name: str) -> None:
     assert (ROOT / "specs" / f"{name}.yaml").read_text() == starter(name).spec
 

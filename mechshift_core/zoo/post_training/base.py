@@ -40,12 +40,12 @@ class Base:
     mask: int
 
     def module(self, paradigm: Paradigm, dtype: str) -> nn.Module:
-        """The Transformers model with its adapters merged; weights frozen."""
+        """The Transformers model with its adapters merged, on a GPU where there is one; weights frozen."""
         folder = self.located.folder
         module = load_module(folder, layout_of(folder), paradigm=paradigm, dtype=getattr(torch, dtype), attention=None)
         for adapter in self.located.adapters:
             module = merged(module, adapter, source=adapter)
-        return module.requires_grad_(False)
+        return module.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def find_base(recipe: PostTrainingRecipe) -> Base:

@@ -77,13 +77,12 @@ def evaluate_written(
     source, adapters = (folder, ()) if recipe.lora is None else (located.folder, (*located.adapters, folder))
     count = recipe.evaluation.prompts if count is None else count
     prompts = held_out_prompts([*recipe.batch], base.tokenizer, count=count, seed=seed)
-    options: dict[str, Any] = {"dtype": "float32", "device": "cpu"}
     model = load_model(
         source,
         adapter=adapters,
         paradigm="masked_diffusion" if diffusion else "autoregressive",
         mask_token=base.mask if diffusion else None,
-        **options,
+        dtype="float32",
     )
     shares = answered(model, prompts)
     parent: Any = base.module("autoregressive", "float32").eval()

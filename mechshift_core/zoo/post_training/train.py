@@ -9,6 +9,7 @@ so that an interrupted run goes on as the one that was not.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def post_train(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     _claim(recipe, out)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's sums are in no fixed order
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(recipe.threads)
     found: dict[str, dict[str, float]] = {}
