@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 EVALUATION, TRAINING = "evaluation.json", "training.json"
 
 
+class _Kind(BaseModel):
+    """What tells stored recipes and evaluations of one kind from those of the other."""
+
+    base: object = None
+    argmax: object = None
+
+
 class Evaluation(BaseModel):
     """Share of the prompts that a model solves, by task.
 
@@ -116,7 +123,9 @@ def _recipe(text: str) -> PairRecipe | PostTrainingRecipe:
     """The recipe of a model that was trained from random weights, or of one with a base."""
     from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 
-    return (PostTrainingRecipe if "base" in json.loads(text) else PairRecipe).model_validate_json(text)
+    return (PairRecipe if _Kind.model_validate_json(text).base is None else PostTrainingRecipe).model_validate_json(
+        text
+    )
 
 
 def read_evaluation(folder: Path) -> Evaluation | MetricEvaluation:
@@ -127,7 +136,8 @@ def read_evaluation(folder: Path) -> Evaluation | MetricEvaluation:
     """
     with reading(folder / EVALUATION):
         text = (folder / EVALUATION).read_text(encoding="utf-8")
-        return (MetricEvaluation if "argmax" in json.loads(text) else Evaluation).model_validate_json(text)
+        kind = Evaluation if _Kind.model_validate_json(text).argmax is None else MetricEvaluation
+        return kind.model_validate_json(text)
 
 
 def save_text(path: Path, text: str) -> None:

@@ -395,3 +395,25 @@ def test_a_folder_of_another_recipe_is_left_alone(recipe: PostTrainingRecipe, tm
 def test_the_command_trains_it(recipe: PostTrainingRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pairs", "train", str(tmp_path / "toy.yaml"), "--out", str(tmp_path / "out")]) == 0
     assert f"{tmp_path / 'out/mdm'}: ioi " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("paradigm", ["autoregressive", "masked_diffusion"])
+@pytest.mark.parametrize("name", ["ioi", "infilling", "infilling/at_blank"])
+def test_what_a_model_answers_is_what_a_study_of_it_finds(name: str, paradigm: Any, tmp_path: Path) -> None:
+    from mechshift_core.execution.batches import to_batch
+    from mechshift_core.zoo.post_training.evaluate import answered, held_out_prompts
+
+    if name.endswith("at_blank") and paradigm == "autoregressive":
+        return
+    options: dict[str, Any] = {"mask_token": "<|mask|>"} if paradigm == "masked_diffusion" else {}
+    model = load_model(write_base(tmp_path / "base"), paradigm=paradigm, device="cpu", **options)
+    assert model.tokenizer is not None
+    datasets = held_out_prompts([name], model.tokenizer, count=20)
+    preferred = right = 0
+    for example in datasets[name].examples:
+        batch = to_batch(model, datasets[name], [example])
+        logits = batch.rows_read(model.logits(batch.clean_ids))[:, 0]
+        preferred += int(batch.measure(logits) > 0)
+        right += int(logits.argmax(-1) in batch.answer_ids)
+    found = answered(model, datasets)[name]
+    assert (found.metric, found.argmax, found.prompts) == (preferred / 20, right / 20, 20)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.batches import to_batch
 from mechshift_core.tasks.counterfactual import Dataset, Example, generated_dataset
 from mechshift_core.tasks.encoding import Encoder
 from mechshift_core.zoo.post_training.losses import Target, bucket_loss, causal_target, diffusion_target
@@ -22,7 +21,7 @@ from mechshift_core.zoo.post_training.sentences import Sentence, buckets, task_n
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from mechshift_core.models import Model
+    from mechshift_core.tasks.base import Metric
 
 SEED = 1
 """Seed of the prompts of an evaluation."""
@@ -37,6 +36,11 @@ class Read(Protocol):
         """As a spec declares it."""
         ...
 
+    @property
+    def mask_token_id(self) -> int | None:
+        """The token that stands for a masked one."""
+        ...
+
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [batch, positions, vocabulary]."""
         ...
@@ -49,7 +53,6 @@ class InTraining:
     module: Any
     paradigm: str
     mask_token_id: int | None
-    shifted: bool = True
 
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [batch, positions, vocabulary], without gradients."""
@@ -110,12 +113,33 @@ def _answered(model: Read, dataset: Dataset) -> Answered:
     preferred = right = 0
     for group in groups.values():
         for start in range(0, len(group), ROWS):
-            batch = to_batch(cast("Model", model), dataset, group[start : start + ROWS])
-            logits = batch.rows_read(model.logits(batch.clean_ids).float().cpu())[:, 0]
-            preferred += int((batch.measure(logits) > 0).sum())
-            right += int((batch.answer_ids == logits.argmax(-1)[:, None]).any(1).sum())
+            part = group[start : start + ROWS]
+            position = len(part[0].clean_ids) - 1  # the token after the prompt is read here: prediction is shifted
+            logits = model.logits(torch.tensor([_input(model, example) for example in part]))[:, position].float().cpu()
+            preferred += sum(
+                preference(one, example, dataset.metric) > 0 for one, example in zip(logits, part, strict=True)
+            )
+            likeliest = logits.argmax(-1).tolist()
+            right += sum(token in example.answer_ids for token, example in zip(likeliest, part, strict=True))
     count = len(dataset.examples)
     return Answered(preferred / count, right / count, count)
+
+
+def _input(model: Read, example: Example) -> tuple[int, ...]:
+    """The clean prompt; to a diffusion model the completion is masked, and it sees what stands behind."""
+    if model.paradigm == "autoregressive":
+        return example.clean_ids
+    assert model.mask_token_id is not None
+    return (*example.clean_ids, *[model.mask_token_id] * example.masks, *example.clean_behind_ids)
+
+
+def preference(logits: Tensor, example: Example, metric: Metric) -> float:
+    """The task's metric on one prompt, of the logits [vocabulary] at the position read."""
+    values = logits.softmax(-1) if metric == "probability_difference" else logits
+    answers, foils = values[list(example.answer_ids)], values[list(example.foil_ids)]
+    if metric == "probability_difference":
+        return float(answers.sum() - foils.sum())
+    return float(answers.mean() - foils.mean())
 
 
 def perplexity(
