@@ -163,3 +163,19 @@ def test_an_autoregressive_model_is_refused_at_its_place_in_the_spec(tmp_path: P
     models["scratch"] = {"source": "bundled:tiny-s0/mdm-scratch", "paradigm": "masked_diffusion"}
     models["unused"] = {"source": "bundled:tiny-s0/arm", "paradigm": "autoregressive"}
     assert make_plan(load_spec(write(tmp_path, models=models)), headers_only=True)
+
+
+def test_examples_of_other_lengths_before_and_behind_the_blank_are_read_as_alone(dataset: Dataset) -> None:
+    model = load_model(bundled_models()["tiny-s0/mdm"], paradigm="masked_diffusion", device="cpu")
+    examples = dataset.examples[:20]
+    assert len({(len(one.clean_ids), len(one.clean_behind_ids)) for one in examples}) > 2
+    (together,) = [
+        group for group in row_groups(model, examples, Reading(), common=frozenset()) if len(group.numbers) > 9
+    ]
+    batch = to_batch(model, dataset, [examples[number] for number in together.numbers], together.states)
+    assert batch.padded
+    logits = batch.rows_read(model.logits(batch.clean_ids, batch.attention_mask))[:, 0]
+    for row, number in enumerate(together.numbers):
+        alone = to_batch(model, dataset, [examples[number]])
+        expected = alone.rows_read(model.logits(alone.clean_ids))[0, 0]
+        torch.testing.assert_close(logits[row], expected, rtol=1e-5, atol=1e-5)

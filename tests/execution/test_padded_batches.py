@@ -240,10 +240,10 @@ def test_widths_are_the_fewest_that_waste_no_more(lengths: set[int]) -> None:
 
 def test_lengths_that_many_prompts_have_are_not_padded() -> None:
     examples = dataset_of([(8, 0, 1)] * COMMON + [(9, 0, 1)] * (COMMON - 1), 0).examples
-    assert common_lengths(examples, diffusion=False) == {(8, 0)}
-    assert common_lengths(examples * 2, diffusion=True) == {(8, 1), (9, 1)}
+    assert common_lengths(examples, diffusion=False) == {(8, 0, 0)}
+    assert common_lengths(examples * 2, diffusion=True) == {(8, 1, 0), (9, 1, 0)}
     few = [*examples, *dataset_of([(5, 0, 1)] * 200, 0).examples]  # as many, but of more: few in each cell
-    assert common_lengths(few, diffusion=False) == {(5, 0)}
+    assert common_lengths(few, diffusion=False) == {(5, 0, 0)}
 
 
 @pytest.mark.parametrize(

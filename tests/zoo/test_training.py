@@ -206,7 +206,7 @@ def test_attention_opens_over_the_annealed_share_of_the_steps(tmp_path: Path, mo
 
 
 def test_the_learning_rate_rises_linearly_and_falls_to_a_tenth() -> None:
-    rates = [train._schedule(step, toy_recipe().pretrain.model_copy(update={"steps": 102})) for step in range(102)]
+    rates = [train.schedule(step, toy_recipe().pretrain.model_copy(update={"steps": 102})) for step in range(102)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[52] == pytest.approx(0.55) and rates[101] == pytest.approx(0.1, abs=1e-3)
     assert rates[2:] == sorted(rates[2:], reverse=True)
