@@ -95,7 +95,7 @@ def loaded(family: str, name: str) -> Model:
     return replace(LOAD(plan_of(family), name), mask_token_id=MASK)  # an autoregressive one sees hidden tokens, too
 
 
-def every_length(examples: Sequence[Example], *, diffusion: bool) -> frozenset[tuple[int, int]]:
+def every_length(examples: Sequence[Example], *, diffusion: bool) -> frozenset[tuple[int, int, int]]:
     return frozenset(length_of(one, diffusion=diffusion) for one in examples)
 
 
