@@ -146,6 +146,8 @@ def _counts(plan: Plan, examples: pl.DataFrame | None) -> list[TaskCount]:
                     read=account.read,
                     kept=sum(rows["before"]["selected"].to_list()) if rows["before"] is not None else 0,
                     dropped=account.dropped,
+                    words=account.words,
+                    templates=account.templates,
                     judged_by=judgement(plan.spec, dataset),
                     metric_before=_share(rows["before"], "correct_by_metric"),
                     metric_after=_share(rows["after"], "correct_by_metric"),

@@ -21,6 +21,8 @@ class TaskCount:
         read: Aligned examples that the models are run on; the others were not drawn.
         kept: Examples that the selection rule kept for the analysis.
         dropped: Reason -> number of pairs that are not aligned.
+        words: The bank of words that a generated task drew from; None where it has none.
+        templates: How many templates there are among the examples read; None where it is not known.
         judged_by: What makes an answer correct: `metric` (above 0) or `argmax` (the most likely token is an answer).
         metric_before: Share of the examples read on which the metric of the model before is above 0, in [0, 1], and
             `argmax_before` of those where its most likely token is an answer; `_after` of the model after.
@@ -34,6 +36,8 @@ class TaskCount:
     read: int
     kept: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    words: str | None = None
+    templates: int | None = None
     judged_by: str = "argmax"
     metric_before: float | None = None
     metric_after: float | None = None

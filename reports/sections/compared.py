@@ -116,7 +116,12 @@ def _counts(data: ReportData) -> tables.Table | None:
         tables.whole("read"),
         tables.whole("analysed"),
     ]
-    rows = [(row.task, row.pair, row.asked, row.found, row.aligned, row.read, row.kept) for row in data.task_counts]
+    rows: list[tuple[object, ...]] = [
+        (row.task, row.pair, row.asked, row.found, row.aligned, row.read, row.kept) for row in data.task_counts
+    ]
+    if any(row.templates is not None for row in data.task_counts):
+        fields += [tables.text("words"), tables.whole("templates")]
+        rows = [(*cells, row.words or "", row.templates) for cells, row in zip(rows, data.task_counts, strict=True)]
     return tables.build("Examples from the spec to the analysis", fields, rows)
 
 
