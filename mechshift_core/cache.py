@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from mechshift_core.errors import ExecutionError
 
 VARIABLE = "MECHSHIFT_CACHE"
+CONTENT = "content.json"
+"""The files of a folder and their sizes, written last."""
 
 
 def cache_folder() -> Path:
@@ -22,8 +25,17 @@ def cache_folder() -> Path:
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "mechshift"
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache is there with all the files that it was made with, in their sizes."""
+    try:
+        sizes: dict[str, int] = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
+        return all((folder / file).stat().st_size == size for file, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache; made if it is not there, whole or not at all.
+    """A folder of the cache; made if it is not there or not whole.
 
     Args:
         name: Its path within the cache.
@@ -33,7 +45,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
         ExecutionError: if the cache can't be written; what `make` raises passes through.
     """
     folder = cache_folder() / name
-    if folder.is_dir():
+    if is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -42,10 +54,14 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
         raise _not_written(folder, error) from error
     try:
         make(temporary)
+        sizes = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
+        (temporary / CONTENT).write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
         temporary.chmod(0o755)
+        if folder.is_dir() and not is_whole(folder):
+            shutil.rmtree(folder)
         temporary.rename(folder)
     except OSError as error:
-        if not folder.is_dir():  # else another process was faster
+        if not is_whole(folder):  # else another process was faster
             raise _not_written(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mechshift_core.errors import ExecutionError
 from mechshift_core.models.checkpoint import read_header, read_json, stored_tensors
 from mechshift_core.models.hub import HUB, snapshot
+from mechshift_core.models.published import layout_of, native_keys
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,10 +24,12 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 NEEDED = "pip install peft"
 MERGEABLE = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "LN_TUNING")
 """Kinds of adapters whose effect is another weight."""
-OF_THE_BASE = ("pissa", "olora", "corda", "loftq")
-"""Ways to begin a LoRA that take something out of the base's weights, so that the adapter is no use without them."""
-PROBE_LENGTH, TOLERANCE = 8, {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
+STARTS = ("true", "false", "none", "gaussian", "orthogonal", "eva")
+"""Ways to begin a LoRA that leave the base's weights alone; others take from them what the adapter then adds."""
+PROBE_LENGTH, TOLERANCE = 8, {"float64": 1e-9, "float32": 1e-4}
 """Tokens of the prompts of the proof; largest difference of a logit in it, as a share of the largest logit."""
+TIED = ("lm_head", "embed_tokens", "wte", "embed_out", "embed_in")
+"""Last names of the layers whose weight may be one and the same."""
 _PREFIX = "base_model.model."
 
 
@@ -59,11 +62,11 @@ def _check_kind(config: Mapping[str, Any], folder: Path) -> None:
             f"{file}: an adapter of the kind {kind} can't be merged into weights; expected one of "
             f"{', '.join(MERGEABLE)}"
         )
-    begun = str(config.get("init_lora_weights", "")).lower()
-    if kind == "LORA" and begun.startswith(OF_THE_BASE):
+    begun = str(config.get("init_lora_weights")).lower()
+    if kind == "LORA" and begun not in STARTS:
         raise ExecutionError(
-            f"{file}: init_lora_weights is {begun!r}, which takes a part out of the base's weights when it is loaded; "
-            "save it as an ordinary LoRA (`path_initial_model_for_weight_conversion` of PEFT's save_pretrained)"
+            f"{file}: init_lora_weights is {begun!r}, which may take a part out of the base's weights when it is "
+            "loaded; save it as an ordinary LoRA (`path_initial_model_for_weight_conversion` of PEFT's save_pretrained)"
         )
 
 
@@ -87,11 +90,21 @@ def check_fit(adapter: Path, base: Path, *, source: object) -> None:
     """
     if read_json(adapter / CONFIG).get("peft_type") != "LORA":
         return  # others have sizes of their own making: seen when they are merged
-    known = {_bare(key).removesuffix(".weight"): tensor.shape for key, tensor in stored_tensors(base).items()}
+    stored = stored_tensors(base)
+    layout = layout_of(base)
+    names = {key: key for key in stored} if layout is None else native_keys(layout, stored, source=base)
+    known = {_bare(native).removesuffix(".weight"): stored[key].shape for key, native in names.items()}
+    tied = "lm_head" not in known and "embed_out" not in known
     for key, tensor in read_header(adapter / WEIGHTS).items():
         layer, _, part = _bare(key).partition(".lora_")
         if part not in ("A.weight", "B.weight") or len(tensor.shape) != 2:
             continue
+        if tied and layer.rpartition(".")[2] in TIED:
+            raise ExecutionError(
+                f"adapter {source} changes {layer}, whose weight the model in {base} uses twice, for the embedding and "
+                "for the output, so that merging would change both; merge it into a model in which they are apart "
+                "(tie_word_embeddings: false) and give that"
+            )
         if layer not in known:
             raise ExecutionError(
                 f"adapter {source} changes {layer}, which the model in {base} does not have; is it the adapter of "
@@ -116,7 +129,7 @@ def merged(module: nn.Module, adapter: Path, *, source: object) -> nn.Module:
     """A model with an adapter merged into its weights.
 
     Args:
-        module: The base model; its weights are changed.
+        module: The base model, in float32 or float64; its weights are changed.
         adapter: The adapter's folder.
         source: What the adapter is called in messages.
 
@@ -134,9 +147,12 @@ def merged(module: nn.Module, adapter: Path, *, source: object) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = PeftConfig.from_pretrained(str(adapter), local_files_only=True)
+            _refuse_unknown(config, adapter)
             config.inference_mode = True
             adapted: Any = PeftModel(module, config)
             loaded = adapted.load_adapter(str(adapter), "default", is_trainable=False, local_files_only=True)
+    except ExecutionError:
+        raise
     except Exception as error:  # of peft, torch or safetensors, for whatever is wrong with it
         raise ExecutionError(f"adapter {source} does not fit its base model: {_two_lines(error)}") from error
     strange = [*loaded.unexpected_keys, *loaded.missing_keys]
@@ -145,11 +161,25 @@ def merged(module: nn.Module, adapter: Path, *, source: object) -> nn.Module:
         raise ExecutionError(f"adapter {source} {kind}: {', '.join(strange[:4])}; is it the adapter of another base?")
     adapted.eval()
     before = _logits(adapted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        whole: nn.Module = adapted.merge_and_unload()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            whole: nn.Module = adapted.merge_and_unload()
+    except Exception as error:  # what a kind of adapter, or one of its settings, can't do
+        raise ExecutionError(f"adapter {source} can't be merged: {_two_lines(error)}") from error
     _prove(before, _logits(whole), whole, source)
     return whole
+
+
+def _refuse_unknown(config: Any, adapter: Path) -> None:
+    """Refuse settings that the installed `peft` does not know and would leave out; empty ones say nothing."""
+    settings = read_json(adapter / CONFIG)
+    unknown = [name for name, value in settings.items() if value and not hasattr(config, name)]
+    if unknown:
+        raise ExecutionError(
+            f"{adapter / CONFIG}: {', '.join(sorted(unknown))}: not known to the installed peft, which would leave it "
+            "out; the adapter was saved by another version: install that"
+        )
 
 
 def _two_lines(error: Exception) -> str:

@@ -18,6 +18,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from mechshift_core.cache import made_once
 from mechshift_core.errors import ExecutionError
 
@@ -25,10 +27,12 @@ GGUF = "gguf:"
 ORIGIN = "origin.json"
 """What a converted checkpoint was made from, in its folder."""
 NEEDED = "pip install gguf accelerate"
-VERSION = 1
+VERSION = 2
 """Of the conversion: another one is another folder of the cache."""
 LARGE = 1_000_000_000
-"""Parameters above which the dequantised numbers are stored in bfloat16."""
+"""Parameters above which quantised numbers are rounded to bfloat16, and those of half precision stay in it."""
+PLAIN = {"F16": "float16", "F32": "float32", "BF16": "bfloat16", "F64": "float64"}
+"""Number formats that are not quantised -> what torch calls them."""
 ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3": "gemma3_text", "gpt2": "gpt2"}
 """`general.architecture` -> `model_type` of the Transformers class."""
 
@@ -48,6 +52,9 @@ _SETTINGS = {
     "vocab_size": ("vocab_size",),
 }
 """Key of the file without its architecture -> what it is called in the configuration of the Transformers class."""
+_NEEDED = ("block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count")
+_DEFAULT_BASE = 10_000.0
+"""Of rotary embeddings, where a file does not say (llama.cpp, `src/llama-model.cpp`)."""
 _WITHOUT_EFFECT = {
     "rope.scaling.type": ("none",),
     "rope.scaling.factor": (0.0, 1.0),
@@ -68,20 +75,22 @@ class Origin:
         sha256: Of that file.
         quantisation: Number format of the tensors -> how many weights are stored in it.
         tokenizer: Why there is no tokenizer; empty where there is one.
+        rounded: The number format that the numbers were rounded to; empty where none was rounded.
     """
 
     file: str
     sha256: str
     quantisation: Mapping[str, int]
     tokenizer: str = ""
+    rounded: str = ""
 
     @property
     def description(self) -> str:
         """In a clause, e.g. `weights dequantised from Q4_1 (model.gguf)`."""
-        plain = {"F16", "F32", "BF16", "F64"}
-        formats = [name for name in self.quantisation if name not in plain]
+        formats = [name for name in self.quantisation if name not in PLAIN]
         verb = f"dequantised from {' and '.join(formats)}" if formats else "converted"
-        return f"weights {verb} ({self.file})"
+        rounded = f" and rounded to {self.rounded}" if self.rounded else ""
+        return f"weights {verb}{rounded} ({self.file})"
 
 
 def origin_of(folder: Path) -> Origin | None:
@@ -94,8 +103,11 @@ def origin_of(folder: Path) -> Origin | None:
     if not file.is_file():
         return None
     try:
-        return Origin(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return Origin(**content)
+    except TypeError:  # a file of somebody else's of the same name
+        return None
+    except (OSError, ValueError) as error:
         raise ExecutionError(f"{file} cannot be read: {error}") from error
 
 
@@ -121,12 +133,27 @@ def convert_into(file: Path, digest: str, folder: Path) -> None:
     for tensor in reader.tensors:
         found[tensor.tensor_type.name] += int(tensor.n_elements)
     metadata = _metadata(reader, file)
-    _save_model(file, metadata, len(reader.tensors), found.total(), folder)
+    dtype, rounded = _stored(found)
+    try:
+        _save_model(file.absolute(), metadata, len(reader.tensors), dtype, folder)
+    except SafetensorError as error:  # where the disk is full
+        raise OSError(str(error)) from error
     from mechshift_core.models.gguf_tokenizers import save_tokenizer
 
-    missing = save_tokenizer(file, metadata, folder)
-    origin = {"file": file.name, "sha256": digest, "quantisation": dict(found.most_common()), "tokenizer": missing}
+    missing = save_tokenizer(file.absolute(), metadata, folder)
+    origin = {"file": file.name, "sha256": digest, "quantisation": dict(found.most_common())}
+    origin |= {"tokenizer": missing, "rounded": rounded}
     (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+
+
+def _stored(sizes: Counter[str]) -> tuple[str, str]:
+    """The number format that weights of some formats are stored in, and that which they are rounded to, if any are."""
+    if sizes.total() <= LARGE:
+        return "float32", ""
+    most = sizes.most_common(1)[0][0]
+    if most in PLAIN:
+        return PLAIN[most], ""
+    return "bfloat16", "bfloat16"
 
 
 def _opened(file: Path) -> Any:
@@ -168,13 +195,14 @@ def _has_tokens(reader: Any) -> bool:
     return "tokenizer.ggml.tokens" in reader.fields
 
 
-def _save_model(file: Path, metadata: Mapping[str, Any], tensors: int, size: int, folder: Path) -> None:
+def _save_model(file: Path, metadata: Mapping[str, Any], tensors: int, dtype: str, folder: Path) -> None:
     import torch
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
+    # The whole path: of a name alone Transformers would read a file of the working directory.
+    where: dict[str, Any] = {"gguf_file": str(file), "local_files_only": True}
     loader: Any
     try:
         with redirect_stderr(StringIO()):  # a progress bar that can't be switched off
@@ -184,7 +212,7 @@ def _save_model(file: Path, metadata: Mapping[str, Any], tensors: int, size: int
             model, info = loader.from_pretrained(
                 file.parent,
                 config=config,
-                dtype=torch.float32 if size <= LARGE else torch.bfloat16,
+                dtype=getattr(torch, dtype),
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **where,
@@ -235,12 +263,26 @@ def _settle(config: Any, metadata: Mapping[str, Any], file: Path) -> None:
     if refused:
         shown = ", ".join(f"{architecture}.{key} = {value}" for key, value in refused[:_MOST_SHOWN])
         raise ExecutionError(f"{file}: settings that are not supported: {shown}")
+    missing = _missing(config, metadata, architecture)
+    if missing:
+        raise ExecutionError(f"{file}: settings that are missing: {', '.join(missing)}")
     if architecture == "gemma3":  # the file does not say by what attention is scaled: llama.cpp, src/models/gemma3.cpp
         largest = config.num_hidden_layers == _LAYERS_OF_27B
         config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads if largest else config.head_dim
     tokens = metadata["tokens"]
     if tokens is not None and tokens != config.vocab_size:
         raise ExecutionError(f"{file}: {tokens} tokens in its tokenizer, but a vocabulary of {config.vocab_size}")
+
+
+def _missing(config: Any, metadata: Mapping[str, Any], architecture: str) -> list[str]:
+    """Settings that a file does not have, and for which the Transformers class would take a value of its own."""
+    epsilon = "attention.layer_norm_epsilon" if architecture == "gpt2" else "attention.layer_norm_rms_epsilon"
+    window = ("attention.sliding_window",) if architecture == "gemma3" else ()
+    wanted = [*_NEEDED, epsilon, *window]
+    base = "rope.freq_base"
+    if architecture != "gpt2" and _rotary_base(config, base) != _DEFAULT_BASE:
+        wanted.append(base)
+    return [f"{architecture}.{key}" for key in wanted if f"{architecture}.{key}" not in metadata]
 
 
 def _own(metadata: Mapping[str, Any], architecture: str) -> Iterator[tuple[str, Any]]:

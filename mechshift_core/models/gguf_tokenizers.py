@@ -20,28 +20,37 @@ _PATTERNS = {"llama-bpe": _LLAMA3, "llama3": _LLAMA3, "llama-v3": _LLAMA3, "qwen
 """`tokenizer.ggml.pre` -> pattern of a piece (llama.cpp, `src/llama-vocab.cpp`)."""
 _DIGITS = ("smollm",)
 """Those that split as GPT-2 does, and every digit from the next."""
-_GPT2 = ("gpt-2", "gpt2", "default")
+_GPT2 = ("gpt-2", "gpt2")
+PROBE, SPACE = "the", "▁"
 KNOWN = (*_GPT2, *_DIGITS, *_PATTERNS)
 
 
 def save_tokenizer(file: Path, metadata: Mapping[str, Any], folder: Path) -> str:
     """Write the tokenizer of a GGUF file into a folder; returns why it has none that can be made, else nothing."""
+    from tokenizers import normalizers
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    kind, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
+    kind, split = metadata.get("tokenizer.ggml.model"), str(metadata.get("tokenizer.ggml.pre", "default"))
     if metadata["tokens"] is None:
         return "the file has none"
     if kind not in ("gpt2", "llama"):
         return f"tokenizers of the kind {kind!r} are not supported (gpt2 and llama are)"
     if kind == "gpt2" and split not in KNOWN:
-        return f"how text is split is {split!r}, which is not supported ({', '.join(KNOWN)} are)"
+        how = "is not said" if split == "default" else f"is {split!r}, which is not supported"
+        return f"how text is split {how} ({', '.join(KNOWN)} are supported)"
     try:
-        read: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        read: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=str(file), local_files_only=True)
         backend = read.backend_tokenizer
     except Exception as error:  # of tokenizers and of Transformers, for whatever is wrong with it
         return f"it cannot be read: {str(error).strip().partition(chr(10))[0][:200] or type(error).__name__}"
     if kind == "gpt2":
         backend.pre_tokenizer = _splitter(split)
+        if _PATTERNS.get(split) == _LLAMA3:
+            backend.model.ignore_merges = True  # a piece that is a token is not merged
+        if split == "qwen2":
+            backend.normalizer = normalizers.NFC()
+    elif _begins_with_space(backend) != metadata.get("tokenizer.ggml.add_space_prefix", True):
+        return "whether a text begins with a space is not read as the file says"
     begins = bool(metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")) and read.bos_token is not None
     backend.post_processor = _beginning(read) if begins else None
     named = {name: getattr(read, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
@@ -53,6 +62,10 @@ def save_tokenizer(file: Path, metadata: Mapping[str, Any], folder: Path) -> str
         **{name: token for name, token in named.items() if token is not None},
     ).save_pretrained(folder)
     return ""
+
+
+def _begins_with_space(backend: Any) -> bool:
+    return bool(backend.encode(PROBE, add_special_tokens=False).tokens[0].startswith(SPACE))
 
 
 def _splitter(name: str) -> Any:

@@ -21,6 +21,7 @@ from mechshift_core.models.hub import HUB
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import first_line, load_module
 from mechshift_core.models.padding import padding
+from mechshift_core.models.precision import wide_dtype
 from mechshift_core.models.published import check_reading, layout_of
 from mechshift_core.models.sources import (
     SOURCE_FILES,
@@ -162,9 +163,12 @@ def load_model(
     check_reading(layout, paradigm=paradigm, shifted=shifted, source=source)
     target = _device(device)
     chosen: torch.dtype = getattr(torch, resolve_dtype(folder, dtype, device=target))
-    module = load_module(folder, layout, paradigm=paradigm, dtype=chosen, attention=attention).to(target)
+    # Adapters are merged in float32 at least: in half precision most of a small one would be rounded away.
+    wide = wide_dtype(chosen) if located.adapters else chosen
+    module = load_module(folder, layout, paradigm=paradigm, dtype=wide, attention=attention).to(target)
     for path in located.adapters:
         module = merged(module, path, source=path)
+    module = module if wide == chosen else module.to(chosen)
     module.requires_grad_(False).eval()
     check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source), weights=weights)
     words = load_tokenizer(folder if tokenizer is None else resolve_tokenizer(str(tokenizer)))

@@ -12,10 +12,11 @@ def bundled_models() -> dict[str, Path]:
 
     A folder holds a checkpoint, or an adapter to another bundled model.
     """
+    from mechshift_core.cache import is_whole
     from mechshift_core.zoo.fetching import FETCHED, fetched_folder
 
     files = [path for name in ("config.json", "adapter_config.json") for path in CHECKPOINTS.glob(f"*/*/{name}")]
     folders = {path.parent for path in files}
     found = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
-    found |= {name: fetched_folder(model) for name, model in FETCHED.items() if fetched_folder(model).is_dir()}
+    found |= {name: fetched_folder(model) for name, model in FETCHED.items() if is_whole(fetched_folder(model))}
     return dict(sorted(found.items()))

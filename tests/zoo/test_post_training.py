@@ -15,18 +15,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from random_models import FAMILIES, write_random_model
 from torch.nn import functional
 
 from mechshift_core import load_model
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.models.modules import load_module
 from mechshift_core.spec import SpecError
 from mechshift_core.zoo.post_training import train as training
-from mechshift_core.zoo.post_training.evaluate import perplexity
-from mechshift_core.zoo.post_training.losses import bucket_loss, causal_target, diffusion_target, openings
-from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe, load_any_recipe
+from mechshift_core.zoo.post_training.evaluate import InTraining, perplexity
+from mechshift_core.zoo.post_training.losses import Target, bucket_loss, causal_target, diffusion_target, openings
+from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe, Text, load_any_recipe
 from mechshift_core.zoo.post_training.results import read_curve
-from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of
+from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of, text_sequences
 from mechshift_core.zoo.post_training.train import post_train
 from mechshift_core.zoo.storage import read_evaluation
 
@@ -303,7 +305,11 @@ def test_attention_opens_from_causal_to_both_directions() -> None:
     assert half[:, causal].all() and 0.45 < half[:, ~causal].mean() < 0.55
 
 
-def test_perplexity_is_exp_of_the_mean_loss_and_the_bound_averages_to_the_evidence_bound(module: Any) -> None:
+def test_perplexity_is_exp_of_the_mean_loss_and_the_bound_averages_to_the_evidence_bound(
+    module: Any, tmp_path: Path
+) -> None:
+    base = write_base(tmp_path / "base")
+    bidirectional = load_module(base, None, paradigm="masked_diffusion", dtype=torch.float64, attention=None)
     text = [Sentence((5, 9, 200), 1, 3, text=True)]
     ids = torch.tensor([text[0].ids])
     with torch.no_grad():
@@ -316,14 +322,13 @@ def test_perplexity_is_exp_of_the_mean_loss_and_the_bound_averages_to_the_eviden
         def masked(places: list[int]) -> float:
             inputs = ids.clone()
             inputs[0, places] = 311
-            open_ = torch.ones(1, 1, 3, 3, dtype=torch.bool)
-            found = module(input_ids=inputs, attention_mask=open_).logits[0].log_softmax(-1)
+            found = bidirectional(input_ids=inputs).logits[0].log_softmax(-1)
             return -sum(float(found[place - 1, ids[0, place]]) for place in places)
 
         # k = 1: either place, weight 2; k = 2: both, weight 1
         expected = (0.5 * (2 * masked([1]) + 2 * masked([2])) + masked([1, 2])) / 2 / 2
         drawn = [
-            math.log(perplexity(module, text, paradigm="masked_diffusion", mask=311, tokens=100, seed=seed))
+            math.log(perplexity(bidirectional, text, paradigm="masked_diffusion", mask=311, tokens=100, seed=seed))
             for seed in range(400)
         ]
     assert np.mean(drawn) == pytest.approx(expected, abs=4 * np.std(drawn) / 20)
@@ -356,11 +361,118 @@ def test_a_recipe_that_is_wrong_is_refused_where_it_is(case: str, tmp_path: Path
         read(tmp_path, change(RECIPE))
 
 
+def test_a_training_of_another_base_or_text_is_not_gone_on_with(tmp_path: Path) -> None:
+    write_base(tmp_path / "base")
+    (tmp_path / "book.txt").write_text("It was a dark and stormy night; the rain fell in torrents. " * 10)
+    recipe = read(tmp_path, RECIPE.replace("samples: 12", "files: [book.txt]"))
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        post_train(recipe, tmp_path / "out", progress=cut)
+    (tmp_path / "book.txt").write_text("Call me Ishmael. " * 40)
+    with pytest.raises(UsageError, match=r"holds models of another base or text \(.*inputs\.json\)"):
+        post_train(recipe, tmp_path / "out")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("paradigm", ["autoregressive", "masked_diffusion"])
+def test_every_architecture_is_trained_as_it_is_read(family: str, paradigm: Any, tmp_path: Path) -> None:
+    """Its own attention, with sliding windows of 4 and caps, padding unseen: each row as the model reads it alone."""
+    options: dict[str, Any] = {"mask_token": 39} if paradigm == "masked_diffusion" else {}
+    model = load_model(write_random_model(family, tmp_path / "m"), paradigm=paradigm, device="cpu", **options)
+    ids = torch.arange(24).reshape(2, 12) % 38
+    in_training = InTraining(model.module, paradigm, 39)
+    torch.testing.assert_close(in_training.logits(ids), model.logits(ids))
+    rng = np.random.default_rng(0)
+    sentences = [Sentence(tuple(rng.integers(0, 38, size).tolist()), size - 2, size, text=True) for size in (12, 7, 9)]
+    targets = [
+        causal_target(sentence, prompt_weight=1.0)
+        if paradigm == "autoregressive"
+        else diffusion_target(sentence, rng, masked_prompts=1.0, mask=39)
+        for sentence in sentences
+    ]
+    with torch.no_grad():
+        together = float(bucket_loss(model.module, sentences, targets, seen=None))
+    expected = 0.0
+    for sentence, target in zip(sentences, targets, strict=True):
+        logits = model.logits(torch.tensor(target.inputs)[None])[0].log_softmax(-1)
+        for place, weight in zip(target.places.tolist(), target.weights.tolist(), strict=True):
+            expected -= weight * float(logits[place - 1, sentence.ids[place]])
+    assert together == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "llama"])
+def test_attention_that_is_not_open_yet_hides_what_is_behind(family: str, tmp_path: Path) -> None:
+    """Eager kernels add their mask, others apply it: both have to hide."""
+    model = load_model(
+        write_random_model(family, tmp_path / "m"), paradigm="masked_diffusion", mask_token=39, device="cpu"
+    )
+    first = Sentence((5, 9, 20, 7), 1, 2)
+    other = Sentence((5, 9, 31, 8), 1, 2)
+    losses = []
+    for sentence in (first, other):
+        target = Target(np.array(sentence.ids), np.array([1]), np.ones(1), 1.0)
+        with torch.no_grad():
+            losses.append(float(bucket_loss(model.module, [sentence], [target], seen=np.tri(4, dtype=bool)[None])))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_a_base_with_dropout_is_resumed_as_it_would_have_gone_on(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    backend = Tokenizer.from_str(tokenizer_text())
+    config = GPT2Config(vocab_size=backend.get_vocab_size(), n_embd=16, n_layer=1, n_head=2, n_positions=400)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>").save_pretrained(tmp_path / "base")
+    recipe = read(tmp_path, RECIPE)
+    post_train(recipe, tmp_path / "whole")
+
+    def cut(phase: str, step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        post_train(recipe, tmp_path / "cut", progress=cut)
+    post_train(recipe, tmp_path / "cut")
+    whole, resumed = weights(tmp_path / "whole/mdm"), weights(tmp_path / "cut/mdm")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_running_text_begins_as_every_text_does() -> None:
+    from tokenizers import Tokenizer, processors
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer.from_str(tokenizer_text())
+    backend.post_processor = processors.TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|end|>")
+    text = text_sequences(Text(per_batch=1, length=3, samples=2), tokenizer, [[5, 6, 7], [8, 9, 10]])
+    assert [sentence.ids for sentence in text] == [(0, 5, 6, 7), (0, 8, 9, 10)]
+    rng = np.random.default_rng(0)
+    for sentence in (*text, *sentences_of("ioi", 5, tokenizer, seed=0)):
+        assert sentence.ids[0] == 0 and sentence.first == 1
+        for _ in range(20):
+            target = diffusion_target(sentence, rng, masked_prompts=1.0, mask=1)
+            assert target.inputs[0] == 0 and target.places.min() >= 1
+
+
+def test_the_base_writes_no_special_token_and_no_mask(recipe: PostTrainingRecipe, tmp_path: Path) -> None:
+    post_train(recipe, tmp_path / "out")
+    written = json.loads((tmp_path / "out/text.json").read_text())
+    assert len(written) == 12 and all(len(ids) == 12 for ids in written)
+    assert not {0, 1} & {token for ids in written for token in ids}
+
+
 UNUSABLE: dict[str, tuple[Callable[[str], str], type[Exception], str]] = {
     "no base": (lambda r: r.replace("base: base", "base: nowhere"), ExecutionError, r"nowhere does not exist"),
     "no mask token": (lambda r: r.replace('mask_token: "<|mask|>"\n', ""), UsageError, r"has no mask token; name one"),
     "unknown mask token": (lambda r: r.replace("<|mask|>", "<m>"), ExecutionError, r"'<m>' is not in the vocabulary"),
     "unknown modules": (lambda r: r.replace("rank: 2", "rank: 2, targets: [wq]"), UsageError, r"lora: Target modules"),
+    "sentences that are too long": (
+        lambda r: r.replace("length: 12", "length: 500"), UsageError, r"the longest sentence has 500 tokens, but .*400",
+    ),
     "unknown start": (lambda r: r.replace("samples: 12", "samples: 12, start: q!"), UsageError, r"start 'q!' is no"),
     "file that is not there": (
         lambda r: r.replace("samples: 12", "files: [book.txt]"), UsageError, r"cannot read .*book\.txt: No such file",

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from mechshift_core.errors import UsageError
-from mechshift_core.models.adapters import NEEDED, merged
+from mechshift_core.models.adapters import NEEDED, TIED, merged
 from mechshift_core.models.load import load_tokenizer
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import load_module
 from mechshift_core.models.published import layout_of
-from mechshift_core.models.sources import Located, locate
+from mechshift_core.models.sources import Located, locate, tokenizer_hash, weights_hash
 from mechshift_core.zoo.post_training.recipe import Lora, PostTrainingRecipe, Text
 
 if TYPE_CHECKING:
@@ -33,19 +33,23 @@ class Base:
     Attributes:
         located: Where its weights are.
         mask: The token that stands for a masked one.
+        weights: Hash of its weights and adapters, and `tokens` of its tokenizer.
     """
 
     located: Located
     tokenizer: PreTrainedTokenizerBase
     mask: int
+    weights: str
+    tokens: str
 
     def module(self, paradigm: Paradigm, dtype: str) -> nn.Module:
         """The Transformers model with its adapters merged, on a GPU where there is one; weights frozen."""
-        folder = self.located.folder
-        module = load_module(folder, layout_of(folder), paradigm=paradigm, dtype=getattr(torch, dtype), attention=None)
+        folder, chosen = self.located.folder, getattr(torch, dtype)
+        wide = torch.float32 if self.located.adapters else chosen
+        module = load_module(folder, layout_of(folder), paradigm=paradigm, dtype=wide, attention=None)
         for adapter in self.located.adapters:
             module = merged(module, adapter, source=adapter)
-        return module.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+        return module.to("cuda" if torch.cuda.is_available() else "cpu", chosen).requires_grad_(False)
 
 
 def find_base(recipe: PostTrainingRecipe) -> Base:
@@ -67,16 +71,23 @@ def find_base(recipe: PostTrainingRecipe) -> Base:
             f"{recipe.base} has no mask token; name one of its tokens that no text has as `mask_token`, e.g. a special "
             "token that is not used"
         )
-    return Base(located, tokenizer, mask)
+    weights = weights_hash(located.folder, located.adapters)
+    return Base(located, tokenizer, mask, weights, tokenizer_hash(located.folder))
 
 
-def with_lora(module: nn.Module, settings: Lora, *, seed: int) -> Any:
+def with_lora(module: Any, settings: Lora, *, seed: int) -> Any:
     """The model with fresh adapters, which alone are trained; the base's name is recorded by whoever saves it."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise UsageError(f"lora: adapters are trained with the package peft: {NEEDED}") from error
     torch.manual_seed(seed)
+    doubled = set(settings.targets) & set(TIED) if getattr(module.config, "tie_word_embeddings", False) else set()
+    if doubled:
+        raise UsageError(
+            f"lora: {', '.join(sorted(doubled))}: the base uses one weight for the embedding and for the output, so "
+            "that an adapter of one can't be merged; leave it out of `targets`"
+        )
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -91,14 +102,18 @@ def with_lora(module: nn.Module, settings: Lora, *, seed: int) -> Any:
         raise UsageError(f"lora: {str(error).splitlines()[0]}") from error
 
 
-def write_text(module: Any, tokenizer: PreTrainedTokenizerBase, settings: Text, *, seed: int) -> list[list[int]]:
+def write_text(
+    module: Any, tokenizer: PreTrainedTokenizerBase, settings: Text, *, seed: int, mask: int
+) -> list[list[int]]:
     """Sequences that an autoregressive model writes, [samples][length], deterministic in `seed` on one kind of machine.
+
+    Special tokens and the `mask` are never written.
 
     Raises:
         UsageError: if there is no token to begin with.
     """
     begin = _first_token(tokenizer, settings)
-    special = {begin, *tokenizer.all_special_ids}
+    special = {begin, mask, *tokenizer.all_special_ids}
     found: list[list[int]] = []
     part = 0
     while len(found) < settings.samples:

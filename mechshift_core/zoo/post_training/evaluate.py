@@ -56,16 +56,9 @@ class InTraining:
 
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [batch, positions, vocabulary], without gradients."""
-        size = ids.shape[1]
-        seen = torch.ones(size, size, dtype=torch.bool) if self.paradigm == "masked_diffusion" else None
-        seen = torch.ones(size, size, dtype=torch.bool).tril() if seen is None else seen
         device = next(self.module.parameters()).device
         with torch.no_grad():
-            logits: Tensor = self.module(
-                input_ids=ids.to(device),
-                attention_mask=seen.expand(len(ids), 1, size, size).to(device),
-                use_cache=False,
-            ).logits
+            logits: Tensor = self.module(input_ids=ids.to(device), use_cache=False).logits
         return logits
 
 
@@ -161,11 +154,9 @@ def perplexity(
     ]
     loss = 0.0
     for numbers in buckets(text, tokens):
-        longest = max(len(targets[number].inputs) for number in numbers)
-        seen = None if paradigm == "autoregressive" else np.ones((len(numbers), longest, longest), dtype=bool)
         part = [text[number] for number in numbers]
         with torch.no_grad():
-            loss += float(bucket_loss(module, part, [targets[number] for number in numbers], seen=seen))
+            loss += float(bucket_loss(module, part, [targets[number] for number in numbers], seen=None))
     found = math.exp(min(700.0, loss / sum(target.total for target in targets)))
     if not math.isfinite(found):
         raise ExecutionError("the loss on held-out text is not finite: a smaller learning rate may help")

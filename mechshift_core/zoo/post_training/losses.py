@@ -33,8 +33,8 @@ class Target:
 
 
 def causal_target(sentence: Sentence, *, prompt_weight: float) -> Target:
-    """Every token but the first is predicted; answers and running text weigh 1, prompts `prompt_weight`."""
-    places = np.arange(1, len(sentence.ids))
+    """Every token that can be is predicted; answers and running text weigh 1, prompts `prompt_weight`."""
+    places = np.arange(sentence.first, len(sentence.ids))
     weights = np.where((places >= sentence.start) & (places < sentence.stop), 1.0, prompt_weight)
     return Target(np.array(sentence.ids), places, weights, float(weights.sum()))
 
@@ -45,7 +45,7 @@ def diffusion_target(sentence: Sentence, rng: np.random.Generator, *, masked_pro
     Those of the answer can; those of the whole sentence in running text and in a share `masked_prompts` of the others.
     """
     whole = sentence.text or rng.random() < masked_prompts
-    first, last = (1, len(sentence.ids)) if whole else (max(1, sentence.start), sentence.stop)
+    first, last = (sentence.first, len(sentence.ids)) if whole else (max(1, sentence.start), sentence.stop)
     count = int(rng.integers(1, last - first + 1))
     places = np.sort(first + rng.permutation(last - first)[:count])
     inputs = np.array(sentence.ids)
@@ -62,7 +62,8 @@ def bucket_loss(
         module: The Transformers model.
         sentences: As many as `targets`.
         targets: What is learnt of each.
-        seen: Which position sees which, [rows, longest, longest]; None is causal. Padding is never seen.
+        seen: Which position sees which while attention opens, [rows, longest, longest]; None is as the model attends,
+            with its sliding windows. Padding is never seen.
     """
     device = next(module.parameters()).device
     longest = max(len(target.inputs) for target in targets)
@@ -70,17 +71,31 @@ def bucket_loss(
     present = np.zeros((len(targets), longest), dtype=bool)
     for row, target in enumerate(targets):
         ids[row, : len(target.inputs)], present[row, : len(target.inputs)] = target.inputs, True
-    causal = np.tri(longest, dtype=bool)[None]
-    attend = ((causal if seen is None else seen) & present[:, None, :]) | np.eye(longest, dtype=bool)[None]
     rows = np.concatenate([np.full(len(target.places), row) for row, target in enumerate(targets)])
     columns = np.concatenate([target.places for target in targets])
     wanted = np.array([sentences[row].ids[column] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)])
-    logits = logits_at(
-        module, torch.from_numpy(ids).to(device), torch.from_numpy(attend[:, None]).to(device), rows, columns - 1
-    )
+    mask = torch.from_numpy(present).long() if seen is None else _additive(module, seen, present)
+    logits = logits_at(module, torch.from_numpy(ids).to(device), mask.to(device), rows, columns - 1)
     losses = functional.cross_entropy(logits.float(), torch.from_numpy(wanted).to(device), reduction="none")
     weights = torch.from_numpy(np.concatenate([target.weights for target in targets])).float().to(device)
     return (losses * weights).sum()
+
+
+def _additive(module: nn.Module, seen: npt.NDArray[np.bool_], present: npt.NDArray[np.bool_]) -> Tensor:
+    """What is added to attention scores, [rows, 1, longest, longest]: eager kernels add a mask whatever its type."""
+    dtype = next(module.parameters()).dtype
+    visible = (seen & present[:, None, :]) | np.eye(seen.shape[1], dtype=bool)[None]
+    hidden = torch.from_numpy(~visible[:, None])
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)
+
+
+def narrowest_window(module: Any) -> int | None:
+    """The shortest sliding window of a model's layers, in tokens; None where all see everything."""
+    config = module.config
+    types, window = getattr(config, "layer_types", None), getattr(config, "sliding_window", None)
+    if not isinstance(window, int) or getattr(config, "use_sliding_window", True) is False:
+        return None
+    return window if types is None or "sliding_attention" in types else None
 
 
 def logits_at(

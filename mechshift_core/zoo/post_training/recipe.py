@@ -45,8 +45,8 @@ class Text(Strict):
 
     per_batch: Positive
     """Sequences of it in a training step."""
-    length: Positive = 48
-    """Tokens of a sequence."""
+    length: Annotated[int, Field(ge=2)] = 48
+    """Tokens of a sequence, without what the tokenizer puts before every text."""
     files: tuple[str, ...] = ()
     """Text files (UTF-8); relative ones are looked up from the recipe's folder."""
     samples: Annotated[int, Field(ge=0)] = 0

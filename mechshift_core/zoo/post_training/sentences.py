@@ -33,14 +33,17 @@ class Sentence:
 
     Attributes:
         ids: All tokens.
-        start: The first token of the answer; `stop` is behind its last. In running text all tokens but the first.
+        start: The first token of the answer; `stop` is behind its last. In running text all tokens that can be
+            predicted.
         text: Whether it is running text.
+        first: The first token that can be predicted: behind what stands before every text, and never the very first.
     """
 
     ids: tuple[int, ...]
     start: int
     stop: int
     text: bool = False
+    first: int = 1
 
 
 def task_named(name: str, encoder: Encoder) -> Task:
@@ -88,7 +91,7 @@ def _sentence(text: CounterfactualText, encoder: Encoder, rng: np.random.Generat
     start = encoder.texts([asked])[0]
     if not start or with_answer[: len(start)] != start or len(with_answer) == len(start):
         return None
-    return Sentence(whole, len(start), len(with_answer))
+    return Sentence(whole, len(start), len(with_answer), first=max(1, encoder.beginning(whole)))
 
 
 def text_sequences(
@@ -109,7 +112,10 @@ def text_sequences(
         found += [tuple(ids[start : start + length]) for start in range(0, len(ids) - length + 1, length)]
     if len(found) < 2:
         raise UsageError(f"text: {len(found)} sequences of {settings.length} tokens; expected at least 2")
-    return [Sentence(ids, 1, len(ids), text=True) for ids in found]
+    begin = Encoder.of(tokenizer).begin
+    first = max(1, len(begin))
+    whole = [(*begin, *ids) for ids in found]
+    return [Sentence(ids, first, len(ids), text=True, first=first) for ids in whole]
 
 
 def buckets(sentences: Sequence[Sentence], tokens: int) -> list[list[int]]:

@@ -8,8 +8,10 @@ so that an interrupted run goes on as the one that was not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,13 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.zoo.post_training.base import Base, Paradigm, find_base, with_lora, write_text
 from mechshift_core.zoo.post_training.card import write_card
 from mechshift_core.zoo.post_training.evaluate import InTraining, answered, held_out_prompts, perplexity
-from mechshift_core.zoo.post_training.losses import bucket_loss, causal_target, diffusion_target, openings
+from mechshift_core.zoo.post_training.losses import (
+    bucket_loss,
+    causal_target,
+    diffusion_target,
+    narrowest_window,
+    openings,
+)
 from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 from mechshift_core.zoo.post_training.results import CURVE, Point, evaluate_written, save_curve
 from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of, text_sequences
@@ -31,6 +39,8 @@ from mechshift_core.zoo.storage import EVALUATION, TRAINING, read_evaluation, re
 from mechshift_core.zoo.train import openness, schedule
 
 SAVE_EVERY = 25
+INPUTS = "inputs.json"
+"""Hashes of the base and of text files."""
 TEXT = "text.json"
 """What the base model wrote: the same for every phase, also in a run that is resumed."""
 HELD_OUT = 10
@@ -57,12 +67,13 @@ def post_train(
     logging.disable_progress_bar()
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    _claim(recipe, out)
+    base = find_base(recipe)
+    _claim(recipe, base, out)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's sums are in no fixed order
-    torch.use_deterministic_algorithms(True)
+    # Text is drawn on a GPU by sums in no fixed order: a warning there, since the text is kept.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.set_num_threads(recipe.threads)
     found: dict[str, dict[str, float]] = {}
-    base = find_base(recipe)
     corpus: Corpus | None = None
     for phase in recipe.phases():
         folder = out / phase
@@ -70,6 +81,8 @@ def post_train(
             corpus = corpus or Corpus(recipe, base, out)
             _train(recipe, phase, base, corpus, out, progress)
             save_text(folder / TRAINING, recipe.to_json())
+            with writing(folder):
+                shutil.copy(out / INPUTS, folder / INPUTS)
             evaluated = evaluate_written(recipe, folder, corpus.held_out)
             save_text(folder / EVALUATION, evaluated.to_json())
         write_card(folder)
@@ -119,7 +132,8 @@ def _written(recipe: PostTrainingRecipe, base: Base, out: Path) -> list[list[int
         with reading(file, advice="remove it, and it is written again"):
             stored: list[list[int]] = json.loads(file.read_text(encoding="utf-8"))
         return stored
-    found = write_text(base.module("autoregressive", recipe.dtype), base.tokenizer, recipe.text, seed=recipe.seed)
+    module = base.module("autoregressive", recipe.dtype).eval()
+    found = write_text(module, base.tokenizer, recipe.text, seed=recipe.seed, mask=base.mask)
     save_text(file, json.dumps(found) + "\n")
     return found
 
@@ -131,7 +145,8 @@ def _train(
     paradigm: Paradigm = "masked_diffusion" if phase == "mdm" else "autoregressive"
     module: Any = base.module(paradigm, recipe.dtype)
     module = module.requires_grad_(True) if recipe.lora is None else with_lora(module, recipe.lora, seed=recipe.seed)
-    module.train()
+    module.eval()  # gradients are the same, and nothing is dropped out: a resumed training is the one that was not
+    _check_lengths(recipe, corpus, module)
     trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(
         trained.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
@@ -186,12 +201,9 @@ def _step(
     loss = 0.0
     for numbers in buckets(sentences, recipe.tokens_at_once):
         part = [targets[number] for number in numbers]
+        share = openness(step, settings) if diffusion and isinstance(settings, Diffusion) else 1.0
         longest = max(len(target.inputs) for target in part)
-        seen = (
-            openings(len(part), longest, openness(step, settings), rng)
-            if diffusion and isinstance(settings, Diffusion)
-            else None
-        )
+        seen = openings(len(part), longest, share, rng) if share < 1 else None
         one = bucket_loss(module, [sentences[number] for number in numbers], part, seen=seen) / total
         one.backward()
         loss += float(one)
@@ -200,6 +212,24 @@ def _step(
     torch.nn.utils.clip_grad_norm_([weight for weight in module.parameters() if weight.requires_grad], 1.0)
     optimizer.step()
     return loss
+
+
+def _check_lengths(recipe: PostTrainingRecipe, corpus: Corpus, module: Any) -> None:
+    """Whether the model can read every sentence, and attention can open within its windows.
+
+    Raises:
+        UsageError: if not.
+    """
+    longest = max(len(one.ids) for pool in (*corpus.pools.values(), corpus.text, corpus.held_out) for one in pool)
+    positions = getattr(module.config, "max_position_embeddings", None)
+    if isinstance(positions, int) and longest > positions:
+        raise UsageError(f"the longest sentence has {longest} tokens, but the base reads {positions}; shorten `text`")
+    window = narrowest_window(module)
+    if recipe.diffusion.annealing and window is not None and longest > window:
+        raise UsageError(
+            f"the longest sentence has {longest} tokens, more than a sliding window of the base ({window}), within "
+            "which attention can't be opened step by step; use annealing: 0"
+        )
 
 
 def _point(
@@ -212,14 +242,12 @@ def _point(
     recipe: PostTrainingRecipe,
 ) -> Point:
     """Where a training stands: held-out prompts and held-out text."""
-    module.eval()
     shares = answered(InTraining(module, paradigm, base.mask), prompts)
     text = (
         perplexity(module, corpus.held_out, paradigm=paradigm, mask=base.mask, tokens=recipe.tokens_at_once)
         if corpus.held_out
         else None
     )
-    module.train()
     return Point(step=step, metric={name: share.metric for name, share in shares.items()}, perplexity=text)
 
 
@@ -244,14 +272,24 @@ def _state(out: Path, phase: str) -> Path:
     return out / f"{phase}.state"
 
 
-def _claim(recipe: PostTrainingRecipe, out: Path) -> None:
-    """Write the recipe to `out`, or refuse if another one was trained there."""
-    path = out / "recipe.json"
-    if path.exists():
-        with reading(path):
-            stored = path.read_text(encoding="utf-8")
-        if stored != recipe.to_json():
-            raise UsageError(
-                f"{out} holds models of another recipe ({path}); train into another folder or remove that one"
-            )
-    save_text(path, recipe.to_json())
+def _claim(recipe: PostTrainingRecipe, base: Base, out: Path) -> None:
+    """Write the recipe to `out`, and hashes of what it is made of; or refuse if other models were trained there."""
+    files = {} if recipe.text is None else {name: _sha256(Path(name)) for name in recipe.text.files}
+    inputs = json.dumps({"base": base.weights, "tokenizer": base.tokens, "text": files}, indent=2) + "\n"
+    claims = {"recipe.json": (recipe.to_json(), "recipe"), INPUTS: (inputs, "base or text")}
+    for name, (text, what) in claims.items():
+        path = out / name
+        if path.exists():
+            with reading(path):
+                stored = path.read_text(encoding="utf-8")
+            if stored != text:
+                raise UsageError(
+                    f"{out} holds models of another {what} ({path}); train into another folder or remove that one"
+                )
+    for name, (text, _) in claims.items():
+        save_text(out / name, text)
+
+
+def _sha256(path: Path) -> str:
+    with reading(path), path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

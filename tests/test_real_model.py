@@ -1,0 +1,87 @@
+"""A real pretrained model, fetched from its package and studied end to end; skipped where pip can't reach it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from mechshift_core import load_model, load_spec, run
+from mechshift_core.errors import ExecutionError
+from mechshift_core.zoo.fetching import fetch
+
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
+
+SPEC = """schema: mechshift/v1
+name: real
+seed: 1
+models:
+  arm:   {source: "bundled:smollm2/arm", paradigm: autoregressive}
+  tuned: {source: "bundled:smollm2/arm", adapter: adapter, paradigm: autoregressive}
+pairs: [{name: tuning, before: arm, after: tuned, role: control}]
+tasks: [{name: ioi, examples: 8}, {name: sva, examples: 8}]
+select: {correct: none}
+interventions: [{name: circuit, kind: edge_attribution, method: eap}]
+measures: {overlap: {top_k: [200], splits: 4, permutations: 40}, depth: {}}
+hypotheses:
+  - {id: alike, measure: similarity, test: {kind: equivalence, to: ceiling, margin: 0.5}}
+statistics: {bootstrap: {replicates: 200}}
+execution: {device: cpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of SmolLM2-135M-Instruct in a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MECHSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        try:
+            yield fetch("smollm2-135m", accept_terms=False)
+        except ExecutionError as error:
+            if "cannot be downloaded" not in str(error):
+                raise
+            pytest.skip(f"SmolLM2 can't be fetched here: {error}")
+
+
+def test_it_is_the_model_that_it_should_be(model: Path) -> None:
+    """What llama.cpp's file is known to answer, with the probabilities that an independent reading found."""
+    loaded = load_model("bundled:smollm2/arm", device="cpu")
+    assert loaded.tokenizer is not None
+    known = {
+        "The capital of France is": (" Paris", 0.77),
+        "When Mary and John went to the store, John gave a drink to": (" Mary", 0.92),
+    }
+    for prompt, (word, probability) in known.items():
+        logits = loaded.logits(torch.tensor([loaded.tokenizer(prompt)["input_ids"]]))[0, -1]
+        found = logits.softmax(-1).max(-1)
+        assert loaded.tokenizer.decode([int(found.indices)]) == word
+        assert float(found.values) == pytest.approx(probability, abs=0.01)
+
+
+def test_a_study_of_it_and_an_adapter_goes_through(model: Path, tmp_path: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    adapted = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(model), peft.LoraConfig(r=2, target_modules=["o_proj"])
+    )
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.01)
+    adapted.save_pretrained(tmp_path / "adapter")
+    (tmp_path / "real.yaml").write_text(SPEC)
+    made = run(load_spec(tmp_path / "real.yaml"), out=tmp_path / "out")
+    assert made.failures == ()
+    assert [one.status for one in made.findings.hypotheses] == ["ok"]
+    examples = pl.read_parquet(made.path / "tables/examples.parquet").filter(pl.col("model") == "arm")
+    shares = dict(examples.group_by("task").agg(pl.col("correct_by_metric").mean()).iter_rows())
+    assert all(share >= 0.75 for share in shares.values()), shares  # a real model knows these tasks untaught
+    provenance = json.loads((made.path / "provenance.json").read_text())
+    assert provenance["models"]["tuned"]["origin"].startswith("weights dequantised from Q4_1")
+    assert {one["words"] for one in provenance["data"].values()} == {"natural"}
