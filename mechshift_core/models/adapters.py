@@ -86,8 +86,10 @@ def check_fit(adapter: Path, base: Path, *, source: object) -> None:
     """Whether a LoRA belongs to a model of this shape, from the headers of both files.
 
     Raises:
-        ExecutionError: naming the first layer that the base does not have, or has in another size.
+        ExecutionError: naming the first layer that the base does not have, or has in another size; or if the adapter
+            came with a tokenizer that has more tokens.
     """
+    _check_tokens(adapter, base, source)
     if read_json(adapter / CONFIG).get("peft_type") != "LORA":
         return  # others have sizes of their own making: seen when they are merged
     stored = stored_tensors(base)
@@ -116,6 +118,19 @@ def check_fit(adapter: Path, base: Path, *, source: object) -> None:
                 f"adapter {source}: its part for {layer} has size {size}, but that weight is "
                 f"{' x '.join(map(str, known[layer]))}; is it the adapter of another base model?"
             )
+
+
+def _check_tokens(adapter: Path, base: Path, source: object) -> None:
+    file, size = adapter / "tokenizer.json", read_json(base / "config.json").get("vocab_size")
+    if not file.is_file() or not isinstance(size, int):
+        return
+    added = read_json(file).get("added_tokens") or ()
+    last = max((int(token["id"]) for token in added if isinstance(token, dict) and "id" in token), default=-1)
+    if last >= size:
+        raise ExecutionError(
+            f"adapter {source} came with a tokenizer that has a token {last}, but the model in {base} has {size} tokens; "
+            "an adapter with new tokens has to be merged and saved with its tokenizer first"
+        )
 
 
 def _bare(key: str) -> str:

@@ -207,6 +207,13 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         r"its part for layers\.0\.mlp\.down_proj has size 32, but that weight is 16 x 24; is it the adapter of another",
     ),
     "new tokens": (_of_new_tokens, r"does not fit its base model: .*size mismatch for .*embed_tokens"),
+    "a tokenizer of more tokens": (
+        lambda base, adapter: (
+            write_adapter(base, adapter, CONFIGS["LORA"]()),
+            (adapter / "tokenizer.json").write_text('{"added_tokens": [{"id": 40, "content": "<new>"}]}'),
+        ),
+        r"came with a tokenizer that has a token 40, but the model in .* has 40 tokens; an adapter with new tokens has",
+    ),
     "prompts that are learned": (
         lambda base, adapter: write_adapter(
             base, adapter, peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
