@@ -128,7 +128,7 @@ def _check_tokens(adapter: Path, base: Path, source: object) -> None:
     last = max((int(token["id"]) for token in added if isinstance(token, dict) and "id" in token), default=-1)
     if last >= size:
         raise ExecutionError(
-            f"adapter {source} came with a tokenizer that has a token {last}, but the model in {base} has {size} tokens; "
+            f"adapter {source} came with a tokenizer that has a token {last}, but {base} has {size} tokens; "
             "an adapter with new tokens has to be merged and saved with its tokenizer first"
         )
 

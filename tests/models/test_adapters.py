@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], object], str]] = {
             write_adapter(base, adapter, CONFIGS["LORA"]()),
             (adapter / "tokenizer.json").write_text('{"added_tokens": [{"id": 40, "content": "<new>"}]}'),
         ),
-        r"came with a tokenizer that has a token 40, but the model in .* has 40 tokens; an adapter with new tokens has",
+        r"came with a tokenizer that has a token 40, but .* has 40 tokens; an adapter with new tokens has",
     ),
     "prompts that are learned": (
         lambda base, adapter: write_adapter(
