@@ -10,7 +10,7 @@ from toy_recipe import TOY, toy_recipe
 from mechshift_core import zoo
 from mechshift_core.spec import SpecError
 from mechshift_core.tasks import BUNDLED_TASKS
-from mechshift_core.zoo.post_training.recipe import load_any_recipe
+from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe, load_any_recipe
 from mechshift_core.zoo.recipes import PairRecipe
 
 BUNDLED = Path(zoo.__file__).parent / "configs" / "tiny-s0.yaml"
@@ -34,6 +34,13 @@ def test_the_bundled_recipe_trains_all_tasks() -> None:
     assert (recipe.name, recipe.seed) == ("tiny-s0", 0)
     assert recipe.batch.keys() == set(BUNDLED_TASKS)
     assert recipe.diffusion.steps == recipe.pretrain.steps, "the control is trained on for as long"
+
+
+def test_the_recipe_of_the_real_pair_trains_an_adapter_and_its_control() -> None:
+    recipe = load_any_recipe(BUNDLED.with_name("smollm2.yaml"))
+    assert isinstance(recipe, PostTrainingRecipe)
+    assert recipe.base == "bundled:smollm2/arm" and recipe.lora is not None
+    assert [*recipe.phases()] == ["mdm", "arm-continued"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
