@@ -183,7 +183,7 @@ def test_a_padded_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(lengths=drawn_lengths(), seed=st.integers(0, 2**32), size=st.sampled_from(["auto", 2, 5]))
 def test_every_kind_of_every_architecture_in_padded_batches(
     family: str, lengths: list[tuple[int, int, int]], seed: int, size: int | str
