@@ -28,7 +28,7 @@ select: {correct: none}
 interventions: [{name: circuit, kind: edge_attribution, method: eap}]
 measures: {overlap: {top_k: [200], splits: 4, permutations: 40}, depth: {}}
 hypotheses:
-  - {id: alike, measure: similarity, test: {kind: equivalence, to: ceiling, margin: 0.5}}
+  - {id: shifted, measure: depth_slope, test: {kind: difference}}
 statistics: {bootstrap: {replicates: 200}}
 execution: {device: cpu}
 """
