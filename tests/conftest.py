@@ -52,6 +52,14 @@ def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was fetched or converted on this machine is no part of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MECHSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def own_kinds() -> Iterator[None]:
     """Kinds that are registered within a test are forgotten after it."""
