@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,9 @@ def _save(recipe: PostTrainingRecipe, module: Any, base: Base, folder: Path) -> 
         config = module.peft_config["default"]
         config.base_model_name_or_path = recipe.base
         config.target_modules = sorted(config.target_modules)
-        module.save_pretrained(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft looks for a folder of the base's name
+            module.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
 
 
