@@ -40,8 +40,10 @@ def resolve_adapter(source: str) -> Path:
     Raises:
         ExecutionError: if it can't be had, or holds no adapter that can be merged.
     """
-    folder = snapshot(source.removeprefix(HUB), revision=None, files=(CONFIG, WEIGHTS)) if _on_hub(source) else None
-    folder = Path(source) if folder is None else folder
+    if source.startswith(HUB):
+        folder = snapshot(source.removeprefix(HUB), revision=None, files=(CONFIG, WEIGHTS))
+    else:
+        folder = Path(source)
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         pickled = sorted(path.name for path in folder.glob("adapter_model.bin")) if folder.is_dir() else []
@@ -50,10 +52,6 @@ def resolve_adapter(source: str) -> Path:
         raise ExecutionError(f"adapter {source} {state}; expected a folder that PEFT's save_pretrained wrote")
     _check_kind(read_json(folder / CONFIG), folder)
     return folder
-
-
-def _on_hub(source: str) -> bool:
-    return source.startswith(HUB)
 
 
 def _check_kind(config: Mapping[str, Any], folder: Path) -> None:

@@ -7,7 +7,6 @@ tensors that have no place in the model. Format: https://github.com/ggml-org/ggm
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 
 from mechshift_core.cache import made_once
 from mechshift_core.errors import ExecutionError
+from mechshift_core.files import sha256_of
 
 GGUF = "gguf:"
 ORIGIN = "origin.json"
@@ -119,8 +119,7 @@ def converted(file: Path) -> Path:
             architecture, number format or a setting is not supported, or if the cache can't be written.
     """
     try:
-        with file.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = sha256_of(file)
     except OSError as error:
         raise ExecutionError(f"{file} cannot be read: {error.strerror or error}; expected a GGUF file") from error
     return made_once(f"gguf/{digest}-{VERSION}", lambda folder: convert_into(file, digest, folder))

