@@ -208,7 +208,7 @@ def _step(
         seen = openings(len(part), longest, share, rng) if share < 1 else None
         one = bucket_loss(module, [sentences[number] for number in numbers], part, seen=seen) / total
         one.backward()
-        loss += float(one)
+        loss += one.detach().item()
     if not np.isfinite(loss):
         raise ExecutionError(f"step {step + 1}: the loss is not finite; a smaller learning rate may help")
     torch.nn.utils.clip_grad_norm_([weight for weight in module.parameters() if weight.requires_grad], 1.0)
