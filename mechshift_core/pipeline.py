@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.execution.profiles import Profile, chosen_profile
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, execute
@@ -60,6 +61,7 @@ def run(
     spec: Spec | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str] | None = None,
+    profile: Profile | str | None = None,
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> Run:
@@ -68,6 +70,8 @@ def run(
     Args:
         spec: A spec, or the path of one.
         out: Run directory; `runs/<name>` unless given.
+        profile: How to run: a profile, or the name or file of one; `$MECHSHIFT_PROFILE` unless given, else in as many
+            processes of this machine as `execution: {workers: ...}` says.
         progress: Called with (what is being done, steps done, steps in all): cells, then statistics.
         allow_code: Whether the files of `extensions` may be run.
 
@@ -78,6 +82,7 @@ def run(
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     activate(loaded.loaded_extensions)
+    how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
@@ -87,7 +92,7 @@ def run(
         _copy_extensions(loaded, folder)
         write_text(folder.path / PLAN, save_plan(plan))
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
-        execution = execute(plan, folder, progress=progress)
+        execution = execute(plan, folder, profile=how, progress=progress)
         return _conclude(plan, folder, execution, declaration, progress, force=False)
 
 
@@ -145,6 +150,7 @@ def calibrate(
     seed: Seed | None = None,
     distances: Sequence[float] = (),
     replace: bool = False,
+    profile: Profile | str | None = None,
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> tuple[Run, Calibration]:
@@ -158,6 +164,7 @@ def calibrate(
         distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
             error unless given.
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
+        profile: As of :func:`run`.
         progress: Called with (what is being done, steps done, steps in all).
         allow_code: Whether the files of `extensions` may be run.
 
@@ -176,7 +183,7 @@ def calibrate(
         from mechshift_core.calibration_file import check_replaced
 
         check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
-    finished = run(loaded, out=out, progress=progress)
+    finished = run(loaded, out=out, profile=profile, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
         from mechshift_core.analysis.calibration import calibrate as calibrate_run

@@ -12,7 +12,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.progress import progress_on
-from mechshift_core.cli.run_commands import SpecFile
+from mechshift_core.cli.run_commands import Cluster, ProfileName, Scheduler, SpecFile, Workers
 
 if TYPE_CHECKING:
     from stats.calibration import Calibration, HypothesisCalibration
@@ -42,15 +42,27 @@ def calibrate(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a calibration of the run that has more repetitions.")
     ] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    profile: ProfileName = None,
 ) -> None:
     """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect."""
+    from mechshift_core.execution.profiles import chosen_profile
     from mechshift_core.pipeline import calibrate as calibrate_study
     from stats.rates import uninformative
 
     console: Console = context.obj
     with progress_on(console) as progress:
         finished, calibration = calibrate_study(
-            spec, out=out, repetitions=repetitions, seed=seed, distances=shift or (), replace=replace, progress=progress
+            spec,
+            out=out,
+            repetitions=repetitions,
+            seed=seed,
+            distances=shift or (),
+            replace=replace,
+            profile=chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster),
+            progress=progress,
         )
     if console.json:
         console.result_json(

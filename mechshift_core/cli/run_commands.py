@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
 
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Processes, or jobs of the cluster; the spec's unless given.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler: tls://HOST:PORT.", show_default=False)
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Cluster manager: slurm, pbs, lsf, sge, htcondor, oar.", show_default=False),
+]
+ProfileName = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="Profile that says how to run, or its file.", show_default=False),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -32,17 +47,23 @@ def run(
     fail_on: Annotated[
         list[str] | None, typer.Option(help="Hypothesis that must hold; otherwise exit code 1. Repeatable.")
     ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    profile: ProfileName = None,
 ) -> None:
     """Plan, execute what is missing, analyse, write the report; running it again resumes."""
+    from mechshift_core.execution.profiles import chosen_profile
     from mechshift_core.pipeline import run as run_study
     from mechshift_core.spec import load_spec
 
     console: Console = context.obj
+    how = chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster)
     loaded = load_spec(spec)
     wanted = fail_on or []
     check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
-        finished = run_study(loaded, out=out, progress=progress)
+        finished = run_study(loaded, out=out, profile=how, progress=progress)
     _summarise(console, finished, wanted)
 
 

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cells import Cell, content_hash
+from mechshift_core.execution.jobs import Event
 from mechshift_core.execution.stream import Array, Layout, TensorFile
 from mechshift_core.files import sync, write_text
 
@@ -39,6 +41,7 @@ class RunFolder:
         self.cells = path / "cells"
         self.data = path / "data"
         self.tables = path / "tables"
+        self._noted: list[Event] | None = None
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -84,8 +87,20 @@ class RunFolder:
             return False
         return False
 
+    @contextmanager
+    def noting(self, events: list[Event]) -> Iterator[None]:
+        """Have events listed, not written: the file has one writer, whoever claimed the directory."""
+        self._noted, before = events, self._noted
+        try:
+            yield
+        finally:
+            self._noted = before
+
     def log(self, event: str, **facts: object) -> None:
         """Append one event to `events.jsonl`, on a line of its own even after half a line, as a full disk leaves it."""
+        if self._noted is not None:
+            self._noted.append((event, facts))
+            return
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
         with (self.path / EVENTS).open("ab+", buffering=0) as handle:
             length = handle.seek(0, os.SEEK_END)
@@ -120,7 +135,7 @@ class RunFolder:
         Raises:
             ExecutionError: if it can't be written.
         """
-        temporary = self.cells / f".{key}.{os.getpid()}.tmp"
+        temporary = self.cells / f".{key}.{platform.node()}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
@@ -132,7 +147,11 @@ class RunFolder:
             for name in (TENSORS, CELL):
                 sync(temporary / name)
             shutil.rmtree(self.cells / key, ignore_errors=True)
-            temporary.rename(self.cells / key)
+            try:
+                temporary.rename(self.cells / key)
+            except OSError:  # another worker, given the same cell when this one was thought dead, may have been faster
+                if not self.has_cell(key):
+                    raise
             sync(self.cells)
         except OSError as error:
             raise ExecutionError(f"cannot write a cell to {self.cells}: {error.strerror or error}") from error

@@ -21,7 +21,7 @@ from mechshift_core.declarations import declared_by, read_record
 from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan
-from mechshift_core.execution.runner import LoadedModel, compute_cell
+from mechshift_core.execution.hands import Hands
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
 from mechshift_core.models import sources
@@ -85,7 +85,7 @@ def verify(
     # Model by model, so that each is loaded once.
     chosen = sorted((stored[int(number)] for number in order), key=lambda own: list(plan.models).index(own[1].model))
     changed = {check.subject for check in inputs if check.outcome != "same"}
-    loaded, found = LoadedModel(), []
+    hands, found = Hands(plan, folder), []
     with TemporaryDirectory(prefix="mechshift-verify-") as place:
         for number, (own, cell) in enumerate(chosen):
             if progress is not None:
@@ -93,7 +93,7 @@ def verify(
             if _weights_of(cell.model) in changed:
                 found.append(Check(str(cell), "not checked", "the weights of its model are not there any more"))
             else:
-                found.append(_computed_again(plan, own, cell, folder, Path(place) / str(number), loaded))
+                found.append(_computed_again(hands, cell, Path(place) / str(number)))
     return [*inputs, *damaged, *found]
 
 
@@ -158,8 +158,9 @@ def _recorded(folder: RunFolder, part: str) -> Mapping[str, Any]:
         return {}
 
 
-def _computed_again(plan: Plan, own: Plan, cell: Cell, folder: RunFolder, place: Path, loaded: LoadedModel) -> Check:
+def _computed_again(hands: Hands, cell: Cell, place: Path) -> Check:
     """Compute a cell in a folder of its own, into which those that it needs are linked."""
+    plan, folder = hands.plan, hands.folder
     damaged = [key for key in cell.needs if not folder.has_cell(key)]
     if damaged:
         return Check(str(cell), "not checked", f"a cell that it needs is not there or damaged: {damaged[0]}")
@@ -167,9 +168,9 @@ def _computed_again(plan: Plan, own: Plan, cell: Cell, folder: RunFolder, place:
     scratch.cells.mkdir(parents=True)
     for key in cell.needs:
         (scratch.cells / key).symlink_to((folder.cells / key).absolute())
-    reason = compute_cell(plan, own, cell, loaded, scratch)
-    if reason is not None:
-        return Check(str(cell), "not checked", reason)
+    outcome = hands.compute(cell.key, scratch)
+    if outcome.reason is not None:
+        return Check(str(cell), "not checked", outcome.reason)
     unlike = _unlike(_said(folder, cell), _said(scratch, cell))
     if unlike:
         return Check(str(cell), "differs", f"{', '.join(unlike)}: not what was stored")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import linecache
-import pickle
 import stat
 import sys
 import traceback
@@ -35,7 +34,7 @@ class ExtensionError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A file of kinds, as it was read once: what is hashed is what is run, sent to workers and copied.
+    """A file of kinds, as it was read once: what is hashed is what is run and copied.
 
     Attributes:
         path: The file; `name`, as the spec writes it.
@@ -179,20 +178,3 @@ def registries() -> Sequence[Registry[Any]]:
 
     return (TASKS, INTERVENTIONS, MEASURES, TESTS, ARCHITECTURES)
 
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Objects for another process, which runs the extensions that their classes come from before it unpacks them."""
-
-    extensions: tuple[Extension, ...]
-    content: bytes
-
-    def unpack(self) -> Any:
-        """The objects."""
-        activate(self.extensions)
-        return pickle.loads(self.content)
-
-
-def pack(extensions: Sequence[Extension], objects: object) -> Packed:
-    """Objects for another process of this machine."""
-    return Packed(tuple(extensions), pickle.dumps(objects))

@@ -1,0 +1,69 @@
+"""The account of a run: what is there, what came of each cell, and who is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.jobs import Job, Outcome
+from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.store import RunFolder
+
+if TYPE_CHECKING:
+    from mechshift_core.progress import Progress
+
+
+class Account:
+    """What has been done of a plan and what has failed; told to `progress` and to the log of events.
+
+    Attributes:
+        jobs: The cells that were not there, model by model, those that need others last.
+        failures: Cell -> why it failed.
+        missing: How many cells were not there; `total` counts all. Budgets that come to the same share their cells.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress | None) -> None:
+        self.folder, self._progress = folder, progress
+        every = [cell for _, cell in plan.every_cell]
+        self._by_key: dict[str, list[Cell]] = {}
+        for cell in every:
+            self._by_key.setdefault(cell.key, []).append(cell)
+        there = {key for key in self._by_key if folder.has_cell(key)}
+        models = list(plan.models)
+        first = [cells[0] for key, cells in self._by_key.items() if key not in there]
+        first.sort(key=lambda cell: (bool(cell.needs), models.index(cell.model)))
+        self.jobs = [Job(cell.key, cell.model, cell.needs, what_of(cell)) for cell in first]
+        self.failures: dict[Cell, str] = {}
+        self.total, self._done = len(every), sum(len(self._by_key[key]) for key in there)
+        self.missing = self.total - self._done
+
+    def report(self, what: str) -> None:
+        """Say what is being done."""
+        if self._progress is not None:
+            self._progress(what, self._done, self.total)
+
+    def begun(self, job: Job) -> None:
+        """Say that a job is begun."""
+        self.report(job.what)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Note what came of a job; a cell that is there has come out, whatever became of who computed it."""
+        for event, facts in outcome.events:
+            self.folder.log(event, **facts)
+        cells = self._by_key[job.key]
+        reason = outcome.reason
+        if reason is not None and self.folder.has_cell(job.key):
+            reason = None
+        cell = cells[0]
+        if reason is None:
+            facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
+            self.folder.log("cell", key=cell.key, intervention=cell.intervention, pair=cell.pair, **facts)
+        else:
+            self.failures |= dict.fromkeys(cells, reason)
+            self.folder.log("cell failed", key=cell.key, model=cell.model, task=cell.task, reason=reason)
+        self._done += len(cells)
+
+
+def what_of(cell: Cell) -> str:
+    """A cell in a few words, for the progress."""
+    return f"{cell.intervention} {cell.part}".strip() + f" of {cell.model} on {cell.task}"

@@ -1,0 +1,360 @@
+"""Computing elsewhere: in other processes of this machine or on a cluster, through Dask.
+
+What is sent is the name of a run folder and a cell's key; what comes back is whether it worked. Dask starts workers,
+watches them, starts those anew that die, and gives a job that was lost to another. What it can't know is said here: a
+worker is given the cells of the model that it holds, one at a time, so that a death is the fault of one cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.execution.jobs import Job, Outcome, Waiting
+from mechshift_core.execution.profiles import LOOPBACK, Profile
+from mechshift_core.execution.worker import Share, processors
+
+NEEDED = "pip install 'mechshift[cluster]'"
+PRELOAD = "mechshift_core.execution.preload"
+LOOK_EVERY = 1.0
+"""Seconds between two looks at which workers there are."""
+DEATHS = 1
+"""Deaths of workers that a cell survives: it may not be the cause. With one more it has failed."""
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.scheduler.work-stealing": False,
+    # A long product holds a worker's attention; that a process has died is known by its connection, not by silence.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.admin.tick.limit": "1h",
+    # A worker that pauses for want of memory would never go on, since nothing is kept between cells.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # Dask has memory given back at every chance, which takes a third of the time of large products.
+    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.comm.timeouts.connect": "30s",
+}
+JOB_ENVIRONMENT = (
+    "export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=None",
+    "export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
+    "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False",
+    "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
+    "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON={}",
+)
+"""The same for workers that a cluster's manager starts."""
+Do = Callable[[Share, str], Outcome]
+"""Does a job by its key, in a worker process; a function of a module, or a partial one."""
+
+
+class Engine:
+    """Workers that do jobs.
+
+    Args:
+        client: Dask's.
+        patience: Seconds to wait for the first worker; None waits as long as it takes.
+        where: What it is, for messages.
+    """
+
+    def __init__(self, client: Any, *, patience: float | None, where: str) -> None:
+        self._client, self._patience, self._where = client, patience, where
+        self._hosts: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._free: list[str] = []
+        self._looked = -LOOK_EVERY
+
+    def share_out(
+        self,
+        jobs: Sequence[Job],
+        do: Do,
+        *,
+        begun: Callable[[Job], None],
+        ended: Callable[[Job, Outcome], None],
+        waiting_for_workers: Callable[[str], None],
+    ) -> None:
+        """Have every job done, those that others need first.
+
+        Args:
+            jobs: In the order in which they are begun where there is a choice.
+            do: What does one.
+            begun: Told of each job that is given to a worker.
+            ended: Told what came of each; of one that can't be begun, since what it needs failed, that.
+            waiting_for_workers: Told what is waited for while there is no worker.
+
+        Raises:
+            ExecutionError: if the scheduler is lost, or no worker comes in time.
+        """
+        waiting, run = Waiting(jobs), uuid.uuid4().hex[:8]
+        running: dict[Any, tuple[Job, str]] = {}
+        holds: dict[str, str] = {}
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        since = time.monotonic()
+        try:
+            while waiting or running:
+                workers = self._workers()
+                holds = {worker: held for worker, held in holds.items() if worker in workers}
+                busy = Counter(worker for _, worker in running.values())
+                for worker in workers:
+                    if busy[worker]:
+                        continue
+                    held = holds.get(worker, "")
+                    job = waiting.take(held, {other for name, other in holds.items() if name != worker})
+                    if job is None:
+                        break
+                    future = self._give(do, job, worker, run)
+                    running[future], holds[worker] = (job, worker), job.holds
+                    begun(job)
+                    future.add_done_callback(done.put)
+                if workers or running:
+                    since = time.monotonic()
+                else:
+                    self._wait(since, waiting_for_workers)
+                for future in self._finished(done):
+                    job, _ = running.pop(future)
+                    self._end(job, self._outcome(future), waiting, ended)
+        finally:
+            self._client.cancel(list(running), force=True)
+
+    def _give(self, do: Do, job: Job, worker: str, run: str) -> Any:
+        """Have a worker do a job; if it dies, another one."""
+        host = self._hosts[worker]
+        share = Share(self._numbers[worker], sum(other == host for other in self._hosts.values()))
+        return self._client.submit(
+            do, share, job.key, key=f"{run}-{job.key}", workers=[worker], allow_other_workers=True, pure=False
+        )
+
+    def _end(self, job: Job, outcome: Outcome, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
+        ended(job, outcome)
+        if outcome.reason is None:
+            waiting.done(job.key)
+            return
+        for lost in waiting.failed(job.key):
+            ended(lost, Outcome(f"what it needs failed, {job.what}: {outcome.reason}"))
+
+    def _workers(self) -> list[str]:
+        """Addresses of the workers that there are, in the order in which they came."""
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            if self._client.status != "running":
+                raise self._lost()
+            try:
+                known = self._client.scheduler_info(n_workers=-1)["workers"]
+            except Exception as error:
+                raise self._lost() from error
+            self._looked = time.monotonic()
+            self._hosts = {
+                address: str(facts.get("host", ""))
+                for address, facts in known.items()
+                if facts.get("status") in ("running", None)
+            }
+            self._numbers = {address: n for address, n in self._numbers.items() if address in self._hosts}
+            for address, host in self._hosts.items():
+                if address not in self._numbers:
+                    taken = {n for other, n in self._numbers.items() if self._hosts[other] == host}
+                    self._numbers[address] = next(n for n in range(len(taken) + 1) if n not in taken)
+        return list(self._hosts)
+
+    def _finished(self, done: queue.SimpleQueue[Any]) -> list[Any]:
+        """What has ended, or nothing after a second."""
+        found = []
+        try:
+            found.append(done.get(timeout=LOOK_EVERY))
+            while True:
+                found.append(done.get_nowait())
+        except queue.Empty:
+            return found
+
+    def _outcome(self, future: Any) -> Outcome:
+        from distributed.scheduler import KilledWorker
+
+        if future.status == "cancelled" or future.status == "lost":
+            raise self._lost()
+        error = future.exception()
+        if error is None:
+            found: Outcome = future.result()
+            return found
+        self._looked = -LOOK_EVERY  # whoever died is not there any more
+        if isinstance(error, KilledWorker):
+            return Outcome(
+                f"its worker process died, {DEATHS + 1} times in a row: killed, or out of memory (the last was "
+                f"{error.last_worker.address})"
+            )
+        return Outcome(f"internal error: {type(error).__name__}: {error}")
+
+    def _wait(self, since: float, said: Callable[[str], None]) -> None:
+        waited = time.monotonic() - since
+        said(f"waiting for workers of {self._where}")
+        if self._patience is not None and waited > self._patience:
+            raise ExecutionError(
+                f"no worker of {self._where} came within {self._patience:g} s; what is complete is kept, the same "
+                "command goes on from there"
+            )
+
+    def _lost(self) -> ExecutionError:
+        return ExecutionError(
+            f"the connection to {self._where} was lost; what is complete is kept, the same command goes on from there"
+        )
+
+
+@contextmanager
+def opened(profile: Profile, *, most: int) -> Iterator[Engine]:
+    """The workers of a profile; those that it started end with it.
+
+    Args:
+        profile: How to run.
+        most: Jobs that there are: no more processes are started.
+
+    Raises:
+        UsageError: if what is needed is not installed, or the profile is wrong.
+        ExecutionError: if the workers can't be had.
+    """
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise UsageError(f"several processes need the package distributed: {NEEDED}") from error
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_silence())
+        if profile.scheduler is not None:
+            client, where = stack.enter_context(_joined(profile)), profile.scheduler
+        elif profile.cluster is not None:
+            client, where = stack.enter_context(_managed(profile, most)), profile.cluster
+        else:
+            client, where = stack.enter_context(_here(min(profile.workers or 1, most))), "this machine"
+        del distributed
+        yield Engine(client, patience=profile.patience, where=where)
+
+
+@contextmanager
+def _here(workers: int) -> Iterator[Any]:
+    """Processes of this machine, which speak through encrypted connections: others may have accounts on it."""
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    with _no_main_module():
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tls://",
+            security=Security.temporary(),
+            memory_limit=None,
+            dashboard_address=None,
+            preload=[PRELOAD],
+            silence_logs=logging.CRITICAL,
+        )
+        try:
+            with Client(cluster) as client:
+                yield client
+        finally:
+            cluster.close(timeout=10)
+
+
+@contextmanager
+def _joined(profile: Profile) -> Iterator[Any]:
+    """A cluster that is running."""
+    from distributed import Client
+    from distributed.security import Security
+
+    address = profile.scheduler
+    assert address is not None
+    plain = address.startswith("tcp://")
+    if plain and not profile.insecure and not address.removeprefix("tcp://").startswith(LOOPBACK):
+        raise UsageError(
+            f"scheduler: {address} is not encrypted: whoever reaches it can run code as you. Use tls:// with `tls` in "
+            "a profile, or say `insecure: true` there if the network is yours"
+        )
+    tls = profile.tls
+    security = None
+    if tls is not None:
+        files = {"tls_ca_file": tls.ca, "tls_client_cert": tls.certificate, "tls_client_key": tls.key}
+        expanded = {name: str(Path(file).expanduser()) for name, file in files.items()}
+        missing = [file for file in expanded.values() if not Path(file).is_file()]
+        if missing:
+            raise UsageError(f"tls: no such file: {missing[0]}")
+        security = Security(require_encryption=True, **expanded)
+    try:
+        client = Client(address, security=security, timeout=30, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        raise UsageError(f"scheduler: no Dask scheduler answers at {address} ({error})") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _managed(profile: Profile, most: int) -> Iterator[Any]:
+    """Jobs of a cluster's manager, started anew where one ends before its time."""
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise UsageError(f"--cluster needs the package dask-jobqueue: {NEEDED}") from error
+    from distributed import Client
+    from distributed.security import Security
+
+    names = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF", "sge": "SGE", "htcondor": "HTCondor", "oar": "OAR"}
+    make = getattr(dask_jobqueue, f"{names[str(profile.cluster)]}Cluster")
+    jobs = min(profile.workers or 1, most)
+    options: dict[str, Any] = {"cores": processors(), "memory": "4GB", "processes": 1, **profile.options}
+    prologue = [*JOB_ENVIRONMENT, *_several(options.pop("job_script_prologue", []))]
+    arguments = ["--preload", PRELOAD, "--nthreads", "1", *_several(options.pop("worker_extra_args", []))]
+    if profile.lifetime is not None:
+        arguments += ["--lifetime", profile.lifetime.replace(" ", "")]
+    shared = options.pop("shared_temp_directory", None) or str(Path.home())
+    try:
+        cluster = make(
+            security=Security.temporary(),
+            protocol="tls://",
+            shared_temp_directory=shared,
+            scheduler_options={"dashboard_address": None, **dict(options.pop("scheduler_options", {}))},
+            job_script_prologue=prologue,
+            worker_extra_args=arguments,
+            silence_logs=logging.CRITICAL,
+            **options,
+        )
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        raise UsageError(f"profile: the cluster's manager can't be used with these options: {error}") from error
+    try:
+        cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
+        with Client(cluster, set_as_default=False) as client:
+            yield client
+    finally:
+        cluster.close(timeout=30)
+
+
+def _several(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(one) for one in value]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What Dask logs of workers that come and go is for its developers; what matters to a run is told by it."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio", "dask_jobqueue")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Start processes that don't execute the user's script again, which need not be written for that."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,130 @@
+"""What worker processes of an engine do: they are told a run folder and a key, and read everything else there."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechshift_core import __version__
+from mechshift_core.errors import MechshiftError
+from mechshift_core.execution.jobs import Outcome
+from mechshift_core.files import sha256_of
+from mechshift_core.run_files import PLAN, SPEC
+
+if TYPE_CHECKING:
+    from mechshift_core.execution.hands import Hands
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run whose cells are computed elsewhere.
+
+    Attributes:
+        folder: The run directory, as seen from every worker.
+        plan: SHA-256 of its plan, and `spec` of its spec.
+        code: Version and SHA-256 of the code that computes, which all processes must share.
+        allow_code: Whether the copies of `extensions` in the run directory may be run.
+    """
+
+    folder: str
+    plan: str
+    spec: str
+    code: tuple[str, str]
+    allow_code: bool = False
+
+    @classmethod
+    def of(cls, folder: Path, *, allow_code: bool) -> Work:
+        """The work of a run directory that holds its plan."""
+        path = folder.absolute()
+        return cls(str(path), sha256_of(path / PLAN), sha256_of(path / SPEC), code_version(), allow_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of its machine a worker may use.
+
+    Attributes:
+        number: Its number among the workers of the machine: the GPU that it takes.
+        workers: How many share the machine.
+    """
+
+    number: int = 0
+    workers: int = 1
+
+
+@cache
+def code_version() -> tuple[str, str]:
+    """Version and SHA-256 of the code of this process."""
+    from mechshift_core.execution.cells import content_hash
+
+    root = Path(__file__).parents[2]
+    files = [path for package in ("mechshift_core", "stats") for path in sorted((root / package).rglob("*.py"))]
+    return __version__, content_hash([[str(path.relative_to(root)), sha256_of(path)] for path in files])
+
+
+_held: dict[Work, Hands] = {}
+"""The run that this process computes cells of, at most one."""
+
+
+def do_cell(work: Work, share: Share, key: str) -> Outcome:
+    """Compute a cell of a run in this process, which keeps the run's plan and the model that it loaded."""
+    try:
+        return _hands(work, share).compute(key)
+    except MechshiftError as error:
+        return Outcome(str(error))
+    except Exception as error:
+        return Outcome(f"internal error: {type(error).__name__}: {error}")
+
+
+def _hands(work: Work, share: Share) -> Hands:
+    if work not in _held:
+        _held.clear()
+        _held[work] = _opened(work, share)
+    return _held[work]
+
+
+def _opened(work: Work, share: Share) -> Hands:
+    """Read a run, after making sure that this process sees the same run and has the same code.
+
+    Raises:
+        MechshiftError: if not.
+    """
+    import torch
+
+    from mechshift_core.errors import ExecutionError
+    from mechshift_core.execution.hands import Hands
+    from mechshift_core.execution.plan import load_plan
+    from mechshift_core.execution.store import RunFolder
+    from mechshift_core.kinds.extensions import activate
+    from mechshift_core.spec import load_spec
+
+    here, path = platform.node(), Path(work.folder)
+    if code_version() != work.code:
+        mine, theirs = (f"{version} ({digest[:12]})" for version, digest in (code_version(), work.code))
+        raise ExecutionError(f"the worker on {here} has mechshift {mine}, the run {theirs}; install the same on both")
+    try:
+        same = (sha256_of(path / PLAN), sha256_of(path / SPEC)) == (work.plan, work.spec)
+    except OSError as error:
+        raise ExecutionError(
+            f"the worker on {here} cannot read {path} ({error.strerror}); workers need a folder that they share with "
+            "the one who starts the run, under the same path"
+        ) from error
+    if not same:
+        raise ExecutionError(f"the worker on {here} sees another run in {path}; is the folder really shared?")
+    spec = load_spec(path / SPEC, check_files=False, allow_code=work.allow_code)
+    activate(spec.loaded_extensions)
+    folder = RunFolder(path)
+    plan = load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=folder.data)
+    torch.set_num_threads(max(1, processors() // share.workers))
+    if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(share.number % torch.cuda.device_count())
+    return Hands(plan, folder)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
