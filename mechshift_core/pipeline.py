@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.execution.profiles import Profile, chosen_profile
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
+from mechshift_core.execution.profiles import Profile, chosen_profile, default_profile
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, execute
 from mechshift_core.execution.store import RunFolder, file_digest
@@ -93,18 +93,26 @@ def run(
         write_text(folder.path / PLAN, save_plan(plan))
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, profile=how, progress=progress)
-        return _conclude(plan, folder, execution, declaration, progress, force=False)
+        return _conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
 
 
 @checked_as(UsageError)
-def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None, allow_code: bool = False) -> Run:
+def analyze(
+    path: str | os.PathLike[str],
+    *,
+    profile: Profile | str | None = None,
+    progress: Progress | None = None,
+    allow_code: bool = False,
+) -> Run:
     """Statistics and report again, from the stored cells and the stored spec; no model is loaded.
 
     Args:
         path: A run directory.
+        profile: As of :func:`run`.
         progress: As of :func:`run`.
         allow_code: Whether the copies of `extensions` in the run directory may be run.
     """
+    how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     folder = RunFolder(Path(path))
     plan = stored_plan(path, allow_code=allow_code)
     with folder.claim(), _writing(folder):
@@ -113,7 +121,7 @@ def analyze(path: str | os.PathLike[str], *, progress: Progress | None = None, a
         every = [cell for _, cell in plan.every_cell]
         failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
         execution = Execution(0, len(every) - len(failures), failures)
-        return _conclude(plan, folder, execution, declaration, progress, force=True)
+        return _conclude(plan, folder, execution, declaration, how or default_profile(plan.spec), progress, force=True)
 
 
 @checked_as(UsageError)
@@ -279,6 +287,7 @@ def _conclude(
     folder: RunFolder,
     execution: Execution,
     declaration: Declaration,
+    profile: Profile | None,
     progress: Progress | None,
     *,
     force: bool,
@@ -300,7 +309,7 @@ def _conclude(
         from mechshift_core.tables import write_tables
 
         state.unlink(missing_ok=True)
-        analysis = analyse(plan, folder, failures, declaration=declaration, progress=progress)
+        analysis = analyse(plan, folder, failures, declaration=declaration, profile=profile, progress=progress)
         lines += analysis.failures
         write_tables(dict(analysis.tables), folder.tables)
         write_text(folder.path / FINDINGS, analysis.findings.to_json())

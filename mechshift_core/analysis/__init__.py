@@ -11,13 +11,17 @@ import numpy as np
 import polars as pl
 
 from mechshift_core.analysis.derived import derived_of, prepared, with_derived
+from mechshift_core.analysis.elsewhere import share_out
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
+from mechshift_core.analysis.kept import Kept
 from mechshift_core.analysis.measured import Measured, Results, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
-from mechshift_core.analysis.needs import described, nothing, taken
-from mechshift_core.analysis.samples import Sample, Samples, collect, read_results
+from mechshift_core.analysis.needs import described
+from mechshift_core.analysis.samples import Sample, Samples, collect
+from mechshift_core.analysis.statistic import Statistic, of_unrelated, statistics_of
 from mechshift_core.analysis.steps import Steps
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.profiles import Profile
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Derived, Intervention, MeasureKind, testables
@@ -49,6 +53,7 @@ def analyse(
     failures: Mapping[str, str],
     *,
     declaration: Declaration | None = None,
+    profile: Profile | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Compute every declared measure for every pair and task, and test the hypotheses.
@@ -58,14 +63,20 @@ def analyse(
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
         declaration: When the hypotheses were declared.
+        profile: How to run; in this process alone unless given.
         progress: Called with (what is being computed, steps done, steps in all).
     """
     spec, declared = plan.spec, declaration or Declaration()
     dropped = len(declared.dropped)
     steps = Steps(progress, _step_count(plan))
     broken: dict[str, None] = {}
+    kept = Kept(folder)
+    statistics = list(every_statistic(plan, folder, failures))
+    if profile is not None and not profile.alone:
+        share_out(statistics, kept, profile, allow_code=bool(spec.loaded_extensions), progress=progress)
     parts = [
-        _analyse_budget(plan, folder, failures, reading, steps, broken, dropped) for reading in readings(spec.denoising)
+        _analyse_budget(plan, folder, failures, reading, kept, steps, broken, dropped)
+        for reading in readings(spec.denoising)
     ]
     primary, *others = parts
     budgets = [
@@ -75,7 +86,7 @@ def analyse(
     chosen = []
     for choice, under in plan.alternatives:
         steps.begin(f"hypotheses under {choice.name} {choice.value}")
-        chosen.append(_reconsidered(under, folder, failures, choice, primary, broken, dropped))
+        chosen.append(_reconsidered(under, folder, failures, choice, primary, kept, broken, dropped))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
@@ -90,6 +101,7 @@ def analyse(
             make = partial(listed, plan, folder, failures, intervention)
             rows = _kept(broken, f"cells of {intervention.name}", make, NO_ROWS)
             found |= {name: frame(name, of_table) for name, of_table in rows.items()}
+    kept.forget(but=frozenset(one.key for one in statistics))
     return Analysis(findings, found, primary.samples, tuple(broken))
 
 
@@ -111,7 +123,7 @@ def _step_count(plan: Plan) -> int:
     measures = [MEASURES[name] for name in spec.measures.declared if MEASURES[name].measure is not None]
     each = len(measures) + sum(INTERVENTIONS[one.kind].results is not None for one in spec.interventions)
     unrelated = sum(pair.unrelated for pair in spec.pairs)
-    of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * sum(map(_of_unrelated, measures))
+    of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * sum(map(of_unrelated, measures))
     return len(plan.budgets) * (of_pairs * len(spec.tasks) + 1) + len(plan.alternatives)
 
 
@@ -120,6 +132,7 @@ def _analyse_budget(
     folder: RunFolder,
     failures: Mapping[str, str],
     reading: Reading,
+    kept: Kept,
     steps: Steps,
     broken: dict[str, None],
     dropped: int,
@@ -137,7 +150,7 @@ def _analyse_budget(
             drawn = _kept(broken, f"{name} of {key[0]} on {key[1]}", partial(make, sample), NO_ROWS)
             for table, parts in drawn.items():
                 frames[table] += parts
-        for measured in _measured(plan, folder, failures, sample, steps=steps):
+        for measured in _measured(plan, folder, failures, sample, kept, steps=steps):
             _note(broken, folder, measured)
             for table, more in measured.rows.items():
                 rows[table] += more
@@ -200,20 +213,19 @@ def _reconsidered(
     failures: Mapping[str, str],
     choice: Choice,
     primary: _Part,
+    kept: Kept,
     broken: dict[str, None],
     dropped: int,
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
-    tested: set[str] = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
-    tested |= {derived.of for derived in derived_of(plan.spec) if derived.measure in tested}
-    changed = frozenset() if choice.name == "interval" else tested if choice.measures is None else choice.measures
+    changed = _changed(plan, choice)
     samples, evidence = primary.samples, primary.evidence
     if choice.rescored:
         samples = _collected(plan, folder, failures, readings(plan.spec.denoising)[0])
         evidence = _with_missing(Evidence({}, {}, samples.by_pair_and_task), samples)
     estimates: list[Estimate] = []
-    for key, sample in samples.by_pair_and_task.items() if tested & changed else ():
-        for measured in _measured(plan, folder, failures, sample, only=tested & changed):
+    for key, sample in samples.by_pair_and_task.items() if changed else ():
+        for measured in _measured(plan, folder, failures, sample, kept, only=changed):
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
@@ -226,65 +238,43 @@ def _measured(
     folder: RunFolder,
     failures: Mapping[str, str],
     sample: Sample,
+    kept: Kept,
     *,
     only: Set[str] | None = None,
     steps: Steps | None = None,
 ) -> Iterator[Measured]:
-    """What every declared measure and intervention comes to for one pair and task; of unrelated models the overlap.
-
-    Args:
-        only: Measures of hypotheses; what gives none of them is left out.
-        steps: Told of each.
-    """
-    spec, steps = plan.spec, steps or Steps(None, 0)
-    unrelated = sample.pair.unrelated
-    for name in spec.measures.declared:
-        kind = MEASURES[name]
-        if kind.measure is None or (unrelated and not _of_unrelated(kind)):
-            continue
-        if only is None or not only.isdisjoint(one.name for one in kind.testables):
-            steps.begin(f"{name} of {sample.pair.name} on {sample.task.name}")
-            yield _of_scores(kind, sample, spec, alone=only is not None)
-    for intervention in () if unrelated else spec.interventions:
-        of = INTERVENTIONS[intervention.kind]
-        if of.results is not None and (only is None or not only.isdisjoint(of.served)):
-            steps.begin(f"{intervention.name} of {sample.pair.name} on {sample.task.name}")
-            yield _of_results(plan, folder, failures, sample, intervention)
+    """What every declared measure and intervention comes to for one pair and task; see :func:`statistics_of`."""
+    for one in statistics_of(plan, folder, failures, sample, only=only):
+        if steps is not None:
+            steps.begin(str(one))
+        yield kept.of(one)
 
 
-def _of_unrelated(kind: MeasureKind[Any]) -> bool:
-    """Whether anything of a measure is taken of unrelated pairs."""
-    return any(one.unrelated for one in kind.testables)
+def every_statistic(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Iterator[Statistic]:
+    """All that the analysis of a run needs: at every inference budget, and under every alternative."""
+    primary = None
+    for reading in readings(plan.spec.denoising):
+        samples = _collected(plan, folder, failures, reading)
+        primary = primary or samples
+        for sample in samples.by_pair_and_task.values():
+            yield from statistics_of(plan, folder, failures, sample)
+    assert primary is not None
+    for choice, under in plan.alternatives:
+        wanted = _changed(under, choice)
+        samples = primary
+        if choice.rescored:
+            samples = _collected(under, folder, failures, readings(under.spec.denoising)[0])
+        for sample in samples.by_pair_and_task.values() if wanted else ():
+            yield from statistics_of(under, folder, failures, sample, only=wanted)
 
 
-def _of_scores(kind: MeasureKind[Any], sample: Sample, spec: Spec, *, alone: bool) -> Measured:
-    """What a measure comes to; `alone`: only what hypotheses are tested with."""
-    names = [one.name for one in kind.testables if not one.derived] if kind.computes(spec) else []
-    measure = kind.shifts if alone and not kind.thorough and kind.shifts is not None else kind.measure
-    assert measure is not None
-
-    def take(few: str) -> Measured:
-        return nothing(sample, spec, names, few) if few else measure(sample, spec)
-
-    return taken(kind.name, kind.least, names, sample, spec, take)
-
-
-def _of_results(
-    plan: Plan, folder: RunFolder, failures: Mapping[str, str], sample: Sample, intervention: Intervention
-) -> Measured:
-    spec, kind = plan.spec, INTERVENTIONS[intervention.kind]
-    measure = kind.results
-    assert measure is not None
-
-    def take(few: str) -> Measured:
-        if few:
-            results: Results = {side: few for side, _ in sample.sides}
-        else:
-            results = read_results(plan, folder, failures, sample, intervention.name)
-        return measure(sample, spec, intervention, results)
-
-    names = [name for name in kind.served if kind.computes(name, spec, intervention)]
-    return taken(kind.name, kind.least, names, sample, spec, take)
+def _changed(plan: Plan, choice: Choice) -> frozenset[str]:
+    """The measures of hypotheses that are measured again under an alternative."""
+    tested: set[str] = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
+    tested |= {derived.of for derived in derived_of(plan.spec) if derived.measure in tested}
+    if choice.name == "interval":
+        return frozenset()
+    return frozenset(tested if choice.measures is None else tested & choice.measures)
 
 
 def _note(broken: dict[str, None], folder: RunFolder, measured: Measured, before: str = "") -> None:

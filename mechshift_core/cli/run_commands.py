@@ -111,13 +111,22 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
         console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
 
 
-def analyze(context: typer.Context, run: RunFolder) -> None:
+def analyze(
+    context: typer.Context,
+    run: RunFolder,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    profile: ProfileName = None,
+) -> None:
     """Compute statistics and report again from the stored cells; no model is needed."""
+    from mechshift_core.execution.profiles import chosen_profile
     from mechshift_core.pipeline import analyze as analyze_run
 
     console: Console = context.obj
+    how = chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster)
     with progress_on(console) as progress:
-        finished = analyze_run(run, progress=progress)
+        finished = analyze_run(run, profile=how, progress=progress)
     _summarise(console, finished, [])
 
 

@@ -21,10 +21,9 @@ from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
-from mechshift_core.execution.profiles import LOOPBACK, Profile
+from mechshift_core.execution.profiles import LOOPBACK, NEEDED, Profile
 from mechshift_core.execution.worker import Share, processors
 
-NEEDED = "pip install 'mechshift[cluster]'"
 PRELOAD = "mechshift_core.execution.preload"
 LOOK_EVERY = 1.0
 """Seconds between two looks at which workers there are."""

@@ -6,14 +6,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import UsageError
 
+if TYPE_CHECKING:
+    from mechshift_core.spec.schema import Spec
+
 VARIABLE = "MECHSHIFT_PROFILE"
+NEEDED = "pip install 'mechshift[cluster]'"
 Manager = Literal["slurm", "pbs", "lsf", "sge", "htcondor", "oar"]
 Option = str | int | float | bool | list[str]
 LOOPBACK = ("127.", "localhost", "[::1]")
@@ -148,3 +152,10 @@ def chosen_profile(
         first = error.errors()[0]
         where = "--" + str(first["loc"][0]) + ": " if first["loc"] else ""
         raise UsageError(f"{where}{first['msg']}") from error
+
+
+def default_profile(spec: Spec) -> Profile:
+    """How a spec is run where nothing else is said: in the processes that it names, as far as they can be had."""
+    from importlib.util import find_spec
+
+    return Profile(workers=spec.execution.workers if find_spec("distributed") else 1)

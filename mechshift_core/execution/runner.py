@@ -14,7 +14,7 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.hands import Hands
 from mechshift_core.execution.jobs import Outcome, Waiting
 from mechshift_core.execution.plan import Plan
-from mechshift_core.execution.profiles import Profile
+from mechshift_core.execution.profiles import NEEDED, Profile, default_profile
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.progress import Progress
 
@@ -49,7 +49,9 @@ def execute(
         ExecutionError: if an engine's workers are lost for good.
     """
     account = Account(plan, folder, progress)
-    chosen = profile or Profile(workers=plan.spec.execution.workers)
+    chosen = profile or default_profile(plan.spec)
+    if chosen.alone and profile is None and plan.spec.execution.workers > 1:
+        account.report(f"one process: several need {NEEDED}")
     if account.jobs and not (chosen.alone or (chosen.here and len(account.jobs) == 1)):
         _elsewhere(plan, folder, chosen, account)
     else:

@@ -20,8 +20,8 @@ import numpy as np
 from mechshift_core.declarations import declared_by, read_record
 from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.cells import Cell
-from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.hands import Hands
+from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
 from mechshift_core.models import sources

@@ -17,6 +17,8 @@ from mechshift_core.run_files import PLAN, SPEC
 
 if TYPE_CHECKING:
     from mechshift_core.execution.hands import Hands
+    from mechshift_core.execution.plan import Plan
+    from mechshift_core.execution.store import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +68,46 @@ def code_version() -> tuple[str, str]:
     return __version__, content_hash([[str(path.relative_to(root)), sha256_of(path)] for path in files])
 
 
-_held: dict[Work, Hands] = {}
-"""The run that this process computes cells of, at most one."""
+_runs: dict[Work, tuple[Plan, RunFolder]] = {}
+_hands: dict[Work, Hands] = {}
+"""The run that this process works on, at most one."""
 
 
 def do_cell(work: Work, share: Share, key: str) -> Outcome:
     """Compute a cell of a run in this process, which keeps the run's plan and the model that it loaded."""
+    import torch
+
+    from mechshift_core.execution.hands import Hands
+
     try:
-        return _hands(work, share).compute(key)
+        plan, folder = run_of(work)
+        if work not in _hands:
+            _hands.clear()
+            torch.set_num_threads(max(1, processors() // share.workers))
+            if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
+                torch.cuda.set_device(share.number % torch.cuda.device_count())
+            _hands[work] = Hands(plan, folder)
+        return _hands[work].compute(key)
     except MechshiftError as error:
         return Outcome(str(error))
     except Exception as error:
         return Outcome(f"internal error: {type(error).__name__}: {error}")
 
 
-def _hands(work: Work, share: Share) -> Hands:
-    if work not in _held:
-        _held.clear()
-        _held[work] = _opened(work, share)
-    return _held[work]
-
-
-def _opened(work: Work, share: Share) -> Hands:
-    """Read a run, after making sure that this process sees the same run and has the same code.
+def run_of(work: Work) -> tuple[Plan, RunFolder]:
+    """The plan and the folder of a run, after making sure that this process sees the same run and has the same code.
 
     Raises:
         MechshiftError: if not.
     """
-    import torch
+    if work not in _runs:
+        _runs.clear()
+        _runs[work] = _read(work)
+    return _runs[work]
 
+
+def _read(work: Work) -> tuple[Plan, RunFolder]:
     from mechshift_core.errors import ExecutionError
-    from mechshift_core.execution.hands import Hands
     from mechshift_core.execution.plan import load_plan
     from mechshift_core.execution.store import RunFolder
     from mechshift_core.kinds.extensions import activate
@@ -118,11 +129,7 @@ def _opened(work: Work, share: Share) -> Hands:
     spec = load_spec(path / SPEC, check_files=False, allow_code=work.allow_code)
     activate(spec.loaded_extensions)
     folder = RunFolder(path)
-    plan = load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=folder.data)
-    torch.set_num_threads(max(1, processors() // share.workers))
-    if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
-        torch.cuda.set_device(share.number % torch.cuda.device_count())
-    return Hands(plan, folder)
+    return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=folder.data), folder
 
 
 def processors() -> int:

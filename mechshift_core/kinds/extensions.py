@@ -177,4 +177,3 @@ def registries() -> Sequence[Registry[Any]]:
     from mechshift_core.tasks import TASKS
 
     return (TASKS, INTERVENTIONS, MEASURES, TESTS, ARCHITECTURES)
-

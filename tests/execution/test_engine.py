@@ -211,7 +211,9 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("settings_", [{"workers": 3}, {"batch_size": 1}, {"batch_size": 5}, {"order": 1}, {"order": 2}])
+@pytest.mark.parametrize(
+    "settings_", [{"workers": 3}, {"batch_size": 1}, {"batch_size": 5}, {"order": 1}, {"order": 2}]
+)
 def test_workers_batches_and_order_change_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings_: dict[str, int]
 ) -> None:
@@ -236,16 +238,39 @@ def test_workers_batches_and_order_change_no_finding(
 @contextmanager
 def external(folder: Path, *, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A Dask scheduler and workers, started by hand: its address, and the processes, the scheduler first."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+    }
     file = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    scheduler = [
+        *dask,
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    ]
     processes = [subprocess.Popen(scheduler, **quiet)]  # type: ignore[call-overload]
     try:
         assert soon(lambda: file.is_file() and bool(file.read_text()))
         address = json.loads(file.read_text())["address"]
-        worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder / "scratch")]
+        worker = [
+            *dask,
+            "worker",
+            address,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--local-directory",
+            str(folder / "scratch"),
+        ]
         processes += [subprocess.Popen(worker, **quiet) for _ in range(workers)]  # type: ignore[call-overload]
         yield address, processes
     finally:
