@@ -14,7 +14,7 @@ from mechshift_core.analysis.derived import derived_of, prepared, with_derived
 from mechshift_core.analysis.elsewhere import share_out
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.kept import Kept
-from mechshift_core.analysis.measured import Measured, Results, Rows
+from mechshift_core.analysis.measured import Measured, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.samples import Sample, Samples, collect
@@ -24,7 +24,7 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
 from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.kinds import INTERVENTIONS, MEASURES, Derived, Intervention, MeasureKind, testables
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, Derived, testables
 from mechshift_core.kinds.measure import Together
 from mechshift_core.progress import Progress
 from mechshift_core.spec import Spec
