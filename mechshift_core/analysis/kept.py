@@ -94,11 +94,8 @@ def packed(measured: Measured) -> tuple[dict[str, np.ndarray[Any, Any]], dict[st
                 arrays[f"{name}/{field}"] = np.ascontiguousarray(value)
         replicated[name] = {field: _plain(value) for field, value in known.items()}
     return arrays, {
-        "rows": {
-            table: [{name: _plain(value) for name, value in row.items()} for row in rows]
-            for table, rows in measured.rows.items()
-        },
-        "estimates": [{name: _plain(value) for name, value in asdict(one).items()} for one in measured.estimates],
+        "rows": {table: [_plain(row) for row in rows] for table, rows in measured.rows.items()},
+        "estimates": [_plain(asdict(one)) for one in measured.estimates],
         "replicated": replicated,
         "problems": dict(measured.problems),
     }

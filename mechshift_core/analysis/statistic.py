@@ -22,8 +22,8 @@ from mechshift_core.execution.worker import code_version
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind
 
 UNREAD = {
-    "name", "title", "seed", "hypotheses", "sensitivity", "execution", "report", "models", "pairs", "tasks", "extensions",
-    "interventions",
+    "name", "title", "seed", "extensions", "models", "pairs", "tasks", "interventions", "hypotheses", "sensitivity",
+    "execution", "report",
 }  # fmt: skip
 """What of a spec no statistic of one pair and task reads; of the other sections any may be read."""
 

@@ -1,4 +1,4 @@
-"""Profiles: how to run, which is no part of what is asked. A file `NAME.yaml` each, for a laptop, a server, a cluster."""
+"""Profiles: how to run, which is no part of what is asked. A file `NAME.yaml` each, for a laptop or a cluster."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def verify(
     changed = {check.subject for check in inputs if check.outcome != "same"}
     hands, found = Hands(plan, folder), []
     with TemporaryDirectory(prefix="mechshift-verify-") as place:
-        for number, (own, cell) in enumerate(chosen):
+        for number, (_, cell) in enumerate(chosen):
             if progress is not None:
                 progress(f"computing again: {cell}", number, len(chosen))
             if _weights_of(cell.model) in changed:

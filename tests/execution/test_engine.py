@@ -335,7 +335,7 @@ def test_no_scheduler_and_one_that_is_not_encrypted_are_refused(tmp_path: Path) 
         pass
     missing = {"ca": str(tmp_path / "ca.pem"), "certificate": "c", "key": "k"}
     with (
-        pytest.raises(UsageError, match="no such file: .*ca.pem"),
+        pytest.raises(UsageError, match=r"no such file: .*ca\.pem"),
         opened(Profile.model_validate({"scheduler": "tls://10.1.2.3:8786", "tls": missing}), most=1),
     ):
         pass
