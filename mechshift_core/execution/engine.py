@@ -22,7 +22,7 @@ from typing import Any
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
 from mechshift_core.execution.profiles import LOOPBACK, NEEDED, Profile
-from mechshift_core.execution.worker import Share, processors
+from mechshift_core.execution.worker import Share
 
 PRELOAD = "mechshift_core.execution.preload"
 LOOK_EVERY = 1.0
@@ -303,7 +303,7 @@ def _managed(profile: Profile, most: int) -> Iterator[Any]:
     names = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF", "sge": "SGE", "htcondor": "HTCondor", "oar": "OAR"}
     make = getattr(dask_jobqueue, f"{names[str(profile.cluster)]}Cluster")
     jobs = min(profile.workers or 1, most)
-    options: dict[str, Any] = {"cores": processors(), "memory": "4GB", "processes": 1, **profile.options}
+    options: dict[str, Any] = {"processes": 1, **profile.options}
     prologue = [*JOB_ENVIRONMENT, *_several(options.pop("job_script_prologue", []))]
     arguments = ["--preload", PRELOAD, "--nthreads", "1", *_several(options.pop("worker_extra_args", []))]
     if profile.lifetime is not None:
