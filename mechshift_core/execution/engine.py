@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -113,7 +113,7 @@ class Engine:
                     running[future], holds[worker] = (job, worker), job.holds
                     begun(job)
                     future.add_done_callback(done.put)
-                if workers or running:
+                if workers:
                     since = time.monotonic()
                 else:
                     self._wait(since, waiting_for_workers)
@@ -121,7 +121,8 @@ class Engine:
                     job, _ = running.pop(future)
                     self._end(job, self._outcome(future), waiting, ended)
         finally:
-            self._client.cancel(list(running), force=True)
+            with suppress(Exception):  # a connection that is lost has nothing left to cancel
+                self._client.cancel(list(running), force=True)
 
     def _give(self, do: Do, job: Job, worker: str, run: str) -> Any:
         """Have a worker do a job; if it dies, another one."""
@@ -183,7 +184,7 @@ class Engine:
         self._looked = -LOOK_EVERY  # whoever died is not there any more
         if isinstance(error, KilledWorker):
             return Outcome(
-                f"its worker process died, {DEATHS + 1} times in a row: killed, or out of memory (the last was "
+                f"its worker process died at every attempt: killed, or out of memory (the last was "
                 f"{error.last_worker.address})"
             )
         return Outcome(f"internal error: {type(error).__name__}: {error}")
@@ -216,10 +217,12 @@ def opened(profile: Profile, *, most: int) -> Iterator[Engine]:
         ExecutionError: if the workers can't be had.
     """
     try:
+        import cryptography
         import dask
         import distributed
     except ImportError as error:
-        raise UsageError(f"several processes need the package distributed: {NEEDED}") from error
+        raise UsageError(f"several processes need the package {error.name}: {NEEDED}") from error
+    del cryptography, distributed
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_silence())
@@ -229,7 +232,6 @@ def opened(profile: Profile, *, most: int) -> Iterator[Engine]:
             client, where = stack.enter_context(_managed(profile, most)), profile.cluster
         else:
             client, where = stack.enter_context(_here(min(profile.workers or 1, most))), "this machine"
-        del distributed
         yield Engine(client, patience=profile.patience, where=where)
 
 
@@ -240,18 +242,21 @@ def _here(workers: int) -> Iterator[Any]:
     from distributed.security import Security
 
     with _no_main_module():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            protocol="tls://",
-            security=Security.temporary(),
-            memory_limit=None,
-            dashboard_address=None,
-            preload=[PRELOAD],
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                protocol="tls://",
+                security=Security.temporary(),
+                memory_limit=None,
+                dashboard_address=None,
+                preload=[PRELOAD],
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ExecutionError(f"{workers} worker processes can't be started here: {error}") from error
         try:
             with Client(cluster) as client:
                 yield client
