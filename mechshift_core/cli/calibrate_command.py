@@ -12,7 +12,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.progress import progress_on
-from mechshift_core.cli.run_commands import SpecFile
+from mechshift_core.cli.run_commands import Cells, CopyCells, SpecFile
 
 if TYPE_CHECKING:
     from stats.calibration import Calibration, HypothesisCalibration
@@ -42,6 +42,8 @@ def calibrate(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a calibration of the run that has more repetitions.")
     ] = False,
+    cells: Cells = None,
+    copy_cells: CopyCells = False,
 ) -> None:
     """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect."""
     from mechshift_core.pipeline import calibrate as calibrate_study
@@ -50,19 +52,30 @@ def calibrate(
     console: Console = context.obj
     with progress_on(console) as progress:
         finished, calibration = calibrate_study(
-            spec, out=out, repetitions=repetitions, seed=seed, distances=shift or (), replace=replace, progress=progress
+            spec,
+            out=out,
+            repetitions=repetitions,
+            seed=seed,
+            distances=shift or (),
+            replace=replace,
+            cells=cells,
+            copy_cells=copy_cells,
+            progress=progress,
         )
     if console.json:
         console.result_json(
             {
                 "run": str(finished.path),
                 "failures": list(finished.failures),
+                "notice": finished.notice,
                 "uninformative": uninformative(calibration.repetitions, calibration.level),
                 **asdict(calibration),
             }
         )
     else:
         _show(console, calibration)
+        if finished.notice:
+            console.say(f"note: {finished.notice}")
         console.say(f"report: {finished.path / 'report.html'}")
     for line in finished.failures:
         console.complain(f"failed: {line}")

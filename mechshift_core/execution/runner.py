@@ -22,6 +22,7 @@ from mechshift_core.kinds.extensions import Packed
 from mechshift_core.progress import Progress
 
 if TYPE_CHECKING:
+    from mechshift_core.execution.cell_store import CellStore
     from mechshift_core.models import Model
 
 
@@ -30,13 +31,16 @@ class Execution:
     """What came of executing a plan.
 
     Attributes:
-        computed: Cells computed now; `cached` were there already.
+        computed: Cells computed now; `cached` were there already, and `shared` were taken from the store.
         failures: Cell -> why it failed.
+        notice: What is wrong with the store; empty where nothing is.
     """
 
     computed: int
     cached: int
     failures: dict[Cell, str]
+    shared: int = 0
+    notice: str = ""
 
 
 @dataclass
@@ -48,15 +52,18 @@ class LoadedModel:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) -> Execution:
+def execute(
+    plan: Plan, folder: RunFolder, *, store: CellStore | None = None, progress: Progress | None = None
+) -> Execution:
     """Compute every missing cell, of alternatives too; a cell that fails is noted and the others go on.
 
     Args:
         plan: The cells.
         folder: A claimed run directory.
+        store: Where cells are taken from before they are computed, and put when they were.
         progress: Called with (what is being done, cells done, cells in all).
     """
-    account = Account(plan, folder, progress)
+    account = Account(plan, folder, store, progress)
     cells = in_order(plan, account.missing)
     workers = min(plan.spec.execution.workers, len({cell.key for _, cell in cells}))
     if workers > 1:
@@ -70,10 +77,14 @@ def execute(plan: Plan, folder: RunFolder, *, progress: Progress | None = None) 
                 account.report(f"loading {cell.model}")
             account.report(what_of(cell))
             account.finish(cell, compute_cell(plan, own, cell, loaded, folder))
+    if store is not None:
+        store.settle(folder, {cell.key for _, cell in plan.every_cell})
     missing, failed = len(account.missing), len(account.failures)
     if progress is not None:
         progress("cells", account.total - failed, account.total)
-    return Execution(missing - failed, account.total - missing, account.failures)
+    cached = account.total - missing - account.shared
+    notice = "" if store is None else store.notice
+    return Execution(missing - failed, cached, account.failures, account.shared, notice)
 
 
 def _start_worker(packed: Packed, threads: int, number: int) -> Work:

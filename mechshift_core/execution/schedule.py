@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mechshift_core.execution.cells import Cell
@@ -12,6 +12,7 @@ from mechshift_core.execution.workers import StartWork, Workers, threads_each
 from mechshift_core.kinds.extensions import pack
 
 if TYPE_CHECKING:
+    from mechshift_core.execution.cell_store import CellStore
     from mechshift_core.progress import Progress
 
 
@@ -19,18 +20,36 @@ class Account:
     """What has been done of a plan and what has failed; told to `progress` and to the log of events.
 
     Attributes:
-        missing: The cells that were not there, each with its plan; `total` counts all.
+        missing: The cells that were not there and had to be computed, each with its plan; `total` counts all.
+        shared: How many cells were taken from the store.
         failures: Cell -> why it failed.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress | None) -> None:
-        self.folder, self._progress = folder, progress
+    def __init__(self, plan: Plan, folder: RunFolder, store: CellStore | None, progress: Progress | None) -> None:
+        self.folder, self._store, self._progress = folder, store, progress
         every = plan.every_cell
-        self.missing = [(own, cell) for own, cell in every if not folder.has_cell(cell.key)]
+        self.total = len(every)
+        lacking = [(own, cell) for own, cell in every if not folder.has_cell(cell.key)]
+        self._done = self.total - len(lacking)
+        taken = self._take(cell.key for _, cell in lacking)
+        self.missing = [(own, cell) for own, cell in lacking if cell.key not in taken]
+        self.shared = len(lacking) - len(self.missing)
         self.failures: dict[Cell, str] = {}
         self.computed: set[str] = set()  # budgets that come to the same share their cells
-        self.total = len(every)
-        self._done = self.total - len(self.missing)
+        self._done += self.shared
+
+    def _take(self, keys: Iterable[str]) -> set[str]:
+        """The cells that the store has, which are then in the run directory."""
+        if self._store is None:
+            return set()
+        taken = set()
+        for key in dict.fromkeys(keys):
+            self.report("looking into the store of cells")
+            if self._store.take(key, self.folder):
+                taken.add(key)
+        if taken:
+            self.folder.log("cells shared", store=str(self._store.folder), keys=sorted(taken))
+        return taken
 
     def report(self, what: str) -> None:
         """Say what is being done."""
@@ -53,6 +72,8 @@ class Account:
         if reason is None:
             facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
             self.computed.add(cell.key)
+            if self._store is not None:
+                self._store.put(cell.key, self.folder)
             self.folder.log("cell", key=cell.key, intervention=cell.intervention, pair=cell.pair, **facts)
         else:
             self.failures[cell] = reason

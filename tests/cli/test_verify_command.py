@@ -114,7 +114,7 @@ def test_a_cell_that_was_computed_under_other_names_is_the_same(
     again = run(study, out=out)
     assert (again.computed, again.failures) == (0, ())
     plan = stored_plan(out)
-    assert ([*plan.models][0], plan.spec.pairs[0].name, plan.cells[0].intervention) == ("base", "moved", "edges")
+    assert (next(iter(plan.models)), plan.spec.pairs[0].name, plan.cells[0].intervention) == ("base", "moved", "edges")
     code, checks = verified(capsys, out, "--cells", "100")
     assert (code, unlike(checks)) == (0, {})
 
