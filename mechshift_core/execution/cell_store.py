@@ -207,7 +207,8 @@ class CellStore:
                 if not is_whole(entry, entry.name):
                     raise
             finally:
-                shutil.rmtree(damaged, ignore_errors=True)
+                with suppress(OSError):
+                    remove(damaged)
 
     def _temporary(self, key: str) -> Path:
         return self.place / f".{key}.{uuid4().hex}.tmp"
