@@ -33,6 +33,15 @@ EVENTS = {
         "`key`, `intervention`, `model`, `task`, `pair` (null where a cell needs none), and `start` and `stop`, the "
         "range of its examples",
     ),
+    "cells shared": (
+        "cells were taken from the store that runs share, before anything was computed",
+        "`store`, `keys`",
+    ),
+    "store failed": ("the store could not be used for something; the run went on", "`store`, `what`, `reason`"),
+    "store trimmed": (
+        "the run put cells into the store, and what was used least recently went to keep its limit",
+        "`store`, `removed`, their number, `bytes`",
+    ),
     "cell timed": (
         "how long that took; `mechshift plan` gives minutes from it",
         "`key`, `seconds`, and what the time depends on: `kind`, `size`, `dtype`, `device`, `machine`, `tokens`, "

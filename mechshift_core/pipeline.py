@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.execution.cell_store import open_store
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.profiles import Profile, chosen_profile, default_profile
 from mechshift_core.execution.prompts import accounts
@@ -39,11 +40,12 @@ class Run:
     Attributes:
         path: The run directory.
         findings: What it concludes.
-        computed: Cells computed by this call; `cached` were there already.
+        computed: Cells computed by this call; `cached` were there already, and `shared` were taken from the store.
         failures: What failed, one line each; the run is partial if there are any.
         analysed: Whether this call computed the statistics (False: nothing had changed).
         too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
         prompts: How many prompts of each task were asked for, aligned and read.
+        notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
     """
 
     path: Path
@@ -54,6 +56,8 @@ class Run:
     analysed: bool
     too_few: str = ""
     prompts: tuple[PromptAccount, ...] = ()
+    shared: int = 0
+    notice: str = ""
 
 
 @checked_as(UsageError)
@@ -62,6 +66,8 @@ def run(
     *,
     out: str | os.PathLike[str] | None = None,
     profile: Profile | str | None = None,
+    cells: str | os.PathLike[str] | None = None,
+    copy_cells: bool = False,
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> Run:
@@ -72,6 +78,10 @@ def run(
         out: Run directory; `runs/<name>` unless given.
         profile: How to run: a profile, or the name or file of one; `$MECHSHIFT_PROFILE` unless given, else in as many
             processes of this machine as `execution: {workers: ...}` says.
+        cells: Folder of the store that runs share their cells in, or `"none"`; unless given `$MECHSHIFT_CELLS`, or else
+            `cells` in the cache.
+        copy_cells: Whether cells of a store on another file system are copied to the run directory; otherwise they are
+            links to it.
         progress: Called with (what is being done, steps done, steps in all): cells, then statistics.
         allow_code: Whether the files of `extensions` may be run.
 
@@ -84,6 +94,7 @@ def run(
     activate(loaded.loaded_extensions)
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
+    store = open_store(cells, device=loaded.execution.device, copies=copy_cells)
     with folder.claim(), _writing(folder):
         _check_name(folder, loaded)
         folder.log("run", spec=loaded.name)
@@ -92,7 +103,7 @@ def run(
         _copy_extensions(loaded, folder)
         write_text(folder.path / PLAN, save_plan(plan))
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
-        execution = execute(plan, folder, profile=how, progress=progress)
+        execution = execute(plan, folder, profile=how, store=store, progress=progress)
         return _conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
 
 
@@ -159,6 +170,8 @@ def calibrate(
     distances: Sequence[float] = (),
     replace: bool = False,
     profile: Profile | str | None = None,
+    cells: str | os.PathLike[str] | None = None,
+    copy_cells: bool = False,
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> tuple[Run, Calibration]:
@@ -173,6 +186,7 @@ def calibrate(
             error unless given.
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
         profile: As of :func:`run`.
+        cells: The store of cells, as of :func:`run`; so is `copy_cells`.
         progress: Called with (what is being done, steps done, steps in all).
         allow_code: Whether the files of `extensions` may be run.
 
@@ -191,7 +205,7 @@ def calibrate(
         from mechshift_core.calibration_file import check_replaced
 
         check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
-    finished = run(loaded, out=out, profile=profile, progress=progress)
+    finished = run(loaded, out=out, profile=profile, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
         from mechshift_core.analysis.calibration import calibrate as calibrate_run
@@ -298,7 +312,7 @@ def _conclude(
     failures = {cell.key: reason for cell, reason in execution.failures.items()}
     total = len(plan.every_cell)
     lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
-    key = _analysis_key(plan, failures, declaration)
+    key = _analysis_key(plan, folder, failures, declaration)
     state = folder.path / STATE
     outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
     unchanged = all(p.is_file() for p in (state, *outputs)) and state.read_bytes() == _analysis_state(folder, key)
@@ -328,8 +342,18 @@ def _conclude(
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
-    computed, cached = execution.computed, execution.cached
-    return Run(folder.path, findings, computed, cached, lines, force or not unchanged, too_few, accounts(plan))
+    return Run(
+        folder.path,
+        findings,
+        execution.computed,
+        execution.cached,
+        lines,
+        analysed=force or not unchanged,
+        too_few=too_few,
+        prompts=accounts(plan),
+        shared=execution.shared,
+        notice=execution.notice,
+    )
 
 
 def _analysis_state(folder: RunFolder, key: str) -> bytes:
@@ -338,8 +362,11 @@ def _analysis_state(folder: RunFolder, key: str) -> bytes:
     return json.dumps({"key": key, **{path.name: file_digest(path) for path in files}}, indent=2).encode()
 
 
-def _analysis_key(plan: Plan, failures: Mapping[str, str], declaration: Declaration) -> str:
-    """Hash of all that findings and report depend on: spec, its history, data, cells, what failed, and the code."""
+def _analysis_key(plan: Plan, folder: RunFolder, failures: Mapping[str, str], declaration: Declaration) -> str:
+    """Hash of all that findings and report depend on: spec, its history, data, cells, what failed, and the code.
+
+    Which cells came from the store is in it too, since the provenance says so.
+    """
     root = Path(__file__).parent.parent
     code = [
         path.read_bytes()
@@ -349,7 +376,8 @@ def _analysis_key(plan: Plan, failures: Mapping[str, str], declaration: Declarat
     ]
     cells = [cell.key for _, cell in plan.every_cell]
     origins = {f"{one.sort} {name}": mark for one in registries() for name in one for mark in one.marks(name)}
-    content: list[object] = [origins] if origins else []
+    shared = [key for key in cells if folder.is_shared(key)]
+    content: list[object] = [*([origins] if origins else []), *([shared] if shared else [])]
     content += [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for text in code:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.execution.plan import saved_names
 from mechshift_core.execution.store import EVENTS, RunFolder
+from mechshift_core.files import remove
 from mechshift_core.gate import read_run
 from mechshift_core.run_files import PLAN, require_run
 
@@ -32,7 +32,7 @@ class RunSummary:
         note: What failed or is not there, one line each.
         last: When something was last done in it (UTC, ISO 8601); None where the log is lost.
         cells: Cells that are there; `needed`, that its plan asks for; `stored`, all, those of earlier plans too.
-        bytes: Size of all its files.
+        bytes: Size of all its files; of a cell that is a link to the store, nothing.
         verdicts: Hypothesis -> verdict.
     """
 
@@ -50,7 +50,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """A cell or a data set that the plan of its run does not need."""
+    """A cell, or a link to one of the store, or a data set that the plan of its run does not need."""
 
     path: Path
     bytes: int
@@ -91,7 +91,8 @@ def summarize(path: Path) -> RunSummary:
             needed = frozenset()
     if folder.claimed:
         state, note = "running", ()
-    stored = {cell.name for cell in folder.cells.glob("*") if OUR_NAMES["cells"].fullmatch(cell.name)}
+    # A link whose entry the store has lost is no cell.
+    stored = {cell.name for cell in folder.cells.glob("*") if OUR_NAMES["cells"].fullmatch(cell.name) and cell.exists()}
     return RunSummary(
         path=path,
         name=name,
@@ -136,7 +137,7 @@ def collect(path: Path) -> list[Garbage]:
         found = garbage(path)
         try:
             for item in found:
-                shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
+                remove(item.path)
         except OSError as error:
             raise ExecutionError(f"{path}: {error}; what is left can be removed by the same command") from error
         folder.log("gc", removed=[item.path.name for item in found], bytes=sum(item.bytes for item in found))
@@ -165,12 +166,12 @@ def _last_event(path: Path) -> str | None:
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
+    files = [path] if path.is_file() or path.is_symlink() else path.rglob("*")
     return sum(_file_size(file) for file in files)
 
 
 def _file_size(path: Path) -> int:
     try:
-        return path.lstat().st_size if path.is_file() else 0
+        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
     except OSError:  # a run that is going on has moved it
         return 0

@@ -54,9 +54,11 @@ def drawings(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What was fetched or converted on this machine is no part of the tests."""
+    """What was fetched, converted or computed on this machine is no part of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MECHSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MECHSHIFT_CELLS", "none")
+        patch.delenv("MECHSHIFT_CELLS_LIMIT", raising=False)
         yield
 
 

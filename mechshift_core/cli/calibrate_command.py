@@ -12,7 +12,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.progress import progress_on
-from mechshift_core.cli.run_commands import Cluster, ProfileName, Scheduler, SpecFile, Workers
+from mechshift_core.cli.run_commands import Cells, Cluster, CopyCells, ProfileName, Scheduler, SpecFile, Workers
 
 if TYPE_CHECKING:
     from stats.calibration import Calibration, HypothesisCalibration
@@ -46,6 +46,8 @@ def calibrate(
     scheduler: Scheduler = None,
     cluster: Cluster = None,
     profile: ProfileName = None,
+    cells: Cells = None,
+    copy_cells: CopyCells = False,
 ) -> None:
     """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect."""
     from mechshift_core.execution.profiles import chosen_profile
@@ -62,6 +64,8 @@ def calibrate(
             distances=shift or (),
             replace=replace,
             profile=chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster),
+            cells=cells,
+            copy_cells=copy_cells,
             progress=progress,
         )
     if console.json:
@@ -69,12 +73,15 @@ def calibrate(
             {
                 "run": str(finished.path),
                 "failures": list(finished.failures),
+                "notice": finished.notice,
                 "uninformative": uninformative(calibration.repetitions, calibration.level),
                 **asdict(calibration),
             }
         )
     else:
         _show(console, calibration)
+        if finished.notice:
+            console.say(f"note: {finished.notice}")
         console.say(f"report: {finished.path / 'report.html'}")
     for line in finished.failures:
         console.complain(f"failed: {line}")

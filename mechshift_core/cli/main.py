@@ -16,6 +16,7 @@ from mechshift_core import __version__
 from mechshift_core.allowed_code import code_allowed
 from mechshift_core.cli import (
     calibrate_command,
+    cells_commands,
     gate_commands,
     info_commands,
     model_commands,
@@ -67,6 +68,7 @@ for commands in (
     gate_commands,
     calibrate_command,
     runs_commands,
+    cells_commands,
     verify_command,
     spec_commands,
     info_commands,

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
+Cells = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Store of cells that runs share, or `none`; MECHSHIFT_CELLS, or `cells` in the cache, unless given.",
+    ),
+]
+CopyCells = Annotated[
+    bool,
+    typer.Option(
+        "--copy-cells", help="Copy cells of a store on another file system to the run directory, which else links them."
+    ),
+]
+CACHED, SHARED, TO_DO = "cached", "in store", "to do"
+"""How a cell of a plan stands: in the run directory, in the store that runs share, or nowhere."""
 
 Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Processes, or jobs of the cluster; the spec's unless given.")
@@ -51,6 +66,8 @@ def run(
     scheduler: Scheduler = None,
     cluster: Cluster = None,
     profile: ProfileName = None,
+    cells: Cells = None,
+    copy_cells: CopyCells = False,
 ) -> None:
     """Plan, execute what is missing, analyse, write the report; running it again resumes."""
     from mechshift_core.execution.profiles import chosen_profile
@@ -63,13 +80,16 @@ def run(
     wanted = fail_on or []
     check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
-        finished = run_study(loaded, out=out, profile=how, progress=progress)
+        finished = run_study(
+            loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress
+        )
     _summarise(console, finished, wanted)
 
 
-def plan(context: typer.Context, spec: SpecFile) -> None:
-    """Show the prompts and cells of a spec, what is cached, the hypotheses and the cost; run nothing."""
+def plan(context: typer.Context, spec: SpecFile, cells: Cells = None) -> None:
+    """Show the prompts and cells of a spec, what of them is there, the hypotheses and the cost; run nothing."""
     from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
+    from mechshift_core.execution.cell_store import open_store
     from mechshift_core.execution.cost import cost
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.execution.store import RunFolder as Store
@@ -80,27 +100,35 @@ def plan(context: typer.Context, spec: SpecFile) -> None:
     console: Console = context.obj
     loaded = load_spec(spec)
     planned = make_plan(loaded)
-    store = Store(RUNS / loaded.name)
-    cells = [(own, cell, store.has_cell(cell.key)) for own, cell in planned.every_cell]
-    missing = [(own, cell) for own, cell, cached in cells if not cached]
+    folder, store = Store(RUNS / loaded.name), open_store(cells, device=loaded.execution.device)
+    states: dict[str, str] = {}
+    for _, cell in planned.every_cell:
+        if cell.key not in states:
+            shared = not (cached := folder.has_cell(cell.key)) and store is not None and store.has(cell.key)
+            states[cell.key] = CACHED if cached else SHARED if shared else TO_DO
+    found = [(own, cell, states[cell.key]) for own, cell in planned.every_cell]
+    missing = [(own, cell) for own, cell, state in found if state == TO_DO]
     others = sorted(path for path in RUNS.iterdir() if path.is_dir()) if RUNS.is_dir() else []
-    timing = expect(planned, missing, [store.path, *others])
+    timing = expect(planned, missing, [folder.path, *others])
     if console.json:
         shown = ("intervention", "model", "task", "pair", "budget", "part", "start", "stop", "key")
-        rows = [{**{name: getattr(cell, name) for name in shown}, "cached": cached} for _, cell, cached in cells]
+        rows = [
+            {name: getattr(cell, name) for name in shown} | {"cached": state == CACHED, "shared": state == SHARED}
+            for _, cell, state in found
+        ]
         times = {"seconds": timing.seconds, "timed": timing.timed, "measured": timing.measured, "runs": timing.runs}
         hypotheses = [h.id for h in loaded.hypotheses]
         console.result_json({"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": hypotheses, "time": times})
         return
     console.result("\n".join(["prompts:", *prompt_lines(planned)]))
-    for _, cell, cached in cells:
-        state = "cached " if cached else "to do  "
+    width = 8 if SHARED in states.values() else 7
+    for _, cell, state in found:
         examples = f"{cell.stop - cell.start} examples"
         budget = f" at {cell.budget}" if len(planned.budgets) > 1 else ""
         of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
         what = f"{cell.intervention} {cell.part}".strip()
-        console.result(f"{state} {what} of {cell.model} on {cell.task}{budget}{of_pair}")
-    console.result(f"{len(cells)} cells, {len(missing)} to do: {cost(missing)}")
+        console.result(f"{state:<{width}} {what} of {cell.model} on {cell.task}{budget}{of_pair}")
+    console.result(f"{len(found)} cells, {len(missing)} to do: {cost(missing)}")
     if len(planned.budgets) > 1:
         for budget in planned.budgets:
             own_cells = [(own, cell) for own, cell in missing if cell.budget == budget]
@@ -165,6 +193,8 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "run": str(finished.path),
                 "computed": finished.computed,
                 "cached": finished.cached,
+                "shared": finished.shared,
+                "notice": finished.notice,
                 "failures": list(finished.failures),
                 "too_few": finished.too_few,
                 "tasks": [account.to_json() for account in finished.prompts],
@@ -174,7 +204,11 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
     elif not console.quiet:
         for account in finished.prompts:
             console.say(f"prompts of {account.task}: {account}")
-        console.say(f"cells: {finished.computed} computed, {finished.cached} cached, {len(finished.failures)} failed")
+        shared = f"{finished.shared} from the store, " if finished.shared else ""
+        counted = f"{finished.computed} computed, {finished.cached} cached, {shared}{len(finished.failures)} failed"
+        console.say(f"cells: {counted}")
+        if finished.notice:
+            console.say(f"note: {finished.notice}")
         for finding in findings:
             console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")
             if finding.message and finding.estimate is not None:

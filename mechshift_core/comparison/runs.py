@@ -16,6 +16,8 @@ from stats.regression import DEFINITION, difference_interval
 
 FOLLOWS = ("spec.sha256", "spec.name", "spec.seed")
 """Parts of the provenance that only repeat what the specs say."""
+CAME_BY = ("cells_from_the_store",)
+"""Parts that say how a run came by its cells, not what they are."""
 DIGITS = 6
 """Significant digits in which two numbers must differ to be shown."""
 
@@ -39,7 +41,7 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
         second=str(second),
         version=__version__,
         spec=differences(before, after),
-        provenance=differences(_facts(runs[0]), _facts(runs[1]), ignore=FOLLOWS),
+        provenance=differences(_facts(runs[0]), _facts(runs[1]), ignore=(*FOLLOWS, *CAME_BY)),
         findings=compared_findings,
         estimates=compared_estimates,
         same_findings=len({*findings[0], *findings[1]}) - len(compared_findings),

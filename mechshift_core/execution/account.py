@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mechshift_core.execution.cells import Cell
@@ -10,6 +11,7 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
 
 if TYPE_CHECKING:
+    from mechshift_core.execution.cell_store import CellStore
     from mechshift_core.progress import Progress
 
 
@@ -19,23 +21,41 @@ class Account:
     Attributes:
         jobs: The cells that were not there, model by model, those that need others last.
         failures: Cell -> why it failed.
-        missing: How many cells were not there; `total` counts all. Budgets that come to the same share their cells.
+        missing: How many cells had to be computed; `total` counts all. Budgets that come to the same share their cells.
+        shared: How many were taken from the store.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress | None) -> None:
-        self.folder, self._progress = folder, progress
+    def __init__(self, plan: Plan, folder: RunFolder, store: CellStore | None, progress: Progress | None) -> None:
+        self.folder, self._store, self._progress = folder, store, progress
         every = [cell for _, cell in plan.every_cell]
         self._by_key: dict[str, list[Cell]] = {}
         for cell in every:
             self._by_key.setdefault(cell.key, []).append(cell)
+        self.failures: dict[Cell, str] = {}
+        self.total, self._done = len(every), 0
         there = {key for key in self._by_key if folder.has_cell(key)}
+        self._done = sum(len(self._by_key[key]) for key in there)
+        taken = self._take([key for key in self._by_key if key not in there])
+        self.shared = sum(len(self._by_key[key]) for key in taken)
+        self._done += self.shared
+        self.missing = self.total - self._done
         models = list(plan.models)
-        first = [cells[0] for key, cells in self._by_key.items() if key not in there]
+        first = [cells[0] for key, cells in self._by_key.items() if key not in there | taken]
         first.sort(key=lambda cell: (bool(cell.needs), models.index(cell.model)))
         self.jobs = [Job(cell.key, cell.model, cell.needs, what_of(cell)) for cell in first]
-        self.failures: dict[Cell, str] = {}
-        self.total, self._done = len(every), sum(len(self._by_key[key]) for key in there)
-        self.missing = self.total - self._done
+
+    def _take(self, keys: Sequence[str]) -> set[str]:
+        """The cells that the store has, which are then in the run directory."""
+        if self._store is None:
+            return set()
+        taken = set()
+        for key in keys:
+            self.report("looking into the store of cells")
+            if self._store.take(key, self.folder):
+                taken.add(key)
+        if taken:
+            self.folder.log("cells shared", store=str(self._store.folder), keys=sorted(taken))
+        return taken
 
     def report(self, what: str) -> None:
         """Say what is being done."""
@@ -56,6 +76,8 @@ class Account:
             reason = None
         cell = cells[0]
         if reason is None:
+            if self._store is not None:
+                self._store.put(cell.key, self.folder)
             facts = {"model": cell.model, "task": cell.task, "start": cell.start, "stop": cell.stop}
             self.folder.log("cell", key=cell.key, intervention=cell.intervention, pair=cell.pair, **facts)
         else:

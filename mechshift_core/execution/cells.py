@@ -132,7 +132,8 @@ def _parts(
             if cells.parts_ranked(intervention) and spec.edge_attribution is not None:
                 keys += attributed[spec.edge_attribution.name, cell.model, cell.task, cell.budget]
             needs = tuple(dict.fromkeys(keys))
-            key = content_hash([CELL_FORMAT, cell.key, needs, part, *settings])[:32]
+            drawn = _drawn(spec, cell.task) if cells.draws(intervention, part) else []
+            key = content_hash([CELL_FORMAT, cell.key, needs, part, *settings, *drawn])[:32]
             yield replace(cell, key=key, needs=needs, part=part)
 
 
@@ -179,6 +180,8 @@ def _shards(
         if intervention.mixes_prompts:
             # replaced by what other examples have
             content += [start, dataset.digest(), _states(model, dataset.examples, reading)]
+        if INTERVENTIONS[intervention.kind].cells.draws(intervention, ""):
+            content += _drawn(spec, dataset.task)
         key = content_hash(content)[:32]
         yield Cell(model.name, dataset.task, intervention.name, start, stop, key, budget=reading.budget)
 
@@ -219,7 +222,7 @@ def _circuits(
             keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
             _states(models[name], dataset.examples, reading),
             pair.prompts, *cells.labels(dataset), *([SELECTED] if cells.ranks else []),
-            *INTERVENTIONS.marks(intervention.kind),
+            *INTERVENTIONS.marks(intervention.kind), *([side] if _sided(spec, pair) else []),
         ]  # fmt: skip
         yield Cell(
             model=name,
@@ -233,6 +236,16 @@ def _circuits(
             needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
             budget=reading.budget,
         )
+
+
+def _sided(spec: Spec, pair: PairSpec) -> bool:
+    """Whether examples are selected otherwise for the model before than for the model after, or by the one alone."""
+    return pair.prompts == "halves" or spec.select.correct == "before"
+
+
+def _drawn(spec: Spec, task: str) -> list[object]:
+    """What random draws on a task come from."""
+    return [spec.seed, task]
 
 
 def _selection(spec: Spec, dataset: Dataset) -> list[object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -359,9 +360,11 @@ def describe_cell(plan: Plan, cell: Cell, model: Model) -> dict[str, Any]:
         **asdict(cell),
         "weights": facts.weights,
         "source": facts.declared.source,
+        "study": plan.spec.name,
         "examples_sha256": plan.dataset(cell.model, cell.task).digest(slice(cell.start, cell.stop)),
         "device": device_name(model),
         "attention": model.view.declaration.attention,
+        "machine": {"node": platform.node(), "processor": platform.machine()},
     }
 
 

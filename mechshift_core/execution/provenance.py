@@ -61,6 +61,7 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             for name, dataset in plan.datasets.items()
         },
         "cells": len(plan.cells),
+        **_shared(plan, folder, failures),
         "batching": {
             "sizes": sorted({stored["batch_size"] for _, stored in described if "batch_size" in stored}),
             "out_of_memory": [
@@ -79,6 +80,17 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
         **_code(plan),
         "git": git_state(spec.folder),
     }
+
+
+def _shared(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict[str, object]:
+    """Which cells were taken from the store, by the machine that computed them; nothing where none were."""
+    found: dict[str, list[str]] = {}
+    for key in dict.fromkeys(cell.key for _, cell in plan.every_cell):
+        if key not in failures and folder.is_shared(key):
+            machine = folder.describe(key).get("machine") or {}
+            name = f"{machine['node']} ({machine['processor']})" if machine else "not recorded"
+            found.setdefault(name, []).append(key)
+    return {"cells_from_the_store": found} if found else {}
 
 
 def _code(plan: Plan) -> dict[str, object]:

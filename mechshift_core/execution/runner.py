@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mechshift_core.execution.account import Account
 from mechshift_core.execution.cells import Cell
@@ -18,23 +19,34 @@ from mechshift_core.execution.profiles import NEEDED, Profile, default_profile
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.progress import Progress
 
+if TYPE_CHECKING:
+    from mechshift_core.execution.cell_store import CellStore
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
     """What came of executing a plan.
 
     Attributes:
-        computed: Cells computed now; `cached` were there already.
+        computed: Cells computed now; `cached` were there already, and `shared` were taken from the store.
         failures: Cell -> why it failed.
+        notice: What is wrong with the store; empty where nothing is.
     """
 
     computed: int
     cached: int
     failures: dict[Cell, str]
+    shared: int = 0
+    notice: str = ""
 
 
 def execute(
-    plan: Plan, folder: RunFolder, *, profile: Profile | None = None, progress: Progress | None = None
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    profile: Profile | None = None,
+    store: CellStore | None = None,
+    progress: Progress | None = None,
 ) -> Execution:
     """Compute every missing cell, of alternatives too; a cell that fails is noted and the others go on.
 
@@ -42,13 +54,14 @@ def execute(
         plan: The cells.
         folder: A claimed run directory that holds the plan.
         profile: How to run; in as many processes of this machine as the spec says unless given.
+        store: Where cells are taken from before they are computed, and put when they were.
         progress: Called with (what is being done, cells done, cells in all).
 
     Raises:
         UsageError: if the profile is wrong, or lacks a package.
         ExecutionError: if an engine's workers are lost for good.
     """
-    account = Account(plan, folder, progress)
+    account = Account(plan, folder, store, progress)
     chosen = profile or default_profile(plan.spec)
     if chosen.alone and profile is None and plan.spec.execution.workers > 1:
         account.report(f"one process: several need {NEEDED}")
@@ -56,10 +69,14 @@ def execute(
         _elsewhere(plan, folder, chosen, account)
     else:
         _here(plan, folder, account)
+    if store is not None:
+        store.settle(folder, {cell.key for _, cell in plan.every_cell})
     failed = len(account.failures)
     if progress is not None:
         progress("cells", account.total - failed, account.total)
-    return Execution(account.missing - failed, account.total - account.missing, account.failures)
+    cached = account.total - account.missing - account.shared
+    notice = "" if store is None else store.notice
+    return Execution(account.missing - failed, cached, account.failures, account.shared, notice)
 
 
 def _here(plan: Plan, folder: RunFolder, account: Account) -> None:

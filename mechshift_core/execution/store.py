@@ -1,9 +1,9 @@
 """The run directory: cells that are there whole or not at all, a lock, and a log of events.
 
 A cell is a folder `cells/<hash>/` with `cell.json` (what it is, the hash of its tensors and one over both) and
-`tensors.safetensors`.
-It is written under a temporary name, row by row if need be, synced and renamed, and its content is checked when it is
-read: what a kill, a full disk or a damaged file leaves behind is recomputed, never believed.
+`tensors.safetensors`. It is written under a temporary name, row by row if need be, synced and renamed, and its content
+is checked when it is read: what a kill, a full disk or a damaged file leaves behind is recomputed, never believed.
+It can also be a link to such a folder in the store that runs share: what is removed here is the link.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cells import Cell, content_hash
 from mechshift_core.execution.jobs import Event
 from mechshift_core.execution.stream import Array, Layout, TensorFile
-from mechshift_core.files import sync, write_text
+from mechshift_core.files import remove, sync, write_text
 
 CELL, TENSORS, EVENTS = "cell.json", "tensors.safetensors", "events.jsonl"
+SHARED = "shared"
+"""A file beside those of a cell that was taken from the store that runs share."""
 
 
 class RunFolder:
@@ -72,7 +74,7 @@ class RunFolder:
                     f"another process is running in {self.path}; wait for it, or choose another folder with --out"
                 ) from error
             for leftover in self.path.rglob(".*.tmp"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                remove(leftover)
             yield
 
     @property
@@ -115,13 +117,12 @@ class RunFolder:
 
     def has_cell(self, key: str) -> bool:
         """Whether a cell is there with exactly the content that was written."""
+        return is_whole(self.cells / key, key)
+
+    def is_shared(self, key: str) -> bool:
+        """Whether a cell that is there was taken from the store that runs share."""
         folder = self.cells / key
-        try:
-            recorded = self.describe(key)
-            whole = recorded.pop("sha256") == content_hash([key, recorded])
-            return whole and bool(recorded["tensors_sha256"] == file_digest(folder / TENSORS))
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return folder.is_symlink() or (folder / SHARED).exists()
 
     @contextmanager
     def new_cell(self, key: str, description: Mapping[str, Any], layout: Layout) -> Iterator[TensorFile]:
@@ -146,17 +147,25 @@ class RunFolder:
             (temporary / CELL).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             for name in (TENSORS, CELL):
                 sync(temporary / name)
-            shutil.rmtree(self.cells / key, ignore_errors=True)
-            try:
-                temporary.rename(self.cells / key)
-            except OSError:  # another worker, given the same cell when this one was thought dead, may have been faster
-                if not self.has_cell(key):
-                    raise
-            sync(self.cells)
+            self.place(temporary, key)
         except OSError as error:
             raise ExecutionError(f"cannot write a cell to {self.cells}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def place(self, temporary: Path, key: str) -> None:
+        """Give a cell that was written under a temporary name in `cells` its place, and have it on the disk.
+
+        Raises:
+            OSError: if that is not possible.
+        """
+        remove(self.cells / key)
+        try:
+            temporary.rename(self.cells / key)
+        except OSError:  # another worker, given the same cell when this one was thought dead, may have been faster
+            if not self.has_cell(key):
+                raise
+        sync(self.cells)
 
     def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
         """Store a cell whose tensors are in memory."""
@@ -166,8 +175,7 @@ class RunFolder:
 
     def describe(self, key: str) -> dict[str, Any]:
         """What a stored cell says of itself."""
-        description: dict[str, Any] = json.loads((self.cells / key / CELL).read_text(encoding="utf-8"))
-        return description
+        return describe(self.cells / key)
 
     def cell_file(self, key: str) -> Path:
         """The safetensors file of a cell."""
@@ -176,6 +184,22 @@ class RunFolder:
     def write_json(self, name: str, content: object) -> None:
         """Write a JSON file of the run whole or not at all."""
         write_text(self.path / name, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def is_whole(folder: Path, key: str) -> bool:
+    """Whether a folder, or what it links to, is a cell of this key with exactly the content that was written."""
+    try:
+        recorded = describe(folder)
+        whole = recorded.pop("sha256") == content_hash([key, recorded])
+        return whole and bool(recorded["tensors_sha256"] == file_digest(folder / TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What the cell in a folder says of itself."""
+    description: dict[str, Any] = json.loads((folder / CELL).read_text(encoding="utf-8"))
+    return description
 
 
 def file_digest(path: Path) -> str:

@@ -30,8 +30,12 @@ from stats.seeding import generator
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Format of the weights -> largest difference that counts as none, as a share of a tensor's largest absolute value."""
-INCIDENTAL = {"device", "attention", "batch_size", "halvings", "source", "tokens", "sha256", "tensors_sha256"}
+INCIDENTAL = {
+    "device", "machine", "attention", "batch_size", "halvings", "source", "tokens", "sha256", "tensors_sha256",
+}  # fmt: skip
 """What a cell says of the way in which it was computed, or what its tensors say as well."""
+NAMES = {"study", "model", "task", "intervention", "pair", "side", "budget", "start", "stop"}
+"""What a cell says of the study that it was computed for, and its key leaves open: its numbers have no part in it."""
 
 Outcome = Literal["same", "differs", "not checked"]
 
@@ -179,7 +183,7 @@ def _computed_again(hands: Hands, cell: Cell, place: Path) -> Check:
 
 
 def _said(folder: RunFolder, cell: Cell) -> dict[str, Any]:
-    return {name: value for name, value in folder.describe(cell.key).items() if name not in INCIDENTAL}
+    return {name: value for name, value in folder.describe(cell.key).items() if name not in INCIDENTAL | NAMES}
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:

@@ -56,6 +56,8 @@ class Cells(Generic[S]):
         parts: Further cells on the same examples that need all of the first ones of a model and task: part -> the
             options that it depends on.
         parts_ranked: Whether these need the edge attribution, too.
+        draws: Of cells that are not per pair, whether those of a part (empty for the first ones) draw at random, by the
+            seed of the spec and the name of the task; cells per pair may do so anyway.
     """
 
     per_pair: bool = False
@@ -67,6 +69,7 @@ class Cells(Generic[S]):
     pads: Callable[[S], bool] = lambda _: False
     parts: Callable[[S, Spec], Mapping[str, list[object]]] = lambda _, __: {}
     parts_ranked: Callable[[S], bool] = lambda _: False
+    draws: Callable[[S, str], bool] = lambda _, __: False
 
 
 Compute = Callable[["Plan", "Cell", "Model", "RunFolder", S], None]

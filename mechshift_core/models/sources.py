@@ -250,12 +250,13 @@ def resolve_dtype(folder: Path, dtype: Dtype, *, device: str) -> Literal["float6
     for tensor in stored_tensors(folder).values():
         sizes[tensor.dtype] += tensor.size
     stored = STORED.get(max(sizes, key=lambda name: sizes[name], default=""))
-    if stored is None or sizes.total() <= LARGE or not _on_gpu(device):
+    if stored is None or sizes.total() <= LARGE or not on_gpu(device):
         return "float32"
     return stored
 
 
-def _on_gpu(device: str) -> bool:
+def on_gpu(device: str) -> bool:
+    """Whether models go on a GPU: `auto` where there is one, `cpu` or `cuda`."""
     if device != "auto":
         return device == "cuda"
     import torch

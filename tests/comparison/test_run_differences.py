@@ -136,3 +136,11 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     text = formats.markdown(made)
     assert "<" not in text and "\x1b" not in text
     assert "&lt;b&gt;\\|\\`x\\`" in text
+
+
+def test_how_a_run_came_by_its_cells_is_no_difference(tmp_path: Path) -> None:
+    shared = {"cells_from_the_store": {"node (x86_64)": ["0" * 32]}}
+    one, two = write_run(tmp_path / "one", findings()), write_run(tmp_path / "two", findings(), provenance=shared)
+    assert compare_runs(one, two).provenance == ()
+    other = write_run(tmp_path / "other", findings(), provenance={**shared, "cells": 5})
+    assert [change.path for change in compare_runs(one, other).provenance] == ["cells"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from mechshift_core.execution.store import RunFolder
 
-WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree"}
 
 
 def dies(work: Callable[[], None], *, before: int) -> bool:

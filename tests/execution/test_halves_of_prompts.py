@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 from intervention_study import table, write_effective_study
 from ruamel.yaml import YAML
+from safetensors.numpy import load_file
 from studies import EVERY_KIND
 
 from mechshift_core import run
 from mechshift_core.execution.scores import halves
-from mechshift_core.pipeline import Run
+from mechshift_core.execution.store import RunFolder
+from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
 EXAMPLE = Example("one", (1,), (2,), (3,), (4,), 1, "", "", "", "")
@@ -65,8 +67,6 @@ def test_what_is_measured_of_a_side_is_measured_on_its_half(finished: Run) -> No
     examples = table(finished.path, "examples").filter((pl.col("pair") == "itself") & pl.col("selected"))
     scores = table(finished.path, "edge_scores").filter(pl.col("model") == "before").sort("path")
     (cell,) = scores["path"].to_list()
-    from safetensors.numpy import load_file
-
     stored = load_file(finished.path / cell)["scores"].astype(np.float64)
     edges = table(finished.path, "edges").filter(pl.col("pair") == "itself")
     for side in ("before", "after"):
@@ -75,6 +75,17 @@ def test_what_is_measured_of_a_side_is_measured_on_its_half(finished: Run) -> No
     curve = table(finished.path, "faithfulness").filter(pl.col("pair") == "itself")
     assert set(curve["n"]) == {12}
     assert set(curve["status"]) == {"ok"}
+
+
+def test_the_circuits_of_each_side_are_run_on_its_own_half(finished: Run) -> None:
+    read: dict[str, set[int]] = {}
+    for cell in stored_plan(finished.path).cells:
+        if (cell.intervention, cell.pair) == ("curve", "itself"):
+            read[str(cell.side)] = {*load_file(RunFolder(finished.path).cell_file(cell.key))["examples"].tolist()}
+    examples = table(finished.path, "examples").filter((pl.col("pair") == "itself") & pl.col("selected"))
+    assert read == {
+        side: {*examples.filter(pl.col("side") == side)["example"].to_list()} for side in ("before", "after")
+    }
 
 
 def test_a_model_and_itself_differ_by_sampling(finished: Run) -> None:

@@ -57,20 +57,25 @@ def _shifts(sample: Sample, spec: Spec, own: Ablation, results: Results) -> Meas
     return measure_interaction_shift(sample, spec, own, results)
 
 
-def _settings(own: Ablation, spec: Spec) -> dict[str, Any]:
-    settings: dict[str, Any] = own.model_dump(mode="json", exclude={"name", *_LATER})
-    return {**settings, "seed": spec.seed} if own.ablation == "resample" else settings
+def _settings(own: Ablation, _: Spec) -> dict[str, Any]:
+    return own.model_dump(mode="json", exclude={"name", *_LATER})
 
 
-def _parts(own: Ablation, spec: Spec) -> dict[str, list[object]]:
+def _parts(own: Ablation, _: Spec) -> dict[str, list[object]]:
     parts: dict[str, list[object]] = {}
     if own.pairwise:
         parts["pairs"] = [own.pairwise]
     if own.shapley is not None:
         sampled = own.shapley.budget is not None
         parts["shapley"] = [own.shapley.model_dump() if sampled else own.shapley.components]
-        parts["shapley"] += [spec.seed] if sampled else []
     return parts
+
+
+def _draws(own: Ablation, part: str) -> bool:
+    """Prompts that values are taken from, or combinations of components; parts have the seed of the first cells."""
+    if part == "shapley":
+        return own.shapley is not None and own.shapley.budget is not None
+    return not part and own.ablation == "resample"
 
 
 def _cost(reads: Reads, own: Ablation) -> Cost:
@@ -115,6 +120,7 @@ ABLATION = InterventionKind(
         settings=_settings,
         parts=_parts,
         parts_ranked=lambda own: own.strongest_by == "attribution",
+        draws=_draws,
         pads=lambda own: not own.mixes_prompts,
     ),
     results=_results,
