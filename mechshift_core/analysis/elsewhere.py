@@ -80,7 +80,7 @@ def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outc
             _statistics.clear()
             threadpool_limits(max(1, processors() // share.workers))
             _statistics[work, failures] = {one.key: one for one in every_statistic(plan, folder, dict(failures))}
-        Kept(folder).compute(_statistics[work, failures][key])
+        Kept(folder).of(_statistics[work, failures][key])
     except MechshiftError as error:
         return Outcome(str(error))
     except Exception as error:

@@ -80,9 +80,7 @@ def run(
     wanted = fail_on or []
     check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
-        finished = run_study(
-            loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress
-        )
+        finished = run_study(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     _summarise(console, finished, wanted)
 
 

@@ -27,10 +27,12 @@ from mechshift_core.execution.worker import Share
 PRELOAD = "mechshift_core.execution.preload"
 LOOK_EVERY = 1.0
 """Seconds between two looks at which workers there are."""
+FETCH = 20.0
+"""Seconds in which a worker says what came of a job that it has done."""
 DEATHS = 1
-"""Deaths of workers that a cell survives: it may not be the cause. With one more it has failed."""
+"""Deaths of workers that a job survives: it may not be the cause. With one more it has failed."""
 SETTINGS = {
-    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
     # A long product holds a worker's attention; that a process has died is known by its connection, not by silence.
     "distributed.scheduler.worker-ttl": None,
@@ -92,7 +94,7 @@ class Engine:
         Raises:
             ExecutionError: if the scheduler is lost, or no worker comes in time.
         """
-        waiting, run = Waiting(jobs), uuid.uuid4().hex[:8]
+        waiting, deaths = Waiting(jobs), Counter[str]()
         running: dict[Any, tuple[Job, str]] = {}
         holds: dict[str, str] = {}
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -100,16 +102,16 @@ class Engine:
         try:
             while waiting or running:
                 workers = self._workers()
+                for future in [future for future, (_, worker) in running.items() if worker not in workers]:
+                    job, _ = running.pop(future)
+                    self._lost_worker(future, job, deaths, waiting, ended)
                 holds = {worker: held for worker, held in holds.items() if worker in workers}
-                busy = Counter(worker for _, worker in running.values())
-                for worker in workers:
-                    if busy[worker]:
-                        continue
-                    held = holds.get(worker, "")
-                    job = waiting.take(held, {other for name, other in holds.items() if name != worker})
+                busy = {worker for _, worker in running.values()}
+                for worker in (one for one in workers if one not in busy):
+                    job = waiting.take(holds.get(worker, ""), {held for one, held in holds.items() if one != worker})
                     if job is None:
                         break
-                    future = self._give(do, job, worker, run)
+                    future = self._give(do, job, worker)
                     running[future], holds[worker] = (job, worker), job.holds
                     begun(job)
                     future.add_done_callback(done.put)
@@ -118,19 +120,38 @@ class Engine:
                 else:
                     self._wait(since, waiting_for_workers)
                 for future in self._finished(done):
+                    if future not in running:
+                        continue
                     job, _ = running.pop(future)
-                    self._end(job, self._outcome(future), waiting, ended)
+                    outcome = self._outcome(future)
+                    if outcome is None:
+                        self._lost_worker(future, job, deaths, waiting, ended)
+                    else:
+                        self._end(job, outcome, waiting, ended)
         finally:
             with suppress(Exception):  # a connection that is lost has nothing left to cancel
                 self._client.cancel(list(running), force=True)
 
-    def _give(self, do: Do, job: Job, worker: str, run: str) -> Any:
-        """Have a worker do a job; if it dies, another one."""
+    def _give(self, do: Do, job: Job, worker: str) -> Any:
+        """Have a worker do a job."""
         host = self._hosts[worker]
         share = Share(self._numbers[worker], sum(other == host for other in self._hosts.values()))
-        return self._client.submit(
-            do, share, job.key, key=f"{run}-{job.key}", workers=[worker], allow_other_workers=True, pure=False
-        )
+        key = f"{uuid.uuid4().hex[:8]}-{job.key}"
+        return self._client.submit(do, share, job.key, key=key, workers=[worker], pure=False)
+
+    def _lost_worker(
+        self, future: Any, job: Job, deaths: Counter[str], waiting: Waiting, ended: Callable[[Job, Outcome], None]
+    ) -> None:
+        """A worker died with a job, which another one gets, unless too many have died of it."""
+        with suppress(Exception):
+            self._client.cancel([future], force=True)
+        self._looked = -LOOK_EVERY  # whoever died is not there any more
+        deaths[job.key] += 1
+        if deaths[job.key] <= DEATHS:
+            waiting.again(job)
+        else:
+            reason = f"its worker process died, {deaths[job.key]} times in a row: killed, or out of memory"
+            self._end(job, Outcome(reason), waiting, ended)
 
     def _end(self, job: Job, outcome: Outcome, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
         ended(job, outcome)
@@ -172,22 +193,20 @@ class Engine:
         except queue.Empty:
             return found
 
-    def _outcome(self, future: Any) -> Outcome:
+    def _outcome(self, future: Any) -> Outcome | None:
+        """What came of a job; None where it was lost with its worker."""
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        if future.status == "cancelled" or future.status == "lost":
+        if self._client.status != "running":
             raise self._lost()
-        error = future.exception()
-        if error is None:
-            found: Outcome = future.result()
-            return found
-        self._looked = -LOOK_EVERY  # whoever died is not there any more
-        if isinstance(error, KilledWorker):
-            return Outcome(
-                f"its worker process died at every attempt: killed, or out of memory (the last was "
-                f"{error.last_worker.address})"
-            )
-        return Outcome(f"internal error: {type(error).__name__}: {error}")
+        try:
+            found: Outcome = future.result(timeout=FETCH)
+        except (KilledWorker, FutureCancelledError, TimeoutError):  # the last: what came of it went with its worker
+            return None
+        except Exception as error:
+            return Outcome(f"internal error: {type(error).__name__}: {error}")
+        return found
 
     def _wait(self, since: float, said: Callable[[str], None]) -> None:
         waited = time.monotonic() - since

@@ -98,6 +98,11 @@ class Waiting:
         del self._waits[waits.job.key]
         return waits.job
 
+    def again(self, job: Job) -> None:
+        """A job that was taken was lost: it is the next of its kind."""
+        self._waits[job.key] = waits = _Waits(job, -1)
+        self._ready.setdefault(job.holds, deque()).appendleft(waits)
+
     def done(self, key: str) -> None:
         """A job came out: others may be begun."""
         for other in self._needed_by.pop(key, ()):

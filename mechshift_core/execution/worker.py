@@ -81,6 +81,8 @@ def do_cell(work: Work, share: Share, key: str) -> Outcome:
 
     try:
         plan, folder = run_of(work)
+        if folder.has_cell(key):  # by a worker that was thought dead
+            return Outcome()
         if work not in _hands:
             _hands.clear()
             torch.set_num_threads(max(1, processors() // share.workers))

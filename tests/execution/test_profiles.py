@@ -43,7 +43,7 @@ def test_options_go_before_the_profile(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("workers: 0\n", r"lab.yaml:1:10: .*greater than or equal to 1"),
+        ("workers: 0\n", r"lab.yaml:1:10: expected a number not below 1, got 0"),
         ("worker: 2\n", r"lab.yaml:1:1: unknown key 'worker' \(did you mean 'workers'\?\)"),
         ("cluster: slrum\n", r"lab.yaml:1:10: .*'slurm'"),
         ("scheduler: host:8786\n", r"expected tls://HOST:PORT or tcp://HOST:PORT"),
