@@ -22,7 +22,7 @@ from studies import ATTRIBUTION, EVERY_KIND, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import UsageError
-from mechshift_core.execution import cell_store, code_version, runner
+from mechshift_core.execution import cell_store, code_version, runner, store_room
 from mechshift_core.execution.cell_store import CellStore
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.store_room import Entry, entries, limit, make_room, unwanted
@@ -410,15 +410,15 @@ def test_a_file_in_place_of_the_store_is_said_once_and_costs_nothing(study: Path
     assert store.read_text() == "years of work"
 
 
-@pytest.mark.parametrize("nth", [0, 1, 2])
-def test_a_store_that_is_full_gets_nothing_more_and_holds_nothing_half(
-    study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+@pytest.mark.parametrize(("nth", "whole"), [(0, 0), (1, 1), (2, 1)])
+def test_a_store_that_was_full_once_gets_nothing_more_and_holds_nothing_half(
+    study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch, nth: int, whole: int
 ) -> None:
     sync, left = cell_store.sync, [nth]
 
     def full(path: Path) -> None:
         left[0] -= 1
-        if left[0] < 0 and path.is_relative_to(store):
+        if left[0] == -1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         sync(path)
 
@@ -428,8 +428,7 @@ def test_a_store_that_is_full_gets_nothing_more_and_holds_nothing_half(
     assert counts(finished) == (3, 0, 0, 0)
     assert finished.notice.startswith(f"store of cells {store}: what is computed cannot be put there: No space left on")
     assert len(events(out, "store failed")) == 1
-    whole = len(stored(store))
-    assert whole < 3
+    assert len(stored(store)) == whole
     assert counts(run(study, out=out.parent / "other")) == (3 - whole, 0, whole, 0)
 
 
@@ -577,6 +576,22 @@ def test_the_least_recently_used_goes_first_and_what_the_run_uses_stays(folder: 
     assert {path.name for path in stored(tmp_path / "store")} == {KEYS[1], *KEYS[5:], KEYS[0]}
 
 
+def test_an_entry_loses_its_name_before_anything_of_it_is_removed(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path / "store")
+    store.put(KEYS[0], folder)
+
+    def interrupted(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(store_room, "remove", interrupted)
+    assert make_room(tmp_path / "store", 0, keep=()) == []
+    (left,) = entries(tmp_path / "store")
+    assert left.left
+    assert left.path.name.startswith(f".{KEYS[0]}.")
+
+
 def test_an_entry_that_is_taken_is_used(folder: RunFolder, tmp_path: Path) -> None:
     store, other = opened(tmp_path / "store"), RunFolder(tmp_path / "other")
     for key in KEYS[:2]:
@@ -618,9 +633,12 @@ def test_what_a_killed_run_has_left_goes_after_a_day_and_what_is_not_ours_never_
     for path in (*left, store.place / "notes", tmp_path / "store" / "thesis"):
         path.mkdir()
         (path / "tensors.safetensors").write_bytes(b"half")
-    os.utime(left[0], (1000, 1000))
+    (tmp_path / "store" / "cells" / KEYS[5]).mkdir(parents=True)  # as in a run directory
+    for path in (left[0], store.place / "notes", tmp_path / "store" / "thesis"):
+        os.utime(path, (1000, 1000))
     make_room(tmp_path / "store", 0, keep=())
     assert {path.name for path in store.place.iterdir()} == {left[1].name, "notes"}
+    assert (tmp_path / "store" / "cells" / KEYS[5]).is_dir()
     assert (tmp_path / "store" / "thesis" / "tensors.safetensors").read_bytes() == b"half"
 
 
