@@ -183,9 +183,7 @@ class CellStore:
         try:
             for name in (TENSORS, CELL):
                 os.link(entry / name, temporary / name)
-        except OSError as error:
-            if error.errno in GONE:
-                raise
+        except OSError:
             remove(temporary)
             if not self._copies:
                 temporary.symlink_to(entry, target_is_directory=True)
