@@ -352,6 +352,9 @@ def _managed(profile: Profile, most: int) -> Iterator[Any]:
             yield client
     finally:
         cluster.close(timeout=30)
+        for name, file in vars(cluster).items():
+            if name.startswith("_job_") and hasattr(file, "close"):  # certificates, which it leaves open
+                file.close()
 
 
 def _several(value: Any) -> list[str]:

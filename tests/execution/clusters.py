@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,10 +53,8 @@ def started(*command: str, log: Path, environment: dict[str, str] | None = None)
     try:
         yield process
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
-        except ProcessLookupError:
-            pass
         process.wait()
 
 
@@ -108,7 +106,9 @@ def slurm(folder: Path) -> Iterator[None]:
             assert name != "munged" or soon(munge.exists), (folder / "munged.log").read_text()
 
         def idle() -> bool:
-            shown = subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True, env=environment)
+            shown = subprocess.run(
+                ["sinfo", "-h", "-o", "%t"], check=False, capture_output=True, text=True, env=environment
+            )
             return shown.stdout.strip() == "idle"
 
         assert soon(idle), "\n".join((folder / f"{name}.log").read_text()[-2000:] for name in commands)

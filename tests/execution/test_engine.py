@@ -170,12 +170,12 @@ def execution(path: Path, **settings_: object) -> Path:
     return path
 
 
-def same_findings(one: Run, other: Run) -> None:
+def same_findings(one: Run, other: Run, *, within: float = 1e-9) -> None:
     assert one.failures == other.failures == ()
     for first, second in zip(one.findings.hypotheses, other.findings.hypotheses, strict=True):
         assert (first.id, first.verdict, first.status) == (second.id, second.verdict, second.status)
         for name in ("estimate", "low", "high", "p", "p_corrected", "se"):
-            assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-9), name
+            assert getattr(first, name) == pytest.approx(getattr(second, name), abs=within), name
 
 
 def events_of(folder: Path, event: str) -> list[dict[str, object]]:
@@ -230,7 +230,8 @@ def test_workers_batches_and_order_change_no_finding(
     else:
         second = run(execution(study, **settings_), out=tmp_path / "second")
     assert second.computed == first.computed
-    same_findings(second, first)
+    # Another batch rounds otherwise; processes and order change nothing at all.
+    same_findings(second, first, within=1e-6 if "batch_size" in settings_ else 1e-9)
 
 
 @contextmanager
