@@ -9,10 +9,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from ruamel.yaml import YAML
+from scipy.stats import binomtest
 
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.errors import ExecutionError
+from mechshift_core.models.sources import weights_hash
+from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.fetching import fetch
+from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
+from mechshift_core.zoo.post_training.results import evaluate_written
+from mechshift_core.zoo.storage import read_evaluation, read_record
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
 
@@ -85,3 +92,41 @@ def test_a_study_of_it_and_an_adapter_goes_through(model: Path, tmp_path: Path) 
     provenance = json.loads((made.path / "provenance.json").read_text())
     assert provenance["models"]["tuned"]["origin"].startswith("weights dequantised from Q4_1")
     assert {one["words"] for one in provenance["data"].values()} == {"natural"}
+
+
+def test_the_bundled_pair_is_of_this_base_and_answers_as_its_cards_say(model: Path) -> None:
+    """60 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4."""
+    for name in ("smollm2/mdm", "smollm2/arm-continued"):
+        folder = bundled_models()[name]
+        recipe, stored = read_record(folder).recipe, read_evaluation(folder)
+        assert isinstance(recipe, PostTrainingRecipe)
+        assert json.loads((folder / "inputs.json").read_text())["base"] == weights_hash(model)
+        found = evaluate_written(recipe, folder, count=60, seed=2).held_out
+        assert found.keys() == stored.held_out.keys()
+        for task, share in found.items():
+            count = stored.prompts_per_task
+            rate = (stored.held_out[task] * count + 1) / (count + 2)
+            assert binomtest(round(share * 60), 60, rate).pvalue > 1e-4, (name, task, share, rate)
+
+
+def test_the_study_of_the_bundled_pair_goes_through_with_few_prompts(model: Path, tmp_path: Path) -> None:
+    yaml = YAML()
+    content = yaml.load((Path(__file__).parents[1] / "specs" / "smollm2.yaml").read_text())
+    content["tasks"] = [{**task, "examples": 10} for task in content["tasks"] if task["name"] in ("ioi", "infilling")]
+    content["interventions"][0] |= {"method": "eap"}
+    for unused in ("steps", "quadrature"):
+        content["interventions"][0].pop(unused, None)
+    content["interventions"] = content["interventions"][:1]
+    content["measures"]["overlap"] = {"top_k": [200], "splits": 4, "permutations": 40}
+    content["statistics"]["bootstrap"]["replicates"] = 200
+    content["hypotheses"] = [one for one in content["hypotheses"] if one["measure"] == "depth_slope"]
+    content.pop("sensitivity")
+    content["execution"] = {"device": "cpu"}
+    with (tmp_path / "few.yaml").open("w") as handle:
+        yaml.dump(content, handle)
+    made = run(load_spec(tmp_path / "few.yaml"), out=tmp_path / "out")
+    assert made.failures == ()
+    examples = pl.read_parquet(made.path / "tables/examples.parquet")
+    shares = examples.group_by("model", "task").agg(pl.col("correct_by_metric").mean())
+    assert len(shares) == 6
+    assert shares["correct_by_metric"].min() >= 0.6  # the base does not know the infilling task as well as its heirs

@@ -17,6 +17,8 @@ SAVED_PER_TOKEN = 48
 """Activations that a block keeps for its backward pass, in units of `hidden` elements a token (an upper estimate)."""
 MOST_TOKENS = {"cpu": 8192, "cuda": 131_072}
 """Tokens beyond which a pass gains nothing from being larger."""
+MOST_BYTES = 2 * 2**30
+"""Bytes beyond which one on a processor gains nothing: several processes may share the machine's memory."""
 SHARE = 0.5
 """Share of the free memory that a pass may take."""
 
@@ -122,8 +124,10 @@ def sequences_for_patching(model: Model, positions: int) -> int:
 
 
 def _sequences(model: Model, positions: int, bytes_each: int) -> int:
-    fitting = int(SHARE * free_memory(model.device)) // bytes_each
-    return max(1, min(fitting, MOST_TOKENS.get(model.device.type, MOST_TOKENS["cpu"]) // positions))
+    room = int(SHARE * free_memory(model.device))
+    if model.device.type == "cpu":
+        room = min(room, MOST_BYTES)
+    return max(1, min(room // bytes_each, MOST_TOKENS.get(model.device.type, MOST_TOKENS["cpu"]) // positions))
 
 
 def _config(model: Model) -> Any:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 
 EVALUATION, TRAINING = "evaluation.json", "training.json"
+INPUTS = "inputs.json"
+"""Hashes of the base and of text files that a model was post-trained on."""
 
 
 class _Kind(BaseModel):

@@ -8,7 +8,7 @@ import torch
 from random_models import write_random_model
 
 from mechshift_core import CounterfactualBatch, attribute_edges, evaluate_circuits, load_model
-from mechshift_core.attribution import edge_score_blocks
+from mechshift_core.attribution import edge_score_blocks, memory
 from mechshift_core.attribution.edges import integration_path
 from mechshift_core.attribution.memory import Batching
 from mechshift_core.graph import Graph
@@ -103,6 +103,19 @@ def test_many_steps_are_cut_where_they_do_not_fit(
     cut = attribute_edges(model, batch, steps=7)
     assert cut.batching is not None and cut.batching.size == 1
     torch.testing.assert_close(cut.values, whole.values, atol=1e-5, rtol=1e-4)
+
+
+def test_a_pass_takes_a_share_of_the_memory_and_never_more_than_helps(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes may share a machine: one that took all that is free would leave nothing to the others."""
+    monkeypatch.setitem(memory.MOST_TOKENS, "cpu", 10**15)
+    for count in (memory.sequences_for_gradients, memory.sequences_for_patching):
+        fitting = []
+        for free in (2**20, memory.MOST_BYTES, 2 * memory.MOST_BYTES, 2**50):
+            monkeypatch.setattr(memory, "free_memory", lambda _, free=free: free)
+            fitting.append(count(model, 3))
+        assert 1 <= fitting[0] < fitting[1] < fitting[2] == fitting[3]
 
 
 def test_a_batch_that_does_not_fit_is_halved(

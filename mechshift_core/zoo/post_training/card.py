@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from mechshift_core.errors import UsageError
+from mechshift_core.models.adapters import adapters_hash
+from mechshift_core.models.sources import weights_hash
 from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 from mechshift_core.zoo.post_training.results import read_curve
 from mechshift_core.zoo.recipes import Diffusion
-from mechshift_core.zoo.storage import EVALUATION, TRAINING, MetricEvaluation, read_record, save_text
+from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, MetricEvaluation, read_record, reading, save_text
 
 CARD = "README.md"
 KINDS = {
@@ -46,6 +49,8 @@ def card(folder: Path) -> str:
         f"# {recipe.name}/{folder.name}\n",
         f"{KINDS[folder.name]} `{recipe.base}`. Seed {recipe.seed}; the whole recipe is `{TRAINING}`.\n",
         f"- Weights: {_weights(recipe)}, stored in float16",
+        f"- SHA-256 of them: `{_sha256(recipe, folder)}`",
+        f"- of the base's: `{_base(folder)}`",
         f"- {settings.steps} steps of AdamW, learning rate {settings.learning_rate:g}, warm-up {settings.warmup},\n"
         f"  cosine decay to a tenth, weight decay {settings.weight_decay:g}; computed in {recipe.dtype}",
     ]
@@ -57,6 +62,18 @@ def card(folder: Path) -> str:
         )
     lines += ["", "## Data\n", _mix(recipe), "\n## Held-out prompts and text\n", _results(evaluation)]
     return "\n".join([*lines, "\n## Learning curve\n", _curve(folder), "\n## Limits\n", LIMITS])
+
+
+def _sha256(recipe: PostTrainingRecipe, folder: Path) -> str:
+    """Of the adapter, or of the whole checkpoint, as a run that uses it records them."""
+    with reading(folder):
+        return weights_hash(folder) if recipe.lora is None else adapters_hash((folder,))
+
+
+def _base(folder: Path) -> str:
+    """The hash of the base's weights, as the training noted it."""
+    with reading(folder / INPUTS):
+        return str(json.loads((folder / INPUTS).read_text(encoding="utf-8"))["base"])
 
 
 def _weights(recipe: PostTrainingRecipe) -> str:

@@ -37,12 +37,10 @@ from mechshift_core.zoo.post_training.results import CURVE, Point, evaluate_writ
 from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of, text_sequences
 from mechshift_core.zoo.recipes import Diffusion, Phase
 from mechshift_core.zoo.states import restore, store
-from mechshift_core.zoo.storage import EVALUATION, TRAINING, read_evaluation, reading, save_text, writing
+from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, read_evaluation, reading, save_text, writing
 from mechshift_core.zoo.train import openness, schedule
 
 SAVE_EVERY = 25
-INPUTS = "inputs.json"
-"""Hashes of the base and of text files."""
 TEXT = "text.json"
 """What the base model wrote: the same for every phase, also in a run that is resumed."""
 HELD_OUT = 10
