@@ -42,6 +42,7 @@ EVENTS = {
         "the run put cells into the store, and what was used least recently went to keep its limit",
         "`store`, `removed`, their number, `bytes`",
     ),
+    "model loaded": ("a process has taken a model into memory", "`model`"),
     "cell timed": (
         "how long that took; `mechshift plan` gives minutes from it",
         "`key`, `seconds`, and what the time depends on: `kind`, `size`, `dtype`, `device`, `machine`, `tokens`, "
@@ -90,7 +91,7 @@ def tables() -> dict[str, dict[str, Any]]:
 def logged() -> set[str]:
     """Every event that the code writes."""
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mechshift_core").rglob("*.py"))
-    return set(re.findall(r'\.log\("([^"]+)"', code))
+    return set(re.findall(r'(?:\.log|\._note)\("([^"]+)"', code))
 
 
 def spec_page() -> str:

@@ -10,14 +10,11 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.jobs import Event, Outcome
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.execution.timing import TIMED, cell_facts
+from mechshift_core.execution.timing import cell_facts
 from mechshift_core.kinds import INTERVENTIONS
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
-
-LOADED = "model loaded"
-"""The event that says that a process has taken a model into memory."""
 
 
 class Hands:
@@ -60,7 +57,7 @@ class Hands:
                     own, cell, model, place, one
                 )
             facts = {"key": key, "seconds": round(time.monotonic() - began, 4)}
-            self._note(TIMED, **facts, **cell_facts(own, cell, self.plan.spec.execution.device))
+            self._note("cell timed", **facts, **cell_facts(own, cell, self.plan.spec.execution.device))
         except (MechshiftError, RuntimeError, ValueError, MemoryError) as error:
             return self._outcome(str(error) or type(error).__name__)
         return self._outcome(None)
@@ -82,7 +79,7 @@ class Hands:
                 self._note("model failed", model=name, reason=self._reasons[name])
                 raise
             self._name = name
-            self._note(LOADED, model=name)
+            self._note("model loaded", model=name)
         return self._model
 
     def _note(self, event: str, **facts: object) -> None:

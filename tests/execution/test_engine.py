@@ -24,7 +24,6 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution import account as accounts
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.engine import Engine, opened
-from mechshift_core.execution.hands import LOADED
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
@@ -203,7 +202,7 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(order) == len(cells)
     assert all(order.index(need) < order.index(key) for key in order for need in cells[str(key)].needs)
     # Three models on two workers: each is loaded once, and at most one more a worker for the second stage.
-    assert 3 <= len(events_of(tmp_path / "out", LOADED)) <= 5
+    assert 3 <= len(events_of(tmp_path / "out", "model loaded")) <= 5
     again = run(study, out=tmp_path / "out")
     assert (again.computed, again.cached) == (0, 10)
 

@@ -1,4 +1,4 @@
-"""The bundled real pair: adapters to a model that is fetched; what needs its weights is in `tests/test_real_model.py`."""
+"""The bundled real pair: adapters to a model that is fetched; what needs that is in `tests/test_real_model.py`."""
 
 from __future__ import annotations
 
