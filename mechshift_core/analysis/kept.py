@@ -108,7 +108,7 @@ def unpacked(arrays: Mapping[str, np.ndarray[Any, Any]], content: Mapping[str, A
         rows=rows,
         estimates=tuple(Estimate(**one) for one in content["estimates"]),
         replicated={
-            name: Replicated(**one, **{field: arrays.get(f"{name}/{field}") for field in ARRAYS})
+            name: Replicated(**{**one, **{field: arrays.get(f"{name}/{field}") for field in ARRAYS}})
             for name, one in content["replicated"].items()
         },
         problems=content["problems"],

@@ -31,7 +31,7 @@ FETCH = 20.0
 """Seconds in which a worker says what came of a job that it has done."""
 DEATHS = 1
 """Deaths of workers that a job survives: it may not be the cause. With one more it has failed."""
-SETTINGS = {
+SETTINGS: dict[str, object] = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.work-stealing": False,
     # A long product holds a worker's attention; that a process has died is known by its connection, not by silence.
@@ -108,12 +108,13 @@ class Engine:
                 holds = {worker: held for worker, held in holds.items() if worker in workers}
                 busy = {worker for _, worker in running.values()}
                 for worker in (one for one in workers if one not in busy):
-                    job = waiting.take(holds.get(worker, ""), {held for one, held in holds.items() if one != worker})
-                    if job is None:
+                    others = {held for one, held in holds.items() if one != worker}
+                    following = waiting.take(holds.get(worker, ""), others)
+                    if following is None:
                         break
-                    future = self._give(do, job, worker)
-                    running[future], holds[worker] = (job, worker), job.holds
-                    begun(job)
+                    future = self._give(do, following, worker)
+                    running[future], holds[worker] = (following, worker), following.holds
+                    begun(following)
                     future.add_done_callback(done.put)
                 if workers:
                     since = time.monotonic()
