@@ -156,6 +156,8 @@ def chosen_profile(
 
 def default_profile(spec: Spec) -> Profile:
     """How a spec is run where nothing else is said: in the processes that it names, as far as they can be had."""
-    from importlib.util import find_spec
-
-    return Profile(workers=spec.execution.workers if find_spec("distributed") else 1)
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        return Profile(workers=1)
+    return Profile(workers=spec.execution.workers)

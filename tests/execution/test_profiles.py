@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from studies import write_study
 
+from mechshift_core import run
 from mechshift_core.cli.main import main
 from mechshift_core.errors import UsageError
 from mechshift_core.execution.profiles import Profile, chosen_profile, load_profile, profile_folder
@@ -96,3 +99,17 @@ def test_the_command_line_refuses_before_anything_is_read(
 )
 def test_what_needs_an_engine(profile: Profile, alone: bool, here: bool) -> None:
     assert (profile.alone, profile.here) == (alone, here)
+
+
+def test_without_the_extra_a_spec_s_processes_become_one_and_an_option_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_study(tmp_path)
+    study.write_text(study.read_text().replace("device: cpu", "device: cpu\n  workers: 2"))
+    monkeypatch.setitem(sys.modules, "distributed", None)  # an import fails
+    said: list[str] = []
+    made = run(study, out=tmp_path / "out", progress=lambda what, *_: said.append(what))
+    assert made.failures == ()
+    assert "one process: several need pip install 'mechshift[cluster]'" in said
+    with pytest.raises(UsageError, match=r"need the package distributed: pip install 'mechshift\[cluster\]'"):
+        run(study, out=tmp_path / "other", profile=Profile(workers=2))
