@@ -39,7 +39,7 @@ def test_every_command_is_in_the_overview_of_the_reference() -> None:
 
 def test_every_event_of_the_log_is_in_the_reference() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "mechshift_core").rglob("*.py"))
-    events = set(re.findall(r'\.log\("([^"]+)"', code))
+    events = set(re.findall(r'(?:\.log|\._note)\("([^"]+)"', code))
     described = re.findall(r"^\| `([^`]+)` \| .+ \| .*\|$", page("reference/events.md"), re.MULTILINE)
     assert len(events) >= 8
     assert sorted(described) == sorted(events)

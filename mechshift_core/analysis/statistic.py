@@ -89,11 +89,13 @@ class Statistic:
             self.intervention is None and MEASURES[self.name].computes(spec),
             read,
             spec.seed,
+            sample.labels(),
             sample.pair.model_dump(mode="json"),
             sample.task.model_dump(mode="json"),
             sample.dataset.digest(),
             [example.template for example in sample.dataset.examples],
             sample.half_size,
+            [sample.ids(side).tolist() for side, _ in sample.sides],
             cells,
             self._marks(),
         ]
@@ -111,9 +113,12 @@ class Statistic:
         return intervention in (self.name, "" if attribution is None else attribution.name)
 
     def _tested(self) -> set[str]:
-        """Its measures that hypotheses name: some are computed only where that is so."""
-        kind: Any = MEASURES[self.name] if self.intervention is None else INTERVENTIONS[self.intervention.kind]
-        served = {one.name for one in kind.testables} if self.intervention is None else set(kind.served)
+        """Its measures that hypotheses name, where it is computed otherwise for that."""
+        if self.intervention is None:
+            kind = MEASURES[self.name]
+            served = {one.name for one in kind.testables} if kind.asked or self._marks() else set()
+        else:
+            served = set(INTERVENTIONS[self.intervention.kind].served) if self._marks() else set()
         return served & {str(hypothesis.measure) for hypothesis in self.plan.spec.hypotheses}
 
     def _marks(self) -> list[str]:

@@ -53,9 +53,7 @@ class Hands:
             model = self._hold(cell.model)
             began = time.monotonic()
             with place.noting(self._events):
-                INTERVENTIONS[(one := own.spec.intervention(cell.intervention)).kind].compute(
-                    own, cell, model, place, one
-                )
+                _execute_cell(own, cell, model, place)
             facts = {"key": key, "seconds": round(time.monotonic() - began, 4)}
             self._note("cell timed", **facts, **cell_facts(own, cell, self.plan.spec.execution.device))
         except (MechshiftError, RuntimeError, ValueError, MemoryError) as error:
@@ -88,6 +86,11 @@ class Hands:
     def _outcome(self, reason: str | None) -> Outcome:
         noted, self._events = tuple(self._events), []
         return Outcome(reason, noted)
+
+
+def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> None:
+    intervention = plan.spec.intervention(cell.intervention)
+    INTERVENTIONS[intervention.kind].compute(plan, cell, model, folder, intervention)
 
 
 def _load(plan: Plan, name: str) -> Model:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
 
 VARIABLE = "MECHSHIFT_PROFILE"
-NEEDED = "pip install 'mechshift[cluster]'"
+NEEDED = "pip install distributed dask-jobqueue cryptography"
 Manager = Literal["slurm", "pbs", "lsf", "sge", "htcondor", "oar"]
 Option = str | int | float | bool | list[str]
 LOOPBACK = ("127.", "localhost", "[::1]")

@@ -89,6 +89,7 @@ class MeasureKind(Generic[M]):
         measure: What it comes to for a pair and task: the sample, the spec. None where interventions compute it.
         shifts: What hypotheses are tested with alone, without tables and nulls; None for `measure`.
         thorough: Whether alternatives of a study (`sensitivity`) take `measure` all the same.
+        asked: Whether what it comes to depends on which of its measures hypotheses name.
         testables: The measures that hypotheses can name.
         computes: Whether the kind itself computes what hypotheses name; not where an intervention does.
         tables: The tables that it has rows of and nobody else.
@@ -108,6 +109,7 @@ class MeasureKind(Generic[M]):
     measure: Callable[[Sample, Spec], Measured] | None = None
     shifts: Callable[[Sample, Spec], Measured] | None = None
     thorough: bool = False
+    asked: bool = False
     testables: tuple[Testable, ...] = ()
     computes: Callable[[Spec], bool] = lambda _: True
     tables: Tables = field(default_factory=dict)

@@ -14,8 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from studies import EVERY_KIND, write_study
 
-from mechshift_core import analysis
-from mechshift_core.analysis import Analysis, analyse, samples
+from mechshift_core.analysis import Analysis, analyse, samples, statistic
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.scores import Stored
 from mechshift_core.execution.store import RunFolder
@@ -79,13 +78,13 @@ def analysed(finished: Run, monkeypatch: pytest.MonkeyPatch, *, prompts: int, te
     few: Plan = replace(
         plan, datasets=datasets, spec=plan.spec.model_copy(update={"statistics": statistics}), alternatives=()
     )
-    read = analysis.read_results
+    read = statistic.read_results
 
     def cut(*args: Any) -> dict[str, Stored | str]:
         return {side: _cut(one, prompts) if isinstance(one, Stored) else one for side, one in read(*args).items()}
 
     monkeypatch.setattr(samples, "selected_examples", lambda *_: np.arange(prompts))
-    monkeypatch.setattr(analysis, "read_results", cut)
+    monkeypatch.setattr(statistic, "read_results", cut)
     return analyse(few, folder, {})
 
 

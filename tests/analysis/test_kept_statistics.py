@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.execution.profiles import Profile
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.kinds import MEASURES
 from mechshift_core.pipeline import Run, analyze, stored_plan
 
 Changed = Callable[[dict[str, Any]], object]
@@ -97,9 +98,9 @@ def test_a_study_that_is_analysed_again_computes_nothing_and_finds_the_same(
         (lambda spec: spec["measures"].update(depth={"early": 0.5}), 2),
         (lambda spec: spec["statistics"].update(confidence=0.9), 6),
         (lambda spec: spec.update(seed=2), 6),
-        (lambda spec: spec.update(sensitivity={"specialization": ["hoyer"]}), 0),  # no hypothesis is about it
         (lambda spec: spec.update(sensitivity={"top_k": [7]}), 2),  # of both pairs, alone
-        (lambda spec: spec["pairs"].pop(0), 0),
+        (lambda spec: spec["hypotheses"][0].update(measure="overlap"), 2),  # which is then drawn more often
+        (lambda spec: spec["pairs"].pop(0), 1),  # without hypotheses the overlap is drawn less often
     ],
 )
 def test_only_what_depends_on_a_change_is_computed_anew(
@@ -108,7 +109,7 @@ def test_only_what_depends_on_a_change_is_computed_anew(
     spec = edited(
         write_study(tmp_path),
         lambda content: content.update(
-            measures={"overlap": {"top_k": [5], "splits": 4, "permutations": 20}, "depth": {}, "specialization": {}}
+            measures={"overlap": {"top_k": [5], "splits": 4, "permutations": 40}, "depth": {}, "specialization": {}}
         ),
     )
     run(spec, out=tmp_path / "out")
@@ -153,7 +154,7 @@ def test_what_no_analysis_needs_is_forgotten(tmp_path: Path) -> None:
 def test_a_statistic_that_breaks_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = write_study(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("mechshift_core.measures.depth.measure_depth", None)
+        patched.setitem(MEASURES._known, "depth", replace(MEASURES["depth"], measure=lambda *_: None))  # type: ignore[arg-type,return-value]
         broken = run(spec, out=tmp_path / "out")
     assert broken.failures
     assert run(spec, out=tmp_path / "out").failures == ()

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core.cli.main import main
+from mechshift_core.execution.jobs import Outcome
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.verify import INCIDENTAL, NAMES, _compared
 from mechshift_core.pipeline import run, stored_plan
@@ -74,7 +75,7 @@ def test_a_run_is_what_it_says_and_stays_untouched(out: Path, capsys: pytest.Cap
 def test_a_sample_depends_on_the_seed_alone(
     out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mechshift_core.execution.verify.compute_cell", lambda *_: "not now")
+    monkeypatch.setattr("mechshift_core.execution.hands.Hands.compute", lambda *_: Outcome("not now"))
     samples = []
     for seed in ("1", "1", "2"):
         code, checks = verified(capsys, out, "--cells", "2", "--seed", seed)

@@ -14,7 +14,8 @@ from studies import EVERY_KIND, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import UsageError
-from mechshift_core.execution import cell_store, code_version, runner
+from mechshift_core.execution import cell_store, code_version, hands
+from mechshift_core.execution import plan as planning
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import analyze, stored_plan
 
@@ -149,6 +150,7 @@ def test_cells_of_a_gpu_are_not_given_to_a_run_on_processors(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(cell_store, "on_gpu", lambda device: True)
+        patched.setattr(planning, "device_name", lambda model: "cuda (made up)")
         run(study, out=out)
     assert {path.parent.name.partition("-")[0] for path in stored(store)} == {"cuda"}
     assert counts(run(study, out=out.parent / "other")) == (3, 0, 0, 0)
@@ -210,7 +212,7 @@ def test_a_damaged_cell_of_a_run_is_taken_from_the_store_and_the_provenance_says
 def test_what_an_interrupted_run_has_computed_is_in_the_store(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute_cell, done = runner._execute_cell, list[object]()
+    execute_cell, done = hands._execute_cell, list[object]()
 
     def interrupted(*arguments: object) -> None:
         if len(done) == 2:
@@ -219,7 +221,7 @@ def test_what_an_interrupted_run_has_computed_is_in_the_store(
         execute_cell(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "_execute_cell", interrupted)
+        patched.setattr(hands, "_execute_cell", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(study, out=out)
     assert counts(run(study, out=out.parent / "other")) == (1, 0, 2, 0)

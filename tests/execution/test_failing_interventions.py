@@ -18,7 +18,7 @@ from mechshift_core import run
 from mechshift_core.attribution import edges as edge_attribution
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution import runner
+from mechshift_core.execution import hands
 from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
@@ -45,14 +45,14 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def failing(monkeypatch: pytest.MonkeyPatch, *, intervention: str, model: str, error: BaseException) -> None:
     """Let the cells of an intervention on a model fail."""
-    execute_cell = runner._execute_cell
+    execute_cell = hands._execute_cell
 
     def execute(plan: Any, cell: Cell, *rest: Any) -> None:
         if (cell.intervention, cell.model) == (intervention, model):
             raise error
         execute_cell(plan, cell, *rest)
 
-    monkeypatch.setattr(runner, "_execute_cell", execute)
+    monkeypatch.setattr(hands, "_execute_cell", execute)
 
 
 @pytest.mark.long

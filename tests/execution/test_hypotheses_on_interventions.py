@@ -22,7 +22,7 @@ from mechshift_core.analysis.aa_samples import draw, sources
 from mechshift_core.analysis.calibration import calibrate
 from mechshift_core.analysis.samples import Samples, collect, read_results
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution import runner
+from mechshift_core.execution import hands
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.execution.reading import Reading, readings
@@ -255,14 +255,14 @@ def test_they_are_calibrated_on_halves_and_on_prompts_drawn_anew(finished: Run) 
 
 @pytest.mark.parametrize("intervention", ["looks", "aimed"])
 def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    execute_cell = runner._execute_cell
+    execute_cell = hands._execute_cell
 
     def execute(plan: Any, cell: Cell, *rest: Any) -> None:
         if (cell.intervention, cell.model) == (intervention, "after"):
             raise ExecutionError("no luck")
         execute_cell(plan, cell, *rest)
 
-    monkeypatch.setattr(runner, "_execute_cell", execute)
+    monkeypatch.setattr(hands, "_execute_cell", execute)
     made = run(write(tmp_path, examples=6), out=tmp_path / "out")
     without = found(made, "rightwards" if intervention == "looks" else "relied-on")
     assert (without.status, without.verdict, without.estimate) == ("undefined", "not estimable", None)

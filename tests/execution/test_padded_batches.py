@@ -22,7 +22,7 @@ from studies import EVERY_KIND, write_study
 from torch import Tensor
 
 from mechshift_core import load_spec
-from mechshift_core.execution import batches, runner
+from mechshift_core.execution import batches, hands, runner
 from mechshift_core.execution.batches import row_groups, to_batch
 from mechshift_core.execution.cells import name_cells
 from mechshift_core.execution.lengths import COMMON, WASTE, common_lengths, length_of, padded_widths
@@ -48,7 +48,7 @@ PADDED = [
 """Names of the interventions of which several lengths are one batch: all but means and resampling."""
 MORE = {"carried", "swapped", "emptied"}
 """Those left to the tests with the marker `long`."""
-LOAD = runner._load
+LOAD = hands._load
 MASK = 39
 
 
@@ -112,7 +112,7 @@ def cells(
     plan = replace(plan, spec=spec, models=models, datasets={"mine": dataset}, alternatives=())
     plan = replace(plan, cells=name_cells(plan.spec, plan.models, plan.datasets, shard=SHARD))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        patch.setattr(runner, "_load", lambda _, model: loaded(family, model))
+        patch.setattr(hands, "_load", lambda _, model: loaded(family, model))
         if not pads:
             patch.setattr(batches, "common_lengths", every_length)
         folder = RunFolder(Path(name))

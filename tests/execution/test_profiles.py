@@ -110,6 +110,8 @@ def test_without_the_extra_a_spec_s_processes_become_one_and_an_option_is_refuse
     said: list[str] = []
     made = run(study, out=tmp_path / "out", progress=lambda what, *_: said.append(what))
     assert made.failures == ()
-    assert "one process: several need pip install 'mechshift[cluster]'" in said
-    with pytest.raises(UsageError, match=r"need the package distributed: pip install 'mechshift\[cluster\]'"):
+    assert "one process: several need pip install distributed dask-jobqueue cryptography" in said
+    with pytest.raises(
+        UsageError, match="need the package distributed: pip install distributed dask-jobqueue cryptography"
+    ):
         run(study, out=tmp_path / "other", profile=Profile(workers=2))

@@ -16,8 +16,8 @@ from studies import EVERY_KIND, HYPOTHESES, write_pairs, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.execution import hands
 from mechshift_core.execution import plan as planning
-from mechshift_core.execution import runner
 from mechshift_core.pipeline import Run, analyze, report
 from mechshift_core.tables import TABLES
 from stats.findings import Findings
@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     study: Path, out: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
     uninterrupted = run(study, out=tmp_path / "whole")
-    execute_cell, done = runner._execute_cell, []
+    execute_cell, done = hands._execute_cell, []
 
     def interrupted(*arguments: object) -> None:
         if len(done) == killed_after:
@@ -138,7 +138,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         execute_cell(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "_execute_cell", interrupted)
+        patched.setattr(hands, "_execute_cell", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(study, out=out)
     resumed = run(study, out=out)

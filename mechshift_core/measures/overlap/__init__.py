@@ -65,6 +65,7 @@ OVERLAP = MeasureKind(
     least=Least(FEWEST_FOR_SPREAD, "for one of them in each half"),
     measure=_measure,
     shifts=_shifts,
+    asked=True,
     testables=(
         Testable(
             name="similarity",
