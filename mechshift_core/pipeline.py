@@ -102,6 +102,8 @@ def run(
         write_text(folder.path / SPEC, loaded.text)
         _copy_extensions(loaded, folder)
         write_text(folder.path / PLAN, save_plan(plan))
+        if not (how or default_profile(loaded)).alone:
+            _check_read(loaded, folder)
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, profile=how, store=store, progress=progress)
         return _conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
@@ -227,6 +229,20 @@ def calibrate(
         write_calibration(folder, calibration)
         write_report(plan, folder)
     return finished, calibration
+
+
+def _check_read(spec: Spec, folder: RunFolder) -> None:
+    """Refuse a spec that was changed in Python where other processes compute: they read its file.
+
+    Raises:
+        UsageError: if the text is that of another spec.
+    """
+    read = load_spec(folder.path / SPEC, check_files=False, allow_code=bool(spec.loaded_extensions))
+    if read.model_dump(mode="json") != spec.model_dump(mode="json"):
+        raise UsageError(
+            f"{spec.name}: the spec is not that of its file any more, which is what worker processes read; write it to "
+            "a file and load that, or run it in one process (profile=Profile())"
+        )
 
 
 def _copy_extensions(spec: Spec, folder: RunFolder) -> None:

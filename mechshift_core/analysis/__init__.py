@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.samples import Sample, Samples, collect
 from mechshift_core.analysis.statistic import Statistic, of_unrelated, statistics_of
 from mechshift_core.analysis.steps import Steps
+from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
 from mechshift_core.execution.reading import Reading, readings
@@ -73,7 +75,8 @@ def analyse(
     kept = Kept(folder)
     statistics = list(every_statistic(plan, folder, failures))
     if profile is not None and not profile.alone:
-        share_out(statistics, kept, profile, allow_code=bool(spec.loaded_extensions), progress=progress)
+        with suppress(ExecutionError):  # workers that are lost: what is missing is computed here
+            share_out(statistics, kept, profile, progress=progress)
     parts = [
         _analyse_budget(plan, folder, failures, reading, kept, steps, broken, dropped)
         for reading in readings(spec.denoising)

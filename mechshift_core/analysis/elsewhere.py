@@ -10,7 +10,7 @@ from mechshift_core.analysis.kept import Kept
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.jobs import Job, Outcome
-from mechshift_core.execution.worker import Share, Work, processors, run_of
+from mechshift_core.execution.worker import BUSY, Share, Work, run_of, threads_of
 
 if TYPE_CHECKING:
     from mechshift_core.execution.profiles import Profile
@@ -27,7 +27,6 @@ def share_out(
     kept: Kept,
     profile: Profile,
     *,
-    allow_code: bool,
     progress: Progress | None = None,
 ) -> None:
     """Have the workers of an engine compute and keep those that are not kept.
@@ -37,7 +36,6 @@ def share_out(
     Args:
         statistics: Of one run.
         profile: How to run.
-        allow_code: Whether the copies of `extensions` in the run directory may be run.
         progress: Called with (what is being computed, statistics done, statistics to do).
     """
     from mechshift_core.execution.engine import opened
@@ -46,7 +44,7 @@ def share_out(
     if len(missing) < 2:
         return
     first = statistics[0]
-    work = Work.of(first.folder.path, allow_code=allow_code)
+    work = Work.of(first.folder.path, first.plan.spec.loaded_extensions)
     done = 0
 
     def say(what: str) -> None:
@@ -74,15 +72,17 @@ def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outc
 
     from mechshift_core.analysis import every_statistic
 
-    try:
-        plan, folder = run_of(work)
-        if (work, failures) not in _statistics:
-            _statistics.clear()
-            threadpool_limits(max(1, processors() // share.workers))
-            _statistics[work, failures] = {one.key: one for one in every_statistic(plan, folder, dict(failures))}
-        Kept(folder).of(_statistics[work, failures][key])
-    except MechshiftError as error:
-        return Outcome(str(error))
-    except Exception as error:
-        return Outcome(f"internal error: {type(error).__name__}: {error}")
-    return Outcome()
+    with BUSY:
+        try:
+            plan, folder = run_of(work)
+        except MechshiftError as error:
+            return Outcome(str(error), unfit=True)
+        try:
+            if (work, failures) not in _statistics:
+                _statistics.clear()
+                threadpool_limits(threads_of(share))
+                _statistics[work, failures] = {one.key: one for one in every_statistic(plan, folder, dict(failures))}
+            Kept(folder).of(_statistics[work, failures][key])
+        except Exception as error:
+            return Outcome(f"internal error: {type(error).__name__}: {error}")
+        return Outcome()

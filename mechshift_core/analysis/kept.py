@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -49,7 +50,8 @@ class Kept:
         """Compute and keep a statistic; one that breaks is not kept, so that it is tried again."""
         found = one.compute()
         if not found.failed:
-            self._write(one.key, found)
+            with suppress(TypeError, ValueError, SafetensorError):  # a kind of others has what no file holds
+                self._write(one.key, found)
         return found
 
     def forget(self, but: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from mechshift_core.analysis.measured import Measured, Results
@@ -17,6 +17,7 @@ from mechshift_core.analysis.needs import nothing, taken
 from mechshift_core.analysis.samples import Sample, read_results
 from mechshift_core.execution.cells import content_hash
 from mechshift_core.execution.plan import Plan
+from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.worker import code_version
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind
@@ -62,12 +63,14 @@ class Statistic:
     def key(self) -> str:
         """Hash of all that it depends on, and of the code that computes it."""
         sample, spec = self.sample, self.plan.spec
-        read = spec.model_dump(mode="json", exclude=UNREAD, by_alias=True)
+        marks = self._marks()
+        read = spec.model_dump(mode="json", exclude=None if marks else UNREAD, by_alias=True)
         for unread in ("correction", "mixed_model"):
             read["statistics"].pop(unread, None)
-        read.pop("denoising", None)
         interventions = list(spec.interventions)
-        if self.intervention is None and not self._marks():  # a kind of this package reads its own section
+        if not marks:
+            read.pop("denoising", None)
+        if self.intervention is None and not marks:  # a kind of this package reads its own section
             read["measures"] = {self.name: read["measures"].get(self.name)}
             interventions = [one for one in interventions if one is spec.edge_attribution]
         cells = [
@@ -81,6 +84,7 @@ class Statistic:
         ]
         content: list[object] = [
             *code_version(),
+            _versions(),
             self.name,
             self.alone,
             None if self.intervention is None else self.intervention.model_dump(mode="json"),
@@ -92,12 +96,14 @@ class Statistic:
             sample.labels(),
             sample.pair.model_dump(mode="json"),
             sample.task.model_dump(mode="json"),
-            sample.dataset.digest(),
+            self.plan.dataset_keys[sample.task.name],
+            sample.by,
+            [int(side.answers.correct.sum()) for _, side in sample.sides],
             [example.template for example in sample.dataset.examples],
             sample.half_size,
             [sample.ids(side).tolist() for side, _ in sample.sides],
             cells,
-            self._marks(),
+            marks,
         ]
         return content_hash(content)[:32]
 
@@ -155,6 +161,11 @@ def statistics_of(
 def of_unrelated(kind: MeasureKind[Any]) -> bool:
     """Whether anything of a measure is taken of unrelated pairs."""
     return any(one.unrelated for one in kind.testables)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return package_versions()
 
 
 def _of_scores(kind: MeasureKind[Any], one: Statistic) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from mechshift_core.execution.store import RunFolder
 if TYPE_CHECKING:
     from mechshift_core.execution.cell_store import CellStore
     from mechshift_core.progress import Progress
+
+
+ARRIVAL = 90.0
+"""Seconds until what one machine has written must be seen by another."""
 
 
 class Account:
@@ -72,7 +77,9 @@ class Account:
             self.folder.log(event, **facts)
         cells = self._by_key[job.key]
         reason = outcome.reason
-        if reason is not None and self.folder.has_cell(job.key):
+        if reason is None and not self._arrived(job.key):
+            reason = f"what a worker has written is not to be seen in {self.folder.cells}; is the folder really shared?"
+        elif reason is not None and self.folder.has_cell(job.key):
             reason = None
         cell = cells[0]
         if reason is None:
@@ -84,6 +91,16 @@ class Account:
             self.failures |= dict.fromkeys(cells, reason)
             self.folder.log("cell failed", key=cell.key, model=cell.model, task=cell.task, reason=reason)
         self._done += len(cells)
+
+    def _arrived(self, key: str) -> bool:
+        """Whether a cell can be seen; other machines' files may take a while on a network's file system."""
+        until = time.monotonic() + ARRIVAL
+        while not (self.folder.cells / key).exists():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.2)
+            sum(1 for _ in self.folder.cells.iterdir())  # which has the system look again
+        return True
 
 
 def what_of(cell: Cell) -> str:

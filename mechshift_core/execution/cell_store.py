@@ -130,8 +130,11 @@ class CellStore:
         if not self._takes_in:
             return
         own = run.cells / key
-        # What computed it may be the GPU of another machine.
-        entry = self._place_of(str(run.describe(key).get("device", "cpu")).partition(" ")[0]) / key
+        try:
+            device = str(run.describe(key).get("device", "cpu")).partition(" ")[0]
+        except (OSError, ValueError):
+            return
+        entry = self._place_of(device) / key  # what computed it may be the GPU of another machine
         temporary = _temporary(entry)
         try:
             if is_whole(entry, key):  # another run was faster

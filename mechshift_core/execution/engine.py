@@ -16,12 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
-from mechshift_core.execution.profiles import LOOPBACK, NEEDED, Profile
+from mechshift_core.execution.profiles import NEEDED, Profile, is_loopback
 from mechshift_core.execution.worker import Share
 
 PRELOAD = "mechshift_core.execution.preload"
@@ -46,6 +47,7 @@ SETTINGS: dict[str, object] = {
     "distributed.comm.timeouts.connect": "30s",
 }
 JOB_ENVIRONMENT = (
+    "export DASK_TEMPORARY_DIRECTORY=$(mktemp -d)",
     "export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=None",
     "export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
     "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False",
@@ -69,6 +71,8 @@ class Engine:
     def __init__(self, client: Any, *, patience: float | None, where: str) -> None:
         self._client, self._patience, self._where = client, patience, where
         self._hosts: dict[str, str] = {}
+        self._states: dict[str, str] = {}
+        self._unfit: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._free: list[str] = []
         self._looked = -LOOK_EVERY
@@ -101,11 +105,15 @@ class Engine:
         since = time.monotonic()
         try:
             while waiting or running:
-                workers = self._workers()
-                for future in [future for future, (_, worker) in running.items() if worker not in workers]:
-                    job, _ = running.pop(future)
-                    self._lost_worker(future, job, deaths, waiting, ended)
-                holds = {worker: held for worker, held in holds.items() if worker in workers}
+                alive = self._alive()
+                workers = [one for one in alive if self._states[one] == "running" and one not in self._unfit]
+                for future in [future for future, (_, worker) in running.items() if worker not in alive]:
+                    job, worker = running.pop(future)
+                    self._lost_worker(future, job, worker, deaths, waiting, ended)
+                if alive and not running and all(one in self._unfit for one in alive):
+                    self._none_fit(waiting, ended)
+                    continue
+                holds = {worker: held for worker, held in holds.items() if worker in alive}
                 busy = {worker for _, worker in running.values()}
                 for worker in (one for one in workers if one not in busy):
                     others = {held for one, held in holds.items() if one != worker}
@@ -123,10 +131,13 @@ class Engine:
                 for future in self._finished(done):
                     if future not in running:
                         continue
-                    job, _ = running.pop(future)
+                    job, worker = running.pop(future)
                     outcome = self._outcome(future)
                     if outcome is None:
-                        self._lost_worker(future, job, deaths, waiting, ended)
+                        self._lost_worker(future, job, worker, deaths, waiting, ended)
+                    elif outcome.unfit:
+                        self._unfit[worker] = str(outcome.reason)
+                        waiting.again(job)
                     else:
                         self._end(job, outcome, waiting, ended)
         finally:
@@ -141,13 +152,20 @@ class Engine:
         return self._client.submit(do, share, job.key, key=key, workers=[worker], pure=False)
 
     def _lost_worker(
-        self, future: Any, job: Job, deaths: Counter[str], waiting: Waiting, ended: Callable[[Job, Outcome], None]
+        self,
+        future: Any,
+        job: Job,
+        worker: str,
+        deaths: Counter[str],
+        waiting: Waiting,
+        ended: Callable[[Job, Outcome], None],
     ) -> None:
-        """A worker died with a job, which another one gets, unless too many have died of it."""
+        """A worker is gone with a job, which another one gets, unless too many have died of it."""
         with suppress(Exception):
             self._client.cancel([future], force=True)
         self._looked = -LOOK_EVERY  # whoever died is not there any more
-        deaths[job.key] += 1
+        # One whose time was up has not died of the job.
+        deaths[job.key] += self._states.get(worker) != "closing_gracefully"
         if deaths[job.key] <= DEATHS:
             waiting.again(job)
         else:
@@ -162,8 +180,14 @@ class Engine:
         for lost in waiting.failed(job.key):
             ended(lost, Outcome(f"what it needs failed, {job.what}: {outcome.reason}"))
 
-    def _workers(self) -> list[str]:
-        """Addresses of the workers that there are, in the order in which they came."""
+    def _none_fit(self, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
+        """All workers that there are can't do any job: none will come out, each for that reason."""
+        reason = next(iter(self._unfit.values()))
+        while (job := waiting.take()) is not None:
+            self._end(job, Outcome(reason), waiting, ended)
+
+    def _alive(self) -> list[str]:
+        """Addresses of the workers that there are, in the order in which they came; some take no new jobs."""
         if time.monotonic() - self._looked >= LOOK_EVERY:
             if self._client.status != "running":
                 raise self._lost()
@@ -172,11 +196,8 @@ class Engine:
             except Exception as error:
                 raise self._lost() from error
             self._looked = time.monotonic()
-            self._hosts = {
-                address: str(facts.get("host", ""))
-                for address, facts in known.items()
-                if facts.get("status") in ("running", None)
-            }
+            self._hosts = {address: str(facts.get("host", "")) for address, facts in known.items()}
+            self._states |= {address: str(facts.get("status", "running")) for address, facts in known.items()}
             self._numbers = {address: n for address, n in self._numbers.items() if address in self._hosts}
             for address, host in self._hosts.items():
                 if address not in self._numbers:
@@ -244,7 +265,9 @@ def opened(profile: Profile, *, most: int) -> Iterator[Engine]:
         raise UsageError(f"several processes need the package {error.name}: {NEEDED}") from error
     del cryptography, distributed
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(SETTINGS))
+        # Dask has its folder on the path of imports: it must be one that nobody else can write to.
+        scratch = stack.enter_context(TemporaryDirectory(prefix="mechshift-workers-", ignore_cleanup_errors=True))
+        stack.enter_context(dask.config.set({**SETTINGS, "temporary-directory": scratch}))
         stack.enter_context(_silence())
         if profile.scheduler is not None:
             client, where = stack.enter_context(_joined(profile)), profile.scheduler
@@ -278,7 +301,7 @@ def _here(workers: int) -> Iterator[Any]:
         except (RuntimeError, OSError, TimeoutError) as error:
             raise ExecutionError(f"{workers} worker processes can't be started here: {error}") from error
         try:
-            with Client(cluster) as client:
+            with Client(cluster, set_as_default=False) as client:
                 yield client
         finally:
             cluster.close(timeout=10)
@@ -287,13 +310,13 @@ def _here(workers: int) -> Iterator[Any]:
 @contextmanager
 def _joined(profile: Profile) -> Iterator[Any]:
     """A cluster that is running."""
+    import dask
     from distributed import Client
     from distributed.security import Security
 
     address = profile.scheduler
     assert address is not None
-    plain = address.startswith("tcp://")
-    if plain and not profile.insecure and not address.removeprefix("tcp://").startswith(LOOPBACK):
+    if address.startswith("tcp://") and not profile.insecure and not is_loopback(address):
         raise UsageError(
             f"scheduler: {address} is not encrypted: whoever reaches it can run code as you. Use tls:// with `tls` in "
             "a profile, or say `insecure: true` there if the network is yours"
@@ -307,9 +330,11 @@ def _joined(profile: Profile) -> Iterator[Any]:
         if missing:
             raise UsageError(f"tls: no such file: {missing[0]}")
         security = Security(require_encryption=True, **expanded)
+    elif address.startswith("tls://") and not dask.config.get("distributed.comm.tls.ca-file", None):
+        raise UsageError(f"scheduler: {address} is encrypted; a profile says with which certificates: `tls`")
     try:
         client = Client(address, security=security, timeout=30, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
         raise UsageError(f"scheduler: no Dask scheduler answers at {address} ({error})") from error
     with client:
         yield client

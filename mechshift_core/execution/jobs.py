@@ -39,10 +39,12 @@ class Outcome:
     Attributes:
         reason: Why it failed; None where it did not.
         events: What is to be logged of it.
+        unfit: Whether the fault is the worker's, not the job's: it has other code, or does not see the run.
     """
 
     reason: str | None = None
     events: tuple[Event, ...] = ()
+    unfit: bool = False
 
 
 @dataclass(slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,7 +22,6 @@ VARIABLE = "MECHSHIFT_PROFILE"
 NEEDED = "pip install distributed dask-jobqueue cryptography"
 Manager = Literal["slurm", "pbs", "lsf", "sge", "htcondor", "oar"]
 Option = str | int | float | bool | list[str]
-LOOPBACK = ("127.", "localhost", "[::1]")
 
 
 class Strict(BaseModel):
@@ -50,7 +51,8 @@ class Profile(Strict):
     tls: Tls | None = None
     """What is needed to speak with it."""
     insecure: bool = False
-    """Whether tcp:// may be used with other machines: whoever reaches the port can then run code as you."""
+    """Whether tcp:// may be used with other machines: whoever reaches the port can then run code as you (on this
+    machine, where it may be used anyway, whoever has an account)."""
     cluster: Manager | None = None
     """Manager of a cluster, whose jobs the workers are."""
     options: dict[str, Option] = {}
@@ -83,6 +85,15 @@ class Profile(Strict):
     def here(self) -> bool:
         """Whether everything is computed on this machine."""
         return self.scheduler is None and self.cluster is None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address, PROTOCOL://HOST:PORT, is one of this machine's own."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def profile_folder() -> Path:

@@ -100,7 +100,7 @@ def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account
     from mechshift_core.execution.engine import opened
     from mechshift_core.execution.worker import Work, do_cell
 
-    work = Work.of(folder.path, allow_code=bool(plan.spec.loaded_extensions))
+    work = Work.of(folder.path, plan.spec.loaded_extensions)
     account.report("starting workers")
     with opened(profile, most=len(account.jobs)) as engine:
         engine.share_out(

@@ -159,6 +159,9 @@ class RunFolder:
         Raises:
             OSError: if that is not possible.
         """
+        if self.has_cell(key):  # a worker that was thought dead has computed it: others may be reading it
+            remove(temporary)
+            return
         remove(self.cells / key)
         try:
             temporary.rename(self.cells / key)

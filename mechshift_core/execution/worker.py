@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core import __version__
 from mechshift_core.errors import MechshiftError
+from mechshift_core.execution.code_version import PACKAGES, code_digest
 from mechshift_core.execution.jobs import Outcome
 from mechshift_core.files import sha256_of
 from mechshift_core.run_files import PLAN, SPEC
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from mechshift_core.execution.hands import Hands
     from mechshift_core.execution.plan import Plan
     from mechshift_core.execution.store import RunFolder
+    from mechshift_core.kinds.extensions import Extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,9 @@ class Work:
     Attributes:
         folder: The run directory, as seen from every worker.
         plan: SHA-256 of its plan, and `spec` of its spec.
-        code: Version and SHA-256 of the code that computes, which all processes must share.
+        code: Version and SHA-256 of the code that computes, and `packages`, a digest of the versions of what it uses: all
+            processes must share them.
+        extensions: SHA-256 of each file of kinds that the spec names.
         allow_code: Whether the copies of `extensions` in the run directory may be run.
     """
 
@@ -36,13 +42,15 @@ class Work:
     plan: str
     spec: str
     code: tuple[str, str]
-    allow_code: bool = False
+    packages: str
+    extensions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, folder: Path, *, allow_code: bool) -> Work:
-        """The work of a run directory that holds its plan."""
+    def of(cls, folder: Path, extensions: Sequence[Extension]) -> Work:
+        """The work of a run directory that holds its plan; the files of its extensions may be run."""
         path = folder.absolute()
-        return cls(str(path), sha256_of(path / PLAN), sha256_of(path / SPEC), code_version(), allow_code)
+        hashes = tuple(one.sha256 for one in extensions)
+        return cls(str(path), sha256_of(path / PLAN), sha256_of(path / SPEC), code_version(), code_digest(), hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ def code_version() -> tuple[str, str]:
     return __version__, content_hash([[str(path.relative_to(root)), sha256_of(path)] for path in files])
 
 
+BUSY = threading.RLock()
+"""Held while a job is done: a process has one run and one set of kinds at a time, whoever else uses the worker."""
 _runs: dict[Work, tuple[Plan, RunFolder]] = {}
 _hands: dict[Work, Hands] = {}
 """The run that this process works on, at most one."""
@@ -79,21 +89,23 @@ def do_cell(work: Work, share: Share, key: str) -> Outcome:
 
     from mechshift_core.execution.hands import Hands
 
-    try:
-        plan, folder = run_of(work)
-        if folder.has_cell(key):  # by a worker that was thought dead
-            return Outcome()
-        if work not in _hands:
-            _hands.clear()
-            torch.set_num_threads(max(1, processors() // share.workers))
-            if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
-                torch.cuda.set_device(share.number % torch.cuda.device_count())
-            _hands[work] = Hands(plan, folder)
-        return _hands[work].compute(key)
-    except MechshiftError as error:
-        return Outcome(str(error))
-    except Exception as error:
-        return Outcome(f"internal error: {type(error).__name__}: {error}")
+    with BUSY:
+        try:
+            plan, folder = run_of(work)
+        except MechshiftError as error:
+            return Outcome(str(error), unfit=True)
+        try:
+            if folder.has_cell(key):  # by a worker that was thought dead
+                return Outcome()
+            if work not in _hands:
+                _hands.clear()
+                torch.set_num_threads(threads_of(share))
+                if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
+                    torch.cuda.set_device(share.number % torch.cuda.device_count())
+                _hands[work] = Hands(plan, folder)
+            return _hands[work].compute(key)
+        except Exception as error:
+            return Outcome(f"internal error: {type(error).__name__}: {error}")
 
 
 def run_of(work: Work) -> tuple[Plan, RunFolder]:
@@ -119,6 +131,10 @@ def _read(work: Work) -> tuple[Plan, RunFolder]:
     if code_version() != work.code:
         mine, theirs = (f"{version} ({digest[:12]})" for version, digest in (code_version(), work.code))
         raise ExecutionError(f"the worker on {here} has mechshift {mine}, the run {theirs}; install the same on both")
+    if code_digest() != work.packages:
+        raise ExecutionError(
+            f"the worker on {here} has other versions of {', '.join(PACKAGES)}; install those of where the run starts"
+        )
     try:
         same = (sha256_of(path / PLAN), sha256_of(path / SPEC)) == (work.plan, work.spec)
     except OSError as error:
@@ -128,10 +144,18 @@ def _read(work: Work) -> tuple[Plan, RunFolder]:
         ) from error
     if not same:
         raise ExecutionError(f"the worker on {here} sees another run in {path}; is the folder really shared?")
-    spec = load_spec(path / SPEC, check_files=False, allow_code=work.allow_code)
+    spec = load_spec(path / SPEC, check_files=False, allow_code=bool(work.extensions))
+    if tuple(one.sha256 for one in spec.loaded_extensions) != work.extensions:
+        raise ExecutionError(f"the worker on {here} sees other extensions in {path}; is the folder really shared?")
     activate(spec.loaded_extensions)
     folder = RunFolder(path)
     return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=folder.data), folder
+
+
+def threads_of(share: Share) -> int:
+    """Threads for a worker: its part of the machine, or all that it was given where it was given a part."""
+    mine = processors()
+    return mine if mine < (os.cpu_count() or mine) else max(1, mine // share.workers)
 
 
 def processors() -> int:

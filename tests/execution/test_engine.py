@@ -19,14 +19,14 @@ import pytest
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 from worker_jobs import do_job, who
 
-from mechshift_core import run
+from mechshift_core import load_spec, run
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution import account as accounts
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.engine import Engine, opened
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
 from mechshift_core.execution.plan import Plan
-from mechshift_core.execution.profiles import Profile
+from mechshift_core.execution.profiles import Profile, is_loopback
 from mechshift_core.pipeline import Run, stored_plan
 
 TWO = Profile(workers=2)
@@ -335,5 +335,41 @@ def test_no_scheduler_and_one_that_is_not_encrypted_are_refused(tmp_path: Path) 
     with (
         pytest.raises(UsageError, match=r"no such file: .*ca\.pem"),
         opened(Profile.model_validate({"scheduler": "tls://10.1.2.3:8786", "tls": missing}), most=1),
+    ):
+        pass
+
+
+def test_a_worker_that_is_unfit_gets_no_more_jobs_and_the_others_do_them(tmp_path: Path) -> None:
+    (tmp_path / "unfit").write_text("0")  # the number of the worker
+    with opened(TWO, most=9) as engine:
+        found = shared_out(engine, tmp_path, jobs_named(*"abcdef"))
+        (tmp_path / "unfit").write_text("0 1")
+        lost = shared_out(engine, tmp_path, jobs_named(*"ghi"))
+    assert set(found.values()) == {None}
+    assert {line.split()[1] for key in "abcdef" for line in (tmp_path / key).read_text().splitlines()[-1:]} == {"1"}
+    assert set(lost.values()) == {"this worker has other code"}
+
+
+def test_what_a_spec_has_become_in_python_is_not_what_workers_read(tmp_path: Path) -> None:
+    spec = load_spec(write_study(tmp_path))
+    changed = spec.model_copy(update={"seed": spec.seed + 1})
+    with pytest.raises(UsageError, match="not that of its file any more"):
+        run(changed, out=tmp_path / "out", profile=TWO)
+    assert run(changed, out=tmp_path / "alone").failures == ()
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1.example.org:8786", "tcp://localhost.example.org:1", "tcp://10.0.0.1:1"]
+)
+def test_only_this_machine_is_this_machine(address: str) -> None:
+    with pytest.raises(UsageError, match="not encrypted"), opened(Profile(scheduler=address), most=1):
+        pass
+    assert is_loopback("tcp://127.0.0.1:1") and is_loopback("tcp://localhost:1") and is_loopback("tcp://[::1]:1")
+
+
+def test_an_encrypted_scheduler_needs_certificates() -> None:
+    with (
+        pytest.raises(UsageError, match="a profile says with which certificates"),
+        opened(Profile(scheduler="tls://127.0.0.1:1"), most=1),
     ):
         pass

@@ -17,6 +17,9 @@ def do_job(folder: Path, share: Share, key: str) -> Outcome:
     """A job that does what its key says: kill, exit, sleep, once (dies the first time), fail; all note who did it."""
     with (folder / key).open("a") as handle:
         handle.write(f"{os.getpid()} {share.number} {share.workers}\n")
+    unfit = folder / "unfit"
+    if unfit.exists() and str(share.number) in unfit.read_text().split():
+        return Outcome("this worker has other code", unfit=True)
     attempts = len((folder / key).read_text().splitlines())
     if key.startswith("kill") or (key.startswith("once") and attempts == 1):
         os.kill(os.getpid(), signal.SIGKILL)
