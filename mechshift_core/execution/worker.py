@@ -32,10 +32,9 @@ class Work:
     Attributes:
         folder: The run directory, as seen from every worker.
         plan: SHA-256 of its plan, and `spec` of its spec.
-        code: Version and SHA-256 of the code that computes, and `packages`, a digest of the versions of what it uses: all
-            processes must share them.
+        code: Version and SHA-256 of the code that computes; all processes must share it.
+        packages: A digest of the versions of what it uses; all must share these, too.
         extensions: SHA-256 of each file of kinds that the spec names.
-        allow_code: Whether the copies of `extensions` in the run directory may be run.
     """
 
     folder: str
