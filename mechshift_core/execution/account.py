@@ -47,7 +47,7 @@ class Account:
         models = list(plan.models)
         first = [cells[0] for key, cells in self._by_key.items() if key not in there | taken]
         first.sort(key=lambda cell: (bool(cell.needs), models.index(cell.model)))
-        self.jobs = [Job(cell.key, cell.model, cell.needs, what_of(cell)) for cell in first]
+        self.jobs = [Job(cell.key, cell.model, cell.needs, what_of(cell), str(cell)) for cell in first]
 
     def _take(self, keys: Sequence[str]) -> set[str]:
         """The cells that the store has, which are then in the run directory."""

@@ -178,7 +178,7 @@ class Engine:
             waiting.done(job.key)
             return
         for lost in waiting.failed(job.key):
-            ended(lost, Outcome(f"what it needs failed, {job.what}: {outcome.reason}"))
+            ended(lost, Outcome(f"what it needs failed, {job.name}: {outcome.reason}"))
 
     def _none_fit(self, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
         """All workers that there are can't do any job: none will come out, each for that reason."""

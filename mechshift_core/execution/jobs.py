@@ -23,13 +23,14 @@ class Job:
         key: Of what it computes.
         holds: What has to be in memory for it.
         needs: Keys of jobs that come first.
-        what: It in a few words, for the progress.
+        what: It in a few words, for the progress; `name`, in words that tell it from all others.
     """
 
     key: str
     holds: str
     needs: tuple[str, ...] = ()
     what: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

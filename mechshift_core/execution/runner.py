@@ -92,7 +92,7 @@ def _here(plan: Plan, folder: RunFolder, account: Account) -> None:
         if outcome.reason is None:
             waiting.done(job.key)
         for lost in waiting.failed(job.key) if outcome.reason is not None else ():
-            account.ended(lost, Outcome(f"what it needs failed, {job.what}: {outcome.reason}"))
+            account.ended(lost, Outcome(f"what it needs failed, {job.name}: {outcome.reason}"))
 
 
 def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account) -> None:

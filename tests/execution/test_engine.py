@@ -52,7 +52,7 @@ def shared_out(engine: Engine, folder: Path, jobs: Sequence[Job]) -> dict[str, s
 
 
 def jobs_named(*keys: str, needs: dict[str, tuple[str, ...]] | None = None) -> list[Job]:
-    return [Job(key, key, (needs or {}).get(key, ()), key) for key in keys]
+    return [Job(key, key, (needs or {}).get(key, ()), key, key) for key in keys]
 
 
 def test_jobs_are_done_and_the_dead_are_replaced(tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
     cells = {cell.key: cell for cell in stored_plan(tmp_path / "out").cells}
     assert len(order) == len(cells)
     assert all(order.index(need) < order.index(key) for key in order for need in cells[str(key)].needs)
-    # Three models on two workers: each is loaded once, and at most one more a worker for the second stage.
-    assert 3 <= len(events_of(tmp_path / "out", "model loaded")) <= 5
+    # Three models on two workers: none loads a model again that it had before.
+    assert 3 <= len(events_of(tmp_path / "out", "model loaded")) <= 6
     again = run(study, out=tmp_path / "out")
     assert (again.computed, again.cached) == (0, 10)
 
