@@ -26,6 +26,8 @@ from mechshift_core.execution.profiles import NEEDED, Profile, is_loopback
 from mechshift_core.execution.worker import Share
 
 PRELOAD = "mechshift_core.execution.preload"
+NOWHERE = "127.0.0.1:0"
+"""Where Dask's pages are, of which there are none: on some port, so that several schedulers get on."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at which workers there are."""
 FETCH = 20.0
@@ -45,6 +47,8 @@ SETTINGS: dict[str, object] = {
     # Dask has memory given back at every chance, which takes a third of the time of large products.
     "distributed.nanny.pre-spawn-environ": {},
     "distributed.comm.timeouts.connect": "30s",
+    "distributed.scheduler.http.routes": [],  # pages that anybody may read
+    "distributed.worker.http.routes": [],
 }
 JOB_ENVIRONMENT = (
     "export DASK_TEMPORARY_DIRECTORY=$(mktemp -d)",
@@ -294,7 +298,8 @@ def _here(workers: int) -> Iterator[Any]:
                 protocol="tls://",
                 security=Security.temporary(),
                 memory_limit=None,
-                dashboard_address=None,
+                dashboard_address=NOWHERE,
+                scheduler_kwargs={"dashboard": False},
                 preload=[PRELOAD],
                 silence_logs=logging.CRITICAL,
             )
@@ -364,7 +369,11 @@ def _managed(profile: Profile, most: int) -> Iterator[Any]:
             security=Security.temporary(),
             protocol="tls://",
             shared_temp_directory=shared,
-            scheduler_options={"dashboard_address": None, **dict(options.pop("scheduler_options", {}))},
+            scheduler_options={
+                "dashboard": False,
+                "dashboard_address": NOWHERE,
+                **dict(options.pop("scheduler_options", {})),
+            },
             job_script_prologue=prologue,
             worker_extra_args=arguments,
             silence_logs=logging.CRITICAL,
