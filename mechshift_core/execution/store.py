@@ -16,9 +16,10 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cells import Cell, content_hash
@@ -159,15 +160,15 @@ class RunFolder:
         Raises:
             OSError: if that is not possible.
         """
-        if self.has_cell(key):  # a worker that was thought dead has computed it: others may be reading it
-            remove(temporary)
-            return
-        remove(self.cells / key)
+        before = self.cells / f".{key}.{uuid4().hex}.tmp"
+        with suppress(FileNotFoundError):
+            (self.cells / key).rename(before)
         try:
             temporary.rename(self.cells / key)
         except OSError:  # another worker, given the same cell when this one was thought dead, may have been faster
             if not self.has_cell(key):
                 raise
+        remove(before)
         sync(self.cells)
 
     def write_cell(self, key: str, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
