@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.analysis.kept import Kept
 from mechshift_core.analysis.statistic import Statistic
-from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.jobs import Job, Outcome
-from mechshift_core.execution.worker import BUSY, Share, Work, run_of, threads_of
+from mechshift_core.execution.worker import Share, Work, answered, threads_of
 
 if TYPE_CHECKING:
+    from mechshift_core.execution.plan import Plan
     from mechshift_core.execution.profiles import Profile
+    from mechshift_core.execution.store import RunFolder
     from mechshift_core.progress import Progress
 
 Failures = tuple[tuple[str, str], ...]
@@ -68,21 +69,17 @@ def share_out(
 
 def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outcome:
     """Compute and keep a statistic of a run in this process."""
-    from threadpoolctl import threadpool_limits
 
-    from mechshift_core.analysis import every_statistic
+    def compute(plan: Plan, folder: RunFolder) -> Outcome:
+        from threadpoolctl import threadpool_limits
 
-    with BUSY:
-        try:
-            plan, folder = run_of(work)
-        except MechshiftError as error:
-            return Outcome(str(error), unfit=True)
-        try:
-            if (work, failures) not in _statistics:
-                _statistics.clear()
-                threadpool_limits(threads_of(share))
-                _statistics[work, failures] = {one.key: one for one in every_statistic(plan, folder, dict(failures))}
-            Kept(folder).of(_statistics[work, failures][key])
-        except Exception as error:
-            return Outcome(f"internal error: {type(error).__name__}: {error}")
+        from mechshift_core.analysis import every_statistic
+
+        if (work, failures) not in _statistics:
+            _statistics.clear()
+            threadpool_limits(threads_of(share))
+            _statistics[work, failures] = {one.key: one for one in every_statistic(plan, folder, dict(failures))}
+        Kept(folder).of(_statistics[work, failures][key])
         return Outcome()
+
+    return answered(work, compute)

@@ -16,10 +16,10 @@ from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.needs import nothing, taken
 from mechshift_core.analysis.samples import Sample, read_results
 from mechshift_core.execution.cells import content_hash
+from mechshift_core.execution.code_version import code_version
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.execution.worker import code_version
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind
 
 UNREAD = {

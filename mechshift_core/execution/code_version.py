@@ -6,9 +6,13 @@ A cell's key says what was computed, not how well: with another digest it may ha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from mechshift_core import __version__
+from mechshift_core.files import sha256_of
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -37,7 +41,7 @@ PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "scikit-learn"
 @cache
 def code_digest() -> str:
     """The digest of what this process computes with, 16 hexadecimal digits; taken once, when it is first asked for."""
-    return digest_of(ROOT, {name: _version(name) for name in PACKAGES})
+    return digest_of(ROOT, versions(PACKAGES))
 
 
 def digest_of(root: Path, packages: dict[str, str]) -> str:
@@ -57,8 +61,22 @@ def digest_of(root: Path, packages: dict[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+@cache
+def code_version() -> tuple[str, str]:
+    """Version and SHA-256 of all code of this process that computes, statistics included; taken once."""
+    digest = hashlib.sha256()
+    for package in ("mechshift_core", "stats"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256_of(file)}\n".encode())
+    return __version__, digest.hexdigest()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Package -> its version."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

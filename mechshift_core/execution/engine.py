@@ -1,8 +1,8 @@
 """Computing elsewhere: in other processes of this machine or on a cluster, through Dask.
 
-What is sent is the name of a run folder and a cell's key; what comes back is whether it worked. Dask starts workers,
-watches them, starts those anew that die, and gives a job that was lost to another. What it can't know is said here: a
-worker is given the cells of the model that it holds, one at a time, so that a death is the fault of one cell.
+What is sent is the name of a run folder and a key; what comes back is whether it worked. Dask starts workers, watches
+them, and starts those anew that die. Which job a worker gets is decided here: one of what it holds in memory, one at a
+time, so that a death is the fault of one job; and one that was lost with its worker goes to another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.execution.jobs import Job, Outcome, Waiting
+from mechshift_core.execution.jobs import Job, Outcome, Waiting, settle
 from mechshift_core.execution.profiles import NEEDED, Profile, is_loopback
 from mechshift_core.execution.worker import Share
 
@@ -78,7 +78,6 @@ class Engine:
         self._states: dict[str, str] = {}
         self._unfit: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
-        self._free: list[str] = []
         self._looked = -LOOK_EVERY
 
     def share_out(
@@ -143,7 +142,7 @@ class Engine:
                         self._unfit[worker] = str(outcome.reason)
                         waiting.again(job)
                     else:
-                        self._end(job, outcome, waiting, ended)
+                        settle(waiting, job, outcome, ended)
         finally:
             with suppress(Exception):  # a connection that is lost has nothing left to cancel
                 self._client.cancel(list(running), force=True)
@@ -174,21 +173,13 @@ class Engine:
             waiting.again(job)
         else:
             reason = f"its worker process died, {deaths[job.key]} times in a row: killed, or out of memory"
-            self._end(job, Outcome(reason), waiting, ended)
-
-    def _end(self, job: Job, outcome: Outcome, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
-        ended(job, outcome)
-        if outcome.reason is None:
-            waiting.done(job.key)
-            return
-        for lost in waiting.failed(job.key):
-            ended(lost, Outcome(f"what it needs failed, {job.name}: {outcome.reason}"))
+            settle(waiting, job, Outcome(reason), ended)
 
     def _none_fit(self, waiting: Waiting, ended: Callable[[Job, Outcome], None]) -> None:
         """All workers that there are can't do any job: none will come out, each for that reason."""
         reason = next(iter(self._unfit.values()))
         while (job := waiting.take()) is not None:
-            self._end(job, Outcome(reason), waiting, ended)
+            settle(waiting, job, Outcome(reason), ended)
 
     def _alive(self) -> list[str]:
         """Addresses of the workers that there are, in the order in which they came; some take no new jobs."""

@@ -7,7 +7,7 @@ a pair. Whoever holds that is given its jobs first.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,3 +126,13 @@ class Waiting:
 
     def _make_ready(self, waits: _Waits) -> None:
         self._ready.setdefault(waits.job.holds, deque()).append(waits)
+
+
+def settle(waiting: Waiting, job: Job, outcome: Outcome, ended: Callable[[Job, Outcome], None]) -> None:
+    """Tell what came of a job, and of those that can't be begun since it failed; others may be begun now."""
+    ended(job, outcome)
+    if outcome.reason is None:
+        waiting.done(job.key)
+        return
+    for lost in waiting.failed(job.key):
+        ended(lost, Outcome(f"what it needs failed, {job.name}: {outcome.reason}"))

@@ -6,10 +6,10 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mechshift_core import __version__
+from mechshift_core.execution.code_version import versions
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
@@ -108,13 +108,7 @@ def _code(plan: Plan) -> dict[str, object]:
 
 def package_versions() -> dict[str, str]:
     """Versions of the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version(), **versions(PACKAGES)}
 
 
 def git_state(folder: Path) -> dict[str, object] | None:

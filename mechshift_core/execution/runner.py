@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.execution.account import Account
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.hands import Hands
-from mechshift_core.execution.jobs import Outcome, Waiting
+from mechshift_core.execution.jobs import Waiting, settle
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import NEEDED, Profile, default_profile
 from mechshift_core.execution.store import RunFolder
@@ -87,12 +87,7 @@ def _here(plan: Plan, folder: RunFolder, account: Account) -> None:
             account.report(f"loading {job.holds}")
             holds = job.holds
         account.begun(job)
-        outcome = hands.compute(job.key)
-        account.ended(job, outcome)
-        if outcome.reason is None:
-            waiting.done(job.key)
-        for lost in waiting.failed(job.key) if outcome.reason is not None else ():
-            account.ended(lost, Outcome(f"what it needs failed, {job.name}: {outcome.reason}"))
+        settle(waiting, job, hands.compute(job.key), account.ended)
 
 
 def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account) -> None:

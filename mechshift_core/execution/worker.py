@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechshift_core import __version__
 from mechshift_core.errors import MechshiftError
-from mechshift_core.execution.code_version import PACKAGES, code_digest
+from mechshift_core.execution.code_version import PACKAGES, code_digest, code_version
 from mechshift_core.execution.jobs import Outcome
 from mechshift_core.files import sha256_of
 from mechshift_core.run_files import PLAN, SPEC
@@ -65,16 +63,6 @@ class Share:
     workers: int = 1
 
 
-@cache
-def code_version() -> tuple[str, str]:
-    """Version and SHA-256 of the code of this process."""
-    from mechshift_core.execution.cells import content_hash
-
-    root = Path(__file__).parents[2]
-    files = [path for package in ("mechshift_core", "stats") for path in sorted((root / package).rglob("*.py"))]
-    return __version__, content_hash([[str(path.relative_to(root)), sha256_of(path)] for path in files])
-
-
 BUSY = threading.RLock()
 """Held while a job is done: a process has one run and one set of kinds at a time, whoever else uses the worker."""
 _runs: dict[Work, tuple[Plan, RunFolder]] = {}
@@ -84,30 +72,44 @@ _hands: dict[Work, Hands] = {}
 
 def do_cell(work: Work, share: Share, key: str) -> Outcome:
     """Compute a cell of a run in this process, which keeps the run's plan and the model that it loaded."""
-    import torch
 
-    from mechshift_core.execution.hands import Hands
+    def compute(plan: Plan, folder: RunFolder) -> Outcome:
+        import torch
 
+        from mechshift_core.execution.hands import Hands
+
+        if folder.has_cell(key):  # by a worker that was thought dead
+            return Outcome()
+        if work not in _hands:
+            _hands.clear()
+            torch.set_num_threads(threads_of(share))
+            if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
+                torch.cuda.set_device(share.number % torch.cuda.device_count())
+            _hands[work] = Hands(plan, folder)
+        return _hands[work].compute(key)
+
+    return answered(work, compute)
+
+
+def answered(work: Work, do: Callable[[Plan, RunFolder], Outcome]) -> Outcome:
+    """What comes of a job of a run in this process; whatever breaks is an outcome.
+
+    Args:
+        work: The run.
+        do: Does it, given the run's plan and folder.
+    """
     with BUSY:
         try:
-            plan, folder = run_of(work)
+            plan, folder = _run_of(work)
         except MechshiftError as error:
             return Outcome(str(error), unfit=True)
         try:
-            if folder.has_cell(key):  # by a worker that was thought dead
-                return Outcome()
-            if work not in _hands:
-                _hands.clear()
-                torch.set_num_threads(threads_of(share))
-                if plan.spec.execution.device != "cpu" and torch.cuda.is_available():
-                    torch.cuda.set_device(share.number % torch.cuda.device_count())
-                _hands[work] = Hands(plan, folder)
-            return _hands[work].compute(key)
+            return do(plan, folder)
         except Exception as error:
             return Outcome(f"internal error: {type(error).__name__}: {error}")
 
 
-def run_of(work: Work) -> tuple[Plan, RunFolder]:
+def _run_of(work: Work) -> tuple[Plan, RunFolder]:
     """The plan and the folder of a run, after making sure that this process sees the same run and has the same code.
 
     Raises:

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+from clusters import Processes, environment_of, soon, started
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 from worker_jobs import do_job, who
 
@@ -85,21 +85,12 @@ def alive(process: int) -> bool:
         return False
 
 
-def soon(condition: Callable[[], bool], *, seconds: float = 60) -> bool:
-    """Whether something becomes true in time."""
-    stop = time.monotonic() + seconds
-    while not condition() and time.monotonic() < stop:
-        time.sleep(0.02)
-    return condition()
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     from worker_jobs import __file__ as script
 
     command = [sys.executable, script, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+    with subprocess.Popen(command, env=environment_of(), stderr=subprocess.DEVNULL) as parent:
         assert soon((tmp_path / "sleep").exists) and soon(lambda: bool((tmp_path / "sleep").read_text()))
         (worker,) = who(tmp_path, "sleep")
         assert alive(worker)
@@ -234,48 +225,22 @@ def test_workers_batches_and_order_change_no_finding(
 
 
 @contextmanager
-def external(folder: Path, *, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+def external(folder: Path, *, workers: int) -> Iterator[tuple[str, Processes]]:
     """A Dask scheduler and workers, started by hand: its address, and the processes, the scheduler first."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
-    }
-    file = folder / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = [
-        *dask,
-        "scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--no-dashboard",
-        "--scheduler-file",
-        str(file),
-    ]
-    processes = [subprocess.Popen(scheduler, **quiet)]  # type: ignore[call-overload]
-    try:
+    environment = environment_of(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
+    file, dask = folder / "scheduler.json", (sys.executable, "-m", "dask")
+    with ExitStack() as stack:
+
+        def start(name: str, *command: str) -> subprocess.Popen[bytes]:
+            return stack.enter_context(started(*dask, *command, log=folder / f"{name}.log", environment=environment))
+
+        where = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+        processes = [start("scheduler", "scheduler", *where)]
         assert soon(lambda: file.is_file() and bool(file.read_text()))
         address = json.loads(file.read_text())["address"]
-        worker = [
-            *dask,
-            "worker",
-            address,
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--local-directory",
-            str(folder / "scratch"),
-        ]
-        processes += [subprocess.Popen(worker, **quiet) for _ in range(workers)]  # type: ignore[call-overload]
+        how = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(folder / "scratch"))
+        processes += [start(f"worker{number}", "worker", address, *how) for number in range(workers)]
         yield address, processes
-    finally:
-        for process in processes:
-            subprocess.run(["pkill", "-9", "-P", str(process.pid)], check=False)
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.long
