@@ -23,6 +23,7 @@ from mechshift_core.cli import (
     pair_commands,
     run_commands,
     runs_commands,
+    serve_commands,
     spec_commands,
     verify_command,
 )
@@ -74,6 +75,7 @@ for commands in (
     info_commands,
     model_commands,
     pair_commands,
+    serve_commands,
 ):
     commands.register(app)
 

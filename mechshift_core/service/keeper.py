@@ -1,0 +1,176 @@
+"""Looks after the jobs: starts those that wait, notices how they end, starts again those that died.
+
+Everything that it decides is decided from files and locks, so that a server that is started again goes on where the
+last one stopped. A process that it starts is none of its own: it goes on when the server ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from mechshift_core.service.index import Index
+from mechshift_core.service.jobs import Attempt, Job, Outcome, now
+from mechshift_core.service.settings import Settings
+
+MOST_DEATHS = 3
+"""Processes that may die over a job, one after another, before it has failed."""
+PATIENCE = 15.0
+"""Seconds after which a process that was asked to end is killed."""
+EVERY = 0.2
+"""Seconds between two looks."""
+
+
+class Keeper:
+    """Runs the jobs of an index, so many at once as the settings say."""
+
+    def __init__(self, index: Index, settings: Settings) -> None:
+        self.index = index
+        self.settings = settings
+        self.running = 0
+        """Jobs that run, as of the last look."""
+        self.trouble = ""
+        """What keeps it from looking after the jobs; empty if nothing does."""
+        self.looked = 0.0
+        """When it last looked (monotonic clock)."""
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked: dict[str, float] = {}
+        self._end = threading.Event()
+        self._wake = threading.Event()
+        self._refreshed = 0.0
+        self._thread = threading.Thread(target=self._watch, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look after the jobs, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave the jobs to themselves."""
+        self._end.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._wake.set()
+
+    def look(self) -> None:
+        """Look once at every job that waits or runs."""
+        names = self.index.open_jobs()
+        running = 0
+        waiting = []
+        for name in names:
+            job = Job(self.index.root.job(name))
+            state = self._settled(job)
+            if state == "queued":
+                waiting.append(job)
+            elif state != "ended":
+                running += 1
+        for job in waiting[: max(0, self.settings.at_once - running)]:
+            self._begin(job)
+            running += 1
+        self.running = running
+        self.looked = time.monotonic()
+        self.index.refresh(names)
+
+    def _settled(self, job: Job) -> str:
+        """How a job stands after all that can be decided is: `queued`, `running` or `ended`."""
+        if not job.exists:  # deleted under it
+            self._started.pop(job.name, None)
+            return "ended"
+        process = self._started.get(job.name)
+        gone = process is None or process.poll() is not None
+        state = job.state()
+        attempt = job.attempt()
+        if state in ("running", "cancelling"):
+            if attempt is not None and attempt.cancelled():
+                self._urge(job, attempt)
+            return "running"
+        if not gone:
+            return "running"  # it starts up, or has just written its last word
+        if gone and process is not None:
+            self._started.pop(job.name)
+            self._asked.pop(job.name, None)
+        if state == "queued" and process is not None and attempt is not None:
+            return self._died(job, attempt)  # before it could say that it had begun
+        if state == "died":
+            assert attempt is not None
+            return self._died(job, attempt)
+        if state == "cancelled" and attempt is not None and attempt.outcome() is None:
+            attempt.end(Outcome(state="cancelled", at=now(), message="cancelled; what was complete is kept"))
+        return "queued" if state == "queued" else "ended"
+
+    def _died(self, job: Job, attempt: Attempt) -> str:
+        """Have it run again: it goes on where it was. Three deaths in a row are a failure."""
+        with job.held() as ours:
+            if not ours:
+                return "running"
+            deaths = int(attempt.wanted.get("deaths", 0)) + 1
+            if deaths < MOST_DEATHS:
+                job.want(by="server", deaths=deaths)
+                return "queued"
+            last = _tail(attempt.log)
+            reason = f"its process ended {deaths} times without a word: killed, or out of memory"
+            attempt.end(
+                Outcome(state="failed", at=now(), message=reason + (f"; its last words: {last}" if last else ""))
+            )
+        return "ended"
+
+    def _begin(self, job: Job) -> None:
+        attempt = job.attempt() or job.want(by="server")
+        command = [sys.executable, "-m", "mechshift_core.service.work", str(self.index.root.folder), job.name]
+        with attempt.log.open("ab") as log:
+            self._started[job.name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=job.inputs,
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                start_new_session=True,
+            )
+
+    def _urge(self, job: Job, attempt: Attempt) -> None:
+        """Have a job's process end: asked first, then killed, with all that it has started."""
+        pid = attempt.started.get("pid")
+        if not isinstance(pid, int) or pid <= 1:
+            return
+        asked = self._asked.setdefault(job.name, time.monotonic())
+        late = time.monotonic() - asked > PATIENCE
+        with suppress(ProcessLookupError, PermissionError):
+            if late:
+                os.killpg(pid, signal.SIGKILL)
+            elif asked > self.looked:
+                os.kill(pid, signal.SIGTERM)
+
+    def _watch(self) -> None:
+        while not self._end.is_set():
+            self._wake.clear()
+            try:
+                self.look()
+                if time.monotonic() - self._refreshed > self.settings.refresh_seconds:
+                    self.index.refresh()
+                    self._refreshed = time.monotonic()
+                self.trouble = ""
+            except Exception as error:  # a full disk, say: said where the health is asked for, and tried again
+                self.trouble = f"{type(error).__name__}: {error}"
+                self._end.wait(1)
+            self._wake.wait(EVERY)
+
+
+def _tail(path: Path, most: int = 300) -> str:
+    """The last line of a log."""
+    try:
+        with path.open("rb") as handle:
+            handle.seek(max(0, path.stat().st_size - 4096))
+            lines = handle.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:most] for line in reversed(lines) if line.strip()), "")
