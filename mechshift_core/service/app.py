@@ -13,6 +13,19 @@ from mechshift_core import __version__
 from mechshift_core.service.api import findings, operation, runs, specs
 from mechshift_core.service.api.shared import answer_errors
 from mechshift_core.service.guard import Guard
+from mechshift_core.service.pages import (
+    assets,
+    comparing,
+    finding_list,
+    login,
+    new_run,
+    overview,
+    questions,
+    run_page,
+    trash,
+    trends,
+)
+from mechshift_core.service.pages.errors import error_page
 from mechshift_core.service.service import Service
 
 if TYPE_CHECKING:
@@ -69,12 +82,14 @@ def make_app(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
         lifespan=alive,
     )
     app.state.service = service
-    answer_errors(app)
+    answer_errors(app, error_page)
     api = APIRouter(prefix="/api/v1")
     for part in (specs, runs, findings):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(operation.router)
+    for pages in (assets, overview, run_page, new_run, finding_list, trends, comparing, questions, trash, login):
+        app.include_router(pages.router)
     hosts = frozenset(name.lower() for name in (*LOOPBACK, host, *service.settings.hosts))
     guard = Guard(app, settings=service.settings, tokens=service.tokens, hosts=hosts, secret=secrets.token_bytes(32))
     return Counting(guard, service)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mechshift_core.errors import MechshiftError
 from mechshift_core.service.settings import Settings
@@ -198,16 +198,24 @@ def _credential(headers: dict[str, str]) -> str:
     return "" if cookie is None else cookie.value
 
 
+def _asked(scope: Scope) -> str:
+    """The page to show after the login: the one that was asked for, or that has the form that was sent."""
+    if scope["method"] not in SAFE:
+        return "/"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])
+
+
 async def _answer(send: Send, scope: Scope, status: int, reason: str) -> None:
     """Refuse a request; a browser that needs a token is sent to the page that asks for it."""
     headers = [(b"content-type", b"application/json")]
     body = json.dumps({"error": {"message": reason, "problems": []}}).encode()
-    wants_page = b"text/html" in dict(scope["headers"]).get(b"accept", b"") and scope["method"] in SAFE
+    wants_page = b"text/html" in dict(scope["headers"]).get(b"accept", b"")
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="mechshift"'))
         if wants_page and not scope["path"].startswith("/api/"):
             status, body = 303, b""
-            headers.append((b"location", b"/login"))
+            headers.append((b"location", f"/login?next={quote(_asked(scope), safe='')}".encode()))
     if status == 429:
         headers.append((b"retry-after", b"5"))
     headers.append((b"content-length", str(len(body)).encode()))

@@ -249,3 +249,19 @@ def _unmark(mark: str) -> tuple[str, str]:
         return str(last), str(name)
     except (ValueError, TypeError) as error:
         raise UsageError(f"after: expected `next` of the list before, got {mark!r}") from error
+
+
+def hypotheses_of(database: Database, study: str) -> list[str]:
+    """Ids of the hypotheses that the runs of a study have."""
+    rows = database.connection().execute(
+        "SELECT DISTINCT f.id FROM findings f JOIN runs r ON r.name = f.run "
+        "WHERE r.study = ? AND f.sort = 'hypothesis' AND f.choice = '' ORDER BY 1",
+        (study,),
+    )
+    return [row[0] for row in rows]
+
+
+def columns_of(database: Database) -> dict[str, list[str]]:
+    """Table -> columns, of the tables that users may ask about."""
+    connection = database.connection()
+    return {table: [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")] for table in SHOWN}

@@ -29,6 +29,9 @@ class Settings(BaseModel):
     """Folders whose models and data sets specs may name by absolute path, with all that is in them."""
     hosts: tuple[str, ...] = ()
     """Names by which the server may be addressed, beside that of the address it listens on: that of a proxy, say."""
+    secure_cookies: bool = False
+    """Whether browsers may send the cookie of the login over HTTPS alone: say so where a proxy speaks it for the
+    server."""
     most_queued: Positive = 1000
     """Runs that may wait or run; of more, the next is refused."""
     most_queued_each: Positive = 100

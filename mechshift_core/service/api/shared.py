@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
@@ -71,6 +72,7 @@ def _by(request: Request) -> str:
     return str(request.scope["state"]["by"])
 
 
+ErrorPage = Callable[[Request, int, Mapping[str, Any], Mapping[str, str]], Response | None]
 TheService = Annotated[Service, Depends(_service)]
 By = Annotated[str, Depends(_by)]
 
@@ -111,14 +113,21 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     return status, {"error": {"message": message, "problems": problems}}, headers
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Have every error answered in one form."""
+def answer_errors(app: FastAPI, page: ErrorPage | None = None) -> None:
+    """Have every error answered in one form.
 
-    def answer(request: Request, error: Exception) -> JSONResponse:
+    Args:
+        app: The application.
+        page: Makes the answer to whoever asks with a browser, of status, error and headers; None where a program asks.
+    """
+
+    def answer(request: Request, error: Exception) -> Response:
         status, body, headers = error_of(error)
         service: Service = request.app.state.service
         text = body["error"]["message"].replace(f"{service.root.folder}/", "")
         body["error"]["message"] = text
+        if page is not None and (made := page(request, status, body["error"], headers)) is not None:
+            return made
         return JSONResponse(body, status, headers)
 
     for sort in (MechshiftError, RequestValidationError, HTTPException, Exception):
