@@ -24,6 +24,8 @@ def refusals(spec: Spec, settings: Settings, inputs: Path) -> Iterator[tuple[tup
     """
     if spec.extensions:
         yield ("extensions",), "a server runs no code of a spec; run it with `mechshift run --allow-code` yourself"
+    if spec.execution.workers > settings.most_workers:
+        yield ("execution", "workers"), f"this server gives a run at most {settings.most_workers} processes"
     for name, model in spec.models.items():
         if model.origin not in settings.sources:
             allowed = ", ".join(settings.sources) or "none"

@@ -158,8 +158,14 @@ async def events(name: str, service: TheService, request: Request) -> StreamingR
     existing(service, name)
     if service.streams >= MOST_STREAMS:
         raise RefusedError(f"{MOST_STREAMS} pages watch runs already", 10)
+    credential = request.scope["state"]["credential"]
+
+    async def gone() -> bool:
+        """The client has left, or its token was revoked meanwhile."""
+        return not service.tokens.lets_in(credential) or await request.is_disconnected()
+
     return StreamingResponse(
-        watch(service, name, request.is_disconnected),
+        watch(service, name, gone),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
