@@ -50,7 +50,7 @@ def _refused(spec: Spec, value: str, settings: Settings, inputs: Path) -> str:
         return f"{path!r}: a home folder of the server can't be named"
     found = spec.resolve(path).resolve()
     if inside(found, inputs.resolve()):
-        return ""
+        return "" if found.exists() else f"{path!r} did not come along; send it with the spec"
     if any(inside(found, folder) for folder in folders_of(settings)):
         return ""
     where = ", ".join(settings.folders) or "none"
