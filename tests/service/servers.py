@@ -19,6 +19,8 @@ import httpx
 SECONDS = 60.0
 """Longest time that a test waits for something: machines are busy."""
 STUB = [sys.executable, str(Path(__file__).parent / "stub_server.py")]
+HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
+"""So that the processes run this source, whatever is installed."""
 REAL = [sys.executable, "-m", "mechshift_core.cli.main"]
 SPEC = """\
 schema: mechshift/v1
@@ -110,7 +112,7 @@ def launch(root: Path, *options: str, command: list[str] | None = None, env: dic
     """Start a server on a free port; it is up when this returns."""
     call = [*(command or STUB), "serve", "--root", str(root), "--port", "0", "--json", *options]
     process = subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **HERE, **(env or {})}
     )
     assert process.stdout is not None and process.stderr is not None
     ready, _, _ = select.select([process.stdout], [], [], SECONDS)
