@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import RunFolder, check_ids
 from mechshift_core.errors import ExecutionError, UsageError
@@ -24,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def check(
     context: typer.Context,
-    run: RunFolder,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run directory; with --server the run's name.", show_default=False)
+    ],
     baseline: Annotated[Path, typer.Option(metavar="FILE", help="Baseline file (JSON).", show_default=False)],
     update: Annotated[bool, typer.Option("--update", help="Make the baseline what the run found.")] = False,
     fail_on: Annotated[
@@ -36,6 +39,8 @@ def check(
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+    server: Annotated[str | None, typer.Option(metavar="URL", help="Check a run of this server.")] = None,
+    token: Token = None,
 ) -> None:
     """Compare the findings of a run with a stored baseline; exit code 1 if one regressed.
 
@@ -46,7 +51,7 @@ def check(
     console: Console = context.obj
     if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise UsageError(f"--tolerance: expected a number > 0, got {tolerance}")
-    stored = read_run(run)
+    stored = read_run(Path(run)) if server is None else _fetched(run, server, token)
     new = update and not baseline.exists()
     recorded = stored.baseline if new else read_baseline(baseline)
     known = dict.fromkeys(finding.id for finding in (*stored.baseline.findings, *recorded.findings))
@@ -67,6 +72,22 @@ def check(
             _write(path, write(gate))
     if code:
         raise typer.Exit(code)
+
+
+def _fetched(name: str, server: str, token: str | None) -> StoredRun:
+    """What a run on a server concluded."""
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from mechshift_core.gate import read_run
+    from mechshift_core.run_files import REPORT
+    from mechshift_core.service.client import Client
+    from mechshift_core.service.fetching import fetch
+
+    with TemporaryDirectory() as folder, Client(server, token) as client:
+        place = Path(folder) / "run"
+        fetch(client, name, place, wanted=lambda path: path != REPORT and not path.startswith("tables/"))
+        return replace(read_run(place), path=Path(name))
 
 
 def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, update: bool, code: int) -> None:

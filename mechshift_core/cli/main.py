@@ -17,6 +17,8 @@ from mechshift_core.allowed_code import code_allowed
 from mechshift_core.cli import (
     calibrate_command,
     cells_commands,
+    client_commands,
+    export_command,
     gate_commands,
     info_commands,
     model_commands,
@@ -76,6 +78,8 @@ for commands in (
     model_commands,
     pair_commands,
     serve_commands,
+    client_commands,
+    export_command,
 ):
     commands.register(app)
 

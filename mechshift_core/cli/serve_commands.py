@@ -30,7 +30,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for one that is free.")] = 8300,
 ) -> None:
-    """Serve a folder of runs: hand in specs, watch them, read and search what they found. Ctrl+C ends it; runs go on."""
+    """Serve a folder of runs: hand in specs, watch them, search what they found. Ctrl+C ends it; runs go on."""
     from mechshift_core.service.serving import serve as serve_folder
 
     console: Console = context.obj

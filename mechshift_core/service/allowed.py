@@ -24,6 +24,8 @@ def refusals(spec: Spec, settings: Settings, inputs: Path) -> Iterator[tuple[tup
     """
     if spec.extensions:
         yield ("extensions",), "a server runs no code of a spec; run it with `mechshift run --allow-code` yourself"
+    if spec.execution.workers > settings.most_workers:
+        yield ("execution", "workers"), f"this server gives a run at most {settings.most_workers} processes"
     for name, model in spec.models.items():
         if model.origin not in settings.sources:
             allowed = ", ".join(settings.sources) or "none"
@@ -48,7 +50,7 @@ def _refused(spec: Spec, value: str, settings: Settings, inputs: Path) -> str:
         return f"{path!r}: a home folder of the server can't be named"
     found = spec.resolve(path).resolve()
     if inside(found, inputs.resolve()):
-        return ""
+        return "" if found.exists() else f"{path!r} did not come along; send it with the spec"
     if any(inside(found, folder) for folder in folders_of(settings)):
         return ""
     where = ", ".join(settings.folders) or "none"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI
 
 from mechshift_core import __version__
-from mechshift_core.service.api import findings, operation, runs, specs
+from mechshift_core.service.api import files, findings, operation, runs, specs
 from mechshift_core.service.api.shared import answer_errors
 from mechshift_core.service.guard import Guard
 from mechshift_core.service.pages import (
@@ -84,7 +84,7 @@ def make_app(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
     app.state.service = service
     answer_errors(app, error_page)
     api = APIRouter(prefix="/api/v1")
-    for part in (specs, runs, findings):
+    for part in (specs, runs, files, findings):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(operation.router)

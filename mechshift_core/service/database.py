@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mechshift_core.errors import ExecutionError
@@ -85,6 +85,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
+        self._generation = 0
+        self._file: tuple[int, int] | None = None
         self.lock = threading.RLock()
         """Held by whoever writes: one writer at a time waits for no other's transaction."""
 
@@ -98,20 +100,34 @@ class Database:
             ExecutionError: if it can't be made.
         """
         try:
-            if self._is_good():
-                return True
-            self._put_aside()
-            with self.writing() as connection:
-                connection.executescript(SCHEMA + f"PRAGMA user_version = {VERSION};")
+            with self.lock:
+                if good := self._is_good():
+                    self._file = self._here()
+                    return good
+                self._put_aside()
+                sqlite3.connect(self.path).close()
+                with self.writing() as connection:
+                    connection.executescript(SCHEMA + f"PRAGMA user_version = {VERSION};")
+                self._file = self._here()
         except (sqlite3.Error, OSError) as error:
             raise ExecutionError(f"{self.path}: {error}; remove it, and it is made anew") from error
         return False
 
+    def check(self) -> None:
+        """See that the file is still the one that was opened; connections go on with one that is removed.
+
+        Raises:
+            sqlite3.DatabaseError: if it is gone, or another one.
+        """
+        if self._here() != self._file:
+            raise sqlite3.DatabaseError("its file was removed or replaced")
+
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        if found is None or self._local.generation != self._generation:
+            self._local.generation = self._generation
+            found = sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
             found.row_factory = sqlite3.Row
             found.execute("PRAGMA journal_mode = WAL")
             found.execute("PRAGMA synchronous = NORMAL")
@@ -128,7 +144,8 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                connection.rollback()
+                with suppress(sqlite3.Error):
+                    connection.rollback()
                 raise
             if connection.in_transaction:
                 connection.commit()
@@ -141,18 +158,33 @@ class Database:
             self._local.connection = None
 
     def _is_good(self) -> bool:
-        if not self.path.is_file():
+        if not self.path.is_file() or (self._file is not None and self._here() != self._file):
             return False
+        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, timeout=30)
         try:
-            connection = self.connection()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_LOCKED):
+                raise  # it is good, as far as can be known; it can't be written to now
+            return False
         except sqlite3.DatabaseError:
             return False
+        finally:
+            connection.close()
         return bool(version == VERSION and sound == "ok")
+
+    def _here(self) -> tuple[int, int] | None:
+        """Which file there is now."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _put_aside(self) -> None:
         self.close()
+        self._generation += 1
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".damaged"))
         for ending in ("-wal", "-shm"):

@@ -37,7 +37,7 @@ def delete(index: Index, name: str) -> Trashed:
     """
     root = index.root
     run, job = root.run(name), Job(root.job(name))
-    if not (run.is_dir() or job.folder.is_dir()):
+    if not root.has(name):
         raise UsageError(f"no run {name!r}")
     if (job.exists and job.state() in OPEN) or (run.is_dir() and RunFolder(run).claimed):
         raise ExecutionError(f"{name} waits or runs; cancel it first")

@@ -145,7 +145,7 @@ class Guard:
         if scope["method"] not in SAFE and not self._own_page(headers):
             return 403, "a request of another site's page is not taken"
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.settings.most_bytes * 2 + 65536:
+        if not length.isdecimal() or int(length) > self.settings.most_bytes * 2 + 65536:
             return 413, f"the request is larger than {self.settings.most_bytes} bytes"
         credential = _credential(headers)
         try:

@@ -6,10 +6,10 @@ Whatever it says can be made anew from the run directories and jobs; `rebuild` d
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mechshift_core.errors import MechshiftError
 from mechshift_core.service.database import Database
 from mechshift_core.service.jobs import Submission
 from mechshift_core.service.root import Root
@@ -35,6 +35,9 @@ class Index:
     def __init__(self, root: Root) -> None:
         self.root = root
         self.database = Database(root.database)
+        self.suspect = False
+        """Whether an answer could not be read from it, so that it is looked at."""
+        self._mending: int | None = None
 
     def open(self) -> bool:
         """Make the database unless it is there and good; returns whether it was.
@@ -55,6 +58,40 @@ class Index:
                 connection.execute(f"DELETE FROM {table}")
         return len(self.refresh())
 
+    def check(self) -> None:
+        """See whether the database can still be believed.
+
+        Raises:
+            sqlite3.DatabaseError: if its file is gone, or it could not be read; :meth:`mend` helps.
+        """
+        self.database.check()
+        if self.suspect:
+            raise sqlite3.DatabaseError("it could not be read")
+
+    def mend(self) -> None:
+        """Make the database anew if it is damaged; meanwhile nobody else changes it, and nothing is taken on.
+
+        Raises:
+            ExecutionError: if it can't be made.
+        """
+        with self.database.lock:
+            self._mending = threading.get_ident()
+            try:
+                if not self.database.prepare():
+                    self.refresh()
+                self.suspect = False
+            finally:
+                self._mending = None
+
+    def require_whole(self) -> None:
+        """Refuse where the database is being made anew in another thread: it does not know all runs yet.
+
+        Raises:
+            sqlite3.OperationalError: if so.
+        """
+        if self._mending not in (None, threading.get_ident()):
+            raise sqlite3.OperationalError("the index is being made anew")
+
     def refresh(self, names: Iterable[str] | None = None) -> list[str]:
         """Read what has changed.
 
@@ -64,16 +101,24 @@ class Index:
         Returns:
             The runs that were looked at.
         """
-        known = {row["name"]: row["stamp"] for row in self.database.connection().execute("SELECT * FROM stamps")}
+        self.require_whole()
         looked = list(self.root.names() if names is None else names)
+        known = self._stamps(None if names is None else looked)
         for name in looked:
-            now = stamp(self.root, name)
-            if known.get(name) != now:
+            if not self.root.has(name):
+                self.forget(name)
+            elif known.get(name) != (now := stamp(self.root, name)):
                 self._put(name, now)
-        if names is None:
-            for gone in known.keys() - set(looked):
-                self.forget(gone)
+        for gone in known.keys() - set(looked):
+            self.forget(gone)
         return looked
+
+    def _stamps(self, names: list[str] | None) -> dict[str, str]:
+        connection = self.database.connection()
+        if names is None:
+            return {row["name"]: row["stamp"] for row in connection.execute("SELECT * FROM stamps")}
+        rows = (connection.execute("SELECT * FROM stamps WHERE name = ?", (name,)).fetchone() for name in names)
+        return {row["name"]: row["stamp"] for row in rows if row is not None}
 
     def forget(self, name: str) -> None:
         """Leave a run out that is not there any more."""
@@ -115,28 +160,35 @@ class Index:
     def _put(self, name: str, now: str) -> None:
         try:
             entry = read_entry(self.root, name)
-        except MechshiftError:
-            self.forget(name)  # its job is damaged: it is listed again when somebody mends it
+        except Exception:  # its files are damaged, and one run must not keep the others from being listed
+            self.forget(name)  # it is listed again when somebody mends it
             return
-        with self.database.writing() as connection:
-            _replace(connection, name, now, entry)
+        try:
+            with self.database.writing() as connection:
+                _replace(connection, name, now, entry)
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError, OverflowError):
+            self.forget(name)  # the same: values that are none
 
 
 def _replace(connection: sqlite3.Connection, name: str, now: str, entry: Entry) -> None:
     connection.execute("DELETE FROM findings WHERE run = ?", (name,))
     _insert(connection, "runs", [entry.run])
     _insert(connection, "findings", entry.findings)
-    if entry.submission is not None:
+    if entry.submission is None:
+        connection.execute("DELETE FROM jobs WHERE name = ?", (name,))
+    else:
         _put_job(connection, entry.submission, open_=entry.open)
     connection.execute("INSERT OR REPLACE INTO stamps VALUES (?, ?)", (name, now))
 
 
 def _put_job(connection: sqlite3.Connection, submission: Submission, *, open_: bool) -> None:
+    same = "SELECT 1 FROM jobs WHERE submitted_by = ? AND client_key = ? AND name != ?"
+    taken = connection.execute(same, (submission.by, submission.key, submission.run)).fetchone()
     row = {
         "name": submission.run,
         "number": submission.number,
         "submitted_by": submission.by,
-        "client_key": submission.key,
+        "client_key": "" if taken else submission.key,  # a folder that was copied, or came back out of the trash
         "sha256": submission.sha256,
         "open": open_,
     }

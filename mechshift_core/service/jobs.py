@@ -5,7 +5,7 @@ A job is a folder `jobs/RUN/`:
 - `inputs/`: the spec and the files that came with it, never changed;
 - `job.json`: who handed it in and when; written last, so a job is there as a whole or not at all;
 - `attempts/N/`: `wanted.json`, then `started.json`, `progress.json`, `log.txt`, and in the end `outcome.json`;
-  `cancel.json` where it shall end early;
+  `cancel.json` where it shall end early, `stopped.json` where its process was asked to end without that;
 - `lock`: held by the process that runs it. Whether one does is asked of the lock alone: process numbers are given to
   others, and clocks jump.
 
@@ -17,12 +17,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.files import sync, write_text
@@ -32,6 +33,8 @@ State = Literal["queued", "running", "cancelling", "complete", "partial", "faile
 ENDED = frozenset({"complete", "partial", "failed", "cancelled"})
 OPEN = frozenset({"queued", "running", "cancelling", "died"})
 SPEC_FILE = "spec.yaml"
+MOMENT = 1.0
+"""Seconds for which a lock is tried: whoever only looks whether it is held holds it, too, for an instant."""
 
 
 def now() -> str:
@@ -111,8 +114,9 @@ class Job:
         """
         content = read_json(self.folder / "job.json")
         try:
-            return Submission(**{**content, **{name: tuple(content[name]) for name in ("models", "tasks")}})
-        except (TypeError, KeyError) as error:
+            lists = {name: tuple(map(str, content[name])) for name in ("models", "tasks")}
+            return Submission(**{**content, **lists, "run": self.name, "number": int(content["number"])})
+        except (TypeError, KeyError, ValueError) as error:
             raise ExecutionError(f"{self.folder / 'job.json'}: not a job: {error}") from error
 
     def attempt(self) -> Attempt | None:
@@ -141,12 +145,7 @@ class Job:
     def held(self) -> Iterator[bool]:
         """Hold the job, as whoever runs it does; yields False where another process holds it."""
         with (self.folder / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield try_lock(lock)
 
     @property
     def is_held(self) -> bool:
@@ -165,14 +164,15 @@ class Job:
         attempt = self.attempt()
         if attempt is None:
             return "queued"
-        held = self.is_held  # before the outcome is looked for, which is written while it is held
+        # In the order in which they come about: a job that begins meanwhile waits, and is not taken for a dead one.
+        started, held = attempt.started, self.is_held
         if (outcome := attempt.outcome()) is not None:
             return outcome.state
         if held:
             return "cancelling" if attempt.cancelled() else "running"
         if attempt.cancelled():
             return "cancelled"
-        return "died" if attempt.started else "queued"
+        return "died" if started else "queued"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,11 @@ class Attempt:
         return (self.folder / "cancel.json").exists()
 
     @property
+    def stopped(self) -> bool:
+        """Whether its process was asked to end, and did: the machine went down, say."""
+        return (self.folder / "stopped.json").exists()
+
+    @property
     def started(self) -> Mapping[str, Any]:
         """Process number and time; empty before it started."""
         return read_json_if_there(self.folder / "started.json")
@@ -222,6 +227,10 @@ class Attempt:
         """Note that this process runs it."""
         write_json(self.folder / "started.json", {"pid": os.getpid(), "at": now()})
 
+    def stop(self) -> None:
+        """Note that its process was asked to end, though nobody cancelled it."""
+        write_json(self.folder / "stopped.json", {"at": now()})
+
     def cancel(self, by: str) -> None:
         """Ask for it to end early."""
         write_json(self.folder / "cancel.json", {"by": by, "at": now()})
@@ -229,6 +238,20 @@ class Attempt:
     def end(self, outcome: Outcome) -> None:
         """Note how it ended."""
         write_json(self.folder / "outcome.json", asdict(outcome))
+
+
+def try_lock(file: TextIO) -> bool:
+    """Lock a file for this process alone; False where another one holds it for longer than a moment."""
+    end = time.monotonic() + MOMENT
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,12 +7,16 @@ last one stopped. A process that it starts is none of its own: it goes on when t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mechshift_core.service.index import Index
@@ -25,21 +29,38 @@ PATIENCE = 15.0
 """Seconds after which a process that was asked to end is killed."""
 EVERY = 0.2
 """Seconds between two looks."""
+COMMAND = (sys.executable, "-m", "mechshift_core.service.work")
+"""What runs a job; the root and the name of the run follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process, and which attempt at a job it was started for."""
+
+    process: subprocess.Popen[bytes]
+    number: int
 
 
 class Keeper:
-    """Runs the jobs of an index, so many at once as the settings say."""
+    """Runs the jobs of an index, so many at once as the settings say.
 
-    def __init__(self, index: Index, settings: Settings) -> None:
+    Args:
+        index: Whose.
+        settings: Of the server.
+        command: What runs a job, in place of :data:`COMMAND`.
+    """
+
+    def __init__(self, index: Index, settings: Settings, command: Sequence[str] = ()) -> None:
         self.index = index
         self.settings = settings
+        self.command = tuple(command) or COMMAND
         self.running = 0
         """Jobs that run, as of the last look."""
         self.trouble = ""
         """What keeps it from looking after the jobs; empty if nothing does."""
         self.looked = 0.0
         """When it last looked (monotonic clock)."""
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, Started] = {}
         self._asked: dict[str, float] = {}
         self._end = threading.Event()
         self._wake = threading.Event()
@@ -62,31 +83,49 @@ class Keeper:
         self._wake.set()
 
     def look(self) -> None:
-        """Look once at every job that waits or runs."""
+        """Look once at every job that waits or runs.
+
+        Raises:
+            OSError: the first of those that came up; the other jobs were looked after.
+        """
         names = self.index.open_jobs()
         running = 0
         waiting = []
+        troubles: list[OSError] = []
         for name in names:
             job = Job(self.index.root.job(name))
-            state = self._settled(job)
+            try:
+                state = self._settled(job)
+            except OSError as error:
+                troubles.append(error)
+                state = "running"
             if state == "queued":
                 waiting.append(job)
             elif state != "ended":
                 running += 1
-        for job in waiting[: max(0, self.settings.at_once - running)]:
-            self._begin(job)
-            running += 1
+        if shutil.disk_usage(self.index.root.folder).free < self.settings.free_bytes:
+            waiting = []  # what would be begun now would only fail
+        for job in waiting:
+            if running >= self.settings.at_once:
+                break
+            try:
+                running += self._begin(job)
+            except OSError as error:
+                troubles.append(error)
         self.running = running
         self.looked = time.monotonic()
         self.index.refresh(names)
+        if troubles:
+            raise troubles[0]
 
     def _settled(self, job: Job) -> str:
         """How a job stands after all that can be decided is: `queued`, `running` or `ended`."""
         if not job.exists:  # deleted under it
             self._started.pop(job.name, None)
+            self._asked.pop(job.name, None)
             return "ended"
-        process = self._started.get(job.name)
-        gone = process is None or process.poll() is not None
+        started = self._started.get(job.name)
+        gone = started is None or started.process.poll() is not None
         state = job.state()
         attempt = job.attempt()
         if state in ("running", "cancelling"):
@@ -95,10 +134,9 @@ class Keeper:
             return "running"
         if not gone:
             return "running"  # it starts up, or has just written its last word
-        if gone and process is not None:
-            self._started.pop(job.name)
-            self._asked.pop(job.name, None)
-        if state == "queued" and process is not None and attempt is not None:
+        self._started.pop(job.name, None)
+        self._asked.pop(job.name, None)
+        if state == "queued" and started is not None and attempt is not None and attempt.number == started.number:
             return self._died(job, attempt)  # before it could say that it had begun
         if state == "died":
             assert attempt is not None
@@ -112,7 +150,7 @@ class Keeper:
         with job.held() as ours:
             if not ours:
                 return "running"
-            deaths = int(attempt.wanted.get("deaths", 0)) + 1
+            deaths = int(attempt.wanted.get("deaths", 0)) + (not attempt.stopped)
             if deaths < MOST_DEATHS:
                 job.want(by="server", deaths=deaths)
                 return "queued"
@@ -123,12 +161,15 @@ class Keeper:
             )
         return "ended"
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
+        """Start a job's process; False where its files are gone, so that it never can be."""
         attempt = job.attempt() or job.want(by="server")
-        command = [sys.executable, "-m", "mechshift_core.service.work", str(self.index.root.folder), job.name]
+        if not job.spec.is_file():
+            attempt.end(Outcome(state="failed", at=now(), message="its spec is gone from the server"))
+            return False
         with attempt.log.open("ab") as log:
-            self._started[job.name] = subprocess.Popen(
-                command,
+            process = subprocess.Popen(
+                [*self.command, str(self.index.root.folder), job.name],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -136,6 +177,8 @@ class Keeper:
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
+        self._started[job.name] = Started(process, attempt.number)
+        return True
 
     def _urge(self, job: Job, attempt: Attempt) -> None:
         """Have a job's process end: asked first, then killed, with all that it has started."""
@@ -145,8 +188,10 @@ class Keeper:
         asked = self._asked.setdefault(job.name, time.monotonic())
         late = time.monotonic() - asked > PATIENCE
         with suppress(ProcessLookupError, PermissionError):
-            if late:
+            if late and os.getpgid(pid) == pid:
                 os.killpg(pid, signal.SIGKILL)
+            elif late:  # started by hand, in somebody's session
+                os.kill(pid, signal.SIGKILL)
             elif asked > self.looked:
                 os.kill(pid, signal.SIGTERM)
 
@@ -154,15 +199,26 @@ class Keeper:
         while not self._end.is_set():
             self._wake.clear()
             try:
+                self.index.check()
                 self.look()
                 if time.monotonic() - self._refreshed > self.settings.refresh_seconds:
                     self.index.refresh()
                     self._refreshed = time.monotonic()
                 self.trouble = ""
+            except sqlite3.DatabaseError as error:
+                self.trouble = f"the index: {error}; it is made anew"
+                self._mend()
             except Exception as error:  # a full disk, say: said where the health is asked for, and tried again
                 self.trouble = f"{type(error).__name__}: {error}"
                 self._end.wait(1)
             self._wake.wait(EVERY)
+
+    def _mend(self) -> None:
+        try:
+            self.index.mend()
+        except Exception as error:
+            self.trouble = f"the index: {type(error).__name__}: {error}"
+            self._end.wait(1)
 
 
 def _tail(path: Path, most: int = 300) -> str:

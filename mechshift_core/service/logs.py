@@ -45,4 +45,17 @@ def read_log(job: Job, *, offset: int = 0, attempt: int | None = None) -> Part:
         return Part("", offset, found.number)
     if len(content) == MOST and b"\n" in content:
         content = content[: content.rindex(b"\n") + 1]
+    content = _whole(content)
     return Part(content.decode("utf-8", errors="replace"), offset + len(content), found.number)
+
+
+def _whole(content: bytes) -> bytes:
+    """Without the first bytes of a character whose last ones are still to come."""
+    for cut in range(1, min(4, len(content))):
+        first = content[-cut]
+        if first >= 0xC0:
+            wanted = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+            return content[:-cut] if cut < wanted else content
+        if first < 0x80:
+            break
+    return content

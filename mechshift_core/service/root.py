@@ -75,15 +75,19 @@ class Root:
             raise UsageError(f"{name!r} is no name of a run")
         return self.jobs / name
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a run: one that was handed in, or a run directory that somebody put there.
+
+        Any other folder of the root is none, and nobody can look into it or delete it.
+        """
+        run = self.folder / name
+        there = (self.jobs / name / "job.json", run / PLAN, run / ".lock")
+        return bool(RUN_ID.fullmatch(name)) and any(path.is_file() for path in there)
+
     def names(self) -> Iterator[str]:
-        """Every run: those handed in, and run directories that somebody put there; none twice."""
-        seen: set[str] = set()
-        for folder, ours in ((self.jobs, True), (self.folder, False)):
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                there = path.is_dir() and (ours or (path / PLAN).is_file() or (path / ".lock").is_file())
-                if there and RUN_ID.fullmatch(path.name) and path.name not in seen:
-                    seen.add(path.name)
-                    yield path.name
+        """Every run, by name."""
+        found = {path.name for folder in (self.jobs, self.folder) if folder.is_dir() for path in folder.iterdir()}
+        return (name for name in sorted(found) if self.has(name))
 
     def make(self) -> None:
         """Make the server's own folders.

@@ -156,10 +156,11 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
 
 def _last(folder: Path) -> str | None:
     """When something was last done in a run directory."""
-    times = [path.stat().st_mtime for path in (folder / EVENTS, folder / FINDINGS) if path.is_file()]
-    if not times:
+    times = [found[0] for path in (folder / EVENTS, folder / FINDINGS) if (found := _stat(path)) is not None]
+    seconds = max(times, default=0) / 1e9
+    if not 0 < seconds < 2**37:  # years that are none, where a clock was wrong
         return None
-    return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _between(first: str | None, second: str | None) -> float | None:
@@ -168,6 +169,6 @@ def _between(first: str | None, second: str | None) -> float | None:
         return None
     try:
         seconds = (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return seconds if seconds >= 0 else None

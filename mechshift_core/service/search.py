@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ MOST_ROWS = 5000
 SQL_SECONDS = 5.0
 """Longest time that a query of a user may take."""
 SQL_LENGTH = 20_000
+SQL_BYTES = 16 * 2**20
+"""Most that an answer to such a query holds."""
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+"""Errors that are not the query's."""
+_asking = threading.BoundedSemaphore(4)
+"""So that long queries leave threads for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,34 +188,46 @@ def query(database: Database, text: str, *, limit: int = 1000) -> tuple[list[str
     """Answer a question in SQL about the tables `runs` and `findings`; nothing can be changed, and nothing else read.
 
     Returns:
-        Names of the columns, rows, and whether there were more than `limit`.
+        Names of the columns, rows, and whether there were more: than `limit`, or than one answer holds.
 
     Raises:
         UsageError: if it is no question that can be answered, with SQLite's reason.
     """
     if len(text) > SQL_LENGTH:
         raise UsageError(f"a query has at most {SQL_LENGTH} characters")
+    if not _asking.acquire(timeout=SQL_SECONDS):
+        raise UsageError("other queries take long; try again in a moment")
     connection = sqlite3.connect(f"{database.path.as_uri()}?mode=ro", uri=True, timeout=5)
     end = time.monotonic() + SQL_SECONDS
+    rows: list[list[Any]] = []
+    size, more = 0, False
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**20)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200)  # a long one takes ages, and can't be ended
         connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
         connection.set_authorizer(_authorize)
         cursor = connection.execute(text)
         if cursor.description is None:
             raise UsageError("the query asks for nothing; begin it with SELECT")
-        rows = cursor.fetchmany(limit + 1)
+        columns = [one[0] for one in cursor.description]
+        for row in cursor:
+            size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+            if more := len(rows) == limit or size > SQL_BYTES:
+                break
+            rows.append([_plain(value) for value in row])
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
+            raise
         late = time.monotonic() > end
         raise UsageError(f"the query took longer than {SQL_SECONDS:g} s" if late else f"SQL: {error}") from error
     except sqlite3.Warning as error:
         raise UsageError(f"SQL: {error}") from error
     finally:
         connection.close()
-    columns = [one[0] for one in cursor.description]
-    return columns, [[_plain(value) for value in row] for row in rows[:limit]], len(rows) > limit
+        _asking.release()
+    return columns, rows, more
 
 
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
@@ -246,8 +265,9 @@ def _mark(last: str, name: str) -> str:
 def _unmark(mark: str) -> tuple[str, str]:
     try:
         last, name = json.loads(base64.urlsafe_b64decode(mark.encode()))
+        str(last).encode() + str(name).encode()  # half a character can be written in JSON, but not be looked for
         return str(last), str(name)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"after: expected `next` of the list before, got {mark!r}") from error
 
 

@@ -69,7 +69,7 @@ class Service:
         self.index.refresh([self.require(name)])
         row = one_run(self.index.database, name)
         if row is None:
-            raise UsageError(f"no run {name!r}")
+            raise ExecutionError(f"{name}: its files are damaged; its administrator finds them in the server's folder")
         return row | {"progress": self.progress(name), "attempts": self.attempts(name)}
 
     def require(self, name: str) -> str:
@@ -78,7 +78,7 @@ class Service:
         Raises:
             UsageError: if there is none.
         """
-        if not (self.root.run(name).is_dir() or Job(self.root.job(name)).exists):
+        if not self.root.has(name):
             raise UsageError(f"no run {name!r}")
         return name
 

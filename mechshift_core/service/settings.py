@@ -21,6 +21,8 @@ class Settings(BaseModel):
     """Runs that are executed at the same time."""
     profile: str | None = None
     """Profile that says how to run them: its name, or its file. In as many processes as the spec says unless given."""
+    most_workers: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Processes that a spec may ask for; a profile is not bound by it."""
     cells: str | None = None
     """Store of cells that the runs share, or `none`; that of the account unless given."""
     sources: tuple[Literal["bundled", "hf", "gguf", "local"], ...] = ("bundled", "hf")

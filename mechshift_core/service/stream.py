@@ -20,17 +20,22 @@ MOST_STREAMS = 200
 GOING = ("queued", "running", "cancelling", "died")
 
 
-async def watch(service: Service, name: str, gone: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
+async def watch(
+    service: Service, name: str, gone: Callable[[], Awaitable[bool]], position: tuple[int, int] = (0, 0)
+) -> AsyncIterator[str]:
     """Events of a run until it has ended: `run` (its answer as JSON), `log` (text and where it goes on), `end`.
+
+    A `log` has an id, `ATTEMPT:BYTE`, by which a client that was cut off says what it has seen.
 
     Args:
         service: The server.
         name: The run.
         gone: Says whether the client has left.
+        position: Attempt and byte at which the log goes on.
     """
     service.streams += 1
     try:
-        last, position, quiet = "", (0, 0), 0.0
+        last, quiet = "", 0.0
         while not await gone():
             try:
                 text, state, log, number, following = await asyncio.to_thread(_look, service, name, position)
@@ -40,7 +45,7 @@ async def watch(service: Service, name: str, gone: Callable[[], Awaitable[bool]]
             if log["text"]:
                 position = (number, following)
                 quiet = 0.0
-                yield _event("log", log)
+                yield f"id: {number}:{following}\n{_event('log', log)}"
             if text != last:
                 last, quiet = text, 0.0
                 yield f"event: run\ndata: {text}\n\n"

@@ -87,12 +87,16 @@ class Submissions:
             raise UsageError(f"the key of a submission has at most {KEY_LENGTH} printable characters")
         digest = _digest(text, files)
         root = self.index.root
-        staging = Path(mkdtemp(prefix=".new-", dir=root.own))
+        staging: Path | None = None
         try:
+            staging = Path(mkdtemp(prefix=".new-", dir=root.own))
             inputs = staging / "inputs"
             write_inputs(inputs, text, files)
             spec = read_allowed(inputs, self.settings)
-            with self._lock:  # so that no key and no place in the queue is given twice
+            _refuse_no_text(spec.title or "")
+            self.index.require_whole()
+            # So that no key and no place in the queue is given twice, nor the index made anew meanwhile.
+            with self._lock, self.index.database.lock:
                 if (earlier := self.index.taken(by, key)) is not None:
                     if earlier.sha256 != digest:
                         raise ConflictError(f"the key {key!r} belongs to another submission, that of {earlier.name}")
@@ -115,10 +119,17 @@ class Submissions:
                 Job(staging).want(by=by)
                 sync(staging)
                 staging.rename(root.jobs / name)
-                sync(root.jobs)
-                self.index.take(submission)
+                try:
+                    sync(root.jobs)
+                    self.index.take(submission)
+                except BaseException:  # nobody hears of it, so it must not be run, too
+                    (root.jobs / name).rename(staging)
+                    raise
+        except OSError as error:
+            raise RefusedError(f"the server can't write it down: {error.strerror or error}; try again later") from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
         return Accepted(name, new=True)
 
     def check_sizes(self, text: str, files: Mapping[str, bytes]) -> None:
@@ -191,6 +202,14 @@ def read_allowed(inputs: Path, settings: Settings) -> Spec:
 def as_json(problem: Any) -> dict[str, Any]:
     """A problem of a spec as JSON."""
     return {name: getattr(problem, name) for name in ("line", "column", "message", "source_line")}
+
+
+def _refuse_no_text(title: str) -> None:
+    """Refuse halves of characters, which YAML can write and no file or database can hold."""
+    try:
+        title.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the title of the study is no text: {error.reason}") from None
 
 
 def _digest(text: str, files: Mapping[str, bytes]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,11 @@ class Found:
         """The rows as a file."""
         target = io.BytesIO()
         if format == "csv":
-            self.frame.write_csv(target)
+            lists = [name for name, kind in self.frame.schema.items() if kind.is_nested()]
+            self.frame.with_columns(
+                pl.col(name).map_elements(lambda value: json.dumps(list(value)), return_dtype=pl.String)
+                for name in lists
+            ).write_csv(target)
         else:
             self.frame.write_parquet(target)
         return target.getvalue()
@@ -72,7 +77,7 @@ def read_table(folder: Path, name: str, *, where: Sequence[str] = (), limit: int
         total = int(rows.select(pl.len()).collect().item())
         limit = max(1, min(limit, MOST_CELLS // max(1, len(schema))))
         return Found(rows.slice(offset, limit).collect(), total)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, OverflowError) as error:
         raise UsageError(f"table {name} can't be read: {error}") from error
 
 
@@ -90,10 +95,10 @@ def _condition(text: str, schema: pl.Schema) -> pl.Expr:
         if kind == pl.Boolean:
             return pl.col(column) == {"true": True, "false": False}[value.lower()]
         if kind.is_integer():
-            return pl.col(column) == int(value)
+            return pl.col(column) == pl.lit(int(value), dtype=pl.Int64)
         if kind.is_float():
             return pl.col(column) == float(value)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise UsageError(f"where: {column} holds values of type {kind}, got {value!r}") from error
     if kind != pl.String:
         raise UsageError(f"where: {column} holds lists; filter by another column")

@@ -43,11 +43,13 @@ class Tokens:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._read: tuple[object, tuple[Token, ...]] = (None, ())
+        self._required = False
 
     @property
     def required(self) -> bool:
-        """Whether a token is asked for: once there has been one, and also when all are revoked."""
-        return self._root.tokens.exists()
+        """Whether a token is asked for: once there has been one, also when all are revoked, or their file is gone."""
+        self._required = self._required or self._root.tokens.exists()
+        return self._required
 
     def all(self) -> tuple[Token, ...]:
         """Every token that is let in; read anew when the file has changed.
@@ -60,6 +62,7 @@ class Tokens:
             found = path.stat()
         except FileNotFoundError:
             return ()
+        self._required = True
         mark = (found.st_mtime_ns, found.st_ino, found.st_size)
         if self._read[0] != mark:
             try:
@@ -68,6 +71,13 @@ class Tokens:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ExecutionError(f"{path}: {error}; mend it, or remove it and make tokens anew") from error
         return self._read[1]
+
+    def lets_in(self, token: str) -> bool:
+        """Whether who shows this token is let in now; where none is asked for, everybody is."""
+        try:
+            return not self.required or self.owner(token) is not None
+        except ExecutionError:
+            return False
 
     def owner(self, token: str) -> Token | None:
         """Whose a token is; None if nobody's."""

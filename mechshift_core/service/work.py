@@ -79,6 +79,7 @@ def main(arguments: list[str]) -> int:
             outcome = _run(root, job, attempt, read_settings(root))
         except Stopped:
             if not attempt.cancelled():
+                attempt.stop()
                 return 143  # the machine goes down, say: nothing was decided, it is run again
             outcome = Outcome(state="cancelled", at=now(), message="cancelled; what was complete is kept")
         attempt.end(outcome)

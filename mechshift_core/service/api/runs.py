@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
-from pydantic import Field
+from fastapi.responses import Response, StreamingResponse
 
-from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, SPEC
 from mechshift_core.service.api.shared import ERRORS, Answer, By, MissingError, TheService, existing
 from mechshift_core.service.api.specs import Handed
 from mechshift_core.service.deleting import delete, erase, restore, trashed
-from mechshift_core.service.guard import REPORT_POLICY
 from mechshift_core.service.jobs import Job
 from mechshift_core.service.logs import read_log
 from mechshift_core.service.search import list_runs
 from mechshift_core.service.service import Service
 from mechshift_core.service.stream import MOST_STREAMS, watch
 from mechshift_core.service.submissions import RefusedError
-from mechshift_core.service.table_rows import read_table, table_names
 
 router = APIRouter(tags=["runs"], responses=ERRORS)
 StateName = Literal[
@@ -99,14 +94,6 @@ class TrashedAnswer(Answer):
     at: int
 
 
-class TableAnswer(Answer):
-    """Rows of a table."""
-
-    columns: list[str]
-    rows: list[list[Any]]
-    total: Annotated[int, Field(description="rows that fit the filters")]
-
-
 @router.post("/runs", status_code=202)
 def submit(
     handed: Handed,
@@ -153,13 +140,27 @@ def run(name: str, service: TheService) -> RunDetails:
 
 
 @router.get("/runs/{name}/events", response_class=StreamingResponse)
-async def events(name: str, service: TheService, request: Request) -> StreamingResponse:
-    """A run as it goes on, as server-sent events: `run` whenever something changes, `log`, and `end`."""
+async def events(
+    name: str,
+    service: TheService,
+    request: Request,
+    seen: Annotated[str, Header(alias="Last-Event-ID", max_length=100)] = "",
+) -> StreamingResponse:
+    """A run as it goes on, as server-sent events: `run` whenever something changes, `log`, and `end`.
+
+    The log goes on where the event with this id ended.
+    """
     existing(service, name)
     if service.streams >= MOST_STREAMS:
         raise RefusedError(f"{MOST_STREAMS} pages watch runs already", 10)
+    credential = request.scope["state"]["credential"]
+
+    async def gone() -> bool:
+        """The client has left, or its token was revoked meanwhile."""
+        return not service.tokens.lets_in(credential) or await request.is_disconnected()
+
     return StreamingResponse(
-        watch(service, name, request.is_disconnected),
+        watch(service, name, gone, _position(seen)),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
@@ -215,58 +216,11 @@ def remove_for_good(id: str, service: TheService) -> None:
     erase(service.index, _in_trash(service, id))
 
 
-@router.get("/runs/{name}/spec", response_class=PlainTextResponse)
-def spec(name: str, service: TheService) -> PlainTextResponse:
-    """The spec, as it was handed in."""
-    job = Job(service.root.job(existing(service, name)))
-    return PlainTextResponse(_file(job.spec if job.exists else service.root.run(name) / SPEC).read_text("utf-8"))
-
-
-@router.get("/runs/{name}/findings", response_class=FileResponse)
-def findings(name: str, service: TheService) -> FileResponse:
-    """`findings.json`."""
-    return _json(service, name, FINDINGS)
-
-
-@router.get("/runs/{name}/provenance", response_class=FileResponse)
-def provenance(name: str, service: TheService) -> FileResponse:
-    """`provenance.json`."""
-    return _json(service, name, PROVENANCE)
-
-
-@router.get("/runs/{name}/report", response_class=FileResponse)
-def report(name: str, service: TheService) -> FileResponse:
-    """The report, as a page that reaches nothing."""
-    path = _file(service.root.run(existing(service, name)) / REPORT)
-    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
-
-
-@router.get("/runs/{name}/tables")
-def tables(name: str, service: TheService) -> list[str]:
-    """The tables of a run."""
-    return table_names(service.root.run(existing(service, name)))
-
-
-@router.get("/runs/{name}/tables/{table}", response_model=TableAnswer)
-def table(
-    name: str,
-    table: str,
-    service: TheService,
-    format: Literal["json", "csv", "parquet"] = "json",
-    where: Annotated[list[str] | None, Query(max_length=20, description="COLUMN=VALUE; all must hold")] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000_000)] = 1000,
-    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
-) -> Any:
-    """Rows of a table, as JSON, CSV or Parquet."""
-    folder = service.root.run(existing(service, name))
-    if table not in table_names(folder):
-        raise MissingError(f"{name} has no table {table!r}")
-    found = read_table(folder, table, where=where or (), limit=limit, offset=offset)
-    if format == "json":
-        return TableAnswer(columns=found.frame.columns, rows=[list(row) for row in found.plain()], total=found.total)
-    media = "text/csv; charset=utf-8" if format == "csv" else "application/vnd.apache.parquet"
-    headers = {"Content-Disposition": f'attachment; filename="{name}-{table}.{format}"'}
-    return Response(found.written(format), media_type=media, headers=headers)
+def _position(seen: str) -> tuple[int, int]:
+    """Attempt and byte at which a log goes on; its beginning where the id is none of ours."""
+    attempt, _, offset = seen.partition(":")
+    plain = all(part.isascii() and part.isdecimal() and len(part) < 16 for part in (attempt, offset))
+    return (int(attempt), int(offset)) if plain else (0, 0)
 
 
 def details(service: Service, name: str) -> RunDetails:
@@ -276,16 +230,6 @@ def details(service: Service, name: str) -> RunDetails:
 
 def _lists(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"models": row["models"].split(), "tasks": row["tasks"].split()}
-
-
-def _json(service: Service, name: str, file: str) -> FileResponse:
-    return FileResponse(_file(service.root.run(existing(service, name)) / file), media_type="application/json")
-
-
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise MissingError(f"{path.parent.name} has no {path.name} yet")
-    return path
 
 
 def _in_trash(service: Service, id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -105,6 +106,8 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         status, message = 409, str(error)
     elif isinstance(error, MechshiftError):
         status, message = 400, str(error)
+    elif isinstance(error, sqlite3.DatabaseError):
+        status, message, headers = 503, f"the index can't be read now ({error}); it is mended", {"Retry-After": "2"}
     elif isinstance(error, RequestValidationError):
         status = 422
         message = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
@@ -124,11 +127,14 @@ def answer_errors(app: FastAPI, page: ErrorPage | None = None) -> None:
     def answer(request: Request, error: Exception) -> Response:
         status, body, headers = error_of(error)
         service: Service = request.app.state.service
+        if isinstance(error, sqlite3.DatabaseError):
+            service.index.suspect = True
+            service.keeper.wake()
         text = body["error"]["message"].replace(f"{service.root.folder}/", "")
         body["error"]["message"] = text
         if page is not None and (made := page(request, status, body["error"], headers)) is not None:
             return made
         return JSONResponse(body, status, headers)
 
-    for sort in (MechshiftError, RequestValidationError, HTTPException, Exception):
+    for sort in (MechshiftError, RequestValidationError, HTTPException, sqlite3.DatabaseError, Exception):
         app.add_exception_handler(sort, answer)
