@@ -39,7 +39,7 @@ function show(run) {
     const bar = box.querySelector("progress");
     bar.max = found.total || 1;
     bar.value = found.done;
-    say(box.querySelector(".what"), `${found.done} of ${found.total}${found.seconds_left === null ? "" : `, about ${duration(found.seconds_left)} left`}`);
+    say(box.querySelector(".what"), `${found.done} of ${found.total}${(found.seconds_left ?? 0) < 1 ? "" : `, about ${duration(found.seconds_left)} left`}`);
     say(document.querySelector("#progress .now"), `Now: ${visible(found.what)}`);
   }
   say(document.getElementById("attempts"), String(run.attempts));

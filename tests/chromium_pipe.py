@@ -85,12 +85,12 @@ class Browser:
                     return event["params"]
             self.events.append(self._next(until - time.monotonic()))
 
-    def open(self, path: Path, *, width: int, scheme: str = "light") -> None:
+    def open(self, page: Path | str, *, width: int, scheme: str = "light") -> None:
         self.events.clear()
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self.wait_for("Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:
