@@ -22,8 +22,6 @@ def refusals(spec: Spec, settings: Settings, inputs: Path) -> Iterator[tuple[tup
         settings: Of the server.
         inputs: Folder of the spec and of the files that came with it, which it may name by relative paths.
     """
-    if spec.extensions:
-        yield ("extensions",), "a server runs no code of a spec; run it with `mechshift run --allow-code` yourself"
     if spec.execution.workers > settings.most_workers:
         yield ("execution", "workers"), f"this server gives a run at most {settings.most_workers} processes"
     for name, model in spec.models.items():

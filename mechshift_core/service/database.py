@@ -77,6 +77,8 @@ CREATE TABLE stamps (name TEXT PRIMARY KEY, stamp TEXT NOT NULL);
 """
 SHOWN = ("runs", "findings")
 """Tables that queries of users may read."""
+HIDDEN = ("jobs", "stamps", "sqlite_", "pragma_")
+"""How the names of the others begin."""
 
 
 class Database:

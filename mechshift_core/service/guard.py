@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
@@ -102,10 +103,12 @@ class Guard:
                 return
             await self.app(scope, receive, send)
             return
-        began = False
+        began = over = False
 
         async def answering(message: MutableMapping[str, Any]) -> None:
             nonlocal began
+            if over:
+                return  # the reason was given; what the application makes of the rest is of no interest
             if message["type"] == "http.response.start":
                 began = True
                 there = {name.lower() for name, _ in message["headers"]}
@@ -121,18 +124,18 @@ class Guard:
         most, seen = self.settings.most_bytes * 2 + 65536, 0  # JSON writes some characters as six
 
         async def counting() -> Any:
-            nonlocal seen
+            nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
+                if not began:
+                    await _answer(answering, scope, 413, f"the request is larger than {self.settings.most_bytes} bytes")
+                over = True
                 raise TooLargeError
             return message
 
-        try:
+        with suppress(TooLargeError):
             await self.app(scope, counting, answering)
-        except TooLargeError:
-            if not began:
-                await _answer(answering, scope, 413, f"the request is larger than {self.settings.most_bytes} bytes")
 
     def form_token(self, scope: Scope) -> str:
         """What a form of a page must send along, so that no other page's form is taken for it."""

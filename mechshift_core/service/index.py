@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mechshift_core.errors import MechshiftError
 from mechshift_core.service.database import Database
 from mechshift_core.service.jobs import Submission
 from mechshift_core.service.root import Root
@@ -37,6 +38,8 @@ class Index:
         self.database = Database(root.database)
         self.suspect = False
         """Whether an answer could not be read from it, so that it is looked at."""
+        self.damaged: dict[str, str] = {}
+        """Runs that can't be listed, and why."""
         self._mending: int | None = None
 
     def open(self) -> bool:
@@ -160,14 +163,21 @@ class Index:
     def _put(self, name: str, now: str) -> None:
         try:
             entry = read_entry(self.root, name)
-        except Exception:  # its files are damaged, and one run must not keep the others from being listed
-            self.forget(name)  # it is listed again when somebody mends it
+        except Exception as error:  # its files are damaged, and one run must not keep the others from being listed
+            self._leave_out(name, error)
             return
         try:
             with self.database.writing() as connection:
                 _replace(connection, name, now, entry)
-        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError, OverflowError):
-            self.forget(name)  # the same: values that are none
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, ValueError, OverflowError) as error:
+            self._leave_out(name, error)  # the same: values that are none
+        else:
+            self.damaged.pop(name, None)
+
+    def _leave_out(self, name: str, error: Exception) -> None:
+        """Forget a run whose files are damaged; it is listed again when somebody has mended them."""
+        self.forget(name)
+        self.damaged[name] = str(error) if isinstance(error, MechshiftError) else f"{type(error).__name__}: {error}"
 
 
 def _replace(connection: sqlite3.Connection, name: str, now: str, entry: Entry) -> None:
@@ -204,5 +214,5 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[dict[str,
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         connection.executemany(
             f"INSERT INTO {table} ({names}) VALUES ({marks}){conflict}",
-            [tuple(row.values()) for row in rows],
+            [tuple(row[name] for name in columns) for row in rows],
         )

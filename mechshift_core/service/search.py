@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mechshift_core.errors import UsageError
-from mechshift_core.service.database import SHOWN, Database
+from mechshift_core.service.database import HIDDEN, SHOWN, Database
 
 Row = dict[str, Any]
 MOST_ROWS = 5000
@@ -236,6 +236,8 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_READ and (first in SHOWN or not first):
         return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_READ and first and not second and not first.lower().startswith(HIDDEN):
+        return sqlite3.SQLITE_OK  # no column is read: rows of a part of the query are counted, or it is recursive
     if action == sqlite3.SQLITE_FUNCTION and second not in ("load_extension", "readfile", "writefile", "edit"):
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY

@@ -69,7 +69,8 @@ class Service:
         self.index.refresh([self.require(name)])
         row = one_run(self.index.database, name)
         if row is None:
-            raise ExecutionError(f"{name}: its files are damaged; its administrator finds them in the server's folder")
+            reason = self.index.damaged.get(name, "nothing can be read")
+            raise ExecutionError(f"{name}: its files on the server are damaged: {reason}")
         return row | {"progress": self.progress(name), "attempts": self.attempts(name)}
 
     def require(self, name: str) -> str:

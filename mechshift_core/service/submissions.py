@@ -163,6 +163,23 @@ class Submissions:
             )
 
 
+def _refuse_code(path: Path) -> None:
+    """Refuse a spec that names Python files, before anything looks for them: they may be called anything."""
+    from mechshift_core.spec import SpecError
+    from mechshift_core.spec.problems import LINE_BREAK, Problem
+    from mechshift_core.spec.tree import Unreadable, read_document
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+        document = read_document(text)
+    except (Unreadable, ValueError):
+        return  # what is wrong is said by whoever reads it in earnest
+    if isinstance(document.data, dict) and document.data.get("extensions"):
+        mark = document.locate(("extensions",), key=True)
+        reason = "a server runs no code of a spec; run it with `mechshift run --allow-code` yourself"
+        raise SpecError([Problem(SPEC_FILE, mark.line, mark.column, reason, LINE_BREAK.split(text)[mark.line - 1])])
+
+
 def write_inputs(inputs: Path, text: str, files: Mapping[str, bytes]) -> None:
     """Write a spec and its files, and have them on the disk."""
     inputs.mkdir(parents=True)
@@ -179,16 +196,17 @@ def read_allowed(inputs: Path, settings: Settings) -> Spec:
         SpecError: with everything that is wrong, each at its line and column; the file is called `spec.yaml`.
     """
     from mechshift_core.spec import SpecError, load_spec
-    from mechshift_core.spec.problems import Problem
+    from mechshift_core.spec.problems import LINE_BREAK, Problem
     from mechshift_core.spec.tree import read_document
 
     path = inputs / SPEC_FILE
     try:
+        _refuse_code(path)
         with _reading:
             spec = load_spec(path, check_files=False)
         refused = [*refusals(spec, settings, inputs)]
         if refused:
-            document, lines = read_document(spec.text), spec.text.splitlines()
+            document, lines = read_document(spec.text), LINE_BREAK.split(spec.text)
             marks = [(document.locate(where), reason) for where, reason in refused]
             raise SpecError(Problem(SPEC_FILE, m.line, m.column, reason, lines[m.line - 1]) for m, reason in marks)
     except SpecError as error:

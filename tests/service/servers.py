@@ -36,7 +36,7 @@ tasks:
 interventions:
   - {{name: circuit, kind: edge_attribution}}
 hypotheses:
-  - {{id: lower, measure: retention, where: {{role: treatment}}, test: {{kind: bound, bound: 0.1, alternative: greater}}}}
+  - {{id: lower, measure: retention, test: {{kind: bound, bound: 0.1, alternative: greater}}}}
 """
 
 
@@ -101,6 +101,13 @@ class Server:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        self.http.close()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""
@@ -119,7 +126,8 @@ def launch(root: Path, *options: str, command: list[str] | None = None, env: dic
     line = process.stdout.readline() if ready else ""
     if not line:
         process.kill()
-        raise AssertionError(process.stderr.read())
+        with process:
+            raise AssertionError(process.stderr.read())
     return Server(process, json.loads(line))
 
 
@@ -133,7 +141,6 @@ def serving(root: Path, *options: str, settings: str = "", **more: Any) -> Itera
     try:
         yield server
     finally:
-        server.http.close()
         server.kill()
         end_jobs(root)
 

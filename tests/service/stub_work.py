@@ -44,12 +44,19 @@ def pretend(root: Root, job: Job, attempt: Attempt, settings: Settings) -> Outco
     found = findings(finding(**changed), equivalent(), estimates=(estimate(),), name=job.submission().study)
     folder = write_run(root.run(job.name), found, failures=failures, spec=job.spec.read_text())
     (folder / "tables").mkdir(exist_ok=True)
-    columns = {"pair": ["diffusion"] * 3, "layer": [0, 1, 2], "value": [0.5, None, float("nan")], "all": [[1, 2], [], [3]]}
+    columns = {
+        "pair": ["diffusion"] * 3,
+        "layer": [0, 1, 2],
+        "value": [0.5, None, float("nan")],
+        "all": [[1, 2], [], [3]],
+    }
     pl.DataFrame({**columns, "used": [True, False, None]}).write_parquet(folder / "tables" / "layers.parquet")
     (folder / "report.html").write_text("<!doctype html><title>report</title>")
     progress("cells", 10, 10)
     verdicts = {one.id: one.verdict for one in found.hypotheses}
-    return Outcome(state="partial" if failures else "complete", at=now(), message="; ".join(failures), verdicts=verdicts)
+    return Outcome(
+        state="partial" if failures else "complete", at=now(), message="; ".join(failures), verdicts=verdicts
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class TableAnswer(Answer):
     total: Annotated[int, Field(description="rows that fit the filters")]
 
 
-@router.get("/runs/{name}/spec", response_class=PlainTextResponse)
+@router.get("/runs/{name}/spec", response_model=None, responses={200: {"content": {"text/plain": {}}}})
 def spec(name: str, service: TheService) -> PlainTextResponse:
     """The spec, as it was handed in."""
     job = Job(service.root.job(existing(service, name)))
