@@ -36,7 +36,7 @@ function read(line, state) {
 /** A line outside of braces: puts its frames on the stack, and returns what it says behind the last key or dash. */
 function block(line, state) {
   const { stack } = state;
-  let indent = indentOf(line), rest = line.trim(), dashed = false;
+  let indent = indentOf(line), rest = line.trimStart(), dashed = false;
   while (stack.length > 1 && top(state).indent > indent) stack.pop();
   while (/^-(\s|$)/.test(rest)) {
     if (!(top(state).kind === "list" && top(state).indent === indent)) stack.push({ kind: "list", indent });
@@ -47,6 +47,7 @@ function block(line, state) {
   }
   while (!dashed && stack.length > 1 && top(state).kind === "list" && top(state).indent >= indent) stack.pop();
   const found = KEY.exec(rest);
+  if (/^[{[]/.test(rest)) flow(rest, state);
   if (!found) return { rest, indent, keyed: false };
   if (!(top(state).kind === "map" && top(state).indent === indent)) stack.push(map(indent));
   const frame = top(state), value = rest.slice(found[0].length);
