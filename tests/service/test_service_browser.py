@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from axe_core import axe_source
 from chromium_pipe import Browser
 from servers import Server, serving, study
 from stored_runs import equivalent, estimate, finding, findings, write_run
+
+from mechshift_core.service.root import Root
+from mechshift_core.service.tokens import Tokens
 
 PROGRAM = shutil.which("chromium")
 pytestmark = [
@@ -70,7 +74,9 @@ class Visitor:
         self.browser, self.server = browser, server
 
     def go(self, path: str, *, width: int = 1280, scheme: str = "light") -> None:
+        before = self.browser.evaluate("performance.timeOrigin")
         self.browser.open(self.server.address + path, width=width, scheme=scheme)
+        self.see(f"performance.timeOrigin !== {before} && document.readyState === 'complete'")
 
     def see(self, expression: str, *, seconds: float = 30) -> Any:
         """What an expression gives once it is something."""
@@ -136,7 +142,7 @@ def test_a_page_fits_the_window_and_asks_nobody_else(visitor: Visitor, name: str
     assert [one for one in expected if "/report" not in one] == []
     assert browser.evaluate("window.evil") is None and browser.evaluate("document.title") != "taken over"
     levels = browser.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
-    assert levels[0] == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -150,12 +156,17 @@ def test_axe_finds_nothing_serious(visitor: Visitor, name: str, scheme: str) -> 
         visitor.put("schema: mechshift/v1\nnonsense: 1\nmodels: {a: {par")
         visitor.see("!!document.querySelector('.problems') && !document.querySelector('.suggestions').hidden")
     browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert serious(browser) == []
+
+
+def serious(browser: Browser) -> list[Any]:
+    """What axe-core says of the page that matters: rule and elements."""
     browser.evaluate(f"{axe_source()}; 0")
     options = "{resultTypes: ['violations'], iframes: false}"
     found = json.loads(browser.evaluate(f"axe.run(document, {options}).then(r => JSON.stringify(r))"))
     assert len(found["passes"]) > 15
-    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
+    bad = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in bad]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -384,3 +395,35 @@ def test_a_table_s_box_scrolls_on_a_phone_and_the_skip_link_works(visitor: Visit
         visitor.go("/", scheme=scheme)
         grounds.append(visitor.browser.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == ["rgb(255, 255, 255)", "rgb(21, 24, 27)"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_somebody_logs_in_does_something_and_leaves(browser: Browser, tmp_path: Path, scheme: str) -> None:
+    with serving(tmp_path) as guarded:
+        visitor = Visitor(browser, guarded)
+        visitor.go("/")
+        visitor.says("No runs yet")
+        assert serious(browser) == []
+        token = Tokens(Root(tmp_path)).create("ada")
+        visitor.go("/findings?verdict=refuted", width=390, scheme=scheme)
+        visitor.says("asks for a token")
+        visitor.see("document.activeElement.name === 'token'")
+        assert serious(browser) == []
+        visitor.type("mst_wrong")
+        visitor.keys("Enter")
+        visitor.says("knows no such token")
+        visitor.type(token)
+        visitor.keys("Enter")
+        visitor.says("Nothing fits")
+        assert browser.evaluate("location.pathname + location.search") == "/findings?verdict=refuted"
+        assert browser.evaluate("document.cookie") == "" and serious(browser) == []
+        visitor.go("/new")
+        visitor.put(study("sleep=30", name="owned"))
+        visitor.press("Submit")
+        visitor.says("by ada", within=".facts")
+        visitor.press("Cancel")
+        visitor.says("cancelled", within=".standing")
+        visitor.press("Log out")
+        visitor.says("asks for a token")
+        visitor.go("/")
+        visitor.says("asks for a token")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -125,5 +124,9 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-    return text if len(text) <= 160 else f"{text[:159]}…"
+    """A value of the provenance in a line: of what is nested the names, all of it stands in the file."""
+    if isinstance(value, dict):
+        nested = any(isinstance(one, dict) for one in value.values())
+        value = [*value] if nested else [f"{name} {_short(one)}" for name, one in value.items() if one not in ([], {})]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -88,5 +88,11 @@ if (!ended()) {
   if (status().querySelector("#progress")) watch();
   else poll();
 }
+// A browser opens few connections to one server: pages that nobody looks at leave theirs to others.
+document.addEventListener("visibilitychange", () => {
+  if (ended() || !status().querySelector("#progress")) return;
+  if (document.hidden) source?.close();
+  else if (source?.readyState === EventSource.CLOSED) update().then(() => ended() || watch());
+});
 addEventListener("pagehide", () => source?.close());
 addEventListener("pageshow", (event) => event.persisted && location.reload());
