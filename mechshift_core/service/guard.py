@@ -15,6 +15,7 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -219,6 +220,9 @@ async def _answer(send: Send, scope: Scope, status: int, reason: str) -> None:
         if wants_page and not scope["path"].startswith("/api/"):
             status, body = 303, b""
             headers.append((b"location", f"/login?next={quote(_asked(scope), safe='')}".encode()))
+    if body and wants_page and not scope["path"].startswith("/api/"):
+        headers[0] = (b"content-type", b"text/html; charset=utf-8")
+        body = f'<!DOCTYPE html><html lang="en"><title>mechshift</title><h1>Not taken</h1><p>{escape(reason)}'.encode()
     if status == 429:
         headers.append((b"retry-after", b"5"))
     headers.append((b"content-length", str(len(body)).encode()))

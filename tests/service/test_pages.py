@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -225,6 +226,21 @@ def test_a_run_is_watched_cancelled_resumed_deleted_and_restored_by_forms(server
     assert name not in reader.get("/trash").text
 
 
+def test_cells_that_fail_are_shown_while_others_are_computed(server: Server, reader: Reader) -> None:
+    name = server.submit("sleep=60", name="failing")
+    server.until(name, "running")
+    folder = server.root / name
+    folder.mkdir()
+    failed = {"event": "cell failed", "key": "k", "model": "mdm", "task": "ioi", "reason": HOSTILE}
+    events = [failed | {"reason": "of an earlier attempt"}, {"event": "run"}, failed, {"event": "cell"}]
+    (folder / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + '\n{"event": "cell fai')
+    page = unescape(reader.get(f"/runs/{name}").text)
+    assert "1 cell failed so far" in page and "mdm on ioi: <script>" in page and "earlier attempt" not in page
+    reader.send(f"/runs/{name}/cancel", {})
+    server.until(name, "cancelled")
+    assert "failed so far" not in reader.get(f"/runs/{name}").text
+
+
 def test_a_run_that_has_ended_shows_verdicts_report_and_files(server: Server, reader: Reader) -> None:
     name = server.submit("partial", name="ended")
     server.until(name, "partial")
@@ -256,7 +272,9 @@ def test_a_form_without_the_page_s_token_is_refused(reader: Reader, path: str) -
 )
 def test_a_form_of_another_site_is_refused(reader: Reader, path: str, headers: dict[str, str]) -> None:
     answer = reader.send(path, {"spec": "x", "sql": "SELECT 1"}, **headers)
-    assert answer.status_code == 403
+    assert answer.status_code == 403 and "<p>a request of another site" in answer.text
+    program = reader.send(path, {"spec": "x"}, accept="*/*", **headers)
+    assert program.json()["error"]["message"].startswith("a request of another site")
 
 
 def test_what_was_typed_survives_a_server_that_was_started_again(reader: Reader) -> None:

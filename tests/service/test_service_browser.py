@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from axe_core import axe_source
 from chromium_pipe import Browser
-from servers import Server, serving, study
+from servers import REAL, Server, serving, study
 from stored_runs import equivalent, estimate, finding, findings, write_run
 
 from mechshift_core.service.root import Root
@@ -427,3 +427,69 @@ def test_somebody_logs_in_does_something_and_leaves(browser: Browser, tmp_path: 
         visitor.says("asks for a token")
         visitor.go("/")
         visitor.says("asks for a token")
+
+
+def test_everything_can_be_done_without_a_script(visitor: Visitor) -> None:
+    browser = visitor.browser
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        visitor.go("/new", width=390)
+        area = "document.getElementById('spec')"
+        assert browser.evaluate("getComputedStyle(document.querySelector('.gutter')).display") == "none"
+        browser.evaluate(
+            f"{area}.value = {json.dumps(study('sleep=6', name='plain').replace('arm, after', 'ram, after'))}"
+        )
+        visitor.press("Submit")
+        visitor.says("Line 8", within="#problems")
+        assert "before: ram" in visitor.text
+        browser.evaluate(f"{area}.value = {area}.value.replace('ram', 'arm')")
+        visitor.press("Submit")
+        visitor.see("location.pathname.startsWith('/runs/plain')")
+        visitor.says("0 of 10", within="#progress")
+        visitor.says("complete", within=".standing")  # the page loads itself again
+        visitor.says("It is lower.", within="#verdicts")
+        visitor.press("Move to the trash")
+        visitor.press("Restore it")
+        visitor.says("complete", within=".standing")
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+REAL_SPEC = """\
+schema: mechshift/v1
+name: real
+title: A tiny study, computed
+models:
+  arm: {source: "bundled:tiny-s0/arm", paradigm: autoregressive}
+  mdm: {source: "bundled:tiny-s0/mdm", paradigm: masked_diffusion}
+pairs:
+  - {name: diffusion, before: arm, after: mdm, role: treatment}
+tasks:
+  - {name: ioi, examples: 12}
+interventions:
+  - {name: circuit, kind: edge_attribution, steps: 2}
+measures:
+  specialization: {}
+hypotheses:
+  - {id: less, claim: Less specialised., measure: specialization, test: {kind: difference, alternative: less}}
+statistics: {bootstrap: {replicates: 100}}
+"""
+
+
+def test_a_study_is_computed_and_its_report_read(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, command=REAL) as real:
+        visitor = Visitor(browser, real)
+        visitor.go("/new")
+        visitor.put(REAL_SPEC)
+        visitor.press("Submit")
+        visitor.see("location.pathname.startsWith('/runs/real')")
+        visitor.says("of 2", within="#progress", seconds=120)
+        visitor.says("complete", within=".standing", seconds=300)
+        visitor.says("Less specialised.", within="#verdicts")
+        assert visitor.browser.evaluate("document.querySelectorAll('#verdicts .badge').length") >= 2
+        visitor.says("2 computed", within=".facts")
+        visitor.says("report", within="#log")
+        assert browser.problems() == [] and all(url.startswith(real.address) for url in browser.requests())
+        visitor.press("Open the report by itself")
+        visitor.see("document.querySelector('h1')?.innerText.includes('A tiny study, computed')")
+        assert browser.evaluate("self.origin") == "null"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from mechshift_core.execution.store import EVENTS
 from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT
 from mechshift_core.service.api.runs import remove
 from mechshift_core.service.api.shared import By, TheService, existing
@@ -24,6 +26,8 @@ router = APIRouter(include_in_schema=False)
 TAIL = 16 * 1024
 """Bytes of the log that the page shows without a script."""
 MOST_FINDINGS = 500
+MOST_EVENTS = 1024 * 1024
+"""Bytes of the events in which failed cells are looked for."""
 
 
 @router.get("/runs/{name}")
@@ -42,6 +46,7 @@ def run(name: str, request: Request, service: TheService) -> Response:
         progress=row["progress"],
         tally=[(one, row[one.replace(" ", "_")]) for one in VERDICTS if row[one.replace(" ", "_")]],
         findings=found.rows,
+        failed=_failed_cells(folder) if row["state"] in GOING else [],
         failures=_failures(provenance, row["message"]),
         problems=_problems(job),
         outcome=_outcome(job),
@@ -74,6 +79,27 @@ def resume(name: str, service: TheService, by: By, form: GenuineForm) -> Respons
 def delete(name: str, service: TheService, form: GenuineForm) -> Response:
     """Move a run to the trash, where it can be had back."""
     return go_to(f"/trash?deleted={remove(name, service).id}")
+
+
+def _failed_cells(folder: Path) -> list[str]:
+    """The cells that have failed since the run was begun the last time, each with its reason."""
+    found: list[str] = []
+    try:
+        with (folder / EVENTS).open("rb") as handle:
+            handle.seek(max(0, (folder / EVENTS).stat().st_size - MOST_EVENTS))
+            lines = handle.read().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        try:
+            event = json.loads(line)
+            if event["event"] == "run":
+                found.clear()
+            elif event["event"] == "cell failed":
+                found.append(f"{event['model']} on {event['task']}: {event['reason']}")
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line, which is still being written or was cut off
+    return found
 
 
 def _failures(provenance: Mapping[str, Any], message: str) -> list[str]:

@@ -6,7 +6,7 @@ const PARTS = ["status", "verdicts", "report", "files"];
 const status = () => document.getElementById("status");
 const log = document.getElementById("log");
 const encoder = new TextEncoder();
-let source = null, known = "", attempt = 0, polling = 0;
+let source = null, known = "", attempt = 0, polling = 0, asked = -3000;
 
 /** Put in what the server has now, part by part; a report that is shown stays as it is. */
 async function update() {
@@ -40,12 +40,21 @@ function show(run) {
     bar.max = found.total || 1;
     bar.value = found.done;
     say(box.querySelector(".what"), `${found.done} of ${found.total}${(found.seconds_left ?? 0) < 1 ? "" : `, about ${duration(found.seconds_left)} left`}`);
+    failures();
     say(document.querySelector("#progress .now"), `Now: ${visible(found.what)}`);
   }
   say(document.getElementById("attempts"), String(run.attempts));
   const now = [run.state, run.attempts, run.supported, run.refuted, run.inconclusive, run.not_estimable].join();
   if (known && now !== known) update();
   known = now;
+}
+
+/** Which cells have failed so far is asked now and then, while progress is made. */
+async function failures() {
+  if (performance.now() - asked < 3000) return;
+  asked = performance.now();
+  const own = document.getElementById("failed"), next = (await current())?.getElementById("failed");
+  if (own?.isConnected && next && own.outerHTML !== next.outerHTML) own.replaceWith(document.importNode(next, true));
 }
 
 function write(part) {
