@@ -197,6 +197,9 @@ def test_a_file_goes_along_with_the_spec(server: Server, reader: Reader) -> None
     inputs = server.root / ".mechshift" / "jobs" / name / "inputs"
     assert (inputs / "pairs.jsonl").read_bytes() == b"{}\n{}\n" and (inputs / "spec.yaml").read_text() == text
     assert 'value="pairs.jsonl"' in reader.get(f"/new?run={name}").text
+    (inputs / "pairs.jsonl").write_bytes(b"x" * 2**21)
+    large = reader.get(f"/new?run={name}").text
+    assert "add them again: <bdi>pairs.jsonl</bdi>" in large and len(large) < 2**20
 
 
 def test_a_run_is_watched_cancelled_resumed_deleted_and_restored_by_forms(server: Server, reader: Reader) -> None:

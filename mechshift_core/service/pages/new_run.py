@@ -33,14 +33,16 @@ def begin(
 ) -> Response:
     """The editor, with a template or the spec of an earlier run."""
     asked = bool(run or template_name)
+    left: list[str] = []
     if run:
-        handed, origin = Handed(spec=_spec_of(service, run), files=_files_of(service, run)), f"run {run}"
+        files, left = _files_of(service, run)
+        handed, origin = Handed(spec=_spec_of(service, run), files=files), f"run {run}"
     else:
         name = template_name or FIRST
         found = template(name)
         files = {file: text for file, text in found.files.items() if not file.endswith((".py", ".yml"))}
         handed, origin = Handed(spec=found.spec, files=files), f"template {name}"
-    return _page(request, service, handed, origin=origin, asked=asked)
+    return _page(request, service, handed, origin=origin, asked=asked, left=left)
 
 
 @router.post("/new")
@@ -84,17 +86,22 @@ def _spec_of(service: Service, run: str) -> str:
     return path.read_text("utf-8", errors="replace")
 
 
-def _files_of(service: Service, run: str) -> dict[str, str]:
-    """The files that came with an earlier run, those that are text."""
+def _files_of(service: Service, run: str) -> tuple[dict[str, str], list[str]]:
+    """The files that came with an earlier run, and the names of those that no page can hold."""
     job = Job(service.root.job(run))
-    found = {}
+    found: dict[str, str] = {}
+    left: list[str] = []
     for path in sorted(job.inputs.iterdir()) if job.exists else ():
-        if path.is_file() and path.name != SPEC_FILE:
-            try:
+        if path.name == SPEC_FILE:
+            continue
+        try:
+            if path.stat().st_size > LONGEST:
+                left.append(path.name)
+            else:
                 found[path.name] = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                continue
-    return found
+        except (OSError, UnicodeDecodeError):
+            left.append(path.name)
+    return found, left
 
 
 def _page(
@@ -104,6 +111,7 @@ def _page(
     *,
     origin: str = "",
     asked: bool = True,
+    left: list[str] | None = None,
     problems: list[dict[str, Any]] | None = None,
     checked: dict[str, Any] | None = None,
     refusal: str = "",
@@ -118,6 +126,7 @@ def _page(
         files=handed.files,
         origin=origin,
         asked=asked,
+        left=left or [],
         problems=problems,
         checked=checked,
         expected=duration(seconds),
