@@ -201,9 +201,10 @@ class Keeper:
         while not self._end.is_set():
             self._wake.clear()
             try:
-                self.index.check()
+                due = time.monotonic() - self._refreshed > self.settings.refresh_seconds
+                self.index.check(thoroughly=due)
                 self.look()
-                if time.monotonic() - self._refreshed > self.settings.refresh_seconds:
+                if due:
                     self.index.refresh()
                     self._refreshed = time.monotonic()
                 self.trouble = ""
