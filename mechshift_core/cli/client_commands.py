@@ -186,14 +186,18 @@ def _watched(console: Console, client: Client, name: str) -> RunStatus:
     from mechshift_core.markdown import printable
 
     run = None
-    with progress_on(console) as progress:
-        for event in client.watch(name):
-            run = event.run or run
-            if progress is None or event.run is None:
-                continue
-            steps = event.run.progress or {}
-            what = printable(str(steps.get("what") or event.run.state))
-            progress(what, int(steps.get("done") or 0), int(steps.get("total") or 0))
+    try:
+        with progress_on(console) as progress:
+            for event in client.watch(name):
+                run = event.run or run
+                if progress is None or event.run is None:
+                    continue
+                steps = event.run.progress or {}
+                what = printable(str(steps.get("what") or event.run.state))
+                progress(what, int(steps.get("done") or 0), int(steps.get("total") or 0))
+    except KeyboardInterrupt:
+        console.complain(f"{name} goes on; `mechshift watch {name}` shows it again, `mechshift cancel {name}` ends it")
+        raise
     return client.run(name) if run is None or not run.has_ended else run
 
 

@@ -127,7 +127,7 @@ class Connection:
                 if not (twice and lost) or time.monotonic() > end:
                     raise unreachable(self.server, error) from error
             else:
-                if response.status_code != 429 or time.monotonic() > end:
+                if not _soon(response) or time.monotonic() > end:
                     return response
                 response.close()
             time.sleep(EVERY)
@@ -136,6 +136,12 @@ class Connection:
         if not response.is_success:
             response.read()
             raise error_of(self.server, response, spec=spec or "spec.yaml", token=bool(self._token))
+
+
+def _soon(response: httpx.Response) -> bool:
+    """Whether a server asks to try again in a moment: too many requests, or its index is being made anew."""
+    wait = response.headers.get("retry-after", "")
+    return response.status_code in (429, 503) and wait.isdecimal() and int(wait) <= 5
 
 
 def _parsed(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any], str]]:

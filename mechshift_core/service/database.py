@@ -115,14 +115,19 @@ class Database:
             raise ExecutionError(f"{self.path}: {error}; remove it, and it is made anew") from error
         return False
 
-    def check(self) -> None:
+    def check(self, *, thoroughly: bool = False) -> None:
         """See that the file is still the one that was opened; connections go on with one that is removed.
 
+        Args:
+            thoroughly: Whether it is read, too: connections go on with what they remember of one that is damaged.
+
         Raises:
-            sqlite3.DatabaseError: if it is gone, or another one.
+            sqlite3.DatabaseError: if it is gone, another one, or damaged.
         """
         if self._here() != self._file:
             raise sqlite3.DatabaseError("its file was removed or replaced")
+        if thoroughly and not self._is_good():
+            raise sqlite3.DatabaseError("its file is damaged")
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""

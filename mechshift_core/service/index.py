@@ -61,13 +61,13 @@ class Index:
                 connection.execute(f"DELETE FROM {table}")
         return len(self.refresh())
 
-    def check(self) -> None:
-        """See whether the database can still be believed.
+    def check(self, *, thoroughly: bool = False) -> None:
+        """See whether the database can still be believed; `thoroughly`: by reading it.
 
         Raises:
             sqlite3.DatabaseError: if its file is gone, or it could not be read; :meth:`mend` helps.
         """
-        self.database.check()
+        self.database.check(thoroughly=thoroughly)
         if self.suspect:
             raise sqlite3.DatabaseError("it could not be read")
 

@@ -112,6 +112,9 @@ class Keeper:
                 running += self._begin(job)
             except OSError as error:
                 troubles.append(error)
+        for name, started in [*self._started.items()]:
+            if name not in names and started.process.poll() is not None:
+                del self._started[name]  # its last word came before its end
         self.running = running
         self.looked = time.monotonic()
         self.index.refresh(names)
@@ -121,7 +124,6 @@ class Keeper:
     def _settled(self, job: Job) -> str:
         """How a job stands after all that can be decided is: `queued`, `running` or `ended`."""
         if not job.exists:  # deleted under it
-            self._started.pop(job.name, None)
             self._asked.pop(job.name, None)
             return "ended"
         started = self._started.get(job.name)
@@ -199,9 +201,10 @@ class Keeper:
         while not self._end.is_set():
             self._wake.clear()
             try:
-                self.index.check()
+                due = time.monotonic() - self._refreshed > self.settings.refresh_seconds
+                self.index.check(thoroughly=due)
                 self.look()
-                if time.monotonic() - self._refreshed > self.settings.refresh_seconds:
+                if due:
                     self.index.refresh()
                     self._refreshed = time.monotonic()
                 self.trouble = ""

@@ -117,7 +117,15 @@ class Server:
 
 def launch(root: Path, *options: str, command: list[str] | None = None, env: dict[str, str] | None = None) -> Server:
     """Start a server on a free port; it is up when this returns."""
-    call = [*(command or STUB), "serve", "--root", str(root), "--port", "0", "--json", *options]
+    call = [
+        *(command or STUB),
+        "serve",
+        "--root",
+        str(root),
+        *(() if "--port" in options else ("--port", "0")),
+        "--json",
+        *options,
+    ]
     process = subprocess.Popen(
         call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **HERE, **(env or {})}
     )

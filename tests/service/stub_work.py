@@ -14,9 +14,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import polars as pl
-from stored_runs import equivalent, estimate, finding, findings, write_run
-
 from mechshift_core.service import work
 from mechshift_core.service.jobs import Attempt, Job, Outcome, now
 from mechshift_core.service.root import Root
@@ -39,6 +36,9 @@ def pretend(root: Root, job: Job, attempt: Attempt, settings: Settings) -> Outco
         os.kill(os.getpid(), signal.SIGKILL)
     if "fail" in words:
         return Outcome(state="failed", at=now(), message="it went wrong")
+    import polars as pl
+    from stored_runs import equivalent, estimate, finding, findings, write_run
+
     failures = ("circuit of after on ioi: out of memory",) if "partial" in words else ()
     changed = {"estimate": 0.4, "low": 0.26, "high": 0.54, "verdict": "refuted"} if "regressed" in words else {}
     found = findings(finding(**changed), equivalent(), estimates=(estimate(),), name=job.submission().study)
