@@ -50,6 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     end_jobs(tmp_path / "root")
     for service in made:
         for started in service.keeper._started.values():
+            started.process.kill()
             started.process.wait(60)
 
 
