@@ -250,7 +250,7 @@ def answering(script: Callable[[Answers], None], *, tls: tuple[Path, Path] | Non
         context.load_cert_chain(*tls)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"{'https' if tls else 'http'}://localhost:{server.server_address[1]}"
