@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+MOMENT = 0.5
+"""Seconds for which a lock is tried: whoever only looks whether it is held holds it, too, for an instant."""
 
 
 def sha256_of(path: Path) -> str:
@@ -69,3 +75,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock a file for this process alone; False where another one holds it for longer than a moment."""
+    end = time.monotonic() + MOMENT
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True

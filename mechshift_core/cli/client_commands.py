@@ -194,7 +194,7 @@ def _watched(console: Console, client: Client, name: str) -> RunStatus:
                     continue
                 steps = event.run.progress or {}
                 what = printable(str(steps.get("what") or event.run.state))
-                progress(what, int(steps.get("done") or 0), int(steps.get("total") or 0))
+                progress(what, int(steps.get("done") or 0), int(steps.get("total") or 1))
     except KeyboardInterrupt:
         console.complain(f"{name} goes on; `mechshift watch {name}` shows it again, `mechshift cancel {name}` ends it")
         raise

@@ -25,7 +25,7 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cells import Cell, content_hash
 from mechshift_core.execution.jobs import Event
 from mechshift_core.execution.stream import Array, Layout, TensorFile
-from mechshift_core.files import remove, sync, write_text
+from mechshift_core.files import remove, sync, try_lock, write_text
 
 CELL, TENSORS, EVENTS = "cell.json", "tensors.safetensors", "events.jsonl"
 SHARED = "shared"
@@ -68,12 +68,10 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror}; choose another folder with --out"
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not try_lock(lock):
                 raise ExecutionError(
                     f"another process is running in {self.path}; wait for it, or choose another folder with --out"
-                ) from error
+                )
             for leftover in self.path.rglob(".*.tmp"):
                 remove(leftover)
             yield

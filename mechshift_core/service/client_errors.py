@@ -99,6 +99,8 @@ def error_of(address: str, response: httpx.Response, *, spec: str, token: bool) 
         if response.is_redirect:
             target = printable(response.headers.get("location", ""))
             return UsageError(f"{address}: it says to go to {target} ({status}); give that as the server")
+        if status in (502, 503, 504):
+            return ExecutionError(f"{address}: what stands in front of the server does not reach it (status {status})")
         return ExecutionError(f"{address}: expected a mechshift server's answer, got status {status} of something else")
     if status == 421:
         return UsageError(f"{address}: {message}")

@@ -17,24 +17,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.files import sync, write_text
+from mechshift_core.files import sync, try_lock, write_text
 
 State = Literal["queued", "running", "cancelling", "complete", "partial", "failed", "cancelled", "died"]
 """`died`: its process is gone and left no word. `partial`: some cells or statistics failed."""
 ENDED = frozenset({"complete", "partial", "failed", "cancelled"})
 OPEN = frozenset({"queued", "running", "cancelling", "died"})
 SPEC_FILE = "spec.yaml"
-MOMENT = 1.0
-"""Seconds for which a lock is tried: whoever only looks whether it is held holds it, too, for an instant."""
 
 
 def now() -> str:
@@ -238,20 +235,6 @@ class Attempt:
     def end(self, outcome: Outcome) -> None:
         """Note how it ended."""
         write_json(self.folder / "outcome.json", asdict(outcome))
-
-
-def try_lock(file: TextIO) -> bool:
-    """Lock a file for this process alone; False where another one holds it for longer than a moment."""
-    end = time.monotonic() + MOMENT
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

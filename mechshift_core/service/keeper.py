@@ -65,6 +65,7 @@ class Keeper:
         self._end = threading.Event()
         self._wake = threading.Event()
         self._refreshed = 0.0
+        self._looked_at_all = 0.0
         self._thread = threading.Thread(target=self._watch, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -89,6 +90,7 @@ class Keeper:
             OSError: the first of those that came up; the other jobs were looked after.
         """
         names = self.index.open_jobs()
+        changing: list[str] = []
         running = 0
         waiting = []
         troubles: list[OSError] = []
@@ -101,13 +103,15 @@ class Keeper:
                 state = "running"
             if state == "queued":
                 waiting.append(job)
-            elif state != "ended":
-                running += 1
+                continue
+            changing.append(name)
+            running += state == "running"
         if shutil.disk_usage(self.index.root.folder).free < self.settings.free_bytes:
             waiting = []  # what would be begun now would only fail
         for job in waiting:
             if running >= self.settings.at_once:
                 break
+            changing.append(job.name)
             try:
                 running += self._begin(job)
             except OSError as error:
@@ -116,10 +120,21 @@ class Keeper:
             if name not in names and started.process.poll() is not None:
                 del self._started[name]  # its last word came before its end
         self.running = running
-        self.looked = time.monotonic()
-        self.index.refresh(names)
+        self.looked = self._looked_at_all = time.monotonic()
+        self.index.refresh(changing)  # not those that wait, which may be many: whoever cancels one says so
         if troubles:
             raise troubles[0]
+
+    def _glance(self) -> None:
+        """Look at the jobs whose processes are going on; at all where one has ended, or a second has gone by."""
+        going = {name for name, one in self._started.items() if one.process.poll() is None}
+        ended = len(going) < len(self._started)
+        if ended or self._wake.is_set() or time.monotonic() - self._looked_at_all > 1:
+            self._wake.clear()
+            self.look()
+            return
+        self.looked = time.monotonic()
+        self.index.refresh(going)
 
     def _settled(self, job: Job) -> str:
         """How a job stands after all that can be decided is: `queued`, `running` or `ended`."""
@@ -199,11 +214,10 @@ class Keeper:
 
     def _watch(self) -> None:
         while not self._end.is_set():
-            self._wake.clear()
             try:
                 due = time.monotonic() - self._refreshed > self.settings.refresh_seconds
                 self.index.check(thoroughly=due)
-                self.look()
+                self._glance()
                 if due:
                     self.index.refresh()
                     self._refreshed = time.monotonic()

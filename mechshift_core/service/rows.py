@@ -45,7 +45,7 @@ def stamp(root: Root, name: str) -> str:
     if job.exists:
         seen.append(job.state())
         attempt = job.attempt()
-        seen.append(None if attempt is None else attempt.number)
+        seen += [] if attempt is None else [attempt.number, _stat(attempt.folder / "outcome.json")]
     else:
         seen.append(RunFolder(folder).claimed)
     return json.dumps(seen)
@@ -97,7 +97,8 @@ def read_entry(root: Root, name: str) -> Entry:
     counts = Counter(found.verdict for found in findings.hypotheses) if findings else Counter[str]()
     for verdict in ("supported", "refuted", "inconclusive", "not estimable"):
         row[verdict.replace(" ", "_")] = counts[verdict]
-    open_ = submission is not None and row["state"] in ("queued", "running", "cancelling", "died")
+    attempt = job.attempt()
+    open_ = submission is not None and (attempt is None or attempt.outcome() is None)
     return Entry(row, tuple(_rows(name, findings)) if findings else (), submission, open_)
 
 

@@ -11,7 +11,7 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.service.root import Root
 from mechshift_core.service.settings import read_settings
 
-NEEDED = "pip install 'mechshift[serve]'"
+NEEDED = "pip install fastapi uvicorn"
 
 
 def serve(folder: Path, *, host: str, port: int, up: Callable[[str], None]) -> None:

@@ -250,7 +250,7 @@ def answering(script: Callable[[Answers], None], *, tls: tuple[Path, Path] | Non
         context.load_cert_chain(*tls)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"{'https' if tls else 'http'}://localhost:{server.server_address[1]}"
@@ -269,6 +269,7 @@ ERROR = b'{"error": {"message": "\\u001b[31mno", "problems": []}}'
 WRONG: dict[str, tuple[Callable[[Answers], None], type[MechshiftError], str]] = {
     "a page": (lambda a: a.say(200, b"<html>"), ExecutionError, "expected JSON"),
     "another API": (lambda a: a.say(500, b"{}"), ExecutionError, "got status 500 of something else"),
+    "a proxy before nothing": (lambda a: a.say(502, b"<html>"), ExecutionError, "does not reach it (status 502)"),
     "a redirect": (lambda a: a.say(302, location="https://evil"), UsageError, "says to go to https://evil (302)"),
     "a token is needed": (lambda a: a.say(401, ERROR), UsageError, "set MECHSHIFT_TOKEN to one that"),
     "an unknown host": (lambda a: a.say(421, ERROR), UsageError, "no"),

@@ -14,6 +14,7 @@ from mechshift_core.pipeline import run as run_study
 from stats.findings import Findings
 
 
+@pytest.mark.long
 def test_a_study_on_a_server_finds_what_it_finds_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
