@@ -3,8 +3,9 @@
 A row of weights is a bootstrap replicate (or a half of the prompts in one); its edge scores are weights @ scores. Of
 10^5 edges a few hundred are wanted, so that no row is ever sorted: a threshold that a little more than K edges exceed
 is guessed from a random sample of the edges, those that reach it are collected as the products come, and the K largest
-are selected among them. A row for which fewer than K, or very many more, reach its threshold is done again without
-one: the guess decides what it costs and never what comes out.
+are selected among them. Of edges that can't reach it in any row (`stats.edge_bounds`) there are no products. A row for
+which fewer than K, or very many more, reach its threshold is done again without one: the guess decides what it costs
+and never what comes out.
 
 Scores are magnitudes of weights @ scores, summed in float64 and rounded to the type of the scores. Sums in float32
 would depend on the instructions of the processor in their last digits, and a set of edges with them; rounded to
@@ -23,12 +24,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from stats.checks import Booleans, Floats, Integers, Scores
+from stats.edge_bounds import EdgeBounds
 from stats.score_blocks import BLOCK_BYTES, COLUMNS, ScoreBlocks, edges_per_block_of, weighted_sums
 from stats.seeding import generator
 
 ROWS = 256
 SAMPLED = 2048
 SAMPLED_SHARE = 32
+WORTHWHILE = 0.8
+"""Share of the edges that may reach the thresholds, from which on all are taken: leaving some out costs a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,21 @@ def rows_at_once(sizes: Integers, edges: int, block_bytes: int) -> int:
     return max(1, block_bytes // min(32 * int(sizes[-1]) + 8192, 16 * edges))
 
 
-def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOCK_BYTES) -> Scores | None:
-    """The scores of a random sample of the edges [n, sample], to guess thresholds by; None where that does not pay."""
+@dataclass(frozen=True, slots=True)
+class EdgeSample:
+    """What thresholds are guessed by, and which edges can reach them.
+
+    Attributes:
+        scores: Scores of a random sample of the edges [n, sample].
+        bounds: Of all edges.
+    """
+
+    scores: Scores
+    bounds: EdgeBounds
+
+
+def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOCK_BYTES) -> EdgeSample | None:
+    """A random sample of the edges, to guess thresholds by; None where that does not pay."""
     edges = scores.shape[1]
     number = max(SAMPLED, edges // SAMPLED_SHARE)
     if edges < 2 * number or sizes[-1] > edges // 3:
@@ -119,7 +136,7 @@ def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOC
     for part, block in scores.blocks(edges_per_block_of(scores, block_bytes)):
         first, last = np.searchsorted(chosen, (part.start, part.stop))
         parts.append(block[:, chosen[first:last] - part.start])
-    return np.concatenate(parts, axis=1)
+    return EdgeSample(np.concatenate(parts, axis=1), EdgeBounds.of(scores, block_bytes=block_bytes))
 
 
 def top_edges(
@@ -127,7 +144,7 @@ def top_edges(
     weights: ArrayLike,
     sizes: Integers,
     *,
-    sample: Scores | None = None,
+    sample: EdgeSample | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> TopEdges:
     """The largest edges of every row of weights @ scores, by magnitude.
@@ -146,7 +163,9 @@ def top_edges(
     if sample is None:
         left = np.arange(len(drawn))
     else:
-        left = _fill_from_candidates(scores, drawn, _guessed(sample, drawn, count, edges), result, per_block)
+        floors = _guessed(sample.scores, drawn, count, edges)
+        able = sample.bounds.may_reach(drawn, floors.astype(np.float64))
+        left = _fill_from_candidates(scores, drawn, floors, able, result, per_block)
     step = max(1, block_bytes // (16 * edges))
     for start in range(0, len(left), step):
         rows = left[start : start + step]
@@ -191,22 +210,36 @@ class _Candidates:
 
 
 def _fill_from_candidates(
-    scores: ScoreBlocks, weights: Floats, floors: Scores, result: TopEdges, per_block: int
+    scores: ScoreBlocks, weights: Floats, floors: Scores, able: Booleans, result: TopEdges, per_block: int
 ) -> Integers:
-    """Select among the edges that reach their row's threshold; gives the rows for which that was not possible."""
+    """Select among the edges that reach their row's threshold; gives the rows for which that was not possible.
+
+    Args:
+        scores: Scores [n, E].
+        weights: [rows, n].
+        floors: The thresholds [rows].
+        able: Whether an edge may reach one [E].
+        result: Where to put the edges.
+        per_block: Edges of a block of scores.
+    """
+    all_of_them = np.count_nonzero(able) > WORTHWHILE * len(able)
     count = int(result.sizes[-1])
     most = 4 * count + 4096
     starts = range(0, len(weights), ROWS)
     tiles = [_Candidates([], [], []) for _ in starts]
     types: dict[str, DTypeLike] = {"product": np.float64, "magnitudes": scores.dtype, "reached": np.bool_}
     room: dict[str, Any] = {name: np.empty(ROWS * COLUMNS, dtype) for name, dtype in types.items()}
-    for part, block in scores.blocks(per_block):
+    for part, whole in scores.blocks(per_block):
+        edges, block = np.arange(part.start, part.stop, dtype=np.int32), whole
+        if not all_of_them:
+            edges = edges[able[part]]
+            block = whole.take(edges - part.start, axis=1)
         for start, tile in zip(starts, tiles, strict=True):
             own, floor = weights[start : start + ROWS], floors[start : start + ROWS, None]
-            for first in range(0, block.shape[1], COLUMNS):
+            for first in range(0, len(edges), COLUMNS):
                 if tile.number <= most * len(own):
-                    piece = block[:, first : first + COLUMNS]
-                    _collect(tile, own, piece, floor, int(part.start) + first, **room)
+                    piece = slice(first, first + COLUMNS)
+                    _collect(tile, own, block[:, piece], floor, edges[piece], **room)
     left = []
     for start, tile in zip(starts, tiles, strict=True):
         size = min(ROWS, len(weights) - start)
@@ -224,7 +257,7 @@ def _collect(
     weights: Floats,
     piece: Scores,
     floor: Scores,
-    offset: int,
+    edges: NDArray[np.int32],
     *,
     product: Floats,
     magnitudes: Scores,
@@ -240,15 +273,15 @@ def _collect(
     found = np.flatnonzero(mask)
     numbers = np.diff(np.searchsorted(found, np.arange(rows + 1) * columns))
     tile.numbers.append(numbers)
-    first = np.repeat(np.arange(rows) * columns - offset, numbers)
-    tile.edge.append((found - first).astype(np.int32))
+    first = np.repeat(np.arange(rows) * columns, numbers)
+    tile.edge.append(edges.take(found - first))
     tile.value.append(magnitudes.ravel()[found])
     tile.number += len(found)
 
 
 def _select_tile(tile: _Candidates, size: int, most: int, rows: Integers, result: TopEdges) -> Booleans:
     """Fill the rows of a tile that have enough candidates, and not too many; which these are [rows]."""
-    total: Integers = np.sum(tile.numbers, axis=0)
+    total: Integers = np.sum(tile.numbers, axis=0) if tile.numbers else np.zeros(size, dtype=np.int64)
     usable: Booleans = (total >= result.sizes[-1]) & (total <= most)
     if not usable.any():
         return usable
