@@ -15,10 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stats.checks import Booleans, Floats
-from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_per_block_of
+from stats.score_blocks import BLOCK_BYTES, COLUMNS, ScoreBlocks, edges_per_block_of
 
-COLUMNS = 2048
-"""Edges of which a float64 copy is made at once."""
 ROUNDING = 1e-6
 """What is added to a bound, relative to it: rounding to float32 lifts a magnitude by less."""
 SMALLEST = 1e-150

@@ -25,7 +25,7 @@ from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_per_bl
 from stats.seeding import generator
 
 MEASURES = ("weighted_jaccard", "spearman", "cosine")
-SPLITS = 16
+SPLITS = 64
 """Splits whose means are made at once even where they need more memory than a block: scores are read so often less."""
 LARGEST = 8
 """Blocks that these may fill at most."""

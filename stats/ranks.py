@@ -19,6 +19,8 @@ FEW = 2000
 """Values up to which a comparison sort is as fast."""
 PART = 65_536
 """Values that are put in order at once: what a processor reads in any order without waiting."""
+SMALL, LARGE = 2.0**-60, 2.0**100
+"""Between these, float32 holds the largest value and those of which it is not very many times."""
 MOST_GROUPS = 500
 """Groups of values that float32 can't tell apart, from which on all are sorted by comparison."""
 
@@ -34,7 +36,7 @@ def average_ranks(values: Floats) -> Floats:
         return np.asarray(scipy_stats.rankdata(values, axis=1), dtype=np.float64)
     found = np.empty((rows, number))
     for row, own in zip(found, np.ascontiguousarray(values, dtype=np.float64), strict=True):
-        if np.isnan(own).any():
+        if np.isnan(own.max()):
             row.fill(np.nan)
         elif number <= 2 * PART:
             _rank(own, row)
@@ -75,7 +77,7 @@ def _rank(values: Floats, found: Floats) -> None:
 def ascending(values: Floats) -> Integers:
     """Places of the values [E], no NaN, in ascending order; of those that are the same in any."""
     code = _codes(values)
-    low, high = (code & 0xFFFF).astype(np.uint16), (code >> 16).astype(np.uint16)
+    low, high = code.astype(np.uint16), (code >> 16).astype(np.uint16)
     # Of numbers of 16 bits numpy's stable sort is a radix sort.
     first = np.argsort(low, kind="stable")
     order = first.take(np.argsort(high.take(first), kind="stable"))
@@ -86,12 +88,14 @@ def ascending(values: Floats) -> Integers:
 
 def _codes(values: Floats) -> NDArray[np.uint32]:
     """Whole numbers that ascend with the values, [E]: the bits of float32, turned round for those below zero."""
-    # Over a power of 2 near the largest, so that float32 can hold it; by adding zero, -0 becomes 0.
     largest = float(max(values.max(), -values.min()))
-    exponent = np.frexp(largest)[1] if np.isfinite(largest) else 0
+    small = values
+    if not SMALL < largest < LARGE and 0 < largest < np.inf:
+        # Over a power of 2 near the largest, so that float32 can hold it.
+        small = values * np.ldexp(1.0, int(np.clip(-np.frexp(largest)[1], -1000, 1000)))
     with np.errstate(over="ignore", under="ignore"):
-        small = (values * np.ldexp(1.0, int(np.clip(-exponent, -1000, 1000)))).astype(np.float32) + np.float32(0)
-    bits = small.view(np.int32)
+        # By adding zero, -0 becomes 0.
+        bits = (small.astype(np.float32) + np.float32(0)).view(np.int32)
     return (bits ^ ((bits >> 31) | np.int32(-(2**31)))).view(np.uint32)
 
 

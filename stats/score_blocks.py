@@ -90,7 +90,7 @@ def edges_per_block_of(scores: ScoreBlocks, block_bytes: int) -> int:
     return max(1, block_bytes // (scores.shape[0] * scores.dtype.itemsize))
 
 
-COLUMNS = 16384
+COLUMNS = 2048
 """Edges of which :func:`weighted_sums` makes a float64 copy at once."""
 
 
