@@ -1,9 +1,12 @@
 """The sum of the smaller of two magnitudes, edge by edge, that is expected when edges are permuted within strata.
 
 Any edge of a stratum is then as likely beside any other, so that of a stratum of m edges it is the sum over all pairs
-of min(a_i, b_j), over m. Within one set of numbers z the sum of the smaller of every pair is L(z) = sum_k (m - k) z_(k),
-k = 1..m ascending. The pairs of a with b are what those of both pooled have beyond those of each by itself:
-L(pooled) - L(a) - L(b). Each is sorted once, and the pooled ones are merged.
+of min(a_i, b_j), over m. Within m numbers z the sum of the smaller of every pair is
+
+    L(z) = sum_k (m - k) z_(k),   k = 1..m ascending.
+
+The pairs of a with b are what those of both pooled have beyond those of each by itself: L(pooled) - L(a) - L(b). Each
+is sorted once, and the pooled ones are merged.
 
 The chance level of the weighted Jaccard that is made of it is a first-order approximation, expected minimum over
 expected maximum.
@@ -32,7 +35,7 @@ def expected_smaller(pairs: Sequence[Pair], sizes: Integers) -> Floats:
     for size in sizes.tolist():
         part = slice(start, start + size)
         falling = np.arange(2 * size - 1, -1, -1, dtype=np.float64)
-        for result, pair in zip(found, pairs, strict=True):
+        for place, pair in enumerate(pairs):
             ordered = [np.abs(side[:, part]) for side in pair]
             for side in ordered:
                 side.sort(axis=1)
@@ -40,6 +43,6 @@ def expected_smaller(pairs: Sequence[Pair], sizes: Integers) -> Floats:
             # Two runs that ascend: numpy's stable sort of floating-point numbers merges them.
             both.sort(axis=1, kind="stable")
             alone = sum(side @ falling[size:] for side in ordered)
-            result += (both @ falling - alone) / size
+            found[place] += (both @ falling - alone) / size
         start += size
     return found

@@ -63,4 +63,4 @@ class EdgeBounds:
             of_centre, of_spread = ((size / floors).max() for size in (total, apart))
             highest = (of_centre * self.centre + of_spread * self.spread) * (1 + ROUNDING)
         # What is no number, as of a floor of zero, excludes nothing.
-        return ~(highest < 1)
+        return np.asarray(~(highest < 1))

@@ -11,7 +11,7 @@ few vectors at a time, which a processor keeps at hand.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ def half_agreement(
         smaller = expected_smaller(((b1, a2), (b2, a1)), sizes)
         found = results[:, block]
         for few in _slices(splits, edges):
-            _compare(*(_Means.of(half[few]) for half in halves), sizes, smaller[:, few], found[:, few])
+            _compare([_Means.of(half[few]) for half in halves], sizes, smaller[:, few], found[:, few])
     between, ceiling_before, ceiling_after, null = results
     return HalfAgreement(between=between, ceiling_before=ceiling_before, ceiling_after=ceiling_after, null=null)
 
@@ -96,15 +96,16 @@ def _means(scores: ScoreBlocks, weights: Floats, order: Integers | None, block_b
     return found
 
 
-def _compare(b1: _Means, b2: _Means, a1: _Means, a2: _Means, sizes: Integers, smaller: Floats, found: Floats) -> None:
+def _compare(halves: Sequence[_Means], sizes: Integers, smaller: Floats, found: Floats) -> None:
     """Fill between, both ceilings and chance, [4, rows, measures].
 
     Args:
-        b1: The model before on the first halves (`b2`: on the second; `a1`, `a2`: the model after).
+        halves: The model before on the first and on the second halves b1 and b2, and the model after a1 and a2.
         sizes: Number of edges of each stratum.
         smaller: Expected sum of the smaller magnitudes of b1 and a2, and of b2 and a1 [2, rows].
         found: Where to put it.
     """
+    b1, b2, a1, a2 = halves
     found[0] = (b1.agreement(a2) + b2.agreement(a1)) / 2
     found[1] = b1.agreement(b2)
     found[2] = a1.agreement(a2)

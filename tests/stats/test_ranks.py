@@ -30,9 +30,9 @@ def expected(values: Matrix) -> Matrix:
 
 @pytest.mark.usefixtures("by_digits")
 @given(
-    rows=st.lists(
-        st.lists(st.floats(allow_nan=False, width=64), min_size=1, max_size=40), min_size=1, max_size=1
-    ).map(np.array)
+    rows=st.lists(st.lists(st.floats(allow_nan=False, width=64), min_size=1, max_size=40), min_size=1, max_size=1).map(
+        np.array
+    )
 )
 @settings(max_examples=300, deadline=None)
 def test_any_numbers_have_the_ranks_of_the_loop(rows: Matrix) -> None:
@@ -63,9 +63,7 @@ def test_ties_signs_and_scales(seed: int, edges: int, levels: int, scale: float,
 
 @pytest.mark.usefixtures("by_digits")
 @pytest.mark.parametrize("most", [0, 3, 500])
-def test_groups_that_float32_can_not_tell_apart_are_put_in_order(
-    most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_that_float32_can_not_tell_apart_are_put_in_order(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_GROUPS", most)
     rng = np.random.default_rng(0)
     values = (rng.integers(1, 30, 400) + 1e-11 * rng.integers(-9, 10, 400))[None] * np.array([[1.0], [-1.0]])
