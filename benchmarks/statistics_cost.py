@@ -137,10 +137,9 @@ def stages(
     yield "specialization", lambda: [specialized(one, source) for one in both]
 
 
-def specialized(scores: SelectedScores, source: NDArray[np.int64]) -> None:
+def specialized(scores: SelectedScores, source: NDArray[np.int64]) -> object:
     effects = np.stack([np.bincount(source, weights=row)[1:] for row in scores.store.each(scores.selected)])
-    specializations(effects)
-    debiased_specialization(effects)
+    return specializations(effects), debiased_specialization(effects)
 
 
 def products(before: SelectedScores, after: SelectedScores) -> float:
