@@ -169,8 +169,8 @@ class _Means:
 
 
 def _product(one: Floats, other: Floats) -> Floats:
-    """Inner product of each row with the other's [rows]."""
-    return np.asarray(np.vecdot(one, other))
+    """Inner product of each row with the other's [rows]; as a sum, which does not depend on the number of threads."""
+    return np.asarray((one * other).sum(axis=-1))
 
 
 def _length(vectors: Floats) -> Floats:
