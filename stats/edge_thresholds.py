@@ -24,6 +24,8 @@ SAMPLED = 2048
 SAMPLED_SHARE = 32
 STRONGEST = 256
 """Edges among the strongest beyond two times K."""
+DEAREST = 2
+"""Times the size of the sample that they may be."""
 LOWERED = 1e-6
 """Share by which a threshold is lowered: the same sum may be rounded otherwise where it is made with other edges."""
 
@@ -33,7 +35,8 @@ class EdgeSample:
     """What thresholds come from, and which edges can reach them.
 
     Attributes:
-        strongest: Scores of the edges that are strongest on all prompts [n, m], more than `count` of them.
+        strongest: Scores of the edges that are strongest on all prompts [n, m], more than `count` of them; [n, 0] where
+            so many cost more than they spare.
         random: Scores of a random sample of the edges [n, sample].
         bounds: Of all edges [E].
         count: Number K of edges that are to reach a threshold.
@@ -48,15 +51,16 @@ class EdgeSample:
         """A threshold for every row of weights [rows, n], in the type of the scores."""
         expected = self.count * self.random.shape[1] / len(self.bounds.centre)
         spared = int(expected + 4 * np.sqrt(expected) + 4)
-        found = np.empty(len(weights), dtype=self.random.dtype)
+        found = np.zeros(len(weights), dtype=self.random.dtype)
         guessed = True
         for start in range(0, len(weights), ROWS):
             rows = slice(start, start + ROWS)
-            found[rows] = _reached_by(self.count, self.strongest, weights[rows]) * (1 - LOWERED)
+            if self.strongest.size:
+                found[rows] = _reached_by(self.count, self.strongest, weights[rows]) * (1 - LOWERED)
             if guessed:
                 other = _reached_by(spared, self.random, weights[rows])
                 # Where the first rows do not need it, the others hardly do.
-                guessed = bool(np.median(found[rows]) < np.median(other))
+                guessed = bool(np.median(found[rows]) <= np.median(other))
                 found[rows] = np.maximum(found[rows], other)
         return found
 
@@ -77,8 +81,10 @@ def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOC
     bounds = EdgeBounds.of(scores, block_bytes=block_bytes)
     # Four standard errors of a mean over a quarter of the prompts above its value.
     strength = np.nan_to_num(bounds.centre + bounds.spread * (8 / n))
-    most = min(edges, 2 * count + STRONGEST)
-    strongest = np.sort(np.argpartition(strength, edges - most)[edges - most :])
+    most = 2 * count + STRONGEST
+    # The sample knows a large part of the edges well enough.
+    most = 0 if most > DEAREST * number else most
+    strongest = np.sort(np.argpartition(-strength, most)[:most])
     chosen = np.sort(generator(0, "sample of edges").choice(edges, number, replace=False))
     parts: tuple[list[Scores], list[Scores]] = ([], [])
     for part, block in scores.blocks(edges_per_block_of(scores, block_bytes)):

@@ -101,3 +101,14 @@ def test_a_threshold_of_the_strongest_edges_is_reached_by_as_many_as_are_wanted(
     reached = (magnitudes >= sample.thresholds(weights)[:, None]).sum(axis=1)
     # A random sample alone would spare four standard errors: 260 edges.
     assert reached.min() >= 50 and reached.mean() < 80
+
+
+def test_of_a_large_part_of_the_edges_the_sample_alone_gives_the_threshold() -> None:
+    scores = uneven(np.random.default_rng(3), 8, 8000).astype(np.float32)
+    weights = resampling_weights(8, 20, seed=1).astype(np.float64)
+    sizes = checked_sizes([20, 2500], 8000)
+    sample = edge_sample(InMemory(scores), sizes)
+    assert sample is not None and sample.strongest.shape == (8, 0)
+    found, expected = (top_edges(InMemory(scores), weights, sizes, sample=one) for one in (sample, None))
+    np.testing.assert_array_equal(found.edge, expected.edge)
+    np.testing.assert_array_equal(found.level, expected.level)
