@@ -128,7 +128,10 @@ class Statistic:
         return served & {str(hypothesis.measure) for hypothesis in self.plan.spec.hypotheses}
 
     def _marks(self) -> list[str]:
-        return MEASURES.marks(self.name) if self.intervention is None else INTERVENTIONS.marks(self.intervention.kind)
+        """Where the kinds come from that decide it and are not of this package: its own, and what prepares samples."""
+        own = MEASURES.marks(self.name) if self.intervention is None else INTERVENTIONS.marks(self.intervention.kind)
+        preparing = [name for name in self.plan.spec.measures.declared if MEASURES[name].prepared is not None]
+        return list(dict.fromkeys([*own, *(mark for name in preparing for mark in MEASURES.marks(name))]))
 
 
 def statistics_of(

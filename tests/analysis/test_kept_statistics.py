@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 
 from mechshift_core import run
-from mechshift_core.analysis import every_statistic
 from mechshift_core.analysis.kept import FOLDER, Kept, packed, unpacked
+from mechshift_core.analysis.listing import every_statistic
 from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.execution.profiles import Profile
