@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -145,7 +146,7 @@ class _Study:
             for stretch in stretches:
                 what = str(stretch)
                 told(what, 0)
-                compute(stretch, self.kept, lambda what=what: told(what, 1))
+                compute(stretch, self.kept, partial(told, what, 1))
         self.kept.look()
 
     def _each(
