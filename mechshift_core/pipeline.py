@@ -179,6 +179,9 @@ def calibrate(
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
 
+    Calling it again resumes: what was measured of a data set is kept in the run directory, and measured again only
+    where what it depends on has changed. More repetitions measure only those that there were not before.
+
     Args:
         spec: A spec with at least one hypothesis, or the path of one.
         out: Run directory; `runs/<name>` unless given.
@@ -191,9 +194,6 @@ def calibrate(
         cells: The store of cells, as of :func:`run`; so is `copy_cells`.
         progress: Called with (what is being done, steps done, steps in all).
         allow_code: Whether the files of `extensions` may be run.
-
-    Calling it again resumes: what was measured of a data set is kept in the run directory, and measured again only
-    where what it depends on has changed. More repetitions measure only those that there were not before.
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
