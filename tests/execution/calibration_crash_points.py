@@ -23,7 +23,7 @@ NEVER = 10**9
 
 def main(path: Path) -> int:
     """Kill at every moment; what comes of the calibration afterwards is what comes of one that nobody kills."""
-    stretches.LENGTH, stretches.SAVE_EVERY = 2, 0.0  # type: ignore[misc]
+    stretches.LENGTH, stretches.SAVE_EVERY = 2, 0.0
     folder, result = RunFolder(path), path / "result"
     plan = stored_plan(path)
 

@@ -40,7 +40,7 @@ HYPOTHESES: list[dict[str, object]] = [
     {"id": "earlier", "measure": "depth_slope", **GROUPS, "test": {"kind": "difference", "alternative": "less"}},
     {"id": "even", "measure": "specialization", **GROUPS, "test": {"kind": "difference"}},
 ]
-MEASURES = {"depth": {}, "specialization": {}}
+MEASURES: dict[str, object] = {"depth": {}, "specialization": {}}
 SERIES = 2 * (2 + 2 + 1)
 """Of two pairs: both measures on halves and as they are; of `unequal noise` one."""
 
