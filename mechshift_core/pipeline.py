@@ -179,6 +179,9 @@ def calibrate(
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
 
+    Calling it again resumes: what was measured of a data set is kept in the run directory, and measured again only
+    where what it depends on has changed. More repetitions measure only those that there were not before.
+
     Args:
         spec: A spec with at least one hypothesis, or the path of one.
         out: Run directory; `runs/<name>` unless given.
@@ -187,7 +190,7 @@ def calibrate(
         distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
             error unless given.
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
-        profile: As of :func:`run`.
+        profile: As of :func:`run`; data sets are shared out, too.
         cells: The store of cells, as of :func:`run`; so is `copy_cells`.
         progress: Called with (what is being done, steps done, steps in all).
         allow_code: Whether the files of `extensions` may be run.
@@ -196,7 +199,8 @@ def calibrate(
         SpecError: if the spec, its models or its data are wrong.
         UsageError: if the run directory can't be used or holds a calibration with more repetitions, there is no
             hypothesis, or an option is out of range.
-        ExecutionError: if nothing can be run at all.
+        ExecutionError: if nothing can be run at all, the workers are lost or the disk is full; what is complete is
+            kept.
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     if not loaded.hypotheses:
@@ -207,14 +211,16 @@ def calibrate(
         from mechshift_core.calibration_file import check_replaced
 
         check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
-    finished = run(loaded, out=out, profile=profile, cells=cells, copy_cells=copy_cells, progress=progress)
+    how = profile if isinstance(profile, Profile) else chosen_profile(profile)
+    finished = run(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
         from mechshift_core.analysis.calibration import calibrate as calibrate_run
         from mechshift_core.calibration_file import calibration_key, write_calibration
         from mechshift_core.reporting import write_report
 
-        plan = stored_plan(folder.path, allow_code=bool(loaded.loaded_extensions))
+        _check_same(loaded, folder)
+        plan = load_plan(loaded, (folder.path / PLAN).read_text(encoding="utf-8"), store=folder.data)
         folder.log("calibrate", repetitions=repetitions)
         calibration = calibrate_run(
             plan,
@@ -224,6 +230,7 @@ def calibrate(
             repetitions=repetitions,
             seed=loaded.seed if seed is None else seed,
             distances=distances,
+            profile=how or default_profile(loaded),
             progress=progress,
         )
         write_calibration(folder, calibration)
@@ -242,6 +249,19 @@ def _check_read(spec: Spec, folder: RunFolder) -> None:
         raise UsageError(
             f"{spec.name}: the spec is not that of its file any more, which is what worker processes read; write it to "
             "a file and load that, or run it in one process (profile=Profile())"
+        )
+
+
+def _check_same(spec: Spec, folder: RunFolder) -> None:
+    """Refuse to go on with the run of a spec where another one has taken its place since.
+
+    Raises:
+        ExecutionError: if the run directory holds the run of another spec by now.
+    """
+    if (folder.path / SPEC).read_bytes() != spec.text.encode():
+        raise ExecutionError(
+            f"{folder.path} holds the run of another spec by now: another process has run one there; choose another "
+            "folder with --out, or run the command again"
         )
 
 

@@ -73,7 +73,7 @@ def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outc
     def compute(plan: Plan, folder: RunFolder) -> Outcome:
         from threadpoolctl import threadpool_limits
 
-        from mechshift_core.analysis import every_statistic
+        from mechshift_core.analysis.listing import every_statistic
 
         if (work, failures) not in _statistics:
             _statistics.clear()
