@@ -39,7 +39,7 @@ def share_out(
         profile: How to run.
         progress: Called with (what is being computed, statistics done, statistics to do).
     """
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
 
     missing = {one.key: one for one in statistics if one not in kept}
     if len(missing) < 2:

@@ -92,7 +92,7 @@ def _here(plan: Plan, folder: RunFolder, account: Account) -> None:
 
 def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account) -> None:
     """Have the workers of an engine compute."""
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
     from mechshift_core.execution.worker import Work, do_cell
 
     work = Work.of(folder.path, plan.spec.loaded_extensions)

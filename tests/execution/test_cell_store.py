@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 from ruamel.yaml import YAML
-from shared_cells import counts, events, findings, provenance, stored, tables
+from shared_cells import counts, events, findings, interrupted_after, provenance, stored, tables
 from studies import EVERY_KIND, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import UsageError
-from mechshift_core.execution import cell_store, code_version, hands
+from mechshift_core.execution import cell_store, code_version
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import analyze, stored_plan
@@ -209,21 +209,9 @@ def test_a_damaged_cell_of_a_run_is_taken_from_the_store_and_the_provenance_says
     assert "cells_from_the_store" not in provenance(out)
 
 
-def test_what_an_interrupted_run_has_computed_is_in_the_store(
-    study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    execute_cell, done = hands._execute_cell, list[object]()
-
-    def interrupted(*arguments: object) -> None:
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(arguments)
-        execute_cell(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(hands, "_execute_cell", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(study, out=out)
+def test_what_an_interrupted_run_has_computed_is_in_the_store(study: Path, out: Path, store: Path) -> None:
+    with interrupted_after(2):
+        run(study, out=out)
     assert counts(run(study, out=out.parent / "other")) == (1, 0, 2, 0)
 
 

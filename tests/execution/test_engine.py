@@ -23,7 +23,8 @@ from mechshift_core import load_spec, run
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution import account as accounts
 from mechshift_core.execution import plan as planning
-from mechshift_core.execution.engine import Engine, opened
+from mechshift_core.execution.clusters import opened
+from mechshift_core.execution.engine import Engine
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile, is_loopback

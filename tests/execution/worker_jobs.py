@@ -40,7 +40,7 @@ def who(folder: Path, key: str) -> list[int]:
 if __name__ == "__main__":  # one who starts a worker that never finishes
     import worker_jobs
 
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
     from mechshift_core.execution.profiles import Profile
 
     with opened(Profile(workers=2), most=2) as engine:
