@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechshift_core.execution.code_version import whole_code
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
-from mechshift_core.kinds.extensions import registries
+from mechshift_core.kinds.extensions import origins
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, STATE
 
@@ -122,19 +123,9 @@ def _analysis_key(plan: Plan, folder: RunFolder, failures: Mapping[str, str], de
 
     Which cells came from the store is in it too, since the provenance says so.
     """
-    root = Path(__file__).parent.parent
-    code = [
-        path.read_bytes()
-        for package in ("stats", "reports", "mechshift_core")
-        for path in sorted((root / package).rglob("*"))
-        if path.suffix in (".py", ".j2", ".css", ".js")
-    ]
     cells = [cell.key for _, cell in plan.every_cell]
-    origins = {f"{one.sort} {name}": mark for one in registries() for name in one for mark in one.marks(name)}
+    outside = origins()
     shared = [key for key in cells if folder.is_shared(key)]
-    content: list[object] = [*([origins] if origins else []), *([shared] if shared else [])]
+    content: list[object] = [*([outside] if outside else []), *([shared] if shared else [])]
     content += [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for text in code:
-        digest.update(text)
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([whole_code(), *content], sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.analysis.kept import Kept
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.execution.jobs import Job, Outcome
-from mechshift_core.execution.worker import Share, Work, answered, threads_of
+from mechshift_core.execution.worker import Share, Work, answered, release, threads_of
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
@@ -58,13 +58,23 @@ def share_out(
 
     say("starting workers")
     with opened(profile, most=len(missing)) as engine:
-        engine.share_out(
-            [Job(key, one.holds, what=str(one)) for key, one in missing.items()],
-            partial(do_statistic, work, tuple(sorted(first.failures.items()))),
-            begun=lambda job: say(job.what),
-            ended=ended,
-            waiting_for_workers=say,
-        )
+        try:
+            engine.share_out(
+                [Job(key, one.holds, what=str(one)) for key, one in missing.items()],
+                partial(do_statistic, work, tuple(sorted(first.failures.items()))),
+                begun=lambda job: say(job.what),
+                ended=ended,
+                waiting_for_workers=say,
+            )
+        finally:
+            if profile.scheduler is not None:  # its workers go on when the run has ended
+                engine.everywhere(partial(release, work, forget))
+
+
+def forget(work: Work) -> None:
+    """Forget the statistics of a run in this process."""
+    for of_a_run in [one for one in _statistics if one[0] == work]:
+        del _statistics[of_a_run]
 
 
 def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outcome:

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -32,6 +33,8 @@ SETTINGS: dict[str, object] = {
     "distributed.worker.memory.pause": False,
     # Dask has memory given back at every chance, which takes a third of the time of large products.
     "distributed.nanny.pre-spawn-environ": {},
+    # Dask looks a hundred times a second at what a process does, for pages that there are not.
+    "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "30s",
     "distributed.scheduler.http.routes": [],  # pages that anybody may read
     "distributed.worker.http.routes": [],
@@ -42,6 +45,7 @@ JOB_ENVIRONMENT = (
     "export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False",
     "export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False",
     "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
+    "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False",
     "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON={}",
 )
 """The same for workers that a cluster's manager starts."""
@@ -71,13 +75,14 @@ def opened(profile: Profile, *, most: int) -> Iterator[Engine]:
         scratch = stack.enter_context(TemporaryDirectory(prefix="mechshift-workers-", ignore_cleanup_errors=True))
         stack.enter_context(dask.config.set({**SETTINGS, "temporary-directory": scratch}))
         stack.enter_context(_silence())
+        submitted = _Submitted()
         if profile.scheduler is not None:
             client, where = stack.enter_context(_joined(profile)), profile.scheduler
         elif profile.cluster is not None:
-            client, where = stack.enter_context(_managed(profile, most)), profile.cluster
+            client, where = stack.enter_context(_managed(profile, most, submitted)), profile.cluster
         else:
             client, where = stack.enter_context(_here(min(profile.workers or 1, most))), "this machine"
-        yield Engine(client, patience=profile.patience, where=where)
+        yield Engine(client, patience=profile.patience, where=where, trouble=submitted.trouble)
 
 
 @contextmanager
@@ -143,8 +148,39 @@ def _joined(profile: Profile) -> Iterator[Any]:
         yield client
 
 
+@dataclass(slots=True)
+class _Submitted:
+    """Jobs that a cluster's manager has taken, and why it refused another, which Dask does not tell."""
+
+    taken: int = 0
+    refused: str = ""
+
+    def trouble(self) -> str:
+        """Why no worker will come; empty where one may."""
+        return "" if self.taken else self.refused
+
+    def noted(self, kind: type[Any]) -> type[Any]:
+        """A class of jobs that notes what comes of them."""
+        from distributed import Status
+
+        submitted = self
+
+        class Noted(kind):  # type: ignore[misc]
+            async def start(self) -> None:
+                try:
+                    await super().start()
+                except Exception as error:
+                    said = str(error).rpartition("stderr:")[2].split("\n")
+                    submitted.refused = "; ".join(line.strip() for line in said if line.strip())
+                    self.status = Status.failed
+                    raise
+                submitted.taken += 1
+
+        return Noted
+
+
 @contextmanager
-def _managed(profile: Profile, most: int) -> Iterator[Any]:
+def _managed(profile: Profile, most: int, submitted: _Submitted) -> Iterator[Any]:
     """Jobs of a cluster's manager, started anew where one ends before its time."""
     try:
         import dask_jobqueue
@@ -175,6 +211,7 @@ def _managed(profile: Profile, most: int) -> Iterator[Any]:
             job_script_prologue=prologue,
             worker_extra_args=arguments,
             silence_logs=logging.CRITICAL,
+            job_cls=submitted.noted(make.job_cls),
             **options,
         )
     except (TypeError, ValueError, OSError, RuntimeError) as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.jobs import Job, Outcome, Waiting, settle
+from mechshift_core.execution.telling import Do, Told, do_and_tell
 from mechshift_core.execution.worker import Share
 
 LOOK_EVERY = 1.0
@@ -25,8 +26,6 @@ FETCH = 20.0
 """Seconds in which a worker says what came of a job that it has done."""
 DEATHS = 1
 """Deaths of workers that a job survives: it may not be the cause. With one more it has failed."""
-Do = Callable[[Share, str], Outcome]
-"""Does a job by its key, in a worker process; a function of a module, or a partial one."""
 
 
 class Engine:
@@ -36,14 +35,18 @@ class Engine:
         client: Dask's.
         patience: Seconds to wait for the first worker; None waits as long as it takes.
         where: What it is, for messages.
+        trouble: Says why no worker will come; nothing where one may.
     """
 
-    def __init__(self, client: Any, *, patience: float | None, where: str) -> None:
-        self._client, self._patience, self._where = client, patience, where
+    def __init__(
+        self, client: Any, *, patience: float | None, where: str, trouble: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._client, self._patience, self._where, self._trouble = client, patience, where, trouble
         self._hosts: dict[str, str] = {}
         self._states: dict[str, str] = {}
         self._unfit: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        self._taking: frozenset[str] | None = None  # those that took jobs when they were looked at
         self._looked = -LOOK_EVERY
 
     def share_out(
@@ -67,7 +70,7 @@ class Engine:
         Raises:
             ExecutionError: if the scheduler is lost, or no worker comes in time.
         """
-        waiting, deaths = Waiting(jobs), Counter[str]()
+        waiting, deaths, told = Waiting(jobs), Counter[str](), Told(self._client)
         running: dict[Any, tuple[Job, str]] = {}
         holds: dict[str, str] = {}
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -89,7 +92,7 @@ class Engine:
                     following = waiting.take(holds.get(worker, ""), others)
                     if following is None:
                         break
-                    future = self._give(do, following, worker)
+                    future = self._give(do, following, worker, told)
                     running[future], holds[worker] = (following, worker), following.holds
                     begun(following)
                     future.add_done_callback(done.put)
@@ -101,7 +104,7 @@ class Engine:
                     if future not in running:
                         continue
                     job, worker = running.pop(future)
-                    outcome = self._outcome(future)
+                    outcome = told.take(future.key) or self._outcome(future)
                     if outcome is None:
                         self._lost_worker(future, job, worker, deaths, waiting, ended)
                     elif outcome.unfit:
@@ -110,15 +113,27 @@ class Engine:
                     else:
                         settle(waiting, job, outcome, ended)
         finally:
+            told.close()
             with suppress(Exception):  # a connection that is lost has nothing left to cancel
                 self._client.cancel(list(running), force=True)
 
-    def _give(self, do: Do, job: Job, worker: str) -> Any:
+    def everywhere(self, do: Callable[[], None]) -> None:
+        """Have every worker do something at once, whatever else it does; one that is lost does not.
+
+        Args:
+            do: A function of a module, or a partial one, that takes no time.
+        """
+        with suppress(Exception):
+            self._client.run(do, on_error="ignore")
+
+    def _give(self, do: Do, job: Job, worker: str, told: Told) -> Any:
         """Have a worker do a job."""
         host = self._hosts[worker]
         share = Share(self._numbers[worker], sum(other == host for other in self._hosts.values()))
-        key = f"{uuid.uuid4().hex[:8]}-{job.key}"
-        return self._client.submit(do, share, job.key, key=key, workers=[worker], pure=False)
+        task = f"{uuid.uuid4().hex[:8]}-{job.key}"
+        return self._client.submit(
+            do_and_tell, do, told.topic, task, share, job.key, key=task, workers=[worker], pure=False
+        )
 
     def _lost_worker(
         self,
@@ -132,7 +147,7 @@ class Engine:
         """A worker is gone with a job, which another one gets, unless too many have died of it."""
         with suppress(Exception):
             self._client.cancel([future], force=True)
-        self._looked = -LOOK_EVERY  # whoever died is not there any more
+        self._looked, self._taking = -LOOK_EVERY, None  # whoever died is not there any more
         # One whose time was up has not died of the job.
         deaths[job.key] += self._states.get(worker) != "closing_gracefully"
         if deaths[job.key] <= DEATHS:
@@ -153,10 +168,14 @@ class Engine:
             if self._client.status != "running":
                 raise self._lost()
             try:
+                # A short question first: all about many workers takes long.
+                taking = frozenset(self._client.sync(self._client.scheduler.ncores_running))
+                self._looked, before, self._taking = time.monotonic(), self._taking, taking
+                if taking == before:
+                    return list(self._hosts)
                 known = self._client.scheduler_info(n_workers=-1)["workers"]
             except Exception as error:
                 raise self._lost() from error
-            self._looked = time.monotonic()
             self._hosts = {address: str(facts.get("host", "")) for address, facts in known.items()}
             self._states |= {address: str(facts.get("status", "running")) for address, facts in known.items()}
             self._numbers = {address: n for address, n in self._numbers.items() if address in self._hosts}
@@ -177,7 +196,7 @@ class Engine:
             return found
 
     def _outcome(self, future: Any) -> Outcome | None:
-        """What came of a job; None where it was lost with its worker."""
+        """What came of a job that its worker has not told; None where it was lost with it."""
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
@@ -194,6 +213,8 @@ class Engine:
     def _wait(self, since: float, said: Callable[[str], None]) -> None:
         waited = time.monotonic() - since
         said(f"waiting for workers of {self._where}")
+        if trouble := self._trouble():
+            raise ExecutionError(f"{self._where} takes no job: {trouble}")
         if self._patience is not None and waited > self._patience:
             raise ExecutionError(
                 f"no worker of {self._where} came within {self._patience:g} s; what is complete is kept, the same "

@@ -93,15 +93,19 @@ def _here(plan: Plan, folder: RunFolder, account: Account) -> None:
 def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account) -> None:
     """Have the workers of an engine compute."""
     from mechshift_core.execution.clusters import opened
-    from mechshift_core.execution.worker import Work, do_cell
+    from mechshift_core.execution.worker import Work, do_cell, release
 
     work = Work.of(folder.path, plan.spec.loaded_extensions)
     account.report("starting workers")
     with opened(profile, most=len(account.jobs)) as engine:
-        engine.share_out(
-            account.jobs,
-            partial(do_cell, work),
-            begun=account.begun,
-            ended=account.ended,
-            waiting_for_workers=account.report,
-        )
+        try:
+            engine.share_out(
+                account.jobs,
+                partial(do_cell, work),
+                begun=account.begun,
+                ended=account.ended,
+                waiting_for_workers=account.report,
+            )
+        finally:
+            if profile.scheduler is not None:  # its workers go on when the run has ended
+                engine.everywhere(partial(release, work))

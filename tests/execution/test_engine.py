@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from clusters import Processes, environment_of, soon, started
+from distributed import Client
 from studies import ATTRIBUTION, EVERY_KIND, write_study
-from worker_jobs import do_job, who
+from worker_jobs import do_job, in_memory, who
 
 from mechshift_core import load_spec, run
 from mechshift_core.errors import ExecutionError, UsageError
@@ -265,6 +266,8 @@ def test_workers_of_a_scheduler_that_runs_compute_a_study_and_may_be_killed(
         killer.start()
         together = run(study, out=tmp_path / "out", profile=Profile(scheduler=address))
         killer.join()
+        with Client(address, set_as_default=False) as client:  # nothing of the run stays in their memory
+            assert soon(lambda: set(client.run(in_memory).values()) == {0})
     assert killed
     assert together.computed == alone.computed
     same_findings(together, alone)
