@@ -128,7 +128,7 @@ def test_processes_find_what_one_does_though_one_is_killed(tmp_path: Path, alone
 
 def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path, alone: Alone) -> None:
     """Scheduler and one worker on one host, one worker on the other, encrypted; the latter is killed on the way."""
-    needed("ip", "openssl")
+    needed("ip", "openssl", "taskset")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
@@ -142,15 +142,18 @@ def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path
     with ExitStack() as stack:
         first, second = stack.enter_context(two_hosts())
         dask = [sys.executable, "-m", "dask"]
-        where = ["--host", "10.213.7.1", "--port", "8786", "--protocol", "tls", "--no-dashboard"]
-        scheduler = [*dask, "scheduler", *where]
+        listens = ["--host", "10.213.7.1", "--port", "8786", "--protocol", "tls", "--no-dashboard"]
+        scheduler = [*dask, "scheduler", *listens]
         stack.enter_context(started("ip", "netns", "exec", first, *scheduler, *tls, log=tmp_path / "scheduler.log"))
         workers = []
         for number, host in enumerate((first, second), start=1):
             worker = [*dask, "worker", address, "--host", f"10.213.7.{number}", "--nthreads", "1", "--no-dashboard"]
             worker += ["--local-directory", str(tmp_path / f"scratch{number}"), *tls]
             log = tmp_path / f"worker{number}.log"
-            workers.append(stack.enter_context(started("ip", "netns", "exec", host, *worker, log=log)))
+            # A processor each, since either would take all that the machine has.
+            processor = sorted(os.sched_getaffinity(0))[-number % len(os.sched_getaffinity(0))]
+            where = ["ip", "netns", "exec", host, "taskset", "-c", str(processor)]
+            workers.append(stack.enter_context(started(*where, *worker, log=log)))
         shard = f"import mechshift_core.execution.plan as p; p.SHARD = {planning.SHARD}"
         command = f"{shard}; from mechshift_core.cli.main import main; raise SystemExit(main())"
         arguments = ["run", str(alone.spec), "--out", str(tmp_path / "out"), "--profile", str(tmp_path / "hosts.yaml")]
