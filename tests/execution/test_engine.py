@@ -342,3 +342,19 @@ def test_an_encrypted_scheduler_needs_certificates() -> None:
         opened(Profile(scheduler="tls://127.0.0.1:1"), most=1),
     ):
         pass
+
+
+def test_a_manager_that_refuses_jobs_says_why_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    options = {"queue": "gpu", "cores": 1, "memory": "1GB", "interface": "lo", "shared_temp_directory": str(tmp_path)}
+    profile = Profile.model_validate({"cluster": "slurm", "workers": 2, "options": options})
+    with (
+        pytest.raises(ExecutionError, match=r"slurm takes no job: sbatch: error: invalid partition specified: gpu$"),
+        opened(profile, most=2) as engine,
+    ):
+        shared_out(engine, tmp_path, jobs_named("a", "b"))
+    assert [path.name for path in tmp_path.iterdir()] == ["sbatch"]
