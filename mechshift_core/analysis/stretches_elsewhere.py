@@ -14,7 +14,7 @@ from mechshift_core.analysis.stretches import Stretch, compute
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.account import ARRIVAL
 from mechshift_core.execution.jobs import Job, Outcome
-from mechshift_core.execution.worker import Share, Work, answered
+from mechshift_core.execution.worker import Share, Work, answered, release
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
@@ -43,7 +43,7 @@ def share_out(stretches: Sequence[Stretch], kept: KeptSeries, profile: Profile, 
     Raises:
         ExecutionError: if the engine is lost, or a stretch fails; what is complete is kept.
     """
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
 
     material = stretches[0].series[0].of.material
     work = Work.of(material.folder.path, material.plan.spec.loaded_extensions)
@@ -66,7 +66,7 @@ def share_out(stretches: Sequence[Stretch], kept: KeptSeries, profile: Profile, 
         told(job.what, lengths[job.key])
 
     told("starting workers", 0)
-    with opened(profile, most=len(jobs)) as engine:
+    with opened(profile, most=len(jobs), at_end=partial(release, work, forget)) as engine:
         engine.share_out(
             jobs,
             partial(do_stretch, work, tuple(sorted(material.failures.items())), material.seed),
@@ -76,6 +76,12 @@ def share_out(stretches: Sequence[Stretch], kept: KeptSeries, profile: Profile, 
         )
     if not profile.here:
         _wait_for(stretches, kept)
+
+
+def forget(work: Work) -> None:
+    """Forget the series of a run in this process."""
+    for of_a_run in [one for one in _series if one[0] == work]:
+        del _series[of_a_run]
 
 
 def _wait_for(stretches: Sequence[Stretch], kept: KeptSeries) -> None:
