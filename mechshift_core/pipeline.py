@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechshift_core.conclusion import Run, conclude
 from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cell_store import open_store
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
 from mechshift_core.execution.profiles import Profile, chosen_profile, default_profile
-from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution, execute
-from mechshift_core.execution.store import RunFolder, file_digest
+from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import replace_file, write_text
 from mechshift_core.gate.stored import read_run
-from mechshift_core.kinds.extensions import FOLDER, activate, copied_name, registries
+from mechshift_core.kinds.extensions import FOLDER, activate, copied_name
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.progress import Progress
-from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, REPORT, RUNS, SPEC, STATE, require_run
+from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, RUNS, SPEC, require_run
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
-    from mechshift_core.tasks.account import PromptAccount
     from stats.calibration import Calibration
-    from stats.findings import Declaration, Findings
 
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished (or partial) run.
-
-    Attributes:
-        path: The run directory.
-        findings: What it concludes.
-        computed: Cells computed by this call; `cached` were there already, and `shared` were taken from the store.
-        failures: What failed, one line each; the run is partial if there are any.
-        analysed: Whether this call computed the statistics (False: nothing had changed).
-        too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
-        prompts: How many prompts of each task were asked for, aligned and read.
-        notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
-    """
-
-    path: Path
-    findings: Findings
-    computed: int
-    cached: int
-    failures: tuple[str, ...]
-    analysed: bool
-    too_few: str = ""
-    prompts: tuple[PromptAccount, ...] = ()
-    shared: int = 0
-    notice: str = ""
+__all__ = ["Run", "analyze", "calibrate", "report", "run", "stored_plan"]
 
 
 @checked_as(UsageError)
@@ -106,7 +77,7 @@ def run(
             _check_read(loaded, folder)
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, profile=how, store=store, progress=progress)
-        return _conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
+        return conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
 
 
 @checked_as(UsageError)
@@ -134,7 +105,7 @@ def analyze(
         every = [cell for _, cell in plan.every_cell]
         failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
         execution = Execution(0, len(every) - len(failures), failures)
-        return _conclude(plan, folder, execution, declaration, how or default_profile(plan.spec), progress, force=True)
+        return conclude(plan, folder, execution, declaration, how or default_profile(plan.spec), progress, force=True)
 
 
 @checked_as(UsageError)
@@ -179,6 +150,9 @@ def calibrate(
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
 
+    Calling it again resumes: what was measured of a data set is kept in the run directory, and measured again only
+    where what it depends on has changed. More repetitions measure only those that there were not before.
+
     Args:
         spec: A spec with at least one hypothesis, or the path of one.
         out: Run directory; `runs/<name>` unless given.
@@ -187,7 +161,7 @@ def calibrate(
         distances: From the null, in units of the measures, at which power is computed; in multiples of each standard
             error unless given.
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
-        profile: As of :func:`run`.
+        profile: As of :func:`run`; data sets are shared out, too.
         cells: The store of cells, as of :func:`run`; so is `copy_cells`.
         progress: Called with (what is being done, steps done, steps in all).
         allow_code: Whether the files of `extensions` may be run.
@@ -196,7 +170,8 @@ def calibrate(
         SpecError: if the spec, its models or its data are wrong.
         UsageError: if the run directory can't be used or holds a calibration with more repetitions, there is no
             hypothesis, or an option is out of range.
-        ExecutionError: if nothing can be run at all.
+        ExecutionError: if nothing can be run at all, the workers are lost or the disk is full; what is complete is
+            kept.
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     if not loaded.hypotheses:
@@ -207,14 +182,16 @@ def calibrate(
         from mechshift_core.calibration_file import check_replaced
 
         check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
-    finished = run(loaded, out=out, profile=profile, cells=cells, copy_cells=copy_cells, progress=progress)
+    how = profile if isinstance(profile, Profile) else chosen_profile(profile)
+    finished = run(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)
     with folder.claim(), _writing(folder):
         from mechshift_core.analysis.calibration import calibrate as calibrate_run
         from mechshift_core.calibration_file import calibration_key, write_calibration
         from mechshift_core.reporting import write_report
 
-        plan = stored_plan(folder.path, allow_code=bool(loaded.loaded_extensions))
+        _check_same(loaded, folder)
+        plan = load_plan(loaded, (folder.path / PLAN).read_text(encoding="utf-8"), store=folder.data)
         folder.log("calibrate", repetitions=repetitions)
         calibration = calibrate_run(
             plan,
@@ -224,6 +201,7 @@ def calibrate(
             repetitions=repetitions,
             seed=loaded.seed if seed is None else seed,
             distances=distances,
+            profile=how or default_profile(loaded),
             progress=progress,
         )
         write_calibration(folder, calibration)
@@ -242,6 +220,19 @@ def _check_read(spec: Spec, folder: RunFolder) -> None:
         raise UsageError(
             f"{spec.name}: the spec is not that of its file any more, which is what worker processes read; write it to "
             "a file and load that, or run it in one process (profile=Profile())"
+        )
+
+
+def _check_same(spec: Spec, folder: RunFolder) -> None:
+    """Refuse to go on with the run of a spec where another one has taken its place since.
+
+    Raises:
+        ExecutionError: if the run directory holds the run of another spec by now.
+    """
+    if (folder.path / SPEC).read_bytes() != spec.text.encode():
+        raise ExecutionError(
+            f"{folder.path} holds the run of another spec by now: another process has run one there; choose another "
+            "folder with --out, or run the command again"
         )
 
 
@@ -310,92 +301,3 @@ def _check_name(folder: RunFolder, spec: Spec) -> None:
             return
         if name != spec.name:
             raise UsageError(f"{folder.path} holds the run of {name!r}, not of {spec.name!r}; choose another --out")
-
-
-def _conclude(
-    plan: Plan,
-    folder: RunFolder,
-    execution: Execution,
-    declaration: Declaration,
-    profile: Profile | None,
-    progress: Progress | None,
-    *,
-    force: bool,
-) -> Run:
-    """Tables, findings, provenance and report, unless they are there and nothing they depend on has changed."""
-    from stats.findings import Findings
-
-    failures = {cell.key: reason for cell, reason in execution.failures.items()}
-    total = len(plan.every_cell)
-    lines = tuple(f"{cell}: {reason}" for cell, reason in execution.failures.items())
-    key = _analysis_key(plan, folder, failures, declaration)
-    state = folder.path / STATE
-    outputs = [folder.path / name for name in (FINDINGS, REPORT, PROVENANCE)]
-    unchanged = all(p.is_file() for p in (state, *outputs)) and state.read_bytes() == _analysis_state(folder, key)
-    if force or not unchanged:
-        from mechshift_core.analysis import analyse
-        from mechshift_core.execution.provenance import provenance
-        from mechshift_core.reporting import write_report
-        from mechshift_core.tables import write_tables
-
-        state.unlink(missing_ok=True)
-        analysis = analyse(plan, folder, failures, declaration=declaration, profile=profile, progress=progress)
-        lines += analysis.failures
-        write_tables(dict(analysis.tables), folder.tables)
-        write_text(folder.path / FINDINGS, analysis.findings.to_json())
-        unusable = {"too_few": analysis.samples.too_few} if analysis.samples.too_few else {}
-        facts = {**provenance(plan, folder, failures), **unusable, "failures": list(lines)}
-        folder.write_json(PROVENANCE, facts)
-        if progress is not None:
-            progress("report", total - len(failures), total)
-        undrawn = write_report(plan, folder)
-        if undrawn:
-            lines += undrawn
-            folder.write_json(PROVENANCE, {**facts, "failures": list(lines)})
-        # What broke may hold another time: it is tried again by the next run.
-        if len(lines) == len(execution.failures):
-            write_text(state, _analysis_state(folder, key).decode())
-        folder.log("analysed", failures=len(failures))
-    findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
-    too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
-    return Run(
-        folder.path,
-        findings,
-        execution.computed,
-        execution.cached,
-        lines,
-        analysed=force or not unchanged,
-        too_few=too_few,
-        prompts=accounts(plan),
-        shared=execution.shared,
-        notice=execution.notice,
-    )
-
-
-def _analysis_state(folder: RunFolder, key: str) -> bytes:
-    """What stands in the last file written: what findings and tables depend on, and their own hashes."""
-    files = [folder.path / FINDINGS, folder.path / PROVENANCE, *sorted(folder.tables.glob("*.parquet"))]
-    return json.dumps({"key": key, **{path.name: file_digest(path) for path in files}}, indent=2).encode()
-
-
-def _analysis_key(plan: Plan, folder: RunFolder, failures: Mapping[str, str], declaration: Declaration) -> str:
-    """Hash of all that findings and report depend on: spec, its history, data, cells, what failed, and the code.
-
-    Which cells came from the store is in it too, since the provenance says so.
-    """
-    root = Path(__file__).parent.parent
-    code = [
-        path.read_bytes()
-        for package in ("stats", "reports", "mechshift_core")
-        for path in sorted((root / package).rglob("*"))
-        if path.suffix in (".py", ".j2", ".css", ".js")
-    ]
-    cells = [cell.key for _, cell in plan.every_cell]
-    origins = {f"{one.sort} {name}": mark for one in registries() for name in one for mark in one.marks(name)}
-    shared = [key for key in cells if folder.is_shared(key)]
-    content: list[object] = [*([origins] if origins else []), *([shared] if shared else [])]
-    content += [plan.spec.text, dict(plan.dataset_keys), cells, dict(failures), asdict(declaration)]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for text in code:
-        digest.update(text)
-    return digest.hexdigest()

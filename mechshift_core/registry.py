@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from mechshift_core.errors import UsageError
+from mechshift_core.package_code import package_code
 
 K = TypeVar("K")
 OURS = "mechshift"
@@ -95,7 +96,7 @@ class Registry(Mapping[str, K], Generic[K]):
         return self._name(kind)
 
     def origin(self, name: str) -> str:
-        """Where a kind comes from: `mechshift`, a package with its version, or a file with its hash."""
+        """Where a kind comes from: `mechshift`, a package with its version and code, or a file with its hash."""
         return self._origins[name] if name in self._known else ""
 
     def marks(self, name: str) -> list[str]:
@@ -156,12 +157,14 @@ def _installed() -> Iterator[tuple[object, str]]:
     from importlib.metadata import entry_points
 
     for entry in sorted(entry_points(group=GROUP), key=lambda one: (one.dist.name if one.dist else "", one.name)):
-        origin = f"{entry.dist.name} ({entry.dist.version})" if entry.dist is not None else entry.value
+        name, version = (entry.value, "") if entry.dist is None else (entry.dist.name, entry.dist.version)
+        origin = f"{name} ({version})" if version else name
         try:
             found = several(entry.load())
+            code = f"code {package_code(entry.module)}"
         except (Exception, SystemExit) as error:
             message = f"the kinds of {origin} can't be had: {entry.value}: {type(error).__name__}: {error}"
             warnings.warn(message, KindWarning, stacklevel=2)
             continue
         for kind in found:
-            yield kind, origin
+            yield kind, f"{name} ({version}, {code})" if version else f"{name} ({code})"

@@ -76,15 +76,16 @@ class EdgeNodes:
 
     def touched(self, top: TopEdges) -> TopNodes:
         """The nodes that the largest edges of every row touch, at every size."""
-        none = len(top.sizes)
+        none, width = len(top.sizes), len(self.strata) + 1
         # The number -1 is the last column, which is then left out.
-        level = np.full((len(top.edge), len(self.strata) + 1), none, dtype=np.uint8)
+        level = np.full((len(top.edge), width), none, dtype=np.uint8)
+        column = self.nodes % width
         for size in range(none - 1, -1, -1):
-            # Smaller sets come last: a node keeps the smallest that touches it.
-            row, place = np.nonzero(top.level == size)
-            edge = top.edge[row, place]
-            for column in self.nodes.T:
-                level[row, column[edge]] = size
+            # Smaller sets come last: a node keeps the smallest that touches it. Flat places are much faster than rows.
+            member = np.flatnonzero(top.level == size)
+            place = column.take(top.edge.ravel()[member], axis=0)
+            place += (member // top.level.shape[1] * width)[:, None]
+            level.ravel()[place.ravel()] = size
         return TopNodes(np.ascontiguousarray(level[:, :-1]), top.sizes)
 
 

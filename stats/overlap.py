@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
 from stats.checks import Booleans, Floats, Integers, Scores, as_floats, as_members, as_scores, known_labels, varies
+from stats.edge_thresholds import edge_sample
 from stats.minimums import enough_permutations
 from stats.options import Count, Seed, checked
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
-from stats.top_edges import checked_sizes, edge_sample, rows_at_once, top_edges
+from stats.top_edges import checked_sizes, rows_at_once, top_edges
 
 
 @checked

@@ -77,21 +77,35 @@ def edges_with_scores(scores: ScoreBlocks, name: str, *, block_bytes: int = BLOC
     return found
 
 
+def mean_scores(scores: ScoreBlocks, block_bytes: int = BLOCK_BYTES) -> Floats:
+    """Mean over the prompts [E], summed in float64."""
+    found = np.empty(scores.shape[1])
+    for part, block in scores.blocks(edges_per_block_of(scores, block_bytes)):
+        found[part] = block.mean(axis=0, dtype=np.float64)
+    return found
+
+
 def edges_per_block_of(scores: ScoreBlocks, block_bytes: int) -> int:
     """Edges of a block of about `block_bytes`."""
     return max(1, block_bytes // (scores.shape[0] * scores.dtype.itemsize))
 
 
-COLUMNS = 16384
+COLUMNS = 2048
 """Edges of which :func:`weighted_sums` makes a float64 copy at once."""
 
 
-def weighted_sums(weights: Floats, scores: Scores) -> Floats:
+def weighted_sums(weights: Floats, scores: Scores, found: Floats | None = None) -> Floats:
     """weights [rows, n] @ scores [n, E], summed in float64 without a float64 copy of all scores.
 
     A sum in float32 has the rounding of one processor in its last digits, and ranks and sets of edges with it.
+
+    Args:
+        weights: Weights of the rows.
+        scores: The scores.
+        found: Where to put the sums [rows, E]; a new array unless given.
     """
-    found = np.empty((len(weights), scores.shape[1]))
+    if found is None:
+        found = np.empty((len(weights), scores.shape[1]))
     for start in range(0, scores.shape[1], COLUMNS):
         np.matmul(weights, scores[:, start : start + COLUMNS], out=found[:, start : start + COLUMNS])
     return found

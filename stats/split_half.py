@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Booleans, Floats, Integers, codes, known_labels
+from stats.edge_thresholds import edge_sample
 from stats.node_sets import EdgeNodes, TopNodes
 from stats.options import Count, Seed, checked
 from stats.overlap import lacking_edges, stratum_sizes
 from stats.score_blocks import BLOCK_BYTES, InMemory, ScoreBlocks, as_blocks, edges_with_scores
 from stats.seeding import generator
-from stats.top_edges import TopEdges, checked_sizes, edge_sample, rows_at_once, top_edges
+from stats.top_edges import TopEdges, checked_sizes, rows_at_once, top_edges
 
 Sets = TypeVar("Sets", TopEdges, TopNodes)
 

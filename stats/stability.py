@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stats.checks import Floats, Integers, codes
+from stats.edge_thresholds import edge_sample
 from stats.minimums import FEWEST_FOR_SPREAD
 from stats.node_sets import EdgeNodes
 from stats.options import Count, Seed, checked
 from stats.overlap import lacking_edges
 from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, as_blocks, edges_with_scores
-from stats.top_edges import checked_sizes, edge_sample, top_edges
+from stats.top_edges import checked_sizes, top_edges
 from stats.unit_weights import cluster_weights, resampling_weights
 
 Kind: TypeAlias = Literal["edges", "nodes"]

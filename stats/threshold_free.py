@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from stats.checks import Floats, as_scores
+from stats.checks import Floats
 from stats.findings import Status
 from stats.half_bootstrap import (
     CeilingRatio,
@@ -37,6 +38,7 @@ from stats.minimums import enough_permutations, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.overlap import stratum_sizes
 from stats.retention import NO_CEILING
+from stats.score_blocks import BLOCK_BYTES, ScoreBlocks, edges_with_scores, mean_scores
 from stats.split_half import paired_scores, prompts
 
 REPLICATES = 200
@@ -80,8 +82,8 @@ class ThresholdFree:
 
 @checked
 def threshold_free_overlap(
-    before: ArrayLike,
-    after: ArrayLike,
+    before: ArrayLike | ScoreBlocks,
+    after: ArrayLike | ScoreBlocks,
     *,
     strata: ArrayLike | None = None,
     templates: ArrayLike | None = None,
@@ -93,11 +95,12 @@ def threshold_free_overlap(
     examples: ArrayLike | None = None,
     total: Count | None = None,
     units: Units = "prompts",
+    block_bytes: Count = BLOCK_BYTES,
 ) -> tuple[ThresholdFree, ...]:
     """The three measures between two models, on the halves of the retention index; see the module for the formulas.
 
     Args:
-        before: Scores of the model before [n, E], one row per prompt.
+        before: Scores of the model before [n, E], one row per prompt: an array, or read a block of edges at a time.
         after: Scores of the model after [n, E], of the same prompts in the same order, in the same unit.
         strata: Stratum of each edge [E], within which edges are exchangeable; None for one stratum.
         templates: Template of every example [total]; halves are balanced within templates.
@@ -109,29 +112,29 @@ def threshold_free_overlap(
         examples: Example id of each row [n]; 0..n-1 by default.
         total: Number of examples of which the rows are a selection.
         units: What is drawn in a replicate: prompts, or whole templates, of which an interval needs 5.
+        block_bytes: Memory of one block of scores and of half means, approximately.
 
     Raises:
         ValueError: if shapes do not match, scores are not finite, or there are too few prompts to split.
     """
-    paired_scores(before, after)
-    wider = np.result_type(as_scores(before, "before", dimensions=2), as_scores(after, "after", dimensions=2))
-    a, b = np.asarray(before, dtype=wider), np.asarray(after, dtype=wider)
-    chosen = prompts(len(a), examples=examples, total=total, templates=templates)
+    a, b = paired_scores(before, after)
+    chosen = prompts(a.shape[0], examples=examples, total=total, templates=templates)
     edges = a.shape[1]
     n, few = counted_units(chosen, units)
     quantile = float(scipy_stats.t.ppf((1 + confidence) / 2, max(1, n - 1)))
     enough_replicates(replicates, confidence)
     enough_permutations(permutations)
     code, sizes = stratum_sizes(np.zeros(edges, dtype=np.int64) if strata is None else strata, edges)
+    for scores, name in ((a, "before"), (b, "after")):
+        edges_with_scores(scores, name, block_bytes=block_bytes)
     order = np.argsort(code, kind="stable")
-    a, b = a[:, order], b[:, order]
+    agreement = partial(half_agreement, a, b, sizes=sizes, order=order, block_bytes=block_bytes)
     first = observed_halves(chosen, splits, seed)
-    observed = half_agreement(a, b, first.astype(np.float64), (~first).astype(np.float64), sizes=sizes)
+    observed = agreement(first.astype(np.float64), (~first).astype(np.float64))
     resampled = None
     if not few:
-        drawn = resampled_halves(chosen, replicates, seed, units=units)
-        resampled = half_agreement(a, b, *drawn, sizes=sizes)
-    mean_a, mean_b = (scores.mean(axis=0, dtype=np.float64) for scores in (a, b))
+        resampled = agreement(*resampled_halves(chosen, replicates, seed, units=units))
+    mean_a, mean_b = (mean_scores(scores, block_bytes)[order] for scores in (a, b))
     full, null = permuted_agreement(mean_a, mean_b, sizes, permutations, seed)
     return tuple(
         _measure(place, full[place], null[:, place], observed, resampled, few, n=n, quantile=quantile)

@@ -1,10 +1,11 @@
 """The top-K edges of many weighted means at once, for all K of a grid, in blocks of bounded memory.
 
 A row of weights is a bootstrap replicate (or a half of the prompts in one); its edge scores are weights @ scores. Of
-10^5 edges a few hundred are wanted, so that no row is ever sorted: a threshold that a little more than K edges exceed
-is guessed from a random sample of the edges, those that reach it are collected as the products come, and the K largest
-are selected among them. A row for which fewer than K, or very many more, reach its threshold is done again without
-one: the guess decides what it costs and never what comes out.
+10^5 edges a few hundred are wanted, so that no row is ever sorted: there is a threshold that a little more than K edges
+exceed (`stats.edge_thresholds`), those that reach it are collected as the products come, and the K largest are selected
+among them. Of edges that can't reach it in any row (`stats.edge_bounds`) there are no products. A row for which fewer
+than K, or very many more, reach its threshold is done again without one: it decides what a row costs and never what
+comes out.
 
 Scores are magnitudes of weights @ scores, summed in float64 and rounded to the type of the scores. Sums in float32
 would depend on the instructions of the processor in their last digits, and a set of edges with them; rounded to
@@ -23,12 +24,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from stats.checks import Booleans, Floats, Integers, Scores
+from stats.edge_thresholds import EdgeSample
 from stats.score_blocks import BLOCK_BYTES, COLUMNS, ScoreBlocks, edges_per_block_of, weighted_sums
-from stats.seeding import generator
 
 ROWS = 256
-SAMPLED = 2048
-SAMPLED_SHARE = 32
+WORTHWHILE = 0.8
+"""Share of the edges that may reach the thresholds, from which on all are taken: leaving some out costs a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +109,12 @@ def rows_at_once(sizes: Integers, edges: int, block_bytes: int) -> int:
     return max(1, block_bytes // min(32 * int(sizes[-1]) + 8192, 16 * edges))
 
 
-def edge_sample(scores: ScoreBlocks, sizes: Integers, *, block_bytes: int = BLOCK_BYTES) -> Scores | None:
-    """The scores of a random sample of the edges [n, sample], to guess thresholds by; None where that does not pay."""
-    edges = scores.shape[1]
-    number = max(SAMPLED, edges // SAMPLED_SHARE)
-    if edges < 2 * number or sizes[-1] > edges // 3:
-        return None
-    chosen = np.sort(generator(0, "sample of edges").choice(edges, number, replace=False))
-    parts = []
-    for part, block in scores.blocks(edges_per_block_of(scores, block_bytes)):
-        first, last = np.searchsorted(chosen, (part.start, part.stop))
-        parts.append(block[:, chosen[first:last] - part.start])
-    return np.concatenate(parts, axis=1)
-
-
 def top_edges(
     scores: ScoreBlocks,
     weights: ArrayLike,
     sizes: Integers,
     *,
-    sample: Scores | None = None,
+    sample: EdgeSample | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> TopEdges:
     """The largest edges of every row of weights @ scores, by magnitude.
@@ -136,17 +123,20 @@ def top_edges(
         scores: Scores [n, E], finite.
         weights: [rows, n], >= 0, not all zero in a row.
         sizes: Sizes of the sets, ascending.
-        sample: What :func:`edge_sample` gives; without it every row is done by itself, which is slow for many edges.
+        sample: What :func:`stats.edge_thresholds.edge_sample` gives for these sizes; without it every row is done by
+            itself, which is slow for many edges.
         block_bytes: Memory of one block of scores, approximately; changes no result.
     """
-    count, edges, drawn = int(sizes[-1]), scores.shape[1], _scaled(weights)
-    shape = (len(drawn), count)
+    edges, drawn = scores.shape[1], _scaled(weights)
+    shape = (len(drawn), int(sizes[-1]))
     result = TopEdges(np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.uint8), sizes, edges)
     per_block = edges_per_block_of(scores, block_bytes)
     if sample is None:
         left = np.arange(len(drawn))
     else:
-        left = _fill_from_candidates(scores, drawn, _guessed(sample, drawn, count, edges), result, per_block)
+        floors = sample.thresholds(drawn)
+        able = sample.bounds.may_reach(drawn, floors.astype(np.float64))
+        left = _fill_from_candidates(scores, drawn, floors, able, result, per_block)
     step = max(1, block_bytes // (16 * edges))
     for start in range(0, len(left), step):
         rows = left[start : start + step]
@@ -162,17 +152,6 @@ def _scaled(weights: ArrayLike) -> Floats:
     array = np.asarray(weights, dtype=np.float64)
     _, exponent = np.frexp(array.sum(axis=1, keepdims=True))
     return np.asarray(np.ldexp(array, -exponent))
-
-
-def _guessed(sample: Scores, weights: Floats, count: int, edges: int) -> Scores:
-    """For every row a threshold that a little more than `count` edges should reach."""
-    expected = count * sample.shape[1] / edges
-    place = max(0, sample.shape[1] - int(expected + 4 * np.sqrt(expected) + 4))
-    floors = np.empty(len(weights), dtype=sample.dtype)
-    for start in range(0, len(weights), ROWS):
-        rows = slice(start, start + ROWS)
-        floors[rows] = np.partition(np.abs(weights[rows] @ sample).astype(sample.dtype), place, axis=1)[:, place]
-    return floors
 
 
 @dataclass(slots=True)
@@ -191,22 +170,36 @@ class _Candidates:
 
 
 def _fill_from_candidates(
-    scores: ScoreBlocks, weights: Floats, floors: Scores, result: TopEdges, per_block: int
+    scores: ScoreBlocks, weights: Floats, floors: Scores, able: Booleans, result: TopEdges, per_block: int
 ) -> Integers:
-    """Select among the edges that reach their row's threshold; gives the rows for which that was not possible."""
+    """Select among the edges that reach their row's threshold; gives the rows for which that was not possible.
+
+    Args:
+        scores: Scores [n, E].
+        weights: [rows, n].
+        floors: The thresholds [rows].
+        able: Whether an edge may reach one [E].
+        result: Where to put the edges.
+        per_block: Edges of a block of scores.
+    """
+    all_of_them = np.count_nonzero(able) > WORTHWHILE * len(able)
     count = int(result.sizes[-1])
     most = 4 * count + 4096
     starts = range(0, len(weights), ROWS)
     tiles = [_Candidates([], [], []) for _ in starts]
     types: dict[str, DTypeLike] = {"product": np.float64, "magnitudes": scores.dtype, "reached": np.bool_}
     room: dict[str, Any] = {name: np.empty(ROWS * COLUMNS, dtype) for name, dtype in types.items()}
-    for part, block in scores.blocks(per_block):
+    for part, whole in scores.blocks(per_block):
+        edges, block = np.arange(part.start, part.stop, dtype=np.int32), whole
+        if not all_of_them:
+            edges = edges[able[part]]
+            block = whole.take(edges - part.start, axis=1)
         for start, tile in zip(starts, tiles, strict=True):
             own, floor = weights[start : start + ROWS], floors[start : start + ROWS, None]
-            for first in range(0, block.shape[1], COLUMNS):
+            for first in range(0, len(edges), COLUMNS):
                 if tile.number <= most * len(own):
-                    piece = block[:, first : first + COLUMNS]
-                    _collect(tile, own, piece, floor, int(part.start) + first, **room)
+                    piece = slice(first, first + COLUMNS)
+                    _collect(tile, own, block[:, piece], floor, edges[piece], **room)
     left = []
     for start, tile in zip(starts, tiles, strict=True):
         size = min(ROWS, len(weights) - start)
@@ -224,7 +217,7 @@ def _collect(
     weights: Floats,
     piece: Scores,
     floor: Scores,
-    offset: int,
+    edges: NDArray[np.int32],
     *,
     product: Floats,
     magnitudes: Scores,
@@ -240,15 +233,15 @@ def _collect(
     found = np.flatnonzero(mask)
     numbers = np.diff(np.searchsorted(found, np.arange(rows + 1) * columns))
     tile.numbers.append(numbers)
-    first = np.repeat(np.arange(rows) * columns - offset, numbers)
-    tile.edge.append((found - first).astype(np.int32))
+    first = np.repeat(np.arange(rows) * columns, numbers)
+    tile.edge.append(edges.take(found - first))
     tile.value.append(magnitudes.ravel()[found])
     tile.number += len(found)
 
 
 def _select_tile(tile: _Candidates, size: int, most: int, rows: Integers, result: TopEdges) -> Booleans:
     """Fill the rows of a tile that have enough candidates, and not too many; which these are [rows]."""
-    total: Integers = np.sum(tile.numbers, axis=0)
+    total: Integers = np.sum(tile.numbers, axis=0) if tile.numbers else np.zeros(size, dtype=np.int64)
     usable: Booleans = (total >= result.sizes[-1]) & (total <= most)
     if not usable.any():
         return usable

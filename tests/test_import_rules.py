@@ -36,49 +36,51 @@ MAY_IMPORT_OF_OURS = {
 }  # fmt: skip
 """All of ours that a part may import."""
 
+PIPELINE = ["mechshift_core.pipeline", "mechshift_core.conclusion"]
+
 MUST_NOT_IMPORT = {
     "mechshift_core.tasks": [
-        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
+        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE,
         "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.components", "stats", "reports",
     ],
     "mechshift_core.models": [
-        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
+        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE,
         "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.tasks",
         "stats", "reports",
     ],
     "mechshift_core.execution": [
-        "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting",
+        "mechshift_core.analysis", *PIPELINE, "mechshift_core.cli", "mechshift_core.reporting",
         "reports",
     ],
     "mechshift_core.analysis": [
-        "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.attribution",
+        *PIPELINE, "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.attribution",
         "mechshift_core.components", "mechshift_core.models", "torch", "reports",
     ],
     "mechshift_core.interventions": [
-        "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
+        *PIPELINE, "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
         "mechshift_core.rooms", "mechshift_core.zoo", "reports",
     ],
     "mechshift_core.measures": [
-        "mechshift_core.pipeline", "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
+        *PIPELINE, "mechshift_core.cli", "mechshift_core.reporting", "mechshift_core.gate",
         "mechshift_core.rooms", "mechshift_core.zoo", "mechshift_core.attribution", "mechshift_core.models", "torch",
         "reports",
     ],
     "mechshift_core.registry": ["mechshift_core.spec", "mechshift_core.kinds", "torch", "stats", "reports"],
     "mechshift_core.spec": [
-        "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
+        "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE, "mechshift_core.cli",
         "mechshift_core.attribution", "mechshift_core.components", "mechshift_core.models", "torch", "stats", "reports",
     ],
     "mechshift_core.gate": [
-        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline",
+        "mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE,
         "mechshift_core.cli", "mechshift_core.attribution", "mechshift_core.models", "torch",
     ],
     "mechshift_core.comparison": [
-        "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
+        "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE, "mechshift_core.cli",
         "mechshift_core.attribution", "mechshift_core.models", "torch",
     ],
     "mechshift_core.tables": ["mechshift_core.spec", "mechshift_core.execution", "mechshift_core.analysis", "torch"],
     "mechshift_core.zoo": [
-        "mechshift_core.execution", "mechshift_core.analysis", "mechshift_core.pipeline", "mechshift_core.cli",
+        "mechshift_core.execution", "mechshift_core.analysis", *PIPELINE, "mechshift_core.cli",
         "mechshift_core.attribution", "mechshift_core.components", "stats", "reports",
     ],
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,20 +11,19 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from mechshift_core.analysis.derived import derived_of, prepared, with_derived
+from mechshift_core.analysis.derived import derived_of, with_derived
 from mechshift_core.analysis.elsewhere import share_out
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
 from mechshift_core.analysis.kept import Kept
+from mechshift_core.analysis.listing import Listed, listed
 from mechshift_core.analysis.measured import Measured, Rows
 from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described
-from mechshift_core.analysis.samples import Sample, Samples, collect
-from mechshift_core.analysis.statistic import Statistic, of_unrelated, statistics_of
+from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.analysis.steps import Steps
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
-from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Derived, testables
 from mechshift_core.kinds.measure import Together
@@ -70,26 +69,27 @@ def analyse(
     """
     spec, declared = plan.spec, declaration or Declaration()
     dropped = len(declared.dropped)
-    steps = Steps(progress, _step_count(plan))
     broken: dict[str, None] = {}
     kept = Kept(folder)
-    statistics = list(every_statistic(plan, folder, failures))
+    at_budgets, under_choices = listed(plan, folder, failures)
+    statistics = [
+        one for each in (*at_budgets, *under_choices) for of_sample in each.statistics.values() for one in of_sample
+    ]
     if profile is not None and not profile.alone:
         with suppress(ExecutionError):  # workers that are lost: what is missing is computed here
             share_out(statistics, kept, profile, progress=progress)
-    parts = [
-        _analyse_budget(plan, folder, failures, reading, kept, steps, broken, dropped)
-        for reading in readings(spec.denoising)
-    ]
+    steps = Steps(progress, _step_count(at_budgets, under_choices))
+    parts = [_analyse_budget(needed, folder, kept, steps, broken, dropped) for needed in at_budgets]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
         for part in others
     ]
     chosen = []
-    for choice, under in plan.alternatives:
-        steps.begin(f"hypotheses under {choice.name} {choice.value}")
-        chosen.append(_reconsidered(under, folder, failures, choice, primary, kept, broken, dropped))
+    for needed in under_choices:
+        assert needed.choice is not None
+        steps.begin(f"hypotheses under {needed.choice.name} {needed.choice.value}")
+        chosen.append(_reconsidered(needed, needed.choice, folder, primary, kept, broken, dropped))
     findings = Findings(
         name=spec.name,
         hypotheses=primary.hypotheses,
@@ -99,9 +99,9 @@ def analyse(
     )
     found = {name: pl.concat([frame(name, []), *(part.tables[name] for part in parts)]) for name in tables()}
     for intervention in spec.interventions:
-        listed = INTERVENTIONS[intervention.kind].listed
-        if listed is not None:
-            make = partial(listed, plan, folder, failures, intervention)
+        rows_of = INTERVENTIONS[intervention.kind].listed
+        if rows_of is not None:
+            make = partial(rows_of, plan, folder, failures, intervention)
             rows = _kept(broken, f"cells of {intervention.name}", make, NO_ROWS)
             found |= {name: frame(name, of_table) for name, of_table in rows.items()}
     kept.forget(but=frozenset(one.key for one in statistics))
@@ -120,28 +120,15 @@ class _Part:
     evidence: Evidence
 
 
-def _step_count(plan: Plan) -> int:
-    """Measures and interventions of every pair and task at every budget, the hypotheses at each, and alternatives."""
-    spec = plan.spec
-    measures = [MEASURES[name] for name in spec.measures.declared if MEASURES[name].measure is not None]
-    each = len(measures) + sum(INTERVENTIONS[one.kind].results is not None for one in spec.interventions)
-    unrelated = sum(pair.unrelated for pair in spec.pairs)
-    of_pairs = (len(spec.pairs) - unrelated) * each + unrelated * sum(map(of_unrelated, measures))
-    return len(plan.budgets) * (of_pairs * len(spec.tasks) + 1) + len(plan.alternatives)
+def _step_count(at_budgets: Sequence[Listed], under_choices: Sequence[Listed]) -> int:
+    """Statistics at every budget, the hypotheses at each, and alternatives."""
+    return sum(1 + sum(map(len, needed.statistics.values())) for needed in at_budgets) + len(under_choices)
 
 
 def _analyse_budget(
-    plan: Plan,
-    folder: RunFolder,
-    failures: Mapping[str, str],
-    reading: Reading,
-    kept: Kept,
-    steps: Steps,
-    broken: dict[str, None],
-    dropped: int,
+    needed: Listed, folder: RunFolder, kept: Kept, steps: Steps, broken: dict[str, None], dropped: int
 ) -> _Part:
-    spec = plan.spec
-    samples = _collected(plan, folder, failures, reading)
+    spec, samples, reading = needed.plan.spec, needed.samples, needed.reading
     names = tables()
     rows: dict[str, Rows] = {name: [] for name in names}
     frames: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
@@ -153,7 +140,9 @@ def _analyse_budget(
             drawn = _kept(broken, f"{name} of {key[0]} on {key[1]}", partial(make, sample), NO_ROWS)
             for table, parts in drawn.items():
                 frames[table] += parts
-        for measured in _measured(plan, folder, failures, sample, kept, steps=steps):
+        for one in needed.statistics[key]:
+            steps.begin(str(one))
+            measured = kept.of(one)
             _note(broken, folder, measured)
             for table, more in measured.rows.items():
                 rows[table] += more
@@ -192,11 +181,6 @@ def _frames(spec: Spec) -> Iterator[tuple[str, Callable[[Sample], Mapping[str, S
             yield intervention.name, frames
 
 
-def _collected(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> Samples:
-    samples = collect(plan, folder, failures, reading)
-    return Samples(prepared(samples.by_pair_and_task, plan.spec), samples.missing)
-
-
 def _related(samples: Samples) -> Samples:
     """The samples without those of unrelated pairs, which are no shift of a model."""
     related = {key: one for key, one in samples.by_pair_and_task.items() if not one.pair.unrelated}
@@ -211,73 +195,26 @@ def _with_missing(evidence: Evidence, samples: Samples) -> Evidence:
 
 
 def _reconsidered(
-    plan: Plan,
-    folder: RunFolder,
-    failures: Mapping[str, str],
+    needed: Listed,
     choice: Choice,
+    folder: RunFolder,
     primary: _Part,
     kept: Kept,
     broken: dict[str, None],
     dropped: int,
 ) -> Alternative:
     """The hypotheses under another choice: what it can change is measured again, the rest is the study's own."""
-    changed = _changed(plan, choice)
-    samples, evidence = primary.samples, primary.evidence
+    spec, samples, evidence = needed.plan.spec, needed.samples, primary.evidence
     if choice.rescored:
-        samples = _collected(plan, folder, failures, readings(plan.spec.denoising)[0])
         evidence = _with_missing(Evidence({}, {}, samples.by_pair_and_task), samples)
     estimates: list[Estimate] = []
-    for key, sample in samples.by_pair_and_task.items() if changed else ():
-        for measured in _measured(plan, folder, failures, sample, kept, only=changed):
+    for key, statistics in needed.statistics.items():
+        for measured in map(kept.of, statistics):
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
             estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
-    hypotheses = _tested(plan.spec, with_derived(evidence, plan.spec), broken, dropped)
+    hypotheses = _tested(spec, with_derived(evidence, spec), broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))
-
-
-def _measured(
-    plan: Plan,
-    folder: RunFolder,
-    failures: Mapping[str, str],
-    sample: Sample,
-    kept: Kept,
-    *,
-    only: Set[str] | None = None,
-    steps: Steps | None = None,
-) -> Iterator[Measured]:
-    """What every declared measure and intervention comes to for one pair and task; see :func:`statistics_of`."""
-    for one in statistics_of(plan, folder, failures, sample, only=only):
-        if steps is not None:
-            steps.begin(str(one))
-        yield kept.of(one)
-
-
-def every_statistic(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> Iterator[Statistic]:
-    """All that the analysis of a run needs: at every inference budget, and under every alternative."""
-    primary = None
-    for reading in readings(plan.spec.denoising):
-        samples = _collected(plan, folder, failures, reading)
-        primary = primary or samples
-        for sample in samples.by_pair_and_task.values():
-            yield from statistics_of(plan, folder, failures, sample)
-    assert primary is not None
-    for choice, under in plan.alternatives:
-        wanted = _changed(under, choice)
-        samples = primary
-        if choice.rescored:
-            samples = _collected(under, folder, failures, readings(under.spec.denoising)[0])
-        for sample in samples.by_pair_and_task.values() if wanted else ():
-            yield from statistics_of(under, folder, failures, sample, only=wanted)
-
-
-def _changed(plan: Plan, choice: Choice) -> frozenset[str]:
-    """The measures of hypotheses that are measured again under an alternative."""
-    tested: set[str] = {hypothesis.measure for hypothesis in plan.spec.hypotheses}
-    tested |= {derived.of for derived in derived_of(plan.spec) if derived.measure in tested}
-    if choice.name == "interval":
-        return frozenset()
-    return frozenset(tested if choice.measures is None else tested & choice.measures)
 
 
 def _note(broken: dict[str, None], folder: RunFolder, measured: Measured, before: str = "") -> None:

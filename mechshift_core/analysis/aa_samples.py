@@ -72,7 +72,9 @@ def draw(found: Mapping[Key, Source], *, seed: int, repetition: int) -> dict[Key
     drawn: dict[Key, Sample] = {}
     for (pair, task), source in found.items():
         twos = matched[task][np.isin(matched[task], source.pool).all(axis=1)]
-        drawn[pair, task] = replace(source.sample, selected=twos[:, 0], selected_after=twos[:, 1], spec_seed=own)
+        drawn[pair, task] = replace(
+            source.sample, selected=twos[:, 0], selected_after=twos[:, 1], spec_seed=own, known={}
+        )
     return drawn
 
 

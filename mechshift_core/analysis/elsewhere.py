@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mechshift_core.analysis.kept import Kept
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.execution.jobs import Job, Outcome
-from mechshift_core.execution.worker import Share, Work, answered, threads_of
+from mechshift_core.execution.worker import Share, Work, answered, release, threads_of
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
@@ -39,7 +39,7 @@ def share_out(
         profile: How to run.
         progress: Called with (what is being computed, statistics done, statistics to do).
     """
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
 
     missing = {one.key: one for one in statistics if one not in kept}
     if len(missing) < 2:
@@ -57,7 +57,7 @@ def share_out(
         done += 1
 
     say("starting workers")
-    with opened(profile, most=len(missing)) as engine:
+    with opened(profile, most=len(missing), at_end=partial(release, work, forget)) as engine:
         engine.share_out(
             [Job(key, one.holds, what=str(one)) for key, one in missing.items()],
             partial(do_statistic, work, tuple(sorted(first.failures.items()))),
@@ -67,13 +67,19 @@ def share_out(
         )
 
 
+def forget(work: Work) -> None:
+    """Forget the statistics of a run in this process."""
+    for of_a_run in [one for one in _statistics if one[0] == work]:
+        del _statistics[of_a_run]
+
+
 def do_statistic(work: Work, failures: Failures, share: Share, key: str) -> Outcome:
     """Compute and keep a statistic of a run in this process."""
 
     def compute(plan: Plan, folder: RunFolder) -> Outcome:
         from threadpoolctl import threadpool_limits
 
-        from mechshift_core.analysis import every_statistic
+        from mechshift_core.analysis.listing import every_statistic
 
         if (work, failures) not in _statistics:
             _statistics.clear()

@@ -63,7 +63,7 @@ class Statistic:
     def key(self) -> str:
         """Hash of all that it depends on, and of the code that computes it."""
         sample, spec = self.sample, self.plan.spec
-        marks = self._marks()
+        marks, prepared_by = self._marks(), self._prepared_by()
         read = spec.model_dump(mode="json", exclude=None if marks else UNREAD, by_alias=True)
         for unread in ("correction", "mixed_model"):
             read["statistics"].pop(unread, None)
@@ -76,11 +76,14 @@ class Statistic:
         cells = [
             (cell.key, self.failures.get(cell.key, ""))
             for cell in self.plan.cells
-            if cell.task == sample.task.name
-            and cell.budget == sample.reading.budget
-            and cell.model in (sample.pair.before, sample.pair.after)
-            and cell.pair in (None, sample.pair.name)
-            and self._reads(cell.intervention)
+            if prepared_by
+            or (
+                cell.task == sample.task.name
+                and cell.budget == sample.reading.budget
+                and cell.model in (sample.pair.before, sample.pair.after)
+                and cell.pair in (None, sample.pair.name)
+                and self._reads(cell.intervention)
+            )
         ]
         content: list[object] = [
             *code_version(),
@@ -128,7 +131,14 @@ class Statistic:
         return served & {str(hypothesis.measure) for hypothesis in self.plan.spec.hypotheses}
 
     def _marks(self) -> list[str]:
-        return MEASURES.marks(self.name) if self.intervention is None else INTERVENTIONS.marks(self.intervention.kind)
+        """Where the kinds come from that decide it and are not of this package."""
+        own = MEASURES.marks(self.name) if self.intervention is None else INTERVENTIONS.marks(self.intervention.kind)
+        return list(dict.fromkeys([*own, *self._prepared_by()]))
+
+    def _prepared_by(self) -> list[str]:
+        """Where the measures come from that prepare samples, all of them together, and are not of this package."""
+        preparing = [name for name in self.plan.spec.measures.declared if MEASURES[name].prepared is not None]
+        return [mark for name in preparing for mark in MEASURES.marks(name)]
 
 
 def statistics_of(

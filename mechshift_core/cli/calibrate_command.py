@@ -30,7 +30,9 @@ def calibrate(
     context: typer.Context,
     spec: SpecFile,
     out: Annotated[Path | None, typer.Option(help="Run directory; runs/NAME unless given.")] = None,
-    repetitions: Annotated[int, typer.Option(min=1, max=1_000_000, help="A/A data sets.")] = 200,
+    repetitions: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="A/A data sets; those that were measured before are kept.")
+    ] = 200,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of their draws; the spec's unless given.")] = None,
     shift: Annotated[
         list[float] | None,
@@ -49,7 +51,10 @@ def calibrate(
     cells: Cells = None,
     copy_cells: CopyCells = False,
 ) -> None:
-    """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect."""
+    """Run a spec, then its analysis on A/A data many times: how often it errs, and what it can detect.
+
+    Running it again resumes.
+    """
     from mechshift_core.execution.profiles import chosen_profile
     from mechshift_core.pipeline import calibrate as calibrate_study
     from stats.rates import uninformative

@@ -1,10 +1,13 @@
-"""Progress: a bar on a terminal, plain lines elsewhere, nothing with `--quiet` or `--json`."""
+"""Progress: a bar on a terminal, plain lines elsewhere, nothing with `--quiet` or `--json`.
+
+Both say how much time is left of a stretch of equal steps, as far as those that are done tell.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
     from mechshift_core.progress import Progress
+
+EARLY = 10.0
+"""Seconds of a stretch after which something is said of the time left."""
 
 
 @contextmanager
@@ -44,11 +50,18 @@ def _bar(terminal: Terminal | None = None) -> Iterator[Progress]:
         def render(self, task: Task) -> Text:
             return Text(str(timedelta(seconds=int(time.monotonic() - began))), style="progress.elapsed")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Clock())
+    left = TimeLeft()
+
+    class Left(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(left.words, style="progress.remaining")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Clock(), Left())
     with Bar(*columns, console=terminal or Terminal(stderr=True), transient=True) as bar:
         shown = bar.add_task("starting", total=None)
 
         def update(what: str, done: int, total: int) -> None:
+            left.told(done, total)
             bar.update(shown, description=what, completed=done, total=total)
 
         yield update
@@ -57,12 +70,43 @@ def _bar(terminal: Terminal | None = None) -> Iterator[Progress]:
 def _lines() -> Progress:
     """One line whenever something else begins, and every tenth of a long stretch."""
     last: list[object] = [None, -1]
+    left = TimeLeft()
 
     def update(what: str, done: int, total: int) -> None:
+        left.told(done, total)
         tenth = 10 * done // total if total else 0
         if [what, tenth] != last:
             last[:] = [what, tenth]
-            sys.stderr.write(f"[{done}/{total}] {what}\n")
+            sys.stderr.write(f"[{done}/{total}] {what}{left.words and f' ({left.words})'}\n")
             sys.stderr.flush()
 
     return update
+
+
+class TimeLeft:
+    """How long a stretch still takes, from how long its steps took so far; those that were there already took none.
+
+    Args:
+        clock: Seconds since some time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began, self._first, self._done, self._total = clock(), 0, 0, 0
+
+    def told(self, done: int, total: int) -> None:
+        """Steps done, of how many; fewer done, or another number in all, begin another stretch."""
+        if total != self._total or done < self._done:
+            self._began, self._first, self._total = self._clock(), done, total
+        self._done = done
+
+    @property
+    def words(self) -> str:
+        """In words; empty while there is nothing to tell it from."""
+        passed, more = self._clock() - self._began, self._done - self._first
+        if more <= 0 or passed < EARLY or self._done >= self._total:
+            return ""
+        minutes = passed / more * (self._total - self._done) / 60
+        if minutes < 1:
+            return "less than a minute left"
+        return f"about {minutes:.0f} min left" if minutes < 90 else f"about {minutes / 60:.0f} h left"

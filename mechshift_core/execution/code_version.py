@@ -6,7 +6,7 @@ A cell's key says what was computed, not how well: with another digest it may ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,41 +34,63 @@ SOURCES = (
     "stats/split_half.py",
 )
 """Files and folders of code that decides the numbers of cells."""
+OURS = ("mechshift_core", "stats", "reports")
+"""Packages of ours; COMPUTING are those that compute."""
+COMPUTING = ("mechshift_core", "stats")
+SUFFIXES = (".py", ".j2", ".css", ".js")
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "scikit-learn", "peft", "shapiq")
 """Packages that do: probes are fitted with scikit-learn, adapters merged by peft, combinations drawn by shapiq."""
+
+Hashes = Mapping[str, str]
+"""File, relative to the folder that the packages lie in -> SHA-256."""
+
+
+def hashes_of(root: Path) -> dict[str, str]:
+    """Hashes of all code under a folder, that of pages included."""
+    return {
+        file.relative_to(root).as_posix(): sha256_of(file)
+        for package in OURS
+        for file in sorted((root / package).rglob("*"))
+        if file.suffix in SUFFIXES
+    }
+
+
+def digest_of(hashes: Hashes, packages: Mapping[str, str]) -> str:
+    """The digest of the code that decides the numbers of cells, and of versions of packages; 16 hexadecimal digits.
+
+    Args:
+        hashes: Of all code.
+        packages: Package -> its version.
+    """
+    return _digest([repr(sorted(packages.items())), *_lines(hashes, SOURCES)])[:16]
 
 
 @cache
 def code_digest() -> str:
-    """The digest of what this process computes with, 16 hexadecimal digits; taken once, when it is first asked for."""
-    return digest_of(ROOT, versions(PACKAGES))
-
-
-def digest_of(root: Path, packages: dict[str, str]) -> str:
-    """The digest of the code under a folder and of versions of packages, 16 hexadecimal digits.
-
-    Args:
-        root: The folder that :data:`SOURCES` lie in.
-        packages: Package -> its version.
-    """
-    digest = hashlib.sha256(repr(sorted(packages.items())).encode())
-    for source in SOURCES:
-        path = root / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            content = file.read_bytes()
-            digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
-            digest.update(content)
-    return digest.hexdigest()[:16]
+    """The digest of what this process computes cells with, 16 hexadecimal digits."""
+    return digest_of(HASHES, VERSIONS)
 
 
 @cache
 def code_version() -> tuple[str, str]:
-    """Version and SHA-256 of all code of this process that computes, statistics included; taken once."""
-    digest = hashlib.sha256()
-    for package in ("mechshift_core", "stats"):
-        for file in sorted((ROOT / package).rglob("*.py")):
-            digest.update(f"{file.relative_to(ROOT).as_posix()} {sha256_of(file)}\n".encode())
-    return __version__, digest.hexdigest()
+    """Version and SHA-256 of all code of this process that computes, statistics included."""
+    return __version__, _digest(_lines(HASHES, COMPUTING))
+
+
+@cache
+def whole_code() -> str:
+    """SHA-256 of all code of this process, that of reports included."""
+    return _digest(_lines(HASHES, OURS))
+
+
+def _lines(hashes: Hashes, sources: Sequence[str]) -> list[str]:
+    """Files of some folders, or some files, with their hashes."""
+    within = (*(f"{source}/" for source in sources), *(source for source in sources if source.endswith(".py")))
+    return [f"{name} {digest}" for name, digest in hashes.items() if name.startswith(within)]
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -80,3 +102,10 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+HASHES = hashes_of(ROOT)
+"""Taken when this module is imported, which is before anything is computed: who edits a file while a notebook runs goes
+on with the code that was loaded before."""
+VERSIONS = versions(PACKAGES)
+"""Taken at the same time: an upgrade does not change what is loaded either."""

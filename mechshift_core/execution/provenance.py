@@ -13,7 +13,7 @@ from mechshift_core.execution.code_version import versions
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.kinds.extensions import registries
+from mechshift_core.kinds.extensions import origins
 
 PACKAGES = ("torch", "transformers", "nnsight", "numpy", "scipy", "polars", "statsmodels", "altair", "pydantic")
 
@@ -97,12 +97,7 @@ def _code(plan: Plan) -> dict[str, object]:
     """What else than this package the numbers come from: files that the spec names, and other packages' kinds."""
     named = [{"file": one.name, "sha256": one.sha256, "kinds": list(one.kinds)} for one in plan.spec.loaded_extensions]
     files = {one.origin for one in plan.spec.loaded_extensions}
-    used = {
-        f"{registry.sort} {name}": registry.origin(name)
-        for registry in registries()
-        for name in registry
-        if registry.marks(name) and registry.origin(name) not in files
-    }
+    used = {kind: origin for kind, origin in origins().items() if origin not in files}
     return ({"extensions": named} if named else {}) | ({"kinds_of_packages": used} if used else {})
 
 

@@ -92,12 +92,12 @@ def _here(plan: Plan, folder: RunFolder, account: Account) -> None:
 
 def _elsewhere(plan: Plan, folder: RunFolder, profile: Profile, account: Account) -> None:
     """Have the workers of an engine compute."""
-    from mechshift_core.execution.engine import opened
-    from mechshift_core.execution.worker import Work, do_cell
+    from mechshift_core.execution.clusters import opened
+    from mechshift_core.execution.worker import Work, do_cell, release
 
     work = Work.of(folder.path, plan.spec.loaded_extensions)
     account.report("starting workers")
-    with opened(profile, most=len(account.jobs)) as engine:
+    with opened(profile, most=len(account.jobs), at_end=partial(release, work)) as engine:
         engine.share_out(
             account.jobs,
             partial(do_cell, work),

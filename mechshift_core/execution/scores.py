@@ -111,10 +111,6 @@ class SelectedScores:
         """Mean over the examples, [edges]."""
         return self.store.mean(self.selected)
 
-    def whole(self) -> Floats:
-        """All of them in memory, [selected, edges]."""
-        return self.store.rows(self.selected)
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import threading
@@ -14,6 +15,7 @@ from mechshift_core.errors import MechshiftError
 from mechshift_core.execution.code_version import PACKAGES, code_digest, code_version
 from mechshift_core.execution.jobs import Outcome
 from mechshift_core.files import sha256_of
+from mechshift_core.kinds.extensions import origins
 from mechshift_core.run_files import PLAN, SPEC
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Work:
         code: Version and SHA-256 of the code that computes; all processes must share it.
         packages: A digest of the versions of what it uses; all must share these, too.
         extensions: SHA-256 of each file of kinds that the spec names.
+        kinds: Where the kinds of other packages come from, with a digest of their code.
     """
 
     folder: str
@@ -41,13 +44,15 @@ class Work:
     code: tuple[str, str]
     packages: str
     extensions: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, folder: Path, extensions: Sequence[Extension]) -> Work:
         """The work of a run directory that holds its plan; the files of its extensions may be run."""
         path = folder.absolute()
         hashes = tuple(one.sha256 for one in extensions)
-        return cls(str(path), sha256_of(path / PLAN), sha256_of(path / SPEC), code_version(), code_digest(), hashes)
+        files = (sha256_of(path / PLAN), sha256_of(path / SPEC))
+        return cls(str(path), *files, code_version(), code_digest(), hashes, tuple(sorted(origins().items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,29 @@ def answered(work: Work, do: Callable[[Plan, RunFolder], Outcome]) -> Outcome:
             return Outcome(f"internal error: {type(error).__name__}: {error}")
 
 
+def release(work: Work, *others: Callable[[Work], None]) -> None:
+    """Have this process forget a run and its model, once it is done with what it does now.
+
+    Args:
+        work: The run.
+        others: Forget what else is kept of it.
+    """
+
+    def forget() -> None:
+        with BUSY:
+            if _hands.pop(work, None) is not None:
+                import torch
+
+                gc.collect()
+                torch.cuda.empty_cache()
+            _runs.pop(work, None)
+            for other in others:
+                other(work)
+
+    # Dask calls this where it must not be kept waiting.
+    threading.Thread(target=forget, daemon=True).start()
+
+
 def _run_of(work: Work) -> tuple[Plan, RunFolder]:
     """The plan and the folder of a run, after making sure that this process sees the same run and has the same code.
 
@@ -131,7 +159,10 @@ def _read(work: Work) -> tuple[Plan, RunFolder]:
     here, path = platform.node(), Path(work.folder)
     if code_version() != work.code:
         mine, theirs = (f"{version} ({digest[:12]})" for version, digest in (code_version(), work.code))
-        raise ExecutionError(f"the worker on {here} has mechshift {mine}, the run {theirs}; install the same on both")
+        raise ExecutionError(
+            f"the worker on {here} has mechshift {mine}, the run {theirs}; install the same on both, or start anew "
+            "what was started before the code was changed"
+        )
     if code_digest() != work.packages:
         raise ExecutionError(
             f"the worker on {here} has other versions of {', '.join(PACKAGES)}; install those of where the run starts"
@@ -149,6 +180,12 @@ def _read(work: Work) -> tuple[Plan, RunFolder]:
     if tuple(one.sha256 for one in spec.loaded_extensions) != work.extensions:
         raise ExecutionError(f"the worker on {here} sees other extensions in {path}; is the folder really shared?")
     activate(spec.loaded_extensions)
+    for kind, origin in work.kinds:
+        if origins().get(kind) != origin:
+            raise ExecutionError(
+                f"the worker on {here} has {kind} from {origins().get(kind, 'nowhere')}, the run from {origin}; "
+                "install the same on both"
+            )
     folder = RunFolder(path)
     return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=folder.data), folder
 

@@ -177,3 +177,8 @@ def registries() -> Sequence[Registry[Any]]:
     from mechshift_core.tasks import TASKS
 
     return (TASKS, INTERVENTIONS, MEASURES, TESTS, ARCHITECTURES)
+
+
+def origins() -> dict[str, str]:
+    """Each kind in effect that is not of this package, `sort name` -> where it comes from."""
+    return {f"{one.sort} {name}": mark for one in registries() for name in one for mark in one.marks(name)}

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 
 from mechshift_core import run
-from mechshift_core.analysis import every_statistic
+from mechshift_core.analysis import kept, listing
 from mechshift_core.analysis.kept import FOLDER, Kept, packed, unpacked
+from mechshift_core.analysis.listing import every_statistic
 from mechshift_core.analysis.measured import Measured
 from mechshift_core.analysis.statistic import Statistic
 from mechshift_core.execution.profiles import Profile
@@ -67,12 +68,12 @@ def assert_same(one: Measured, other: Measured) -> None:
 @pytest.mark.long
 def test_what_is_kept_of_every_kind_is_what_was_computed(tmp_path: Path, computed: list[str]) -> None:
     made = run(write_study(tmp_path, interventions=EVERY_KIND, diffusion=True), out=tmp_path / "out")
-    kept, every = Kept(RunFolder(made.path)), statistics(made)
+    those, every = Kept(RunFolder(made.path)), statistics(made)
     assert len(computed) == len({one.key for one in every}) == len(every) > 20
     del computed[:]
     for one in every:
-        assert one in kept
-        assert_same(kept.of(one), one.compute())
+        assert one in those
+        assert_same(those.of(one), one.compute())
     assert len(computed) == len(every)  # those of this loop
 
 
@@ -86,6 +87,20 @@ def test_a_study_that_is_analysed_again_computes_nothing_and_finds_the_same(
     analyze(made.path)
     assert computed == []
     assert (made.path / "findings.json").read_bytes() == before
+
+
+def test_an_analysis_lists_its_statistics_once_and_reads_each_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(write_study(tmp_path), out=tmp_path / "out")
+    read: list[str] = []
+    listed: list[object] = []
+    read_file, list_them = kept.read_arrays, listing.statistics_of
+    monkeypatch.setattr(kept, "read_arrays", lambda *given: read.append(given[0].name) or read_file(*given))
+    monkeypatch.setattr(listing, "statistics_of", lambda *a, **named: listed.append(a[3]) or list_them(*a, **named))
+    analyze(made.path, profile=Profile(workers=2))
+    assert sorted(read) == sorted(file.name for file in (made.path / FOLDER).iterdir())
+    assert len(listed) == 2  # a sample each
 
 
 @pytest.mark.parametrize(

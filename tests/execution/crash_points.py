@@ -19,13 +19,19 @@ from mechshift_core.execution.store import RunFolder
 WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree"}
 
 
-def dies(work: Callable[[], None], *, before: int) -> bool:
-    """Whether a process that is killed before its n-th operation on files does not come to the end of its work."""
+def dies(work: Callable[[], None], *, before: int, within: str = "") -> bool:
+    """Whether a process that is killed before its n-th operation on files does not come to the end of its work.
+
+    Args:
+        work: What it does.
+        before: Number of the operation.
+        within: Part of the paths of the files whose operations count.
+    """
     if (child := os.fork()) == 0:
         left = [before]
 
-        def watch(event: str, _: object) -> None:
-            if event in WATCHED:
+        def watch(event: str, facts: tuple[object, ...]) -> None:
+            if event in WATCHED and within in str(facts[0]):
                 if left[0] == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 left[0] -= 1

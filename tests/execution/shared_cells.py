@@ -1,13 +1,17 @@
-"""What tests of the store of cells look at: what a run says of its cells, what the store holds, small cells."""
+"""What tests of stored cells look at: what a run says of its cells, what the store holds; small cells; interrupts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
+from mechshift_core.execution import hands
 from mechshift_core.execution.cell_store import CellStore
 from mechshift_core.execution.store_room import entries
 from mechshift_core.pipeline import Run
@@ -47,3 +51,19 @@ def tables(folder: Path) -> dict[str, pl.DataFrame]:
 
 def opened(place: Path, *, most: int = 10**9) -> CellStore:
     return CellStore(place, device="cpu", most=most)
+
+
+@contextmanager
+def interrupted_after(cells: int) -> Iterator[None]:
+    """A run in the block is interrupted, as by Ctrl-C, when it has computed so many cells."""
+    execute_cell, done = hands._execute_cell, list[object]()
+
+    def execute(*arguments: Any) -> None:
+        if len(done) == cells:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        execute_cell(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(hands, "_execute_cell", execute)
+        yield

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
 from ruamel.yaml import YAML
-from shared_cells import counts, events, findings, provenance, stored, tables
+from shared_cells import counts, events, findings, interrupted_after, provenance, stored, tables
 from studies import EVERY_KIND, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import UsageError
-from mechshift_core.execution import cell_store, code_version, hands
+from mechshift_core.execution import cell_store, code_version
 from mechshift_core.execution import plan as planning
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import analyze, stored_plan
@@ -120,17 +122,44 @@ def test_the_version_of_the_code_is_of_all_that_decides_numbers(tmp_path: Path) 
             (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(code_version.ROOT / source, tmp_path / source)
     packages = dict.fromkeys(code_version.PACKAGES, "1")
-    before = code_version.digest_of(tmp_path, packages)
-    assert code_version.digest_of(code_version.ROOT, packages) == before
-    assert code_version.digest_of(tmp_path, packages | {"torch": "2"}) != before
+
+    def digest(packages: dict[str, str]) -> str:
+        return code_version.digest_of(code_version.hashes_of(tmp_path), packages)
+
+    before = digest(packages)
+    assert code_version.digest_of(code_version.hashes_of(code_version.ROOT), packages) == before
+    assert digest(packages | {"torch": "2"}) != before
     for source in code_version.SOURCES:
         path = tmp_path / source
         file = next(iter(sorted(path.rglob("*.py")))) if path.is_dir() else path
         text = file.read_text()
         file.write_text(f"{text}#")
-        assert code_version.digest_of(tmp_path, packages) != before, source
+        assert digest(packages) != before, source
         file.write_text(text)
-    assert code_version.digest_of(tmp_path, packages) == before
+    assert digest(packages) == before
+
+
+def test_code_that_is_edited_while_a_process_runs_is_not_what_it_says_it_ran(tmp_path: Path) -> None:
+    for package in code_version.OURS:
+        shutil.copytree(code_version.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("checkpoints"))
+    script = (
+        "from mechshift_core.execution import code_version as v\n"
+        "file = v.ROOT / 'mechshift_core' / 'graph.py'\n"
+        "file.write_text(file.read_text() + '#')\n"
+        "print(v.ROOT, v.code_digest(), *v.code_version(), v.whole_code())"
+    )
+
+    def said() -> list[str]:
+        command = [sys.executable, "-c", script]
+        made = subprocess.run(
+            command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+        )
+        return made.stdout.split()
+
+    first, second = said(), said()
+    expected = [code_version.code_digest(), *code_version.code_version(), code_version.whole_code()]
+    assert first == [str(tmp_path), *expected]
+    assert [one == other for one, other in zip(first, second, strict=True)] == [True, False, True, False, False]
 
 
 def test_what_cells_are_computed_with_of_the_statistics_is_in_the_version_of_the_code() -> None:
@@ -209,21 +238,9 @@ def test_a_damaged_cell_of_a_run_is_taken_from_the_store_and_the_provenance_says
     assert "cells_from_the_store" not in provenance(out)
 
 
-def test_what_an_interrupted_run_has_computed_is_in_the_store(
-    study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    execute_cell, done = hands._execute_cell, list[object]()
-
-    def interrupted(*arguments: object) -> None:
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(arguments)
-        execute_cell(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(hands, "_execute_cell", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(study, out=out)
+def test_what_an_interrupted_run_has_computed_is_in_the_store(study: Path, out: Path, store: Path) -> None:
+    with interrupted_after(2):
+        run(study, out=out)
     assert counts(run(study, out=out.parent / "other")) == (1, 0, 2, 0)
 
 

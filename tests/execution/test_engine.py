@@ -16,14 +16,16 @@ from pathlib import Path
 
 import pytest
 from clusters import Processes, environment_of, soon, started
+from distributed import Client
 from studies import ATTRIBUTION, EVERY_KIND, write_study
-from worker_jobs import do_job, who
+from worker_jobs import do_job, in_memory, who
 
 from mechshift_core import load_spec, run
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution import account as accounts
 from mechshift_core.execution import plan as planning
-from mechshift_core.execution.engine import Engine, opened
+from mechshift_core.execution.clusters import opened
+from mechshift_core.execution.engine import Engine
 from mechshift_core.execution.jobs import Job, Outcome, Waiting
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile, is_loopback
@@ -264,6 +266,8 @@ def test_workers_of_a_scheduler_that_runs_compute_a_study_and_may_be_killed(
         killer.start()
         together = run(study, out=tmp_path / "out", profile=Profile(scheduler=address))
         killer.join()
+        with Client(address, set_as_default=False) as client:  # nothing of the run stays in their memory
+            assert soon(lambda: set(client.run(in_memory).values()) == {0})
     assert killed
     assert together.computed == alone.computed
     same_findings(together, alone)
@@ -338,3 +342,19 @@ def test_an_encrypted_scheduler_needs_certificates() -> None:
         opened(Profile(scheduler="tls://127.0.0.1:1"), most=1),
     ):
         pass
+
+
+def test_a_manager_that_refuses_jobs_says_why_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    options = {"queue": "gpu", "cores": 1, "memory": "1GB", "interface": "lo", "shared_temp_directory": str(tmp_path)}
+    profile = Profile.model_validate({"cluster": "slurm", "workers": 2, "options": options})
+    with (
+        pytest.raises(ExecutionError, match=r"slurm takes no job: sbatch: error: invalid partition specified: gpu$"),
+        opened(profile, most=2) as engine,
+    ):
+        shared_out(engine, tmp_path, jobs_named("a", "b"))
+    assert [path.name for path in tmp_path.iterdir()] == ["sbatch"]

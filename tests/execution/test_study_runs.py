@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from shared_cells import interrupted_after
 from studies import EVERY_KIND, HYPOTHESES, write_pairs, write_study
 
 from mechshift_core import run
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.execution import hands
 from mechshift_core.execution import plan as planning
 from mechshift_core.pipeline import Run, analyze, report
 from mechshift_core.tables import TABLES
@@ -126,21 +126,11 @@ def test_a_changed_checkpoint_recomputes_its_cells(study: Path, out: Path) -> No
 
 @pytest.mark.parametrize("killed_after", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (0, 4))])
 def test_an_interrupted_run_goes_on_where_it_was(
-    study: Path, out: Path, tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, killed_after: int
+    study: Path, out: Path, tmp_path: Path, small_shards: None, killed_after: int
 ) -> None:
     uninterrupted = run(study, out=tmp_path / "whole")
-    execute_cell, done = hands._execute_cell, []
-
-    def interrupted(*arguments: object) -> None:
-        if len(done) == killed_after:
-            raise KeyboardInterrupt
-        done.append(arguments)
-        execute_cell(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(hands, "_execute_cell", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(study, out=out)
+    with interrupted_after(killed_after):
+        run(study, out=out)
     resumed = run(study, out=out)
     assert (resumed.computed, resumed.cached) == (9 - killed_after, killed_after)
     assert outputs(resumed) == outputs(uninterrupted)

@@ -32,6 +32,13 @@ def do_job(folder: Path, share: Share, key: str) -> Outcome:
     return Outcome("no luck" if key.startswith("fail") else None)
 
 
+def in_memory() -> int:
+    """Runs and models that this process keeps."""
+    from mechshift_core.execution import worker
+
+    return len(worker._runs) + len(worker._hands)
+
+
 def who(folder: Path, key: str) -> list[int]:
     """The processes that did a job, in order."""
     return [int(line.split()[0]) for line in (folder / key).read_text().splitlines()]
@@ -40,7 +47,7 @@ def who(folder: Path, key: str) -> list[int]:
 if __name__ == "__main__":  # one who starts a worker that never finishes
     import worker_jobs
 
-    from mechshift_core.execution.engine import opened
+    from mechshift_core.execution.clusters import opened
     from mechshift_core.execution.profiles import Profile
 
     with opened(Profile(workers=2), most=2) as engine:

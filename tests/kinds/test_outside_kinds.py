@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core.cli.main import main
+from mechshift_core.package_code import package_code
 from mechshift_core.spec.starters import starter
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -138,31 +141,52 @@ def test_the_measure_is_one_short_file() -> None:
     assert len(MEASURE.splitlines()) <= 60
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_an_installed_package_brings_its_kinds_by_an_entry_point(works: bool, tmp_path: Path) -> None:
-    """As an installed package has them: its module and its `dist-info` on the path."""
-    (tmp_path / "mlp_share.py").write_text(MEASURE if works else "raise RuntimeError('no such luck')")
-    metadata = tmp_path / "mechshift_mlps-1.2.dist-info"
-    metadata.mkdir()
+def installed(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """What `mechshift list` says where a package is installed: its module and its `dist-info` are on the path."""
+    (folder / "mlp_share.py").write_text(text)
+    metadata = folder / "mechshift_mlps-1.2.dist-info"
+    metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mechshift-mlps\nVersion: 1.2\n")
     (metadata / "entry_points.txt").write_text("[mechshift.kinds]\nmlps = mlp_share:KINDS\n")
+    path = f"{Path(__file__).parents[2]}:{folder}"
     command = [sys.executable, "-m", "mechshift_core.cli.main", "list", "--json"]
-    root = str(Path(__file__).parents[2])
     found = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{root}:{tmp_path}", "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=folder, env={"PYTHONPATH": path, "PATH": ""}, capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
-    measures = json.loads(found.stdout)["measures"]
-    if works:
-        assert measures["mlp_share"] == "share of the MLPs [from mechshift-mlps (1.2)]"
-    else:
-        assert "mlp_share" not in measures
-        assert "the kinds of mechshift-mlps (1.2) can't be had" in found.stderr and "no such luck" in found.stderr
+    return found
+
+
+def test_an_installed_package_brings_its_kinds_by_an_entry_point(tmp_path: Path) -> None:
+    def described(text: str) -> str:
+        said: str = json.loads(installed(tmp_path, text).stdout)["measures"]["mlp_share"]
+        return said
+
+    first = described(MEASURE)
+    assert re.fullmatch(r"share of the MLPs \[from mechshift-mlps \(1\.2, code [0-9a-f]{16}\)\]", first)
+    assert described(MEASURE) == first
+    assert described(f"{MEASURE}#") != first  # of an editable installation, whose version stays
+
+
+def test_a_package_that_fails_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    found = installed(tmp_path, "raise RuntimeError('no such luck')")
+    assert "mlp_share" not in json.loads(found.stdout)["measures"]
+    assert "the kinds of mechshift-mlps (1.2) can't be had" in found.stderr and "no such luck" in found.stderr
+
+
+def test_the_code_of_a_package_is_that_of_all_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("shared/mine/kinds.py", "shared/mine/inner/more.py", "shared/mine/__init__.py", "shared/other.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with monkeypatch.context() as patch:
+        for name in ("shared", "shared.mine", "shared.mine.kinds"):
+            patch.setitem(sys.modules, name, importlib.import_module(name))
+        before = package_code("shared.mine.kinds")
+        (tmp_path / "shared" / "other.py").write_text("1")  # of whoever else uses the name
+        assert package_code("shared.mine.kinds") == before
+        (tmp_path / "shared" / "mine" / "inner" / "more.py").write_text("1")
+        assert package_code("shared.mine.kinds") != before
 
 
 HOW_TO = {

@@ -6,9 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from streamed import Streamed
 
-from stats import rank_overlap, retention_index, split_half_overlap, weighted_jaccard
+from stats import mean_agreement, rank_overlap, ranks, retention_index, split_half_overlap, weighted_jaccard
 from stats.mean_agreement import MEASURES, half_agreement, permuted_agreement
 from stats.plain_overlap import between_overlap
 from stats.threshold_free import threshold_free_overlap
@@ -53,6 +56,67 @@ def test_agreements_of_weighted_halves_equal_the_loop(block_bytes: int) -> None:
         np.testing.assert_allclose(found.between[split], between)
         np.testing.assert_allclose(found.ceiling_before[split], by_hand(b1, b2))
         np.testing.assert_allclose(found.ceiling_after[split], by_hand(a1, a2))
+
+
+@given(
+    seed=st.integers(0, 10_000), levels=st.sampled_from([0, 1, 4]), strata=st.integers(1, 7), edges=st.integers(1, 90)
+)
+@settings(max_examples=40, deadline=None)
+def test_long_vectors_in_blocks_and_any_order_equal_the_loop(seed: int, levels: int, strata: int, edges: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = np.exp(2 * rng.standard_normal((2, 6, edges))) * rng.standard_normal((2, 6, edges))
+    if levels:
+        before, after = rng.integers(-levels, levels + 1, (2, 6, edges)).astype(np.float64)
+    code = rng.integers(0, strata, edges)
+    order = np.argsort(code, kind="stable")
+    first = np.eye(6)[:3] + np.eye(6)[3:]
+    second = 1 - first
+    sizes = np.unique(code, return_counts=True)[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks, "FEW", 0)
+        patch.setattr(mean_agreement, "AT_HAND", edges)
+        blocks = Streamed(before, 13), Streamed(after, 13)
+        found = half_agreement(*blocks, first, second, sizes=sizes, order=order, block_bytes=64 * edges)
+    for split in range(3):
+        b1, b2, a1, a2 = (own[split] @ x / own[split].sum() for x in (before, after) for own in (first, second))
+        for name, pairs in (
+            ("between", ((b1, a2), (b2, a1))), ("ceiling_before", ((b1, b2),)), ("ceiling_after", ((a1, a2),))
+        ):  # fmt: skip
+            spread = all(np.ptp(x) > 0 for pair in pairs for x in pair)
+            got = getattr(found, name)[split]
+            if spread:
+                np.testing.assert_allclose(got, np.mean([by_hand(*pair) for pair in pairs], axis=0), atol=1e-12)
+            else:
+                assert np.isnan(got[1])
+
+
+@pytest.mark.parametrize("edges", [40, 3000])
+def test_blocks_of_scores_and_other_types_give_the_same(edges: int) -> None:
+    before, after = (x.astype(np.float16) for x in observe(0.6, 12, 3, edges=edges))
+    options = {"strata": np.arange(edges) % 3, "splits": 4, "replicates": 40, "permutations": 40}
+    whole = threshold_free_overlap(before.astype(np.float64), after.astype(np.float64), **options)
+    single = before.astype(np.float32), after.astype(np.float32)
+    blocks = Streamed(single[0], 700), Streamed(single[1], 700)
+    for other in ((before, after), single, blocks):
+        for one, expected in zip(threshold_free_overlap(*other, **options, block_bytes=50_000), whole, strict=True):
+            assert one.status == expected.status == "ok"
+            for name in ("between", "full", "null", "ceiling", "estimate", "se", "low", "between_high"):
+                assert getattr(one, name) == pytest.approx(getattr(expected, name), abs=1e-12)
+    single[1][3, 7] = np.nan
+    for bad in (single, (Streamed(single[0], 700), Streamed(single[1], 700))):
+        with pytest.raises(ValueError, match="after: expected finite numbers, got 1 NaN or infinite"):
+            threshold_free_overlap(*bad, **options)
+
+
+def test_one_edge_has_no_ranks_and_rows_that_are_the_same_have_no_spread() -> None:
+    before, after = observe(0.5, 12, 2, edges=1)
+    found = threshold_free_overlap(abs(before), abs(after), splits=4, replicates=40, permutations=40)
+    assert [one.between is None for one in found] == [False, True, False]
+    before, after = observe(0.5, 12, 2)
+    after[...] = 3.0
+    found = threshold_free_overlap(before, after, splits=4, replicates=40, permutations=40)
+    assert [one.between is None for one in found] == [False, True, False]
+    assert "no spread" in found[1].message
 
 
 def test_chance_is_the_mean_over_all_permutations_within_strata() -> None:

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from streamed import Streamed
 
-from stats import jaccard, overlap_replicates, resampling_weights, retention_index, top_k
+from stats import edge_thresholds, jaccard, overlap_replicates, resampling_weights, retention_index, top_k
 from stats import top_edges as module
+from stats.edge_thresholds import EdgeSample, edge_sample
 from stats.score_blocks import InMemory, ScoreBlocks, edges_with_scores
 from stats.split_half import half_overlaps
-from stats.top_edges import checked_sizes, edge_sample, top_edges
+from stats.top_edges import checked_sizes, top_edges
 
 Matrix = NDArray[np.float64]
-
-
-class Streamed:
-    """Scores that are given in blocks of as many edges as are asked for, and of at most `most`."""
-
-    def __init__(self, array: NDArray[np.floating], most: int) -> None:
-        self.array, self.most, self.largest = array, most, 0
-        self.shape, self.dtype = array.shape, array.dtype
-
-    def blocks(self, edges_per_block: int) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-        self.largest = max(self.largest, edges_per_block)
-        step = min(edges_per_block, self.most)
-        for start in range(0, self.shape[1], step):
-            part = slice(start, min(start + step, self.shape[1]))
-            yield part, np.ascontiguousarray(self.array[:, part])
 
 
 @pytest.fixture
 def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles and samples so small that thresholds are guessed for few edges, and sometimes badly."""
-    monkeypatch.setattr(module, "SAMPLED", 40)
+    monkeypatch.setattr(edge_thresholds, "SAMPLED", 40)
+    monkeypatch.setattr(edge_thresholds, "STRONGEST", 3)
+    monkeypatch.setattr(edge_thresholds, "ROWS", 5)
     monkeypatch.setattr(module, "ROWS", 4)
     monkeypatch.setattr(module, "COLUMNS", 64)
 
@@ -121,14 +108,14 @@ def test_rows_that_a_guess_does_not_fit_are_done_without_it(
     sample = edge_sample(InMemory(before), sizes)
     assert sample is not None
     for floor in (0.0, 1e-3, 1e9):
-        monkeypatch.setattr(module, "_guessed", lambda *_, floor=floor: np.full(12, floor))
+        monkeypatch.setattr(EdgeSample, "thresholds", lambda *_, floor=floor: np.full(12, floor))
         found = top_edges(InMemory(before), weights, sizes, sample=sample)
         np.testing.assert_array_equal(found.edge, expected.edge)
         np.testing.assert_array_equal(found.level, expected.level)
 
 
 def test_a_threshold_is_guessed_so_that_few_rows_are_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SAMPLED", 500)
+    monkeypatch.setattr(edge_thresholds, "SAMPLED", 500)
     left = []
     fill = module._fill_from_candidates
     monkeypatch.setattr(module, "_fill_from_candidates", lambda *args: left.append(fill(*args)) or left[-1])

@@ -62,8 +62,8 @@ def measure_agreement(
     settings = spec.measures.of(Overlap)
     assert settings is not None
     found = threshold_free_overlap(
-        before.whole(),
-        after.whole(),
+        before,
+        after,
         strata=strata,
         permutations=settings.permutations,
         replicates=few_replicates(spec),
