@@ -248,7 +248,7 @@ def test_a_run_that_has_ended_shows_verdicts_report_and_files(server: Server, re
     name = server.submit("partial", name="ended")
     server.until(name, "partial")
     page = reader.get(f"/runs/{name}").text
-    assert f'<iframe sandbox="allow-scripts" src="/api/v1/runs/{name}/report"' in page
+    assert f'<iframe sandbox="allow-scripts allow-downloads" src="/api/v1/runs/{name}/report"' in page
     assert "circuit of after on ioi: out of memory" in page and page.count('class="badge supported"') >= 2
     links = re.findall(rf'href="(/api/v1/runs/{name}/[^"]+)"', unescape(page))
     assert any("layers?format=csv" in link for link in links) and any(link.endswith("/findings") for link in links)

@@ -195,7 +195,7 @@ def test_from_a_mistake_in_a_spec_to_its_report_and_the_trash(visitor: Visitor, 
     visitor.says("complete", within=".standing")
     visitor.says("It is lower.", within="#verdicts")
     frame = "document.querySelector('#report iframe')"
-    assert visitor.see(f"{frame}.getAttribute('sandbox')") == "allow-scripts"
+    assert visitor.see(f"{frame}.getAttribute('sandbox')") == "allow-scripts allow-downloads"
     visitor.press("Move to the trash")
     visitor.says(f"{name} is in the trash")
     visitor.press("Restore it")
