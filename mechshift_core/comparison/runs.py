@@ -14,7 +14,7 @@ from reports.compare import Compared, ComparedRuns, Numbers
 from stats.findings import Estimate, Finding, Findings
 from stats.regression import DEFINITION, difference_interval
 
-FOLLOWS = ("spec.sha256", "spec.name", "spec.seed")
+FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed")
 """Parts of the provenance that only repeat what the specs say."""
 CAME_BY = ("cells_from_the_store",)
 """Parts that say how a run came by its cells, not what they are."""

@@ -31,7 +31,12 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
     devices = {stored["device"] for _, stored in described}
     return {
         "mechshift": __version__,
-        "spec": {"name": spec.name, "sha256": hashlib.sha256(spec.text.encode()).hexdigest(), "seed": spec.seed},
+        "spec": {
+            "name": spec.name,
+            "title": spec.title or "",
+            "sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
+            "seed": spec.seed,
+        },
         "models": {
             name: {
                 "source": facts.declared.source,

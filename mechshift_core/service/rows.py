@@ -62,17 +62,19 @@ def read_entry(root: Root, name: str) -> Entry:
     findings: Findings | None = None
     failures: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    title = ""
     try:
         stored = read_run(folder)
         findings, failures = stored.findings, stored.failures
         models = tuple(stored.provenance.get("models") or ())
+        title = str(stored.provenance["spec"].get("title", ""))
         message = "; ".join(failures)
     except MechshiftError as error:
         message = str(error).replace(f"{root.folder}/", "")
     row: Row = {
         "name": name,
         "study": submission.study if submission else findings.name if findings else name,
-        "title": submission.title if submission else "",
+        "title": submission.title if submission else title,
         "submitted_by": submission.by if submission else "",
         "submitted": submission.at if submission else None,
         "started": None,
