@@ -98,7 +98,9 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 
 
 @pytest.mark.usefixtures("own_kinds")
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "mlp_share" else [pytest.mark.long]) for name in STUDIES]
+)
 def test_an_example_goes_through_a_whole_study(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
