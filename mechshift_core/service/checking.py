@@ -86,7 +86,7 @@ def check(root: Root, inputs: Path) -> dict[str, Any]:
         read_allowed(inputs, settings)
         plan = make_plan(load_spec(inputs / "spec.yaml"), headers_only=True)
     except SpecError as error:
-        shown = [as_json(problem) for problem in error.problems]
+        shown = as_json(error)
         for problem in shown:
             problem["message"] = problem["message"].replace(f"{inputs}/", "")
         return {"ok": False, "problems": shown, **nothing}

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, TheService, existing
+from mechshift_core.service.asking import SQL_LENGTH, query
 from mechshift_core.service.queries import save, saved
-from mechshift_core.service.search import MOST_ROWS, SQL_LENGTH, known, list_findings, query, trend
+from mechshift_core.service.search import MOST_ROWS, known, list_findings, trend
 from mechshift_core.service.side_by_side import gate, side_by_side
 
 router = APIRouter(tags=["findings"], responses=ERRORS)

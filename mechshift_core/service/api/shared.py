@@ -97,7 +97,7 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     status, message = 500, f"internal error: {type(error).__name__}"
     if isinstance(error, SpecError):
         status, message = 422, "the spec is wrong"
-        problems = [as_json(problem) for problem in error.problems]
+        problems = as_json(error)
     elif isinstance(error, RefusedError):
         status, message, headers = 503, str(error), {"Retry-After": str(error.retry)}
     elif isinstance(error, MissingError):

@@ -71,7 +71,7 @@ def validate(checking: Checking, service: TheService) -> Checked:
         try:
             read_allowed(inputs, service.settings)
         except SpecError as error:
-            return Checked(ok=False, problems=[ProblemAnswer(**as_json(one)) for one in error.problems])
+            return Checked(ok=False, problems=[ProblemAnswer(**one) for one in as_json(error)])
         return Checked(**service.checker.check(inputs)) if checking.full else Checked(ok=True, problems=[])
     finally:
         shutil.rmtree(staging, ignore_errors=True)
