@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, MutableMapping
@@ -18,7 +19,7 @@ from hashlib import sha256
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from mechshift_core.errors import MechshiftError
 from mechshift_core.service.settings import Settings
@@ -26,6 +27,7 @@ from mechshift_core.service.tokens import Tokens
 
 COOKIE = "mechshift_token"
 SAFE = ("GET", "HEAD", "OPTIONS")
+HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 OPEN_PATHS = ("/health", "/ready", "/login", "/assets/")
 """What is answered without a token: whether the server is there, and how to show it one."""
 POLICY = (
@@ -179,15 +181,13 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
         origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc == headers.get("host")
+        return origin is None or origin.partition("://")[2] == headers.get("host")
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without the port."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, without the port; empty where it is anything else."""
+    found = HOST.fullmatch(header)
+    return "" if found is None else found["name"].strip("[]").lower()
 
 
 def _credential(headers: dict[str, str]) -> str:
