@@ -21,6 +21,8 @@ from mechshift_core.service.root import Root
 from mechshift_core.service.settings import Settings, read_settings
 from mechshift_core.service.submissions import RefusedError, as_json, read_allowed
 
+WAIT = 20.0
+"""Seconds for which a check waits for others: it takes a thread of the server meanwhile."""
 MOST_RUNS = 200
 """Earlier runs that the expected time is taken from."""
 
@@ -39,7 +41,7 @@ class Checker:
         Raises:
             RefusedError: if others are being checked, or it took too long.
         """
-        if not self._free.acquire(timeout=self._settings.check_seconds):
+        if not self._free.acquire(timeout=min(WAIT, self._settings.check_seconds)):
             raise RefusedError("other specs are being checked; try again in a minute")
         try:
             command = [sys.executable, "-m", __spec__.name, str(self._root.folder), str(inputs)]
