@@ -34,6 +34,14 @@ class Checker:
         self._root = root
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.checks_at_once)
+        self._stopped = threading.Event()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def stop(self) -> None:
+        """End all checks: a server that ends waits for none."""
+        self._stopped.set()
+        for process in [*self._processes]:
+            _kill(process)
 
     def check(self, inputs: Path) -> dict[str, Any]:
         """Everything about a spec that needs no GPU: problems, prompts of each task, what it costs.
@@ -44,6 +52,8 @@ class Checker:
         if not self._free.acquire(timeout=min(WAIT, self._settings.check_seconds)):
             raise RefusedError("other specs are being checked; try again in a minute")
         try:
+            if self._stopped.is_set():
+                raise RefusedError("the server ends; try again in a minute")
             command = [sys.executable, "-m", __spec__.name, str(self._root.folder), str(inputs)]
             process = subprocess.Popen(
                 command,
@@ -54,15 +64,19 @@ class Checker:
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
+            self._processes.add(process)
+            if self._stopped.is_set():
+                _kill(process)
             try:
                 output, _ = process.communicate(timeout=self._settings.check_seconds)
             except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
                 process.wait()
                 raise RefusedError(
                     f"checking took longer than {self._settings.check_seconds:g} s; submit it unchecked"
                 ) from None
+            finally:
+                self._processes.discard(process)
         finally:
             self._free.release()
         try:
@@ -114,6 +128,12 @@ def check(root: Root, inputs: Path) -> dict[str, Any]:
             "text": str(timing) if missing else "everything is in the store",
         },
     }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _changed(path: Path) -> float:
