@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechshift_core.cli.console import Console
+from mechshift_core.markdown import printable
 
 if TYPE_CHECKING:
     from mechshift_core.service.client import Client, RunStatus
@@ -70,9 +71,9 @@ def submit(
             if console.json:
                 console.result_json(_as_json(run))
             else:
-                console.result(run.name)
+                console.result(printable(run.name))
             return
-        console.say(run.name)
+        console.say(printable(run.name))
         _end(console, client, _watched(console, client, run.name), wanted)
 
 
@@ -93,10 +94,9 @@ def ps(
         return
     width = max((len(run.name) for run in found), default=0)
     for run in found:
-        when = (run.last or "-")[:16].replace("T", " ")
-        console.result(
-            f"{run.name:<{width}}  {run.state:<10}  {when:<16}  {run.submitted_by or '-':<12}  {_counts(run)}"
-        )
+        when = str(run.last or "-")[:16].replace("T", " ")
+        line = f"{run.name:<{width}}  {run.state:<10}  {when:<16}  {run.submitted_by or '-':<12}  {_counts(run)}"
+        console.result(printable(line))
 
 
 def watch(context: typer.Context, run: RunName, server: Server = None, token: Token = None) -> None:
@@ -116,7 +116,7 @@ def cancel(context: typer.Context, run: RunName, server: Server = None, token: T
         state = client.cancel(run)
     if console.json:
         console.result_json({"name": run, "state": state})
-    console.say(f"{run}: {state}")
+    console.say(printable(f"{run}: {state}"))
 
 
 def logs(
@@ -183,7 +183,6 @@ def _client(server: str | None, token: str | None) -> Iterator[Client]:
 def _watched(console: Console, client: Client, name: str) -> RunStatus:
     """Show how a run goes, and return how it ended."""
     from mechshift_core.cli.progress import progress_on
-    from mechshift_core.markdown import printable
 
     run = None
     try:
@@ -204,19 +203,23 @@ def _watched(console: Console, client: Client, name: str) -> RunStatus:
 def _end(console: Console, client: Client, run: RunStatus, wanted: list[str]) -> None:
     """Print how a run ended, and exit with its code."""
     from mechshift_core.cli.run_commands import check_ids
-    from mechshift_core.markdown import printable
 
     verdicts: dict[str, str] = {}
     if run.state in ("complete", "partial"):
-        verdicts = {one["id"]: one["verdict"] for one in client.findings(run.name)["hypotheses"]}
+        found = client.findings(run.name)["hypotheses"]
+        verdicts = {
+            str(one["id"]): str(one["verdict"])
+            for one in found
+            if isinstance(one, dict) and {"id", "verdict"} <= {*one}
+        }
     if console.json:
         console.result_json({**_as_json(run), "verdicts": verdicts})
     else:
-        console.say(f"{run.name}: {run.state}")
+        console.say(printable(f"{run.name}: {run.state}"))
         for name, verdict in verdicts.items():
             console.say(f"{printable(verdict):<14} {printable(name)}")
     if run.state != "complete":
-        console.complain(f"{run.state}: {printable(run.message) or 'no reason was given'}")
+        console.complain(printable(f"{run.state}: {run.message or 'no reason was given'}"))
         raise typer.Exit(3)
     check_ids(wanted, [*verdicts])
     if broken := [name for name in wanted if verdicts[name] != "supported"]:

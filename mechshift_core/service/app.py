@@ -70,6 +70,7 @@ def make_app(service: Service, *, host: str = "127.0.0.1") -> ASGIApp:
         try:
             yield
         finally:
+            service.checker.stop()
             service.keeper.stop()
 
     app = FastAPI(

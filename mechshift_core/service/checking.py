@@ -21,6 +21,8 @@ from mechshift_core.service.root import Root
 from mechshift_core.service.settings import Settings, read_settings
 from mechshift_core.service.submissions import RefusedError, as_json, read_allowed
 
+WAIT = 20.0
+"""Seconds for which a check waits for others: it takes a thread of the server meanwhile."""
 MOST_RUNS = 200
 """Earlier runs that the expected time is taken from."""
 
@@ -32,6 +34,14 @@ class Checker:
         self._root = root
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.checks_at_once)
+        self._stopped = threading.Event()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def stop(self) -> None:
+        """End all checks: a server that ends waits for none."""
+        self._stopped.set()
+        for process in [*self._processes]:
+            _kill(process)
 
     def check(self, inputs: Path) -> dict[str, Any]:
         """Everything about a spec that needs no GPU: problems, prompts of each task, what it costs.
@@ -39,9 +49,11 @@ class Checker:
         Raises:
             RefusedError: if others are being checked, or it took too long.
         """
-        if not self._free.acquire(timeout=self._settings.check_seconds):
+        if not self._free.acquire(timeout=min(WAIT, self._settings.check_seconds)):
             raise RefusedError("other specs are being checked; try again in a minute")
         try:
+            if self._stopped.is_set():
+                raise RefusedError("the server ends; try again in a minute")
             command = [sys.executable, "-m", __spec__.name, str(self._root.folder), str(inputs)]
             process = subprocess.Popen(
                 command,
@@ -52,15 +64,19 @@ class Checker:
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
+            self._processes.add(process)
+            if self._stopped.is_set():
+                _kill(process)
             try:
                 output, _ = process.communicate(timeout=self._settings.check_seconds)
             except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
                 process.wait()
                 raise RefusedError(
                     f"checking took longer than {self._settings.check_seconds:g} s; submit it unchecked"
                 ) from None
+            finally:
+                self._processes.discard(process)
         finally:
             self._free.release()
         try:
@@ -86,7 +102,7 @@ def check(root: Root, inputs: Path) -> dict[str, Any]:
         read_allowed(inputs, settings)
         plan = make_plan(load_spec(inputs / "spec.yaml"), headers_only=True)
     except SpecError as error:
-        shown = [as_json(problem) for problem in error.problems]
+        shown = as_json(error)
         for problem in shown:
             problem["message"] = problem["message"].replace(f"{inputs}/", "")
         return {"ok": False, "problems": shown, **nothing}
@@ -112,6 +128,12 @@ def check(root: Root, inputs: Path) -> dict[str, Any]:
             "text": str(timing) if missing else "everything is in the store",
         },
     }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _changed(path: Path) -> float:

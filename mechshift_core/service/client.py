@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,10 +19,18 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.service.connection import Connection
 from mechshift_core.service.handing import files_of, read_text
 
+Part = TypeVar("Part")
 PATIENCE = 60.0
 """Seconds for which something is tried again that was on its way when the server went away."""
 ENDED = frozenset({"complete", "partial", "failed", "cancelled", "unfinished"})
 """States in which nothing more happens by itself."""
+
+
+KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("study", "title", "message", "submitted_by"), str),
+    **dict.fromkeys(("supported", "refuted", "inconclusive", "not_estimable", "attempts"), int),
+}
+"""What the parts of an answer about a run are, where they are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +63,23 @@ class RunStatus:
         return self.state in ENDED
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> RunStatus:
-        """From an answer."""
+    def of(cls, content: Any) -> RunStatus:
+        """From an answer.
+
+        Raises:
+            ExecutionError: if it is none: it comes from whoever answers under the server's address.
+        """
+        if not isinstance(content, dict):
+            raise ExecutionError(f"expected a run of a server, got {str(content)[:80]!r}")
         known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
         for name in ("models", "tasks"):
-            known[name] = tuple(known.get(name) or ())
+            known[name] = tuple(map(str, found)) if isinstance(found := known.get(name), list) else ()
+        for name, kind in {"name": str, "state": str, **KINDS}.items():
+            if not isinstance(known.get(name, kind()), kind) or (name in ("name", "state") and not known.get(name)):
+                raise ExecutionError(f"expected a run of a server, got {name} {str(known.get(name))[:80]!r}")
+        steps = known.get("progress")
+        if not isinstance(steps, dict) or not all(isinstance(steps.get(name), int) for name in ("done", "total")):
+            known["progress"] = None
         return cls(**known)
 
 
@@ -127,10 +147,11 @@ class Client:
         while len(found) < limit:
             asked = {**filters, **after, "limit": min(1000, limit - len(found))}
             content = self._connection.json("GET", "runs", params=asked)
-            found += [RunStatus.of(one) for one in content["runs"]]
-            if not content["next"]:
+            part = [RunStatus.of(one) for one in _part(content, "runs", list)]
+            found += part
+            if not part or not content.get("next"):
                 break
-            after = {"after": content["next"]}
+            after = {"after": _part(content, "next", str)}
         return found
 
     def run(self, name: str) -> RunStatus:
@@ -139,15 +160,15 @@ class Client:
 
     def cancel(self, name: str) -> str:
         """Have a run end early; returns its state."""
-        return str(self._connection.json("POST", f"{_path(name)}/cancel")["state"])
+        return _text(self._connection.json("POST", f"{_path(name)}/cancel"), "state")
 
     def resume(self, name: str) -> str:
         """Have a run that has ended go on; returns its state."""
-        return str(self._connection.json("POST", f"{_path(name)}/resume")["state"])
+        return _text(self._connection.json("POST", f"{_path(name)}/resume"), "state")
 
     def delete(self, name: str) -> str:
         """Move a run to the trash; returns what it is called there."""
-        return str(self._connection.json("DELETE", _path(name))["id"])
+        return _text(self._connection.json("DELETE", _path(name)), "id")
 
     def log(self, name: str, *, attempt: int | None = None) -> str:
         """What the process of a run wrote, all of it; of its last attempt unless one is given."""
@@ -156,10 +177,11 @@ class Client:
         while True:
             asked = {"offset": offset} | ({} if attempt is None else {"attempt": attempt})
             part = self._connection.json("GET", f"{_path(name)}/log", params=asked)
-            if not part["text"]:
+            text, behind = _part(part, "text", str), _part(part, "next", int)
+            if not text or behind <= offset:
                 return "".join(parts)
-            parts.append(part["text"])
-            offset, attempt = part["next"], part["attempt"]
+            parts.append(text)
+            offset, attempt = behind, _part(part, "attempt", int)
 
     def watch(self, name: str) -> Iterator[Watched]:
         """A run as it goes on, until it has ended; a connection that breaks is made again where it broke.
@@ -180,6 +202,7 @@ class Client:
     def findings(self, name: str) -> dict[str, Any]:
         """The content of `findings.json`."""
         content: dict[str, Any] = self._connection.json("GET", f"{_path(name)}/findings")
+        _part(content, "hypotheses", list)
         return content
 
     def table(self, name: str, table: str, *, where: Sequence[str] = (), format: str = "parquet") -> bytes:
@@ -203,19 +226,50 @@ class Client:
 
     def files(self, name: str) -> list[str]:
         """The files of a run that can be had as they are."""
-        return [str(one["path"]) for one in self._connection.json("GET", f"{_path(name)}/files")]
+        return [*self.sizes(name)]
 
-    def save(self, name: str, file: str, target: Path) -> None:
-        """Write a file of a run to a new file here.
+    def sizes(self, name: str) -> dict[str, int]:
+        """The same with their bytes."""
+        content = {"files": self._connection.json("GET", f"{_path(name)}/files")}
+        return {_part(one, "path", str): _part(one, "bytes", int) for one in _part(content, "files", list)}
+
+    def save(self, name: str, file: str, target: Path, *, size: int | None = None) -> int:
+        """Write a file of a run to a new file here, and return its bytes.
+
+        Args:
+            name: The run.
+            file: Its path there.
+            target: Where it goes.
+            size: Bytes that it has; of what has more no more is taken.
 
         Raises:
             OSError: if it can't be written.
         """
+        written = 0
         with self._connection.answer(f"{_path(name)}/files/{quote(file)}") as response, target.open("xb") as handle:
             for part in response.iter_bytes():
-                handle.write(part)
+                written += handle.write(part)
+                if size is not None and written > size:
+                    break
             handle.flush()
             os.fsync(handle.fileno())
+        return written
+
+
+def _part(content: Any, name: str, kind: type[Part]) -> Part:
+    """A part of an answer.
+
+    Raises:
+        ExecutionError: if it is not there, or something else.
+    """
+    found = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(found, kind):
+        raise ExecutionError(f"expected {name!r} in the server's answer, got {str(content)[:80]!r}; is it mechshift's?")
+    return found
+
+
+def _text(content: Any, name: str) -> str:
+    return _part(content, name, str)
 
 
 def _path(name: str) -> str:

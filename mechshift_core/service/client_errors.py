@@ -127,5 +127,5 @@ def _problem(spec: str, content: dict[str, Any]) -> Problem:
         return value if isinstance(value, int) and value > 0 else 0
 
     line, column = whole("line"), whole("column")
-    message = printable(str(content.get("message", "")))
-    return Problem(spec, line if column else 0, column, message, str(content.get("source_line", "")))
+    message, source = printable(str(content.get("message", ""))), str(content.get("source_line", ""))
+    return Problem(spec, line if column else 0, min(column, len(source) + 1) if source else column, message, source)

@@ -21,6 +21,11 @@ AWAY = (502, 503, 504)
 """What a server says that has just been started, and who stands before one that is not there."""
 EVERY = 0.5
 """Seconds between two tries."""
+MOST = 256 * 2**20
+"""Bytes of an answer that is read as a whole: more is none of a server's."""
+EVENTS = "text/event-stream"
+KEPT = ("content-type", "location", "retry-after")
+"""Headers of an answer that somebody asks for."""
 
 
 class Connection:
@@ -66,7 +71,7 @@ class Connection:
         self._require(response, spec)
         try:
             return json.loads(response.content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExecutionError(f"{self.server}: expected JSON, got something else; is it mechshift's?") from error
 
     @contextmanager
@@ -82,6 +87,8 @@ class Connection:
         try:
             self._require(response)
             yield response
+        except httpx.DecodingError as error:
+            raise self._unreadable(str(error)) from error
         except httpx.TransportError as error:
             raise unreachable(self.server, error) from error
         finally:
@@ -104,9 +111,15 @@ class Connection:
                         time.sleep(EVERY)
                         continue
                     self._require(response)
+                    if not response.headers.get("content-type", EVENTS).startswith(EVENTS):
+                        raise self._unreadable("expected events")
                     for kind, content, id_ in _parsed(response):
                         there, seen = time.monotonic(), id_ or seen
                         yield kind, content
+                if time.monotonic() - there > self.patience:
+                    raise self._unreadable("it ends without a word, again and again")
+            except httpx.DecodingError as error:
+                raise self._unreadable(str(error)) from error
             except httpx.TransportError as error:
                 if time.monotonic() - there > self.patience:
                     raise unreachable(self.server, error) from error
@@ -120,7 +133,10 @@ class Connection:
         lost = False
         while True:
             try:
-                response = self._http.send(self._http.build_request(method, path, **options), stream=stream)
+                response = self._http.send(self._http.build_request(method, path, **options), stream=True)
+                response = response if stream else self._whole(response)
+            except httpx.DecodingError as error:
+                raise self._unreadable(str(error)) from error
             except httpx.TransportError as error:
                 # A server that was never there is not waited for; one that went away may come back.
                 lost = lost or not isinstance(error, httpx.ConnectError)
@@ -134,8 +150,28 @@ class Connection:
 
     def _require(self, response: httpx.Response, spec: str = "") -> None:
         if not response.is_success:
-            response.read()
-            raise error_of(self.server, response, spec=spec or "spec.yaml", token=bool(self._token))
+            read = response if response.is_closed else self._whole(response)
+            raise error_of(self.server, read, spec=spec or "spec.yaml", token=bool(self._token))
+
+    def _whole(self, response: httpx.Response) -> httpx.Response:
+        """An answer, read: unpacked, and no more of it than there can be."""
+        import httpx
+
+        parts: list[bytes] = []
+        size = 0
+        try:
+            for part in response.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MOST:
+                    raise self._unreadable(f"it has more than {MOST} bytes")
+        finally:
+            response.close()
+        headers = {name: response.headers[name] for name in KEPT if name in response.headers}
+        return httpx.Response(response.status_code, headers=headers, content=b"".join(parts))
+
+    def _unreadable(self, reason: str) -> ExecutionError:
+        return ExecutionError(f"{self.server}: its answer can't be read ({reason}); is it mechshift's?")
 
 
 def _soon(response: httpx.Response) -> bool:
@@ -150,6 +186,8 @@ def _parsed(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any], str
     for text in response.iter_text():
         # Nothing else ends a line: content may hold what Unicode counts as one.
         *lines, left = (left + text).split("\n")
+        if len(left) + len(data) > MOST:
+            raise ExecutionError(f"an event of a run has more than {MOST} bytes; is it mechshift's server?")
         for line in lines:
             field, _, value = line.removesuffix("\r").partition(":")
             value = value.removeprefix(" ")
@@ -167,7 +205,7 @@ def _parsed(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any], str
 def _content(data: str) -> dict[str, Any]:
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise ExecutionError(f"expected an event of a run, got {data[:80]!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,9 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import remove, sync
 from mechshift_core.service.index import Index
 from mechshift_core.service.jobs import OPEN, Job
+
+_moving = threading.Lock()
+"""One run is moved at a time: none is removed while it is on its way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,12 @@ def delete(index: Index, name: str) -> Trashed:
     found = Trashed(f"{name}.{time.time_ns() // 1_000_000_000}", name, int(time.time()))
     place = root.trash / found.id
     try:
-        place.mkdir()
-        for source, target in ((job.folder, "job"), (run, "run")):
-            if source.is_dir():
-                source.rename(place / target)
-        sync(root.trash)
+        with _moving:
+            place.mkdir()
+            for source, target in ((job.folder, "job"), (run, "run")):
+                if source.is_dir():
+                    source.rename(place / target)
+            sync(root.trash)
     except OSError as error:
         raise ExecutionError(f"{name} can't be moved to the trash: {error.strerror or error}") from error
     index.forget(name)
@@ -72,14 +78,15 @@ def restore(index: Index, id: str) -> str:
         UsageError: if there is no such run in the trash.
         ExecutionError: if another run has its name now.
     """
-    one, place = _find(index, id)
-    targets = [(place / "job", index.root.job(one.run)), (place / "run", index.root.run(one.run))]
-    if any(target.exists() for _, target in targets):
-        raise ExecutionError(f"there is a run {one.run} again; move that one to the trash first")
-    for source, target in targets:
-        if source.is_dir():
-            source.rename(target)
-    remove(place)
+    with _moving:
+        one, place = _find(index, id)
+        targets = [(place / "job", index.root.job(one.run)), (place / "run", index.root.run(one.run))]
+        if any(target.exists() for _, target in targets):
+            raise ExecutionError(f"there is a run {one.run} again; move that one to the trash first")
+        for source, target in targets:
+            if source.is_dir():
+                source.rename(target)
+        remove(place)
     index.refresh([one.run])
     return one.run
 
@@ -90,8 +97,11 @@ def erase(index: Index, id: str) -> None:
     Raises:
         UsageError: if there is no such run in the trash.
     """
-    _, place = _find(index, id)
-    remove(place)
+    with _moving:
+        _, place = _find(index, id)
+        gone = index.root.own / f".new-{secrets.token_hex(8)}"  # what is left of it is removed at the next start
+        place.rename(gone)
+    remove(gone)
 
 
 def _find(index: Index, id: str) -> tuple[Trashed, Path]:

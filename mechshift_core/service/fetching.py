@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
@@ -59,13 +60,20 @@ def fetch(
 def _fetched(client: Client, name: str, staging: Path, wanted: Callable[[str], bool]) -> tuple[str, ...]:
     """Fetch the files, once more if the run was analysed again while they came."""
     for attempt in range(TRIES):
-        paths = tuple(path for path in client.files(name) if wanted(path))
-        for path in paths:
-            if not SAFE.fullmatch(path):
+        sizes = {path: size for path, size in client.sizes(name).items() if wanted(path)}
+        paths = tuple(sizes)
+        if sum(sizes.values()) > shutil.disk_usage(staging).free:
+            raise UsageError(f"{name} has {sum(sizes.values())} bytes, more than there is space; choose another --to")
+        other = ""
+        for path, size in sizes.items():
+            if len(path) > 200 or not SAFE.fullmatch(path):
                 raise ExecutionError(f"{client.server}: a file of a run is said to be called {path!r}; that is none")
             (staging / path).parent.mkdir(exist_ok=True)
-            client.save(name, path, staging / path)
+            if client.save(name, path, staging / path, size=size) != size:
+                other = path
         try:
+            if other:
+                raise ExecutionError(f"{other} has not the {sizes[other]} bytes that it is said to have")
             read_run(staging)
         except (ExecutionError, UsageError) as error:
             state = client.run(name).state

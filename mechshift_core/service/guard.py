@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, MutableMapping
@@ -18,16 +19,22 @@ from hashlib import sha256
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from mechshift_core.errors import MechshiftError
+from mechshift_core.service.places import Places
 from mechshift_core.service.settings import Settings
 from mechshift_core.service.tokens import Tokens
 
 COOKIE = "mechshift_token"
 SAFE = ("GET", "HEAD", "OPTIONS")
+HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 OPEN_PATHS = ("/health", "/ready", "/login", "/assets/")
 """What is answered without a token: whether the server is there, and how to show it one."""
+UNCOUNTED = ("/health", "/ready")
+"""What is answered at once, however much else a client has asked for; so are events, which take no thread."""
+LITTLE = 65536
+"""Bytes of a request of somebody who has shown no token where one is needed."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -95,6 +102,7 @@ class Guard:
         self.hosts = hosts
         self.secret = secret
         self.rates = Rates(settings.requests_per_minute)
+        self.places = Places()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -122,7 +130,7 @@ class Guard:
         if refusal is not None:
             await _answer(answering, scope, *refusal)
             return
-        most, seen = self.settings.most_bytes * 2 + 65536, 0  # JSON writes some characters as six
+        most, seen = scope["state"]["most_bytes"], 0
 
         async def counting() -> Any:
             nonlocal seen, over
@@ -130,13 +138,17 @@ class Guard:
             seen += len(message.get("body", b""))
             if seen > most:
                 if not began:
-                    await _answer(answering, scope, 413, f"the request is larger than {self.settings.most_bytes} bytes")
+                    await _answer(answering, scope, 413, f"the request is larger than {most} bytes")
                 over = True
                 raise TooLargeError
             return message
 
         with suppress(TooLargeError):
-            await self.app(scope, counting, answering)
+            if scope["path"] in UNCOUNTED or scope["path"].endswith("/events"):
+                await self.app(scope, counting, answering)
+                return
+            async with self.places.one(scope["state"]["client"], changing=scope["method"] not in SAFE):
+                await self.app(scope, counting, answering)
 
     def form_token(self, scope: Scope) -> str:
         """What a form of a page must send along, so that no other page's form is taken for it."""
@@ -148,22 +160,25 @@ class Guard:
             return 421, "this server is not addressed by that Host; its administrator names hosts in server.yaml"
         if scope["method"] not in SAFE and not self._own_page(headers):
             return 403, "a request of another site's page is not taken"
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.settings.most_bytes * 2 + 65536:
-            return 413, f"the request is larger than {self.settings.most_bytes} bytes"
         credential = _credential(headers)
         try:
             required = self.tokens.required
             owner = self.tokens.owner(credential) if required and credential else None
         except MechshiftError as error:
             return 503, str(error)
-        client = scope["client"][0] if scope.get("client") else ""
-        if not self.rates.allows(owner.name if owner else f"address {client}"):
+        address = scope["client"][0] if scope.get("client") else ""
+        client = owner.name if owner else f"address {address}"
+        most = LITTLE + (0 if required and owner is None else self.settings.most_bytes * 2)  # JSON may write one as six
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > most:
+            return 413, f"the request is larger than {most} bytes"
+        if not self.rates.allows(client):
             return 429, f"more than {self.settings.requests_per_minute} requests a minute; wait a little"
         scope.setdefault("state", {})
         scope["state"]["by"] = owner.name if owner else ""
         scope["state"]["credential"] = credential if owner else ""
         scope["state"]["guard"] = self
+        scope["state"]["client"], scope["state"]["most_bytes"] = client, most
         if (
             required
             and owner is None
@@ -179,15 +194,13 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
         origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc == headers.get("host")
+        return origin is None or origin.partition("://")[2] == headers.get("host")
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without the port."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, without the port; empty where it is anything else."""
+    found = HOST.fullmatch(header)
+    return "" if found is None else found["name"].strip("[]").lower()
 
 
 def _credential(headers: dict[str, str]) -> str:

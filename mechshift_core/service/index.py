@@ -109,12 +109,18 @@ class Index:
         known = self._stamps(None if names is None else looked)
         for name in looked:
             if not self.root.has(name):
-                self.forget(name)
+                self._forget_gone(name)
             elif known.get(name) != (now := stamp(self.root, name)):
                 self._put(name, now)
         for gone in known.keys() - set(looked):
-            self.forget(gone)
+            self._forget_gone(gone)
         return looked
+
+    def _forget_gone(self, name: str) -> None:
+        """Forget a run that was not there a moment ago, unless it is by now: one that was just taken on, say."""
+        with self.database.lock:
+            if not self.root.has(name):
+                self.forget(name)
 
     def _stamps(self, names: list[str] | None) -> dict[str, str]:
         connection = self.database.connection()

@@ -1,31 +1,19 @@
-"""Questions to the index: lists of runs and findings, a finding over time, and read-only SQL."""
+"""Questions to the index: lists of runs and findings, and a finding over time."""
 
 from __future__ import annotations
 
 import base64
 import json
-import sqlite3
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mechshift_core.errors import UsageError
-from mechshift_core.service.database import HIDDEN, SHOWN, Database
+from mechshift_core.service.database import SHOWN, Database
 
 Row = dict[str, Any]
 MOST_ROWS = 5000
 """Rows that one answer holds."""
-SQL_SECONDS = 5.0
-"""Longest time that a query of a user may take."""
-SQL_LENGTH = 20_000
-SQL_BYTES = 16 * 2**20
-"""Most that an answer to such a query holds."""
-DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
-"""Errors that are not the query's."""
-_asking = threading.BoundedSemaphore(4)
-"""So that long queries leave threads for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,72 +170,6 @@ def known(database: Database) -> dict[str, list[str]]:
         lists = connection.execute(f"SELECT DISTINCT {name} FROM runs LIMIT 1000")
         found[name] = sorted({word for row in lists for word in row[0].split()})
     return found
-
-
-def query(database: Database, text: str, *, limit: int = 1000) -> tuple[list[str], list[list[Any]], bool]:
-    """Answer a question in SQL about the tables `runs` and `findings`; nothing can be changed, and nothing else read.
-
-    Returns:
-        Names of the columns, rows, and whether there were more: than `limit`, or than one answer holds.
-
-    Raises:
-        UsageError: if it is no question that can be answered, with SQLite's reason.
-    """
-    if len(text) > SQL_LENGTH:
-        raise UsageError(f"a query has at most {SQL_LENGTH} characters")
-    if not _asking.acquire(timeout=SQL_SECONDS):
-        raise UsageError("other queries take long; try again in a moment")
-    connection = sqlite3.connect(f"{database.path.as_uri()}?mode=ro", uri=True, timeout=5)
-    end = time.monotonic() + SQL_SECONDS
-    rows: list[list[Any]] = []
-    size, more = 0, False
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**20)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200)  # a long one takes ages, and can't be ended
-        connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
-        connection.set_authorizer(_authorize)
-        cursor = connection.execute(text)
-        if cursor.description is None:
-            raise UsageError("the query asks for nothing; begin it with SELECT")
-        columns = [one[0] for one in cursor.description]
-        for row in cursor:
-            size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
-            if more := len(rows) == limit or size > SQL_BYTES:
-                break
-            rows.append([_plain(value) for value in row])
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
-            raise
-        late = time.monotonic() > end
-        raise UsageError(f"the query took longer than {SQL_SECONDS:g} s" if late else f"SQL: {error}") from error
-    except sqlite3.Warning as error:
-        raise UsageError(f"SQL: {error}") from error
-    finally:
-        connection.close()
-        _asking.release()
-    return columns, rows, more
-
-
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
-    """Allow reading the tables that are shown, and functions that only compute."""
-    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
-        return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_READ and (first in SHOWN or not first):
-        return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_READ and first and not second and not first.lower().startswith(HIDDEN):
-        return sqlite3.SQLITE_OK  # no column is read: rows of a part of the query are counted, or it is recursive
-    if action == sqlite3.SQLITE_FUNCTION and second not in ("load_extension", "readfile", "writefile", "edit"):
-        return sqlite3.SQLITE_OK
-    return sqlite3.SQLITE_DENY
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it."""
-    if isinstance(value, bytes):
-        return value.hex()
-    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value
 
 
 def _words(text: str, columns: Sequence[str]) -> tuple[list[str], list[Any]]:

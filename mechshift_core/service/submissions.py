@@ -23,11 +23,14 @@ from mechshift_core.service.jobs import SPEC_FILE, Job, Submission, now, write_j
 from mechshift_core.service.settings import Settings
 
 if TYPE_CHECKING:
-    from mechshift_core.spec import Spec
+    from mechshift_core.spec import Spec, SpecError
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Of a file that comes with a spec: no folders, nothing hidden."""
 KEY_LENGTH = 200
+MOST_PROBLEMS = 200
+LONGEST_LINE = 4000
+"""Of a spec, in an answer: a spec in one line may have a thousand problems, each of which would hold all of it."""
 _reading = threading.Lock()
 """Specs are read one at a time: reading one sets which kinds of extensions are known."""
 
@@ -217,9 +220,20 @@ def read_allowed(inputs: Path, settings: Settings) -> Spec:
     return spec
 
 
-def as_json(problem: Any) -> dict[str, Any]:
-    """A problem of a spec as JSON."""
-    return {name: getattr(problem, name) for name in ("line", "column", "message", "source_line")}
+def as_json(error: SpecError) -> list[dict[str, Any]]:
+    """The problems of a spec as JSON: so many, and of their lines so much, as an answer can hold."""
+    shown = [
+        {
+            "line": problem.line,
+            "column": problem.column,
+            "message": problem.message[:LONGEST_LINE],
+            "source_line": problem.source_line if len(problem.source_line) <= LONGEST_LINE else "",
+        }
+        for problem in error.problems[:MOST_PROBLEMS]
+    ]
+    if hidden := len(error.problems) - len(shown):
+        shown.append({"line": 0, "column": 0, "message": f"... and {hidden} more problems", "source_line": ""})
+    return shown
 
 
 def _refuse_no_text(title: str) -> None:

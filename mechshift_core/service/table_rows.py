@@ -14,6 +14,8 @@ import polars as pl
 from mechshift_core.errors import UsageError
 from mechshift_core.options import listing, suggestion
 
+FORMULA = "^[=+@\t\r-]"
+"""How a text begins that a spreadsheet takes for a formula: in CSV an apostrophe stands before it."""
 MOST_CELLS = 5_000_000
 """Values that one answer holds."""
 
@@ -43,10 +45,11 @@ class Found:
         target = io.BytesIO()
         if format == "csv":
             lists = [name for name, kind in self.frame.schema.items() if kind.is_nested()]
+            texts = [name for name, kind in self.frame.schema.items() if kind == pl.String]
             self.frame.with_columns(
                 pl.col(name).map_elements(lambda value: json.dumps(list(value)), return_dtype=pl.String)
                 for name in lists
-            ).write_csv(target)
+            ).with_columns(pl.col(name).str.replace(FORMULA, "'$0") for name in texts).write_csv(target)
         else:
             self.frame.write_parquet(target)
         return target.getvalue()
@@ -70,7 +73,7 @@ def read_table(folder: Path, name: str, *, where: Sequence[str] = (), limit: int
         UsageError: if a filter names no column, or the value is of another type.
     """
     try:
-        rows = pl.scan_parquet(folder / "tables" / f"{name}.parquet")
+        rows = pl.scan_parquet(folder / "tables" / f"{name}.parquet", glob=False)
         schema = rows.collect_schema()
         for condition in where:
             rows = rows.filter(_condition(condition, schema))

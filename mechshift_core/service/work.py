@@ -19,6 +19,7 @@ from mechshift_core.files import write_text
 from mechshift_core.service.jobs import Attempt, Job, Outcome, now
 from mechshift_core.service.root import Root
 from mechshift_core.service.settings import Settings, read_settings
+from mechshift_core.service.submissions import as_json
 
 if TYPE_CHECKING:
     from mechshift_core.pipeline import Run
@@ -94,7 +95,7 @@ def _run(root: Root, job: Job, attempt: Attempt, settings: Settings) -> Outcome:
         profile, cells = settings.profile, settings.cells
         finished = run(job.spec, out=root.run(job.name), profile=profile, cells=cells, progress=Progress(attempt))
     except SpecError as error:
-        problems = tuple({"line": p.line, "column": p.column, "message": p.message} for p in error.problems)
+        problems = tuple({name: one[name] for name in ("line", "column", "message")} for one in as_json(error))
         return Outcome(state="failed", at=now(), message=_without(str(error), job, root), problems=problems)
     except MechshiftError as error:
         return Outcome(state="failed", at=now(), message=_without(str(error), job, root))

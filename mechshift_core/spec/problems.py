@@ -47,7 +47,7 @@ class Problem:
         if not self.line:
             return f"{self.file}: {self.message}"
         head = f"{self.file}:{self.line}:{self.column}: {self.message}"
-        return "\n".join([head, *_excerpt(self.source_line, self.column)])
+        return "\n".join([head, *_excerpt(self.source_line, self.column)]) if self.source_line else head
 
 
 class SpecError(UsageError):

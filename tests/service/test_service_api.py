@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -221,6 +222,11 @@ def test_questions_in_sql_are_answered(server: Server, run: str) -> None:
         "SELECT", "REINDEX", "EXPLAIN SELECT client_key FROM jobs", "SELECT (SELECT client_key FROM jobs)",
         "SELECT fts3_tokenizer('x')", "SELECT '\x00' FROM nothing", "SELECT CAST(x'ff' AS TEXT)",
         "WITH runs AS (SELECT * FROM jobs) SELECT * FROM runs",
+        "SELECT client_key FROM (SELECT NULL AS client_key) NATURAL FULL JOIN jobs",
+        "SELECT count(*) FROM (SELECT 'key' AS client_key) NATURAL JOIN jobs",
+        "SELECT count(*) FROM runs JOIN jobs USING (name)",
+        "SELECT 1 FROM (SELECT 2 AS rootpage) NATURAL JOIN sqlite_master",
+        "/* ' */ SELECT count(*) FROM runs NATURAL JOIN stamps -- '",
     ],
 )  # fmt: skip
 def test_nothing_but_questions_about_what_is_shown_is_answered(server: Server, run: str, text: str) -> None:
@@ -236,6 +242,25 @@ def test_long_questions_and_huge_answers_are_cut(server: Server, run: str) -> No
     assert found["truncated"] and sum(len(row[0]) for row in found["rows"]) < 2**25
     assert "SQL:" in sql(server, "SELECT hex(zeroblob(100000000))", 400)
     sql(server, f"SELECT '{'a' * 9000}' LIKE '{'%a' * 4000}b'", 400)
+    much = sql(server, f"SELECT * FROM ({endless} SELECT randomblob(1000000) AS r FROM c ORDER BY r)", 400)
+    assert "memory" in much or "longer than" in much
+
+
+def test_a_question_whose_single_step_takes_minutes_is_ended(server: Server) -> None:
+    step = "instr(zeroblob(1000000), CAST(zeroblob(500000) || c.x AS BLOB))"
+    endless = f"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 50) SELECT sum({step}) FROM c"
+    began = time.monotonic()
+    assert "longer than" in sql(server, endless, 400)
+    assert time.monotonic() - began < 30
+
+
+def test_a_spec_in_one_line_with_many_problems_is_answered_in_short(server: Server) -> None:
+    wrong = "{" + ", ".join(f"k{number}: 1" for number in range(3000)) + f", title: {'x' * 300_000}}}"
+    for path, status in (("/specs/validate", 200), ("/runs", 422)):
+        answer = server.http.post(path, json={"spec": wrong})
+        assert answer.status_code == status and len(answer.content) < 2**20
+        content = answer.json() if status == 200 else answer.json()["error"]
+        assert re.fullmatch(r"\.\.\. and \d+ more problems", content["problems"][-1]["message"])
 
 
 def test_queries_are_saved_for_all(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -265,6 +266,7 @@ def complaint(address: str, token: str | None = None) -> MechshiftError:
     return raised.value
 
 
+BOMB = gzip.compress(bytes(300 * 2**20), 1)
 ERROR = b'{"error": {"message": "\\u001b[31mno", "problems": []}}'
 WRONG: dict[str, tuple[Callable[[Answers], None], type[MechshiftError], str]] = {
     "a page": (lambda a: a.say(200, b"<html>"), ExecutionError, "expected JSON"),
@@ -276,6 +278,12 @@ WRONG: dict[str, tuple[Callable[[Answers], None], type[MechshiftError], str]] = 
     "a full queue": (lambda a: a.say(503, ERROR, retry_after="60"), ExecutionError, "no"),
     "colours": (lambda a: a.say(400, ERROR), UsageError, "\N{REPLACEMENT CHARACTER}[31mno"),
     "nothing": (lambda a: a.connection.close(), ExecutionError, "not reachable"),
+    "another answer": (lambda a: a.say(200, b"[]"), ExecutionError, "expected 'runs'"),
+    "no list": (lambda a: a.say(200, b'{"runs": 5}'), ExecutionError, "expected 'runs'"),
+    "no run": (lambda a: a.say(200, b'{"runs": [{"name": 5}]}'), ExecutionError, "got name '5'"),
+    "broken packing": (lambda a: a.say(200, b"not packed", content_encoding="gzip"), ExecutionError, "can't be read"),
+    "a bomb": (lambda a: a.say(200, BOMB, content_encoding="gzip"), ExecutionError, "has more than"),
+    "deep JSON": (lambda a: a.say(200, b"[" * 100_000), ExecutionError, "expected JSON"),
     "deep nesting": (lambda a: a.say(400, b"[" * 100_000), ExecutionError, "something else"),
 }  # fmt: skip
 
@@ -285,7 +293,8 @@ def test_servers_that_are_none_or_refuse(case: str) -> None:
     script, kind, text = WRONG[case]
     with answering(script) as address:
         error = complaint(address)
-        assert type(error) is kind and text in str(error) and address in str(error)
+        assert type(error) is kind and text in str(error)
+        assert address in str(error) or "expected" in str(error)
 
 
 def test_a_token_that_is_not_let_in() -> None:
@@ -376,6 +385,53 @@ def test_a_server_that_names_files_elsewhere_writes_none(tmp_path: Path) -> None
         ):
             fetch(client, "r", tmp_path / "here")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_does_not_end_is_cut_and_none_is_kept(tmp_path: Path) -> None:
+    from mechshift_core.service.fetching import fetch
+
+    def endless(handler: Answers) -> None:
+        if handler.path.endswith("/files"):
+            handler.say(200, json.dumps([{"path": "findings.json", "bytes": 10}]).encode())
+        elif "/files/" in handler.path:
+            handler.send_response(200)
+            handler.end_headers()
+            with suppress(OSError):
+                while True:
+                    handler.wfile.write(bytes(2**20))
+        else:
+            handler.say(200, b'{"name": "r", "state": "complete"}')
+
+    refused = pytest.raises(ExecutionError, match="has not the 10 bytes")
+    with answering(endless) as address, Client(address) as client, refused:
+        fetch(client, "r", tmp_path / "here")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_page_in_place_of_events_is_not_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(lambda a: a.say(200, b"<html>", content_type="text/html")) as address:
+        code, _, err = called(capsys, "watch", "r", "--server", address)
+    assert code == 3 and "expected events" in err
+    refused = pytest.raises(ExecutionError, match="again and again")
+    with answering(lambda a: a.say(200)) as address, Client(address, patience=0.1) as client, refused:
+        [*client.watch("r")]
+
+
+def test_nothing_that_a_server_says_is_obeyed_by_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[31m\r"
+    shown = {"name": evil, "state": evil, "submitted_by": evil, "last": evil, "message": evil}
+    run = json.dumps({**shown, "progress": {"what": evil, "done": "x"}})
+    events = f"event: run\ndata: {run}\n\nevent: end\ndata: {{}}\n\n"
+
+    def script(handler: Answers) -> None:
+        listed = handler.path.startswith("/api/v1/runs?")
+        body = events if "events" in handler.path else json.dumps({"runs": [shown], "next": None} if listed else shown)
+        handler.say(200, body.encode())
+
+    with answering(script) as address:
+        for call in (["ps", "--all"], ["watch", "r"], ["cancel", "r"], ["submit", str(write())]):
+            _, out, err = called(capsys, *call, "--server", address)
+            assert "\x1b" not in out + err and "\r" not in out + err and "\N{REPLACEMENT CHARACTER}[31m" in out + err
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,72 @@ def test_queues_sizes_files_and_rates_have_an_end(
 def test_a_host_that_the_administrator_names_is_one(server: Server) -> None:
     assert server.http.get(f"{server.address}/health", headers={"host": "Runs.Example.org"}).status_code == 200
     assert server.http.get(f"{server.address}/health", headers={"host": "other.example.org"}).status_code == 421
+
+
+ODD = ("localhost.", "evil@localhost", "localhost/x", "[::1", "127.0.0.1#x", "", "localhost:x", "0x7f.1")
+"""Hosts that are none of a server's."""
+
+
+@pytest.mark.parametrize("host", ODD)
+def test_a_host_is_a_name_and_a_port(server: Server, host: str) -> None:
+    assert httpx.get(f"{server.address}/health", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "null", "", "http://", "//localhost", "http://evil", "http://u@localhost"]
+)
+def test_an_origin_that_is_none_of_the_servers_is_refused(server: Server, origin: str) -> None:
+    answer = httpx.post(f"{server.address}/api/v1/runs", headers={"origin": origin}, content=b"{}")
+    assert answer.status_code == 403 and "another site" in message(answer)
+
+
+HALF = b'{"spec": "x", "files": {"x": "\\ud800"}}'
+
+
+def test_who_shows_no_token_sends_little(server: Server, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token_of(root, "hal", capsys)
+    for body in (b"x" * 100_000, iter([b"x" * 100_000])):
+        answer = httpx.post(f"{server.address}/login", content=body)
+        assert answer.status_code == 413, answer.text
+
+
+def test_one_client_does_not_take_all_places() -> None:
+    from mechshift_core.service.places import CHANGING, Places
+
+    async def crowd() -> int:
+        places, most, now = Places(), 0, 0
+
+        async def ask() -> None:
+            nonlocal most, now
+            async with places.one("a", changing=True):
+                now += 1
+                most = max(most, now)
+                async with asyncio.timeout(1), places.one("b", changing=True), places.one("a", changing=False):
+                    await asyncio.sleep(0)
+                now -= 1
+
+        await asyncio.gather(*(ask() for _ in range(5 * CHANGING)))
+        assert not places._free and not places._wanted
+        return most
+
+    assert asyncio.run(crowd()) == CHANGING
+
+
+def test_a_request_of_many_wrong_values_is_refused_at_once(tmp_path: Path) -> None:
+    files = {f"a{number}": number for number in range(200_000)}
+    with serving(tmp_path) as found:
+        run = found.submit()
+        began = time.monotonic()
+        for path, body in (
+            ("/runs", {"spec": "x", "files": files}),
+            (f"/runs/{run}/check", {"baseline": {}, "must_hold": [*range(200_000)]}),
+        ):
+            answer = found.http.post(path, json=body)
+            assert answer.status_code == 422 and "at most 1000 of them" in message(answer)
+            assert len(answer.content) < 10_000
+        assert time.monotonic() - began < 5
+        half = found.http.post("/runs", content=HALF, headers={"content-type": "application/json"})
+        assert half.status_code == 400 and "half a character" in message(half)
 
 
 def test_a_rate_recovers_with_time() -> None:

@@ -72,6 +72,25 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_what_is_taken_on_while_all_runs_are_looked_at_is_not_forgotten(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamps = index._stamps
+    names: list[str] = []
+
+    def meanwhile(asked: list[str] | None) -> dict[str, str]:
+        if asked is None and not names:
+            names.append("")
+            names.append(Submissions(index, Settings()).submit(study(), {}, by="ada", key="late").name)
+        return stamps(asked)
+
+    monkeypatch.setattr(index, "_stamps", meanwhile)
+    index.refresh()
+    assert names[1] in index.open_jobs()
+    again = Submissions(index, Settings()).submit(study(), {}, by="ada", key="late")
+    assert (again.name, again.new) == (names[1], False)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_index_is_made_anew_at_the_next_start(index: Index, damage: str) -> None:
     before = content(index)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, TheService, existing
+from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, TheService, at_most, existing
+from mechshift_core.service.asking import SQL_LENGTH, query
 from mechshift_core.service.queries import save, saved
-from mechshift_core.service.search import MOST_ROWS, SQL_LENGTH, known, list_findings, query, trend
+from mechshift_core.service.search import MOST_ROWS, known, list_findings, trend
 from mechshift_core.service.side_by_side import gate, side_by_side
 
 router = APIRouter(tags=["findings"], responses=ERRORS)
@@ -74,7 +75,7 @@ class Check(Answer):
 
     baseline: dict[str, Any]
     tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    must_hold: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    must_hold: Annotated[tuple[str, ...], at_most(1000), Field(max_length=1000)] = ()
 
 
 class Question(Answer):

@@ -9,13 +9,28 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from starlette.exceptions import HTTPException
 
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.service.service import Service
 from mechshift_core.service.submissions import ConflictError, RefusedError, as_json
 from mechshift_core.spec.problems import SpecError
+
+MOST_ERRORS = 20
+LONGEST = 4000
+"""Of what is wrong with a request, so much is said."""
+
+
+def at_most(most: int) -> BeforeValidator:
+    """Refuse what holds more before any of it is looked at: of a million wrong values each would be an error."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | dict) and len(value) > most:
+            raise ValueError(f"at most {most} of them")
+        return value
+
+    return BeforeValidator(check)
 
 
 class Answer(BaseModel):
@@ -97,7 +112,7 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     status, message = 500, f"internal error: {type(error).__name__}"
     if isinstance(error, SpecError):
         status, message = 422, "the spec is wrong"
-        problems = [as_json(problem) for problem in error.problems]
+        problems = as_json(error)
     elif isinstance(error, RefusedError):
         status, message, headers = 503, str(error), {"Retry-After": str(error.retry)}
     elif isinstance(error, MissingError):
@@ -108,9 +123,15 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         status, message = 400, str(error)
     elif isinstance(error, sqlite3.DatabaseError):
         status, message, headers = 503, f"the index can't be read now ({error}); it is mended", {"Retry-After": "2"}
+    elif isinstance(error, UnicodeEncodeError):
+        status, message = 400, "a text of the request holds half a character"
+    elif isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        status, message, headers = 503, f"the server's disk: {reason}; try again later", {"Retry-After": "60"}
     elif isinstance(error, RequestValidationError):
         status = 422
-        message = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        named = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:MOST_ERRORS]]
+        message = "; ".join(named)[:LONGEST]
     elif isinstance(error, HTTPException):
         status, message, headers = error.status_code, str(error.detail), dict(error.headers or {})
     return status, {"error": {"message": message, "problems": problems}}, headers
@@ -136,5 +157,6 @@ def answer_errors(app: FastAPI, page: ErrorPage | None = None) -> None:
             return made
         return JSONResponse(body, status, headers)
 
-    for sort in (MechshiftError, RequestValidationError, HTTPException, sqlite3.DatabaseError, Exception):
+    kinds = (MechshiftError, RequestValidationError, HTTPException, sqlite3.DatabaseError, UnicodeEncodeError, OSError)
+    for sort in (*kinds, Exception):
         app.add_exception_handler(sort, answer)

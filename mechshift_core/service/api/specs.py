@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, ProblemAnswer, TheService
+from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, ProblemAnswer, TheService, at_most
 from mechshift_core.service.submissions import as_json, read_allowed, write_inputs
 
 router = APIRouter(prefix="/specs", tags=["specs"], responses=ERRORS)
@@ -22,6 +22,7 @@ class Handed(Answer):
     spec: Annotated[str, Field(max_length=2**20, description="the YAML text")]
     files: Annotated[
         dict[str, str],
+        at_most(1000),
         Field(description="name -> text of each file that the spec names by a relative path", default_factory=dict),
     ]
 
@@ -71,7 +72,7 @@ def validate(checking: Checking, service: TheService) -> Checked:
         try:
             read_allowed(inputs, service.settings)
         except SpecError as error:
-            return Checked(ok=False, problems=[ProblemAnswer(**as_json(one)) for one in error.problems])
+            return Checked(ok=False, problems=[ProblemAnswer(**one) for one in as_json(error)])
         return Checked(**service.checker.check(inputs)) if checking.full else Checked(ok=True, problems=[])
     finally:
         shutil.rmtree(staging, ignore_errors=True)

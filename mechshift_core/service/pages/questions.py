@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from mechshift_core.errors import MechshiftError
 from mechshift_core.service.api.shared import TheService
+from mechshift_core.service.asking import SQL_LENGTH, query
 from mechshift_core.service.pages.finding_list import as_csv
 from mechshift_core.service.pages.forms import STALE, AnyForm, Form, GenuineForm, go_to
 from mechshift_core.service.pages.templating import page
 from mechshift_core.service.pages.words import query_of
 from mechshift_core.service.queries import save, saved
-from mechshift_core.service.search import MOST_ROWS, SQL_LENGTH, columns_of, query
+from mechshift_core.service.search import MOST_ROWS, columns_of
 from mechshift_core.service.service import Service
 
 router = APIRouter(include_in_schema=False)
