@@ -212,6 +212,12 @@ class Attempt:
         """By whom and when it was asked for, and how many processes died before it."""
         return read_json_if_there(self.folder / "wanted.json")
 
+    @property
+    def deaths(self) -> int:
+        """How many processes died over it before this attempt; none where nothing tells of it."""
+        count = self.wanted.get("deaths", 0)
+        return count if isinstance(count, int) and 0 <= count < 10**6 else 0
+
     def outcome(self) -> Outcome | None:
         """How it ended; None if it has not, or nothing tells of it."""
         content = read_json_if_there(self.folder / "outcome.json")

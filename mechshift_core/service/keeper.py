@@ -167,7 +167,7 @@ class Keeper:
         with job.held() as ours:
             if not ours:
                 return "running"
-            deaths = int(attempt.wanted.get("deaths", 0)) + (not attempt.stopped)
+            deaths = attempt.deaths + (not attempt.stopped)
             if deaths < MOST_DEATHS:
                 job.want(by="server", deaths=deaths)
                 return "queued"

@@ -243,7 +243,7 @@ def test_long_questions_and_huge_answers_are_cut(server: Server, run: str) -> No
     assert "SQL:" in sql(server, "SELECT hex(zeroblob(100000000))", 400)
     sql(server, f"SELECT '{'a' * 9000}' LIKE '{'%a' * 4000}b'", 400)
     much = sql(server, f"SELECT * FROM ({endless} SELECT randomblob(1000000) AS r FROM c ORDER BY r)", 400)
-    assert "memory" in much or "longer than" in much
+    assert any(limit in much for limit in ("memory", "longer than", "too big")), much
 
 
 def test_a_question_whose_single_step_takes_minutes_is_ended(server: Server) -> None:

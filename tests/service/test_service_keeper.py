@@ -108,6 +108,21 @@ def test_three_deaths_are_a_failure_with_the_last_words(here: Callable[..., Serv
     assert until(service, job, "failed") == "failed" and attempts(job) == 6, "asked for again, it has three lives again"
 
 
+@pytest.mark.parametrize("deaths", ["two", None, -1, 10**9, [1]])
+def test_a_count_of_deaths_that_is_damaged_counts_as_none(here: Callable[..., Service], deaths: object) -> None:
+    service = here()
+    job = submit(service)
+    attempt = job.attempt()
+    assert attempt is not None
+    write_json(attempt.folder / "wanted.json", {"by": "x", "at": "", "deaths": deaths})
+    assert attempt.deaths == 0
+    attempt.start()
+    service.keeper.look()
+    again = job.attempt()
+    assert again is not None and (again.number, again.deaths) == (2, 1)
+    assert until(service, job, "complete") == "complete"
+
+
 def test_a_process_that_can_not_begin_is_a_death_too(here: Callable[..., Service]) -> None:
     service = here()
     service.keeper.command = (sys.executable, "-c", "import sys; sys.exit('no such module')")
