@@ -72,7 +72,7 @@ def bootstrap_faithfulness(
         return none
     weights = resampling_weights(len(whole), replicates, seed=seed)
     effect = weights @ (whole - base)
-    if (np.sign(effect) != np.sign((whole - base).sum())).any():
+    if (effect * (whole - base).sum() <= 0).any():
         return none
     drawn: Floats = (weights @ (metrics - base).T) / effect[:, None]
     cpr = cmd = None

@@ -74,6 +74,7 @@ def _spec(prompts: dict[str, object], model: dict[str, object], seed: int, execu
         "tasks": [prompts],
         "select": {"correct": "none"},
         "interventions": [{"name": "edges", "kind": "edge_attribution", "method": "eap"}],
+        "measures": {},
         "execution": execution,
     }
     try:

@@ -151,7 +151,7 @@ def score_circuit(
     every = [whole, nothing, *(one for _, one in found), *(one for group in likes for one in group)]
     metric = metrics_of(read, dataset, every, ablation=ablation, seed=seed, rows=rows, progress=progress)
     full, empty, own, drawn = metric[0], metric[1], metric[2 : 2 + len(found)], metric[2 + len(found) :]
-    by_draw = drawn.reshape(len(found), random, -1)
+    by_draw = drawn.reshape(len(found), random, len(full))
     numbers = _Numbers(full, empty, confidence, replicates, seed)
 
     def scored(place: int) -> SizeScore:
