@@ -13,9 +13,11 @@ from safetensors.numpy import load_file
 from studies import ATTRIBUTION, write_study
 
 from mechshift_core import attribute_edges
+from mechshift_core.attribution.selection import prune
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.batches import to_batch
+from mechshift_core.graph import Graph
 from mechshift_core.interchange import (
     ScoredCircuit,
     circuit_of_run,
@@ -25,6 +27,7 @@ from mechshift_core.interchange import (
     with_circuit,
     write_circuit,
 )
+from mechshift_core.interchange.evaluated import metrics_of
 from mechshift_core.models.ungroup import ungrouped
 from mechshift_core.pipeline import run, stored_plan
 from stats import faithfulness_curve
@@ -252,3 +255,34 @@ def test_cells_that_are_missing_are_named(study: Path, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "out" / "cells" / cell.key)
     with pytest.raises(ExecutionError, match="1 of 1 cells of 'circuit' of 'after' on 'mine' are not computed"):
         circuit_of_run(tmp_path / "out", task="mine", model="after")
+
+
+def test_pruning_does_not_change_what_a_circuit_does_under_counterfactual_ablation(study: Path) -> None:
+    """EAP-IG prunes before it runs a circuit; here it runs as it is."""
+    circuit = with_circuit(circuit_of_run(study / "out", task="mine", model="before"), share=25)
+    assert circuit.member is not None
+    pruned = prune(circuit.graph, circuit.member)
+    assert 0 < pruned.sum() < circuit.member.sum()
+    model, dataset = read_for(str(study / "before"), data=str(study / "pairs.jsonl"))
+    both = metrics_of(model, dataset, [circuit.member, pruned], ablation="counterfactual", seed=0)
+    np.testing.assert_allclose(both[0], both[1], atol=1e-5)
+
+
+def test_a_circuit_is_scored_on_prompts_of_a_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["Mary", "John", "Anna", "Tom", "Paul", "Lisa"]
+    scene = "{} and {} went to the park . {} gave a book to"
+    rows = [
+        ",".join([scene.format(one, two, two), scene.format(one, two, one), one, two])
+        for one in names
+        for two in names
+        if one != two
+    ]
+    (tmp_path / "prompts.csv").write_text("prompt,corrupted_prompt,answer,corrupted_answer\n" + "\n".join(rows) + "\n")
+    model, dataset = read_for("bundled:tiny-s0/arm", data=str(tmp_path / "prompts.csv"))
+    assert dataset.lines == len(rows) and len(dataset.examples) > 5
+    whole = ScoredCircuit(shape=model.shape, member=np.ones(len(Graph.of(model.shape).edges), dtype=bool))
+    write_circuit(whole, tmp_path / "whole.json", "json")
+    line = ["score", str(tmp_path / "whole.json"), "--model", "bundled:tiny-s0/arm", "--random", "0", "--json"]
+    main([*line, "--data", str(tmp_path / "prompts.csv")])
+    scored = json.loads(capsys.readouterr().out)
+    assert scored["prompts"] == len(dataset.examples) and scored["full"] == pytest.approx(scored["circuit"]["metric"])
