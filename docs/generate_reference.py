@@ -263,7 +263,7 @@ def exit_codes_page() -> str:
 def python_page() -> str:
     """The public names with signature and docstring."""
     parts = ["# Python API\n\nAll that is public; everything else may change without notice."]
-    for package in ("mechshift_core", "stats"):
+    for package in ("mechshift_core", "mechshift_core.interchange", "stats"):
         module = importlib.import_module(package)
         parts.append(f"## {package}")
         for name in module.__all__:

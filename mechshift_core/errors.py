@@ -7,7 +7,8 @@ EXIT_CODES = {
     1: "a finding has regressed, or a hypothesis named in `--fail-on` does not hold",
     2: "the spec, the command line or a baseline is wrong",
     3: "execution failed or is partial, no pair has enough examples on any task (`calibrate`: no hypothesis could be "
-    "tested), (`doctor`) something is missing that every run needs, or (`cells verify`) a cell is damaged",
+    "tested), (`doctor`) something is missing that every run needs, (`cells verify`) a cell is damaged, or (`score`) "
+    "faithfulness is undefined",
     4: "`check`: there are only inconclusive findings",
     130: "interrupted",
 }

@@ -89,3 +89,21 @@ def try_lock(file: IO[Any]) -> bool:
             time.sleep(0.01)
         else:
             return True
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes; of a larger one nothing is read.
+
+    Raises:
+        OSError: for anything else (a folder, a device, a pipe), a larger file, or one that can't be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
+    with path.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > most:
+            raise OSError(f"it has {size / 2**20:.0f} MiB; at most {most / 2**20:.0f} MiB are read")
+        content = handle.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"it has grown beyond {most / 2**20:.0f} MiB while it was read")
+    return content

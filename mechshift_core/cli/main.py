@@ -17,6 +17,7 @@ from mechshift_core.allowed_code import code_allowed
 from mechshift_core.cli import (
     calibrate_command,
     cells_commands,
+    circuit_commands,
     client_commands,
     export_command,
     gate_commands,
@@ -25,6 +26,7 @@ from mechshift_core.cli import (
     pair_commands,
     run_commands,
     runs_commands,
+    score_command,
     serve_commands,
     spec_commands,
     verify_command,
@@ -80,6 +82,8 @@ for commands in (
     serve_commands,
     client_commands,
     export_command,
+    circuit_commands,
+    score_command,
 ):
     commands.register(app)
 

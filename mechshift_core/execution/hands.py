@@ -71,7 +71,7 @@ class Hands:
         if self._name != name or self._model is None:
             self._name, self._model = "", None
             try:
-                self._model = _load(self.plan, name)
+                self._model = load_planned(self.plan, name)
             except (MechshiftError, MemoryError) as error:
                 self._reasons[name] = str(error) or type(error).__name__
                 self._note("model failed", model=name, reason=self._reasons[name])
@@ -93,7 +93,12 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
     INTERVENTIONS[intervention.kind].compute(plan, cell, model, folder, intervention)
 
 
-def _load(plan: Plan, name: str) -> Model:
+def load_planned(plan: Plan, name: str) -> Model:
+    """A model of a plan, in memory.
+
+    Raises:
+        ExecutionError: if it can't be loaded, or lacks the mask token that it needs.
+    """
     from mechshift_core.loading import load_model
 
     facts = plan.models[name]

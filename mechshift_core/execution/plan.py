@@ -27,7 +27,7 @@ from mechshift_core.execution.graph_checks import check_graphs
 from mechshift_core.execution.plan_checks import check_models, check_prompts
 from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
-from mechshift_core.files import write_text
+from mechshift_core.files import read_regular, write_text
 from mechshift_core.graph import Shape
 from mechshift_core.kinds.extensions import activate
 from mechshift_core.models.hub import NotHadError
@@ -40,7 +40,7 @@ from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.banks import in_words
 from mechshift_core.tasks.blanks import asking
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
-from mechshift_core.tasks.custom import NothingAlignedError, custom_dataset
+from mechshift_core.tasks.custom import MOST_BYTES, NothingAlignedError, custom_dataset
 from mechshift_core.tasks.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -342,9 +342,9 @@ def _bytes(spec: Spec, task: TaskSpec) -> str:
     if task.dataset is None:
         return ""
     try:
-        return hashlib.sha256(spec.resolve(task.dataset).read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(spec.resolve(task.dataset), MOST_BYTES)).hexdigest()
     except OSError as error:
-        raise ExecutionError(f"dataset {task.dataset} cannot be read: {error.strerror}") from error
+        raise ExecutionError(f"dataset {task.dataset} cannot be read: {error.strerror or error}") from error
 
 
 def _source_digest() -> str:

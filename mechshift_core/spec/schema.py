@@ -109,7 +109,8 @@ class TaskSpec(Section):
     """`local`: what precedes the answer determines it; `global`: constraints on all sides do. Known for generated
     tasks, required with `dataset`."""
     dataset: NonEmpty | None = None
-    """JSON Lines file of counterfactual pairs; a relative path is looked up from the folder of the spec file."""
+    """File of counterfactual pairs: JSON Lines, or CSV as EAP-IG and CircuitKIT have it, named `.csv`; a relative path
+    is looked up from the folder of the spec file."""
     examples: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default_factory=lambda data: GENERATED if data.get("dataset") is None else None
     )

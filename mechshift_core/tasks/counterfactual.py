@@ -270,7 +270,7 @@ def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
         corrupt=_shown(text.corrupt, text.corrupt_behind),
         answer=_listed(options.answers),
         foil=_listed(options.foils),
-        roles=_roles(encoder, text, clean),
+        roles=roles_of(encoder, text, clean),
         revealed=len(clean) - len(asked),
         clean_rest_ids=rest,
         corrupt_rest_ids=corrupt_rest,
@@ -319,7 +319,8 @@ def _collect(
     return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())))
 
 
-def _roles(encoder: Encoder, text: CounterfactualText, ids: tuple[int, ...]) -> tuple[str, ...]:
+def roles_of(encoder: Encoder, text: CounterfactualText, ids: tuple[int, ...]) -> tuple[str, ...]:
+    """The role of each token of a clean prompt; empty if the tokenizer does not say where its tokens stand."""
     offsets = encoder.offsets(text.clean)
     if offsets is None:
         return ()

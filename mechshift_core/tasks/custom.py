@@ -1,4 +1,4 @@
-"""Custom tasks: counterfactual pairs from JSON Lines, as text or as token ids.
+"""Custom tasks: counterfactual pairs from JSON Lines, as text or as token ids, or from CSV (:mod:`.csv_rows`).
 
 A line holds `clean`, `corrupt`, `answer` and `foil` (text; answers and foils may be lists), or `clean_ids`,
 `corrupt_ids`, `answer_ids` and `foil_ids`; `template` is optional, and so are `roles`: a list of `[role, start, stop]`,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.files import read_regular
 from mechshift_core.tasks.account import LISTED
 from mechshift_core.tasks.base import CounterfactualText, Judgement
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
+from mechshift_core.tasks.csv_rows import MixedLine, aligned_with_tokens, distinct, rows_of
 from mechshift_core.tasks.distinct import DistinctPrompts
 from mechshift_core.tasks.draw import draw_examples
 from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
@@ -30,6 +32,8 @@ from mechshift_core.wording import describe, line_fault
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+MOST_BYTES = 256 * 2**20
+"""Largest data set that is read."""
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 Token = Annotated[int, Field(ge=0)]
 Role = Annotated[str, Field(min_length=1, max_length=100)]
@@ -85,43 +89,57 @@ class TokenLine(BaseModel):
         return roles
 
 
-def read_lines(path: Path) -> list[TextLine | TokenLine]:
+Line = TextLine | TokenLine | MixedLine
+
+
+def read_lines(path: Path) -> list[Line]:
     """The lines of a dataset; raises as :func:`numbered_lines` does."""
     return [line for _, line in numbered_lines(path)]
 
 
-def numbered_lines(path: Path) -> list[tuple[int, TextLine | TokenLine]]:
-    """Parse a dataset: every line that is not empty, with its number in the file.
+def numbered_lines(path: Path) -> list[tuple[int, Line]]:
+    """Parse a dataset: every line that is not empty, or every row of a `.csv`, with its number in the file.
 
     Raises:
         ExecutionError: naming every malformed line by its number (at most ten of them).
     """
-    if path.exists() and not path.is_file():
-        raise ExecutionError(f"dataset {path} cannot be read: it is no regular file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ExecutionError(f"dataset {path} cannot be read: {error}") from error
-    parsed: list[tuple[int, TextLine | TokenLine]] = []
+    of_csv = path.suffix.lower() == ".csv"
+    rows = rows_of(path, text) if of_csv else _json_rows(text)
+    parsed: list[tuple[int, Line]] = []
     problems: list[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):  # JSON text may hold other line separators as they are
+    for number, row in rows:
+        if isinstance(row, str):
+            problems.append(f"{path}:{number}: {row}")
+            continue
+        kind = TokenLine if "clean_ids" in row else MixedLine if of_csv and "answer_ids" in row else TextLine
+        try:
+            parsed.append((number, kind.model_validate(row)))
+        except ValidationError as error:
+            problems.append(f"{path}:{number}: {line_fault(error.errors(), list(kind.model_fields))}")
+    if problems:
+        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise ExecutionError("\n".join(problems[:10]) + more)
+    return parsed
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Every line that is not empty as an object, or what is wrong with it."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):  # JSON text may hold other line separators as they are
         if not line.strip():
             continue
         try:
             row: Any = json.loads(line, object_pairs_hook=_each_once)
             if not isinstance(row, dict):
                 raise ValueError(f"expected an object, got {describe(row)}")
-            kind = TokenLine if "clean_ids" in row else TextLine
-            known = list(kind.model_fields)
-            parsed.append((number, kind.model_validate(row)))
-        except ValidationError as error:
-            problems.append(f"{path}:{number}: {line_fault(error.errors(), known)}")
         except (ValueError, RecursionError) as error:
-            problems.append(f"{path}:{number}: not a JSON object: {error}")
-    if problems:
-        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise ExecutionError("\n".join(problems[:10]) + more)
-    return parsed
+            yield number, f"not a JSON object: {error}"
+        else:
+            yield number, row
 
 
 def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,7 +185,7 @@ def custom_dataset(
     """
     kept: list[Example] = []
     dropped: dict[str, list[int]] = {}
-    distinct = DistinctPrompts(either_way=True)
+    seen = DistinctPrompts(either_way=True)
     lines = numbered_lines(path)
     encoder = None if tokenizer is None else replace(Encoder.of(tokenizer), vocabulary=vocabulary, holes=holes)
     for number, line in lines:
@@ -175,9 +193,11 @@ def custom_dataset(
             aligned: Example | str = _from_tokens(line, vocabulary, holes)
         elif encoder is None:
             raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
+        elif isinstance(line, MixedLine):
+            aligned = aligned_with_tokens(line, encoder)
         else:
             aligned = align(_as_pair(line, delimiter), encoder)
-        reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
+        reason = aligned if isinstance(aligned, str) else seen.why_not(aligned)
         if reason is not None:
             dropped.setdefault(reason, []).append(number)
         elif isinstance(aligned, Example):
@@ -230,7 +250,7 @@ def _listed(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _from_tokens(line: TokenLine, vocabulary: int, holes: frozenset[int]) -> Example | str:
-    answers, foils = _distinct(line.answer_ids), _distinct(line.foil_ids)
+    answers, foils = distinct(line.answer_ids), distinct(line.foil_ids)
     every = (*line.clean_ids, *line.corrupt_ids, *answers, *foils)
     if max(every) >= vocabulary:
         return outside(vocabulary)
@@ -251,8 +271,3 @@ def _from_tokens(line: TokenLine, vocabulary: int, holes: frozenset[int]) -> Exa
         shown(line.clean_ids), shown(line.corrupt_ids), shown(answers), shown(foils),
         tuple(line.roles) if line.roles is not None else unclaimed_end([OTHER] * len(line.clean_ids)),
     )  # fmt: skip
-
-
-def _distinct(ids: int | list[int]) -> tuple[int, ...]:
-    """A set of tokens, each once."""
-    return (ids,) if isinstance(ids, int) else tuple(dict.fromkeys(ids))

@@ -48,7 +48,7 @@ PADDED = [
 """Names of the interventions of which several lengths are one batch: all but means and resampling."""
 MORE = {"carried", "swapped", "emptied"}
 """Those left to the tests with the marker `long`."""
-LOAD = hands._load
+LOAD = hands.load_planned
 MASK = 39
 
 
@@ -112,7 +112,7 @@ def cells(
     plan = replace(plan, spec=spec, models=models, datasets={"mine": dataset}, alternatives=())
     plan = replace(plan, cells=name_cells(plan.spec, plan.models, plan.datasets, shard=SHARD))
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        patch.setattr(hands, "_load", lambda _, model: loaded(family, model))
+        patch.setattr(hands, "load_planned", lambda _, model: loaded(family, model))
         if not pads:
             patch.setattr(batches, "common_lengths", every_length)
         folder = RunFolder(Path(name))
