@@ -21,7 +21,6 @@ from mechshift_core.execution.scores import (
 )
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.interchange.circuit import ScoredCircuit
-from mechshift_core.interventions.edge_attribution.section import EdgeAttribution
 from mechshift_core.options import checked_as, listing, suggestion
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ def circuit_of_run(
         UsageError: if the folder holds no run, or the run has no such model, pair, task, attribution or budget.
         ExecutionError: if cells are missing, or no prompt is left to average over.
     """
+    from mechshift_core.kinds import attributes
     from mechshift_core.pipeline import stored_plan
 
     if (model is None) == (pair is None):
@@ -71,7 +71,7 @@ def circuit_of_run(
     plan = stored_plan(path, allow_code=allow_code)
     folder, spec = RunFolder(Path(path)), plan.spec
     named = _known("task", task, plan.datasets)
-    methods = {one.name: one for one in spec.interventions if isinstance(one, EdgeAttribution)}
+    methods = {one.name: one for one in spec.interventions if attributes(one)}
     method = methods[_known("attribution", attribution or next(iter(methods), ""), methods)]
     read_at = _known("budget", budget or plan.budgets[0], plan.budgets)
     of_pair = None
@@ -108,7 +108,7 @@ def circuit_of_run(
         "source": plan.models[name].declared.source,
         "weights_sha256": plan.models[name].weights,
         "task": named,
-        "attribution": method.method,
+        "attribution": str(getattr(method, "method", method.kind)),
         "budget": read_at,
         "scores": f"{scores} mean over {len(selected)} prompts",
         **({} if of_pair is None else {"pair": of_pair.name, "side": side}),

@@ -56,6 +56,7 @@ def _spec(prompts: dict[str, object], model: dict[str, object], seed: int, execu
     """A study of one model on one task, which nothing is computed of but prompts."""
     from pydantic import ValidationError
 
+    from mechshift_core.kinds import INTERVENTIONS
     from mechshift_core.options import suggestion
     from mechshift_core.spec.schema import current
     from mechshift_core.tasks import TASKS
@@ -73,7 +74,9 @@ def _spec(prompts: dict[str, object], model: dict[str, object], seed: int, execu
         "pairs": [{"name": "alone", "before": "model", "after": "model", "role": "control", "prompts": "halves"}],
         "tasks": [prompts],
         "select": {"correct": "none"},
-        "interventions": [{"name": "edges", "kind": "edge_attribution", "method": "eap"}],
+        "interventions": [
+            {"name": "edges", "kind": next(one for one in INTERVENTIONS if INTERVENTIONS[one].attributes)}
+        ],
         "measures": {},
         "execution": execution,
     }

@@ -35,6 +35,7 @@ HOMONYMS = {
     "depth": "a covariate of the mixed models",
     "difference": "a line of the gate",
     "greater_than": "an error of pydantic",
+    "neurons": "a field in EAP-IG's files of graphs",
     "right_context": "a token role",
 }
 """Words that mean something else, too: these are not looked for as strings."""
