@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mechshift_core.files import write_text
 from mechshift_core.run_files import DECLARATIONS, FINDINGS
 from mechshift_core.spec import Spec
 from mechshift_core.spec.schema import Statistics
+from mechshift_core.times import utc_text
 from stats.findings import Declaration, Dropped
 
 RECORD_SCHEMA = "mechshift-declarations/v1"
@@ -111,7 +111,7 @@ def note(folder: Path, spec: Spec, command: str) -> Record:
     entries = list(record.entries)
     if not entries or entries[-1]["declared"] != declared:
         entry: Document = {
-            "at": _now(),
+            "at": utc_text(),
             "command": command,
             "results": (folder / FINDINGS).is_file(),
             "declared": declared,
@@ -175,7 +175,7 @@ def register(spec: Spec, path: Path) -> Document:
     content: Document = {
         "schema": REGISTRATION_SCHEMA,
         "name": spec.name,
-        "registered": _now(),
+        "registered": utc_text(),
         "mechshift": __version__,
         "spec_sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
         "sha256": _digest(declared),
@@ -253,7 +253,3 @@ def _text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES // 2**20} MiB")
     return content.decode("utf-8")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

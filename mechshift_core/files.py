@@ -91,6 +91,18 @@ def try_lock(file: IO[Any]) -> bool:
             return True
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file right now; not where there is no file."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes; of a larger one nothing is read.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import formats
@@ -27,8 +27,13 @@ def _finalize(value: object) -> object:
 @cache
 def environment() -> Environment:
     """The one environment of the package."""
+    return new_environment(PackageLoader("reports"))
+
+
+def new_environment(loader: BaseLoader) -> Environment:
+    """An environment for pages of ours: everything escaped, numbers written alike, whatever its templates are."""
     made = Environment(
-        loader=PackageLoader("reports"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,

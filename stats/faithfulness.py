@@ -141,17 +141,15 @@ def faithfulness_curve(
     rounding = SAME * float(np.abs(base).max())
     reason = examples.not_a_denominator(effect, "the effect of the corruption, m(full) - m(empty),", rounding)
     values, influence = examples.ratios(metrics - base, whole, defined=not reason)
-    at_end = [] if sizes[-1] == 1 else [1.0]
-    weights = _trapezoid_weights(np.concatenate([[0.0], sizes, at_end]))
-    inner = weights[1 : len(sizes) + 1]
+    before, inner, behind = area_weights(sizes)
     distance = np.sign(values - 1)[:, None] * influence
     return FaithfulnessCurve(
         fractions=tuple(sizes.tolist()),
         faithfulness=tuple(
             examples.estimate(value, own, reason) for value, own in zip(values.tolist(), influence, strict=True)
         ),
-        cmd=examples.estimate(float(weights[0] + inner @ np.abs(1 - values)), inner @ distance, reason),
-        cpr=examples.estimate(float(inner @ values + weights[-1] * len(at_end)), inner @ influence, reason),
+        cmd=examples.estimate(float(before + inner @ np.abs(1 - values)), inner @ distance, reason),
+        cpr=examples.estimate(float(inner @ values + behind), inner @ influence, reason),
         effect=effect,
         n=metrics.shape[1],
         clusters=examples.clusters,
@@ -289,6 +287,18 @@ class _Examples:
         if mean.low is not None and mean.high is not None and mean.low <= 0 <= mean.high:
             return f"{name} does not clear 0: {mean.estimate:.3g}, interval {mean.low:.3g} to {mean.high:.3g}"
         return ""
+
+
+def area_weights(sizes: Floats) -> tuple[float, Floats, float]:
+    """Weights of a curve's area from size 0, where f is 0, to 1, where it is 1: of 0, of each size [sizes], of 1.
+
+    The last is 0 where the sizes reach 1 themselves.
+    """
+    if sizes[-1] == 1:
+        weights = _trapezoid_weights(np.concatenate([[0.0], sizes]))
+        return float(weights[0]), weights[1:], 0.0
+    weights = _trapezoid_weights(np.concatenate([[0.0], sizes, [1.0]]))
+    return float(weights[0]), weights[1:-1], float(weights[-1])
 
 
 def _trapezoid_weights(points: Floats) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stats.checks import Floats, as_floats
+from stats.faithfulness import area_weights
 from stats.minimums import MINIMUM_CLUSTERS, enough_replicates
 from stats.options import Count, Seed, Share, checked
 from stats.unit_weights import resampling_weights
@@ -78,10 +79,9 @@ def bootstrap_faithfulness(
     cpr = cmd = None
     if fractions is not None:
         sizes = as_floats(fractions, "fractions", dimensions=1)
-        ends, at_end = np.zeros((replicates, 1)), np.ones((replicates, int(sizes[-1] < 1)))
-        points, curve = np.concatenate([[0.0], sizes, at_end[0]]), np.hstack([ends, drawn, at_end])
-        cpr = _ends(np.trapezoid(curve, points, axis=1), confidence)
-        cmd = _ends(np.trapezoid(np.abs(1 - curve), points, axis=1), confidence)
+        before, inner, behind = area_weights(sizes)
+        cpr = _ends(drawn @ inner + behind, confidence)
+        cmd = _ends(np.abs(1 - drawn) @ inner + before, confidence)
     return FaithfulnessBootstrap(
         faithfulness=tuple(_ends(row, confidence) for row in drawn.T), cpr=cpr, cmd=cmd, replicates=replicates
     )

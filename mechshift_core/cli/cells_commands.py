@@ -12,6 +12,7 @@ from mechshift_core.cli.console import Console
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.cli.runs_commands import size
 from mechshift_core.errors import ExecutionError, UsageError
+from mechshift_core.times import utc_text
 
 if TYPE_CHECKING:
     from mechshift_core.execution.store_room import Entry
@@ -42,7 +43,7 @@ def list_cells(context: typer.Context, store: Store = None) -> None:
     most, total = limit(), sum(entry.bytes for entry in own)
     groups = _groups(own)
     if console.json:
-        rows = [group | {"used": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(group["used"]))} for group in groups]
+        rows = [group | {"used": utc_text(group["used"])} for group in groups]
         facts = {"store": str(folder), "cells": len(own), "bytes": total, "limit": most}
         console.result_json({**facts, "groups": rows})
         return

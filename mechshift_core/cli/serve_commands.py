@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.run_files import RUNS
+
+if TYPE_CHECKING:
+    from mechshift_core.service.tokens import Tokens
 
 RootFolder = Annotated[Path, typer.Option("--root", metavar="FOLDER", help="Folder of run directories.")]
 tokens = typer.Typer(no_args_is_help=True, help="Tokens of a server: who is let in.")
@@ -73,11 +76,8 @@ def create(
     root: RootFolder = RUNS,
 ) -> None:
     """Make a token and show it, once: what is kept of it is a hash. From then on the server asks for tokens."""
-    from mechshift_core.service.root import Root
-    from mechshift_core.service.tokens import Tokens
-
     console: Console = context.obj
-    token = Tokens(Root(root.resolve())).create(name)
+    token = _tokens(root).create(name)
     if console.json:
         console.result_json({"name": name, "token": token})
     else:
@@ -87,11 +87,8 @@ def create(
 @tokens.command("list")
 def list_tokens(context: typer.Context, root: RootFolder = RUNS) -> None:
     """List whom the server lets in, and since when."""
-    from mechshift_core.service.root import Root
-    from mechshift_core.service.tokens import Tokens
-
     console: Console = context.obj
-    found = Tokens(Root(root.resolve())).all()
+    found = _tokens(root).all()
     if console.json:
         console.result_json([{"name": one.name, "created": one.created} for one in found])
         return
@@ -108,11 +105,15 @@ def revoke(
     root: RootFolder = RUNS,
 ) -> None:
     """Let a token in no more; a server that runs knows at once."""
-    from mechshift_core.service.root import Root
-    from mechshift_core.service.tokens import Tokens
-
     console: Console = context.obj
-    Tokens(Root(root.resolve())).revoke(name)
+    _tokens(root).revoke(name)
     if console.json:
         console.result_json({"revoked": name})
     console.say(f"{name} is let in no more")
+
+
+def _tokens(root: Path) -> Tokens:
+    from mechshift_core.service.root import Root
+    from mechshift_core.service.tokens import Tokens
+
+    return Tokens(Root(root.resolve()))

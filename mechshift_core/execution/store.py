@@ -8,13 +8,11 @@ It can also be a link to such a folder in the store that runs share: what is rem
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +23,8 @@ from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cells import Cell, content_hash
 from mechshift_core.execution.jobs import Event
 from mechshift_core.execution.stream import Array, Layout, TensorFile
-from mechshift_core.files import remove, sync, try_lock, write_text
+from mechshift_core.files import is_locked, remove, sync, try_lock, write_text
+from mechshift_core.times import utc_text
 
 CELL, TENSORS, EVENTS = "cell.json", "tensors.safetensors", "events.jsonl"
 SHARED = "shared"
@@ -79,14 +78,7 @@ class RunFolder:
     @property
     def claimed(self) -> bool:
         """Whether a process holds the run directory right now."""
-        try:
-            with (self.path / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.path / ".lock")
 
     @contextmanager
     def noting(self, events: list[Event]) -> Iterator[None]:
@@ -102,7 +94,7 @@ class RunFolder:
         if self._noted is not None:
             self._noted.append((event, facts))
             return
-        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **facts})
+        line = json.dumps({"time": utc_text(), "event": event, **facts})
         with (self.path / EVENTS).open("ab+", buffering=0) as handle:
             length = handle.seek(0, os.SEEK_END)
             handle.seek(max(0, length - 1))

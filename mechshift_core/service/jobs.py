@@ -14,18 +14,17 @@ The state follows from these files, whoever reads them and whenever.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from mechshift_core.errors import ExecutionError
-from mechshift_core.files import sync, try_lock, write_text
+from mechshift_core.files import is_locked, sync, try_lock, write_text
+from mechshift_core.times import utc_text
 
 State = Literal["queued", "running", "cancelling", "complete", "partial", "failed", "cancelled", "died"]
 """`died`: its process is gone and left no word. `partial`: some cells or statistics failed."""
@@ -36,7 +35,7 @@ SPEC_FILE = "spec.yaml"
 
 def now() -> str:
     """The time (UTC, ISO 8601, milliseconds)."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(precision="milliseconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +146,7 @@ class Job:
     @property
     def is_held(self) -> bool:
         """Whether a process runs it now."""
-        try:
-            with (self.folder / "lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.folder / "lock")
 
     def state(self) -> State:
         """How it stands."""

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mechshift_core.gate import read_run
 from mechshift_core.run_files import FINDINGS, PLAN, PROVENANCE, SPEC, STATE
 from mechshift_core.service.jobs import Job, Submission
 from mechshift_core.service.root import Root
+from mechshift_core.times import utc_text
 from stats.findings import Estimate, Finding, Findings
 
 Row = dict[str, Any]
@@ -163,7 +164,7 @@ def _last(folder: Path) -> str | None:
     seconds = max(times, default=0) / 1e9
     if not 0 < seconds < 2**37:  # years that are none, where a clock was wrong
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(seconds, precision="milliseconds")
 
 
 def _between(first: str | None, second: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +69,7 @@ def list_runs(
         if column not in ("supported", "refuted", "inconclusive", "not_estimable"):
             raise UsageError(f"verdict: expected supported, refuted, inconclusive or not estimable, got {verdict!r}")
         where.append(f"{column} > 0")
-    for column, value in (("study", study), ("submitted_by", by)):
-        if value:
-            where.append(f"{column} = ?")
-            values.append(value)
-    for column, value in (("models", model), ("tasks", task)):
-        if value:
-            where.append(f"instr(' ' || {column} || ' ', ?) > 0")
-            values.append(f" {value} ")
+    _narrow(where, values, equal={"study": study, "submitted_by": by}, among={"models": model, "tasks": task})
     connection = database.connection()
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     (total,) = connection.execute(f"SELECT count(*) FROM runs{condition}", values).fetchone()
@@ -130,14 +123,8 @@ def list_findings(
     values.append(sort)
     if not choices:
         where.append("f.choice = ''")
-    for column, value in (("f.run", run), ("f.measure", measure), ("f.verdict", verdict)):
-        if value:
-            where.append(f"{column} = ?")
-            values.append(value)
-    for column, value in (("f.task", task), ("r.models", model)):
-        if value:
-            where.append(f"instr(' ' || {column} || ' ', ?) > 0")
-            values.append(f" {value} ")
+    equal = {"f.run": run, "f.measure": measure, "f.verdict": verdict}
+    _narrow(where, values, equal=equal, among={"f.task": task, "r.models": model})
     source = f"FROM findings f JOIN runs r ON r.name = f.run WHERE {' AND '.join(where)}"
     connection = database.connection()
     (total,) = connection.execute(f"SELECT count(*) {source}", values).fetchone()
@@ -170,6 +157,18 @@ def known(database: Database) -> dict[str, list[str]]:
         lists = connection.execute(f"SELECT DISTINCT {name} FROM runs LIMIT 1000")
         found[name] = sorted({word for row in lists for word in row[0].split()})
     return found
+
+
+def _narrow(where: list[str], values: list[Any], *, equal: Mapping[str, str], among: Mapping[str, str]) -> None:
+    """Add conditions: columns that equal a value, and columns of words that have one among them; none for no value."""
+    for column, value in equal.items():
+        if value:
+            where.append(f"{column} = ?")
+            values.append(value)
+    for column, value in among.items():
+        if value:
+            where.append(f"instr(' ' || {column} || ' ', ?) > 0")
+            values.append(f" {value} ")
 
 
 def _words(text: str, columns: Sequence[str]) -> tuple[list[str], list[Any]]:

@@ -9,7 +9,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -20,6 +21,7 @@ from mechshift_core.files import sync
 from mechshift_core.service.allowed import refusals
 from mechshift_core.service.index import Index
 from mechshift_core.service.jobs import SPEC_FILE, Job, Submission, now, write_json
+from mechshift_core.service.root import Root
 from mechshift_core.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,50 +91,48 @@ class Submissions:
         if len(key) > KEY_LENGTH or not key.isprintable():
             raise UsageError(f"the key of a submission has at most {KEY_LENGTH} printable characters")
         digest = _digest(text, files)
-        root = self.index.root
-        staging: Path | None = None
         try:
-            staging = Path(mkdtemp(prefix=".new-", dir=root.own))
-            inputs = staging / "inputs"
-            write_inputs(inputs, text, files)
-            spec = read_allowed(inputs, self.settings)
-            _refuse_no_text(spec.title or "")
-            self.index.require_whole()
-            # So that no key and no place in the queue is given twice, nor the index made anew meanwhile.
-            with self._lock, self.index.database.lock:
-                if (earlier := self.index.taken(by, key)) is not None:
-                    if earlier.sha256 != digest:
-                        raise ConflictError(f"the key {key!r} belongs to another submission, that of {earlier.name}")
-                    return Accepted(earlier.name, new=False)
-                self._check_room(by)
-                name = _free_name(spec.name, root.folder, root.jobs)
-                submission = Submission(
-                    run=name,
-                    study=spec.name,
-                    title=spec.title or "",
-                    models=tuple(spec.models),
-                    tasks=tuple(task.name for task in spec.tasks),
-                    by=by,
-                    at=now(),
-                    number=self.index.next_number(),
-                    key=key,
-                    sha256=digest,
-                )
-                write_json(staging / "job.json", asdict(submission))
-                Job(staging).want(by=by)
-                sync(staging)
-                staging.rename(root.jobs / name)
-                try:
-                    sync(root.jobs)
-                    self.index.take(submission)
-                except BaseException:  # nobody hears of it, so it must not be run, too
-                    (root.jobs / name).rename(staging)
-                    raise
+            with staged(self.index.root, ".new-", text, files) as staging:
+                spec = read_allowed(staging.inputs, self.settings)
+                _refuse_no_text(spec.title or "")
+                self.index.require_whole()
+                # So that no key and no place in the queue is given twice, nor the index made anew meanwhile.
+                with self._lock, self.index.database.lock:
+                    return self._take_on(staging, spec, digest, by=by, key=key)
         except OSError as error:
             raise RefusedError(f"the server can't write it down: {error.strerror or error}; try again later") from error
-        finally:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
+
+    def _take_on(self, staging: Job, spec: Spec, digest: str, *, by: str, key: str) -> Accepted:
+        """Make a job of what was staged, unless it is one already."""
+        root = self.index.root
+        if (earlier := self.index.taken(by, key)) is not None:
+            if earlier.sha256 != digest:
+                raise ConflictError(f"the key {key!r} belongs to another submission, that of {earlier.name}")
+            return Accepted(earlier.name, new=False)
+        self._check_room(by)
+        name = _free_name(spec.name, root.folder, root.jobs)
+        submission = Submission(
+            run=name,
+            study=spec.name,
+            title=spec.title or "",
+            models=tuple(spec.models),
+            tasks=tuple(task.name for task in spec.tasks),
+            by=by,
+            at=now(),
+            number=self.index.next_number(),
+            key=key,
+            sha256=digest,
+        )
+        write_json(staging.folder / "job.json", asdict(submission))
+        staging.want(by=by)
+        sync(staging.folder)
+        staging.folder.rename(root.jobs / name)
+        try:
+            sync(root.jobs)
+            self.index.take(submission)
+        except BaseException:  # nobody hears of it, so it must not be run, too
+            (root.jobs / name).rename(staging.folder)
+            raise
         return Accepted(name, new=True)
 
     def check_sizes(self, text: str, files: Mapping[str, bytes]) -> None:
@@ -181,6 +181,17 @@ def _refuse_code(path: Path) -> None:
         mark = document.locate(("extensions",), key=True)
         reason = "a server runs no code of a spec; run it with `mechshift run --allow-code` yourself"
         raise SpecError([Problem(SPEC_FILE, mark.line, mark.column, reason, LINE_BREAK.split(text)[mark.line - 1])])
+
+
+@contextmanager
+def staged(root: Root, prefix: str, text: str, files: Mapping[str, bytes]) -> Iterator[Job]:
+    """A spec and its files in a folder that is no job yet; what has not been moved away is removed at the end."""
+    job = Job(Path(mkdtemp(prefix=prefix, dir=root.own)))
+    try:
+        write_inputs(job.inputs, text, files)
+        yield job
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def write_inputs(inputs: Path, text: str, files: Mapping[str, bytes]) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 from mechshift_core.errors import UsageError
 from mechshift_core.options import listing, suggestion
 
-FORMULA = "^[=+@\t\r-]"
+FORMULA = r"^[=+@\t\r-]"
 """How a text begins that a spreadsheet takes for a formula: in CSV an apostrophe stands before it."""
 MOST_CELLS = 5_000_000
 """Values that one answer holds."""

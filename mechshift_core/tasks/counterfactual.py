@@ -17,7 +17,7 @@ from mechshift_core.tasks.banks import bank_of
 from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
 from mechshift_core.tasks.behind import behind_of
 from mechshift_core.tasks.distinct import DistinctPrompts
-from mechshift_core.tasks.encoding import Encoder, UnreadableTextError, begins_with
+from mechshift_core.tasks.encoding import Encoder, Ids, UnreadableTextError, begins_with
 from mechshift_core.tasks.options import SAME_BEGINNING, UNEQUAL, options_of, rest_of, space_first
 from mechshift_core.tasks.roles import BOS, MASK, token_roles
 
@@ -227,15 +227,26 @@ def align(text: CounterfactualText, tokenizer: PreTrainedTokenizerBase | Encoder
         return str(error)
 
 
-def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
-    written, of_corrupt = encoder.plain(text.clean), encoder.plain(text.corrupt)
+def both_prompts(clean: str, corrupt: str, encoder: Encoder) -> tuple[Ids, Ids, int] | str:
+    """Clean and corrupted prompt as token ids, and how many the clean one has before its text; or why not.
+
+    Raises:
+        UnreadableTextError: if the tokenizer can't read one of them.
+    """
+    written, of_corrupt = encoder.plain(clean), encoder.plain(corrupt)
     if not written:
         return "the tokenizer makes nothing of the prompt"
     if begins_with(written, encoder.begin) != begins_with(of_corrupt, encoder.begin):
         return "only one of the prompts begins with the beginning-of-sequence token"
-    clean, corrupt = encoder.begun(written), encoder.begun(of_corrupt)
-    if len(clean) != len(corrupt):
-        return UNEQUAL
+    ids, of_other = encoder.begun(written), encoder.begun(of_corrupt)
+    return (ids, of_other, len(ids) - len(written)) if len(ids) == len(of_other) else UNEQUAL
+
+
+def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
+    prompts = both_prompts(text.clean, text.corrupt, encoder)
+    if isinstance(prompts, str):
+        return prompts
+    clean, corrupt, added = prompts
     options = options_of(text, clean, corrupt, encoder)
     if options == SAME_BEGINNING:
         spaced = space_first(text, clean, encoder)
@@ -274,7 +285,7 @@ def _align(text: CounterfactualText, encoder: Encoder) -> Example | str:
         revealed=len(clean) - len(asked),
         clean_rest_ids=rest,
         corrupt_rest_ids=corrupt_rest,
-        added=clean[: len(clean) - len(written)],
+        added=clean[:added],
         clean_behind_ids=behind.clean,
         corrupt_behind_ids=behind.corrupt,
         behind_roles=behind.roles,

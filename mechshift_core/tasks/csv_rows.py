@@ -23,9 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.tasks.base import CounterfactualText
-from mechshift_core.tasks.counterfactual import Example, roles_of
-from mechshift_core.tasks.encoding import Encoder, UnreadableTextError, begins_with
-from mechshift_core.tasks.options import UNEQUAL
+from mechshift_core.tasks.counterfactual import Example, both_prompts, roles_of
+from mechshift_core.tasks.encoding import Encoder, UnreadableTextError
 from mechshift_core.wording import clip, describe
 
 MOST_CHARACTERS = 100_000
@@ -146,16 +145,12 @@ def aligned_with_tokens(line: MixedLine, encoder: Encoder) -> Example | str:
     """
     answers, foils = distinct(line.answer_ids), distinct(line.foil_ids)
     try:
-        written, of_corrupt = encoder.plain(line.clean), encoder.plain(line.corrupt)
+        prompts = both_prompts(line.clean, line.corrupt, encoder)
     except UnreadableTextError as error:
         return str(error)
-    if not written:
-        return "the tokenizer makes nothing of the prompt"
-    if begins_with(written, encoder.begin) != begins_with(of_corrupt, encoder.begin):
-        return "only one of the prompts begins with the beginning-of-sequence token"
-    clean, corrupt = encoder.begun(written), encoder.begun(of_corrupt)
-    if len(clean) != len(corrupt):
-        return UNEQUAL
+    if isinstance(prompts, str):
+        return prompts
+    clean, corrupt, added = prompts
     if set(answers) & set(foils):
         return "answer and foil are the same token"
     if clean == corrupt:
@@ -176,7 +171,7 @@ def aligned_with_tokens(line: MixedLine, encoder: Encoder) -> Example | str:
         answer=_shown(encoder, answers),
         foil=_shown(encoder, foils),
         roles=roles_of(encoder, text, clean),
-        added=clean[: len(clean) - len(written)],
+        added=clean[:added],
     )
 
 

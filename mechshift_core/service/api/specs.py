@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from mechshift_core.service.api.shared import ERRORS, Answer, MissingError, ProblemAnswer, TheService, at_most
-from mechshift_core.service.submissions import as_json, read_allowed, write_inputs
+from mechshift_core.service.submissions import as_json, read_allowed, staged
 
 router = APIRouter(prefix="/specs", tags=["specs"], responses=ERRORS)
 
@@ -65,17 +62,12 @@ def validate(checking: Checking, service: TheService) -> Checked:
 
     files = checking.contents()
     service.submissions.check_sizes(checking.spec, files)
-    staging = Path(mkdtemp(prefix=".check-", dir=service.root.own))
-    try:
-        inputs = staging / "inputs"
-        write_inputs(inputs, checking.spec, files)
+    with staged(service.root, ".check-", checking.spec, files) as staging:
         try:
-            read_allowed(inputs, service.settings)
+            read_allowed(staging.inputs, service.settings)
         except SpecError as error:
             return Checked(ok=False, problems=[ProblemAnswer(**one) for one in as_json(error)])
-        return Checked(**service.checker.check(inputs)) if checking.full else Checked(ok=True, problems=[])
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        return Checked(**service.checker.check(staging.inputs)) if checking.full else Checked(ok=True, problems=[])
 
 
 @router.get("/schema")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mechshift_core.service.api.shared import TheService
 from mechshift_core.service.pages.drawings import Scale, axis, forest, scale_of
@@ -15,6 +17,7 @@ from mechshift_core.service.pages.templating import page
 from mechshift_core.service.pages.words import VERDICTS, query_of
 from mechshift_core.service.search import MOST_ROWS, known, list_findings
 from mechshift_core.service.service import Service
+from mechshift_core.service.table_rows import FORMULA
 
 router = APIRouter(include_in_schema=False)
 MOST_DRAWN = 300
@@ -26,22 +29,29 @@ COLUMNS = (
 ).split()
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What is asked for, as in the address."""
+
+    q: Text = ""
+    run: Word = ""
+    measure: Word = ""
+    task: Word = ""
+    model: Word = ""
+    verdict: Word = ""
+
+
+Asked = Annotated[Filters, Depends()]
+Sort = Literal["hypothesis", "estimate"]
+
+
 @router.get("/findings")
 def findings(
-    request: Request,
-    service: TheService,
-    q: Text = "",
-    run: Word = "",
-    measure: Word = "",
-    task: Word = "",
-    model: Word = "",
-    verdict: Word = "",
-    sort: Literal["hypothesis", "estimate"] = "hypothesis",
-    choices: bool = False,
+    request: Request, service: TheService, asked: Asked, sort: Sort = "hypothesis", choices: bool = False
 ) -> Response:
     """Findings, grouped by measure: each group has an axis of its own."""
-    filters = {"q": q, "run": run, "measure": measure, "task": task, "model": model, "verdict": verdict}
-    rows, total = _found(service, filters, sort=sort, choices=choices, limit=MOST_DRAWN)
+    filters = asdict(asked)
+    rows, total = _found(service, asked, sort=sort, choices=choices, limit=MOST_DRAWN)
     words = known(service.index.database)
     return page(
         request,
@@ -65,20 +75,9 @@ def findings(
 
 
 @router.get("/findings.csv")
-def download(
-    service: TheService,
-    q: Text = "",
-    run: Word = "",
-    measure: Word = "",
-    task: Word = "",
-    model: Word = "",
-    verdict: Word = "",
-    sort: Literal["hypothesis", "estimate"] = "hypothesis",
-    choices: bool = False,
-) -> Response:
+def download(service: TheService, asked: Asked, sort: Sort = "hypothesis", choices: bool = False) -> Response:
     """The same as a file."""
-    filters = {"q": q, "run": run, "measure": measure, "task": task, "model": model, "verdict": verdict}
-    rows, _ = _found(service, filters, sort=sort, choices=choices, limit=MOST_ROWS)
+    rows, _ = _found(service, asked, sort=sort, choices=choices, limit=MOST_ROWS)
     return as_csv("findings", COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
@@ -93,18 +92,17 @@ def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    return f"'{value}" if isinstance(value, str) and re.match(FORMULA, value) else value
 
 
 def _found(
-    service: Service, filters: dict[str, str], *, sort: str, choices: bool, limit: int
+    service: Service, asked: Filters, *, sort: Sort, choices: bool, limit: int
 ) -> tuple[list[dict[str, Any]], int]:
-    words = {name: value for name, value in filters.items() if name != "q"}
+    words = asdict(asked)
+    text = words.pop("q")
     if words["verdict"] not in VERDICTS or sort == "estimate":
         words["verdict"] = ""
-    found = list_findings(service.index.database, text=filters["q"], sort=sort, choices=choices, limit=limit, **words)
+    found = list_findings(service.index.database, text=text, sort=sort, choices=choices, limit=limit, **words)
     return [*found.rows], found.total
 
 

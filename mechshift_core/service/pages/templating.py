@@ -7,15 +7,13 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader
 
 from mechshift_core import __version__
 from mechshift_core.service.pages import words
 from mechshift_core.service.pages.assets import address
 from mechshift_core.service.service import Service
-from reports import formats
-from reports.templating import visible
+from reports.templating import new_environment
 
 NAVIGATION = (
     ("/", "Runs"),
@@ -33,27 +31,12 @@ HEADERS = {"Referrer-Policy": "same-origin", "Vary": "Cookie"}
 @cache
 def environment() -> Environment:
     """The one environment of the pages; `report/` are the report's templates."""
-    made = Environment(
-        loader=ChoiceLoader(
+    made = new_environment(
+        ChoiceLoader(
             [PackageLoader("mechshift_core.service.pages"), PrefixLoader({"report": PackageLoader("reports")})]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        )
     )
-    made.filters.update(
-        number=formats.number,
-        count=formats.count,
-        p_value=formats.p_value,
-        interval=formats.interval,
-        confidence=formats.confidence,
-        duration=words.duration,
-        ago=words.ago,
-        clock=words.clock,
-        plural=words.plural,
-    )
+    made.filters.update(duration=words.duration, ago=words.ago, clock=words.clock, plural=words.plural)
     made.globals.update(
         asset=address, version=__version__, navigation=NAVIGATION, STATES=words.STATES, VERDICTS=words.VERDICTS
     )
@@ -79,7 +62,3 @@ def form_token(request: Request) -> str:
     """What the forms of a page send along."""
     state = request.scope["state"]
     return str(state["guard"].form_token(request.scope))
-
-
-def _finalize(value: object) -> object:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -11,7 +11,7 @@ from mechshift_core.service.api.shared import TheService
 from mechshift_core.service.deleting import trashed
 from mechshift_core.service.pages.forms import GenuineForm, go_to
 from mechshift_core.service.pages.templating import page
-from mechshift_core.service.pages.words import moment_of
+from mechshift_core.times import utc_text
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/trash")
 def trash(request: Request, service: TheService, deleted: Annotated[str, Query(max_length=300)] = "") -> Response:
     """What is in the trash; `deleted` is what was just put there."""
-    found = [{"id": one.id, "run": one.run, "at": moment_of(one.at)} for one in trashed(service.index)]
+    found = [{"id": one.id, "run": one.run, "at": utc_text(one.at)} for one in trashed(service.index)]
     just = next((one for one in found if one["id"] == deleted), None)
     return page(request, "trash", found=found, just=just)
 

@@ -55,11 +55,6 @@ def clock(moment: str | None) -> str:
     return "" if found is None else f"{found:%Y-%m-%d %H:%M} UTC"
 
 
-def moment_of(unix: float) -> str:
-    """A Unix time in ISO 8601."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def query_of(**values: str | bool | None) -> str:
     """What stands behind the path of an address: `?a=1&b=2`, without what is empty."""
     kept = {name: "1" if value is True else value for name, value in values.items() if value}
