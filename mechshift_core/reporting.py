@@ -60,12 +60,32 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         calibration=None if calibration is None else calibration_facts(calibration, key=key),
         interactive=plan.spec.report.interactive and not static,
         measures=list(plan.spec.measures.declared),
-        words={one.name: Words(name=one.words, reading=one.reading) for one, _ in testables()},
+        words=words_of_measures(),
+        roles=_roles(plan),
         kinds=_kinds(plan),
     )
     broken: list[str] = []
     write_text(folder.path / "report.html", render(data, broken=broken))
     return tuple(broken)
+
+
+def words_of_measures() -> dict[str, Words]:
+    """How the measures that hypotheses can name are spoken of."""
+    return {
+        one.name: Words(name=one.words, reading=one.reading, lower=one.lower, higher=one.higher, shift=not one.between)
+        for one, _ in testables()
+    }
+
+
+def _roles(plan: Plan) -> dict[str, str]:
+    """Where all treatments become diffusion models, that is what they are called."""
+    models = plan.spec.models
+    treated = [pair for pair in plan.spec.pairs if pair.role == "treatment"]
+    turned = [
+        models[pair.before].paradigm == "autoregressive" and models[pair.after].paradigm == "masked_diffusion"
+        for pair in treated
+    ]
+    return {"treatment": "after diffusion"} if turned and all(turned) else {}
 
 
 def _kinds(plan: Plan) -> list[KindFacts]:

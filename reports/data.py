@@ -192,10 +192,20 @@ class KindFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """How a measure is spoken of: its name as a noun without an article, and what its values mean."""
+    """How a measure is spoken of.
+
+    Attributes:
+        name: A noun without an article.
+        reading: What its values mean.
+        lower: What a lower value says, in a few words; `higher`, a higher one.
+        shift: Whether an estimate on one pair and task is a shift, after minus before, and no property of the pair.
+    """
 
     name: str
     reading: str
+    lower: str = "lower"
+    higher: str = "higher"
+    shift: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +228,7 @@ class ReportData:
         measures: Names of the measures that the spec declares; None where that is not known. What was not declared has
             no section.
         words: Measure -> how it is spoken of.
+        roles: Role of pairs -> where in a sentence a value of them is: "after diffusion".
         kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
             one.
     """
@@ -237,6 +248,7 @@ class ReportData:
     interactive: bool = False
     measures: Sequence[str] | None = None
     words: Mapping[str, Words] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
     kinds: Sequence[KindFacts] = ()
 
     def declares(self, measure: str) -> bool:

@@ -13,6 +13,7 @@ from reports import templating
 from reports.data import ReportData, in_order
 from reports.prose import vocabulary
 from reports.sections import (
+    answer,
     attention,
     calibration,
     circuits,
@@ -64,6 +65,7 @@ DRAWN = frozenset(
 """Tables and measures that have a section of their own; what kinds have besides is drawn by a general one."""
 
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
+    answer.section,
     verdicts.section,
     compared.section,
     circuits.section,
@@ -108,7 +110,7 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     style = templating.source("style.css")
     script = templating.source(SCRIPT) if data.interactive else ""
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
-    with debug_mode(False), vocabulary(data.words):
+    with debug_mode(False), vocabulary(data.words, data.roles):
         sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
     page = templating.render_template(
         "page",

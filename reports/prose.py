@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from reports import formats
 from reports.data import Words
@@ -28,8 +27,11 @@ READINGS = {
     "cpr": "area under faithfulness over circuit size",
     "transfer_ratio": "1: the other model's circuit is as faithful as the own, 0: it restores nothing",
 }
+ROLES = {"treatment": "in the treatment", "control": "in the control", "unrelated": "of unrelated models"}
+"""Role of pairs -> where in a sentence a value of them is."""
 _known: ContextVar[Mapping[str, Words] | None] = ContextVar("words of measures", default=None)
-_COUNTED = ("index", "slope", "share", "centroid", "overlap", "ratio", "(CMD)", "(CPR)", "time", "groups")
+_roles: ContextVar[Mapping[str, str] | None] = ContextVar("words of roles", default=None)
+_COUNTED = ("index", "slope", "share", "overlap", "ratio", "time", "score", "norm")
 _ABLATIONS = {
     "counterfactual": "its value on the corrupted prompt",
     "mean": "its mean over the clean prompts, position by position",
@@ -61,16 +63,6 @@ _CORRECTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sentence:
-    """What one hypothesis' finding says: its verdict, the result, and what it means or does not mean."""
-
-    id: str
-    verdict: str
-    result: str
-    meaning: str
-
-
 def measure_name(measure: str) -> str:
     """A measure in words."""
     words = (_known.get() or {}).get(measure)
@@ -83,14 +75,37 @@ def reading(measure: str) -> str:
     return READINGS.get(measure, "") if words is None else words.reading
 
 
+def quantity(measure: str) -> str:
+    """What an estimate of a measure on one pair and task is: `shift of depth slope`, or the measure itself."""
+    words = (_known.get() or {}).get(measure)
+    name = measure_name(measure)
+    if words is None or not words.shift or name.startswith("shift"):
+        return name
+    return f"shift of {'the ' if name.endswith(_COUNTED) or name.startswith("effect") else ''}{name}"
+
+
+def direction(measure: str, value: float) -> str:
+    """What a value below or above zero says, in a few words: `earlier layers`."""
+    words = (_known.get() or {}).get(measure)
+    if words is None:
+        return "lower" if value < 0 else "higher"
+    return words.lower if value < 0 else words.higher
+
+
+def role_words(role: str) -> str:
+    """Where in a sentence a value of pairs of a role is: `after diffusion`."""
+    return (_roles.get() or {}).get(role) or ROLES.get(role, f"in {role}")
+
+
 @contextmanager
-def vocabulary(words: Mapping[str, Words]) -> Iterator[None]:
-    """Speak of measures as a study's kinds do, while a page is made."""
-    before = _known.set(words)
+def vocabulary(words: Mapping[str, Words], roles: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Speak of measures as a study's kinds do, and of roles as of its pairs, while a page is made."""
+    before, said = _known.set(words), _roles.set(roles)
     try:
         yield
     finally:
         _known.reset(before)
+        _roles.reset(said)
 
 
 def index_name(index: str) -> str:
@@ -147,84 +162,3 @@ def declaration_notes(declaration: Declaration) -> list[str]:
     elif declaration.registered:
         notes.append(f"As registered on {declaration.registered}.")
     return notes
-
-
-def sentence(finding: Finding) -> Sentence:
-    """One hypothesis in a sentence or two."""
-    return Sentence(id=finding.id, verdict=finding.verdict, result=_result(finding), meaning=_meaning(finding))
-
-
-def _result(finding: Finding) -> str:
-    name = measure_name(finding.measure)
-    if finding.estimate is None:
-        return f"{name[:1].upper()}{name[1:]} could not be estimated."
-    article = "the " if name.endswith(_COUNTED) else ""
-    if finding.location:
-        article = f"the {finding.location} of {article}"
-    parts = [f"The estimate for {article}{name} is {formats.number(finding.estimate)}"]
-    low, high, level = finding.shown
-    if low is not None and high is not None:
-        parts.append(f" ({formats.confidence(level)} interval {formats.number(low)} to {formats.number(high)}")
-        parts.append(f"; {_p(finding)})" if finding.p is not None else ")")
-    elif finding.p is not None:
-        parts.append(f" ({_p(finding)})")
-    else:
-        parts.append(", without an interval")
-    return "".join(parts) + "."
-
-
-def _p(finding: Finding) -> str:
-    if finding.p_corrected is None:
-        return f"uncorrected {formats.p_statement(finding.p)}"
-    return f"corrected {formats.p_statement(finding.p_corrected)}"
-
-
-def _meaning(finding: Finding) -> str:
-    text = _equivalence(finding) if finding.test == "equivalence" else _difference(finding)
-    if finding.estimate is None or finding.verdict == "not estimable":
-        text = "No conclusion follows from this run."
-    if finding.status == "points only":
-        text += " There are too few units for an interval."
-    if finding.message:
-        text += f" {formats.sentence(finding.message)}"
-    return text
-
-
-def _difference(finding: Finding) -> str:
-    zero = formats.compact(finding.null) if finding.null else "zero"
-    if finding.test == "non_inferiority":
-        return _non_inferiority(finding)
-    side = {"less": f"below {zero}", "greater": f"above {zero}"}.get(finding.alternative, f"away from {zero}")
-    if finding.verdict == "supported":
-        way = "in the direction claimed" if finding.alternative != "two-sided" else "as claimed"
-        each = f" in every {finding.every}" if finding.every else ""
-        return f"It lies {side}{each}, {way}, by more than chance would explain."
-    if finding.verdict == "refuted":
-        each = f" in one {finding.every} at least" if finding.every else ""
-        return f"The claim would put it {side}; the data put it elsewhere{each}."
-    each = f" in every {finding.every}" if finding.every else ""
-    return (
-        f"The data do not settle whether it lies {side}{each}; "
-        "this is absence of evidence, and does not show that nothing changed."
-    )
-
-
-def _non_inferiority(finding: Finding) -> str:
-    margin = f"the margin of {formats.compact(finding.margin)}"
-    if finding.verdict == "supported":
-        return f"It is not lower by more than {margin} that was declared as no loss that matters."
-    if finding.verdict == "refuted":
-        return f"It is lower by more than {margin}."
-    return f"The data do not settle whether it is lower by more than {margin}."
-
-
-def _equivalence(finding: Finding) -> str:
-    margin = "the declared margin" if finding.margin is None else f"the margin of ±{formats.compact(finding.margin)}"
-    if finding.verdict == "supported":
-        return f"It lies within {margin} that was declared as no difference that matters."
-    if finding.verdict == "refuted":
-        return f"It lies outside {margin}: the two differ by more than was declared negligible."
-    return (
-        f"The data are compatible with values inside and outside {margin}: "
-        "neither equivalence nor a difference is shown."
-    )

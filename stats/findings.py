@@ -33,6 +33,27 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One of the means that a finding adds and subtracts, over pairs and tasks with equal weights.
+
+    Attributes:
+        sign: 1 where it is added, -1 where it is subtracted.
+        role: Role of its pairs, and `pair` their name, `regime` of its tasks and `task` their name, as far as the
+            hypothesis says; empty where it takes all.
+        tasks: The tasks that it is over.
+        estimate: The mean; None where a part of it has no estimate.
+    """
+
+    sign: int
+    role: str
+    pair: str
+    regime: str
+    task: str
+    tasks: tuple[str, ...]
+    estimate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What a finding is on one task or regime alone.
 
@@ -72,6 +93,8 @@ class Finding:
         verdict: What the test says about the claim at the corrected level.
         status: Whether the numbers can be used; `message` says why not, or what to keep in mind.
         terms: What the estimate is made of.
+        groups: The same by group: one, two of a contrast, or four of a difference in differences (first minus second,
+            minus third, plus fourth).
         p_opposite: p-value of the opposite claim, `p_opposite_corrected` within the family of these; a claim is refuted
             by it. None for a two-sided difference.
         inner_low: Lower end of the interval at 2 x `confidence` - 1, which decides an equivalence (`inner_high`: upper
@@ -115,6 +138,7 @@ class Finding:
     every: str = ""
     parts: tuple[Part, ...] = ()
     location: str = ""
+    groups: tuple[Group, ...] = ()
 
     @property
     def shown(self) -> tuple[float | None, float | None, float]:
@@ -265,6 +289,9 @@ def _concluded(content: Mapping[str, Any]) -> dict[str, Any]:
                     **row,
                     "terms": tuple(Term(**term) for term in row["terms"]),
                     "parts": tuple(Part(**part) for part in row.get("parts", ())),
+                    "groups": tuple(
+                        Group(**{**group, "tasks": tuple(group["tasks"])}) for group in row.get("groups", ())
+                    ),
                 }
             )
             for row in content["hypotheses"]

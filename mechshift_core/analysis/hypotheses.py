@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.estimands import estimand, location
+from mechshift_core.analysis.groups import groups_of
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
@@ -109,6 +110,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
+    groups = groups_of(spec, hypothesis, evidence.replicated)
     contrast, templates = contrast_of(spec, hypothesis, evidence), _templates(evidence, list(weights))
     if contrast is None:
         reasons = [
@@ -119,7 +121,8 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         broken = any(key in evidence.failed or key[1:] not in evidence.samples for key in keys)
         status: Status = "failed" if broken else "undefined"
         message = "; ".join(reasons)
-        return _finding(spec, hypothesis, terms, None, status=status, message=message, templates=templates)
+        drafted = _finding(spec, hypothesis, terms, None, status=status, message=message, templates=templates)
+        return replace(drafted, groups=groups)
     result = apply_test(hypothesis, contrast, spec.statistics)
     results = _parts(spec, hypothesis, evidence)
     if hypothesis.every is not None:
@@ -129,7 +132,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
     untrusted = _untrusted(spec, hypothesis, contrast, evidence)
     message = "; ".join(filter(None, (contrast.message or result.message, warning, *untrusted)))
     drafted = _finding(spec, hypothesis, terms, result, status=result.status, message=message, templates=templates)
-    return replace(drafted, parts=alone)
+    return replace(drafted, parts=alone, groups=groups)
 
 
 def _templates(evidence: Evidence, members: Sequence[tuple[PairSpec, TaskSpec]]) -> int:

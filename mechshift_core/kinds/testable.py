@@ -31,6 +31,7 @@ class Testable:
             `{index}` stands for the index that the spec declares of its measure.
         reading: What its values mean, in a clause: "negative: attribution moves to earlier layers".
         scale: Unit and range of an estimate on one pair and task: "shift of a share; -1 to 1".
+        lower: What a lower value says, in a few words that can stand alone: "earlier layers"; `higher`, a higher one.
         between: Whether it is of a pair as it is and no shift: zero is nothing in common, not nothing changed.
         ceiling: Its value for two models that are alike (`to: ceiling`); None where it has none.
         from_chance: Whether its zero is a chance level that unrelated models need not have.
@@ -52,6 +53,8 @@ class Testable:
     estimand: str
     reading: str
     scale: str
+    lower: str = "lower"
+    higher: str = "higher"
     between: bool = False
     ceiling: float | None = None
     from_chance: bool = False

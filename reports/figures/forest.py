@@ -11,7 +11,7 @@ from reports import formats
 from reports.figures.svg import element, picture
 from stats.findings import Finding
 
-WIDTH, HEIGHT = 290, 56
+WIDTH, HEIGHT = 290, 70
 _LEFT, _RIGHT, _MIDDLE, _AXIS = 12, WIDTH - 12, 22, 38
 
 Scale = tuple[float, float]
@@ -23,15 +23,22 @@ def scales(hypotheses: Iterable[Finding]) -> dict[str, Scale]:
     for finding in hypotheses:
         values = [finding.estimate, finding.low, finding.high, finding.null]
         values += [] if finding.margin is None else [-finding.margin, finding.margin]
+        values += [part.estimate for part in finding.parts]
         finite = [value for value in values if value is not None and math.isfinite(value)]
         reach.setdefault(finding.measure, [0.0]).extend(finite)
     return {measure: _padded(min(values), max(values)) for measure, values in reach.items()}
 
 
-def forest(finding: Finding, *, scale: Scale) -> Markup:
-    """Estimate and interval of one hypothesis, with zero and the equivalence margin.
+def forest(finding: Finding, *, scale: Scale, ends: tuple[str, str] = ("lower", "higher")) -> Markup:
+    """Estimate and interval of one hypothesis, with zero, the margin, and a tick for each task or regime alone.
 
-    The interval is the test's own: of an equivalence at .05 the one at 90 %, which then lies within the margin.
+    The interval is the test's own: of an equivalence at .05 the one at 90 %, which then lies within the margin. The
+    band of non-inferiority is open to the right.
+
+    Args:
+        finding: What is drawn.
+        scale: Least and largest value of the axis.
+        ends: What lies to the left and to the right, in words.
     """
 
     def x(value: float) -> float:
@@ -48,13 +55,21 @@ def forest(finding: Finding, *, scale: Scale) -> Markup:
         )
     parts = _axis(scale, x(0.0))
     if finding.margin is not None:
-        low, high = x(-finding.margin), x(finding.margin)
+        low, high = x(-finding.margin), _RIGHT if finding.test == "non_inferiority" else x(finding.margin)
         parts.insert(0, element("rect", x=low, y=4, width=high - low, height=_AXIS - 4, class_="margin"))
     parts += [element("text", formats.compact(tick), x=x(tick), y=52, class_="tick") for tick in ticks(scale)]
     parts += [element("line", x1=x(tick), x2=x(tick), y1=_AXIS, y2=_AXIS + 4, class_="axis") for tick in ticks(scale)]
-    if finding.null and finding.margin is None:
+    if finding.null:
         parts.append(element("line", x1=x(finding.null), x2=x(finding.null), y1=4, y2=_AXIS, class_="bound"))
     parts += _claim(finding, x(finding.null if finding.margin is None else 0.0))
+    parts += [
+        element("text", f"← {ends[0]}", x=_LEFT, y=66, class_="side left"),
+        element("text", f"{ends[1]} →", x=_RIGHT, y=66, class_="side right"),
+    ]
+    for part in finding.parts:
+        if part.estimate is not None:
+            at = x(part.estimate)
+            parts.append(element("line", x1=at, x2=at, y1=_MIDDLE + 7, y2=_MIDDLE + 13, class_="part"))
     first, last, _ = finding.shown
     if first is not None and last is not None:
         low, high = x(first), x(last)
@@ -74,8 +89,13 @@ def alternative(finding: Finding) -> str:
     low, high, level = finding.shown
     if low is not None:
         text += f", {formats.confidence(level)} interval {formats.interval(low, high)}"
-    if finding.margin is not None:
+    if finding.test == "non_inferiority" and finding.margin is not None:
+        text += f", margin of non-inferiority {formats.compact(-finding.margin)}"
+    elif finding.margin is not None:
         text += f", equivalence margin ±{formats.compact(finding.margin)}"
+    known = [f"{part.level} {formats.number(part.estimate)}" for part in finding.parts if part.estimate is not None]
+    if known:
+        text += f"; alone: {', '.join(known)}"
     return f"{text}; zero is marked"
 
 

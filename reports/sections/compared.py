@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import polars as pl
 
-from reports import tables
+from reports import formats, tables
 from reports.data import ReportData, in_order
 from reports.sections.base import Section
 from reports.templating import render_template
@@ -36,17 +37,52 @@ class Prompt:
     masks: int
 
 
+_REGIMES = {
+    "local": "on a local task, what decides the answer stands before it, and a model that reads from left to right needs "
+    "no more",
+    "global": "on a global task, the answer has to fit what stands anywhere in the text",
+}
+_PARADIGMS = {
+    "autoregressive": "autoregressive: predicts each token from those before it",
+    "masked_diffusion": "masked diffusion: fills in masked tokens from both sides",
+}
+
+
 def section(data: ReportData) -> Section:
-    """Pairs, example prompts, counts and accuracies."""
+    """Models, pairs, example prompts, counts and accuracies."""
     examples = data.table("examples")
     body = render_template(
         "compared",
+        models=_models(data),
+        regimes=_regimes(examples),
         pairs=_pairs(data),
         prompts=[] if examples is None else prompts_of(examples),
         counts=_counts(data),
         accuracies=_accuracies(data),
     )
     return Section(id="compared", title="What was compared", body=body)
+
+
+def _models(data: ReportData) -> tables.Table | None:
+    """Every model with its source and how it reads; None where the run does not record them."""
+    known = data.provenance.get("models")
+    if not isinstance(known, Mapping) or not known:
+        return None
+    fields = [tables.text("model"), tables.text("source"), tables.text("paradigm")]
+    rows = [
+        (name, str(facts.get("source", "")), _PARADIGMS.get(str(facts.get("paradigm")), str(facts.get("paradigm"))))
+        for name, facts in known.items()
+        if isinstance(facts, Mapping)
+    ]
+    return tables.build("The models", fields, rows)
+
+
+def _regimes(examples: pl.DataFrame | None) -> str:
+    """What local and global mean, as far as the run has such tasks."""
+    if examples is None:
+        return ""
+    said = [words for regime, words in _REGIMES.items() if regime in in_order(examples, "regime")]
+    return formats.sentence("; ".join(said))
 
 
 def prompts_of(examples: pl.DataFrame) -> list[Prompt]:

@@ -9,7 +9,9 @@ from markupsafe import Markup
 from reports import formats, prose, tables
 from reports.data import ReportData
 from reports.figures.forest import forest, scales
+from reports.sections.answer import same_under
 from reports.sections.base import Section
+from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Finding
 
@@ -22,6 +24,7 @@ class Row:
     measure: str
     question: str
     drawing: Markup
+    same: tuple[int, int] | None
 
 
 def section(data: ReportData) -> Section:
@@ -38,19 +41,27 @@ def section(data: ReportData) -> Section:
                 finding=finding,
                 measure=prose.measure_name(finding.measure),
                 question=question(finding),
-                drawing=forest(finding, scale=ranges[finding.measure]),
+                drawing=forest(finding, scale=ranges[finding.measure], ends=ends(finding)),
+                same=same_under(data, finding),
             )
             for finding in hypotheses
         ],
         readings=[
             f"{prose.measure_name(measure)}: {prose.reading(measure)}" for measure in ranges if prose.reading(measure)
         ],
-        sentences=[prose.sentence(finding) for finding in hypotheses],
+        sentences=[sentence(finding) for finding in hypotheses],
         numbers=_numbers(hypotheses),
         terms=_terms(hypotheses),
         parts=_parts(hypotheses),
     )
     return Section(id="verdicts", title="Verdicts", body=body)
+
+
+def ends(finding: Finding) -> tuple[str, str]:
+    """What lies to the left and to the right of the axis; a difference in differences has no words of its own."""
+    if len(finding.groups) > 2:
+        return "lower", "higher"
+    return prose.direction(finding.measure, -1.0), prose.direction(finding.measure, 1.0)
 
 
 def question(finding: Finding) -> str:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from mechshift_core.kinds import testables
-from reports import MethodsFacts, ReportData, TaskCount, Words
-from stats.findings import Estimate, Finding, Findings, Term
+from mechshift_core.reporting import words_of_measures
+from reports import MethodsFacts, ReportData, TaskCount
+from stats.findings import Estimate, Finding, Findings, Group, Part, Term
 
 LAYERS, HEADS, GROUPS = 6, 4, 2
 PAIRS = (("diffusion-s0", "treatment", "arm-s0", "mdm-s0"), ("control-s0", "control", "arm-s0", "continued-s0"))
@@ -22,7 +22,7 @@ PROMPTS = {
 }
 
 
-WORDS = {one.name: Words(name=one.words, reading=one.reading) for one, _ in testables()}
+WORDS = words_of_measures()
 """How the tool's own measures are spoken of."""
 
 
@@ -210,6 +210,12 @@ def examples_table() -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def group(sign: int, role: str, regime: str, estimate: float | None, **changes: object) -> Group:
+    tasks = {"local": ("ioi",), "global": ("countdown", "infilling"), "": ("ioi", "countdown", "infilling")}[regime]
+    made = Group(sign=sign, role=role, pair="", regime=regime, task="", tasks=tasks, estimate=estimate)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
 def finding(**changes: object) -> Finding:
     made = Finding(
         id="global-rewired",
@@ -247,6 +253,12 @@ def finding(**changes: object) -> Finding:
                 n=180,
             ),
         ),
+        groups=(
+            group(1, "treatment", "global", 0.11),
+            group(-1, "treatment", "local", 0.42),
+            group(-1, "control", "global", 0.55),
+            group(1, "control", "local", 0.373),
+        ),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -264,6 +276,7 @@ def findings() -> Findings:
         p=0.98,
         p_corrected=1.0,
         verdict="refuted",
+        groups=(group(1, "treatment", "local", 0.42), group(-1, "control", "local", 0.73)),
     )
     early = finding(
         id="early-shift",
@@ -276,6 +289,11 @@ def findings() -> Findings:
         p_corrected=0.162,
         verdict="inconclusive",
         method="mixed model, Satterthwaite t",
+        groups=(group(1, "treatment", "global", -0.042),),
+        parts=(
+            Part(key="task", level="countdown", estimate=-0.06, low=-0.12, high=0.0, p=0.05),
+            Part(key="task", level="infilling", estimate=-0.024, low=-0.09, high=0.04, p=0.4),
+        ),
         message="the variance between seeds is singular: one seed only",
     )
     integrated = finding(
@@ -295,6 +313,7 @@ def findings() -> Findings:
         status="undefined",
         message="no pairwise knock-outs were run for the pair control-s0",
         terms=(),
+        groups=(),
     )
     undefined = Estimate(
         pair="diffusion-s0",

@@ -11,6 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from reports import ReportData, methods, prose, tables
 from reports.figures import circuit, forest
 from reports.sections import circuits, compared, diagnostics, provenance
+from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Findings
 
@@ -38,7 +39,7 @@ def test_sentences_of_each_verdict(snapshot: SnapshotAssertion, run: ReportData)
     close = finding(test="equivalence", margin=0.2, estimate=0.01, low=-0.1, high=0.12)
     cases = [*run.findings.hypotheses, close, finding(low=None, high=None, p=None, status="points only")]
     cases += [finding(test="equivalence", margin=0.2, verdict="inconclusive"), finding(verdict="refuted", estimate=0.3)]
-    assert [prose.sentence(found) for found in cases] == snapshot
+    assert [sentence(found) for found in cases] == snapshot
     assert prose.overview(run.findings.hypotheses) == snapshot
 
 

@@ -103,6 +103,8 @@ CIRCUIT_PATCHING = InterventionKind(
             estimand="after-minus-before shift of the circuit performance ratio (CPR)",
             reading="negative: after post-training, circuits of the same sizes carry less of what the model does",
             scale="shift of an area under faithfulness; no bounds",
+            lower="circuits carry less",
+            higher="circuits carry more",
             choices=frozenset({"ablation"}),
             truth=0.0,
         ),
@@ -133,6 +135,8 @@ CIRCUIT_TRANSFER = InterventionKind(
             reading="1: the model after is as faithful under the circuit of the model before as under its own, 0: it "
             "restores nothing",
             scale="ratio of two faithfulnesses; no bounds",
+            lower="the circuit transfers less",
+            higher="the circuit transfers more",
             between=True,
             ceiling=1.0,
             choices=frozenset({"ablation"}),

@@ -1,0 +1,124 @@
+"""The box under the title: what was asked, what was found, what that rests on, and what it does not show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports import formats
+from reports.data import ReportData
+from reports.sections.base import Section
+from reports.sections.provenance import notes
+from reports.sentences import sentence
+from reports.templating import render_template
+from stats.findings import Finding
+
+FIRST = 3
+"""Hypotheses that the box says in full; the others are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One claim, its verdict and the result in a sentence."""
+
+    claim: str
+    verdict: str
+    result: str
+
+
+def section(data: ReportData) -> Section | None:
+    """The box; None where a spec declares no hypothesis."""
+    hypotheses = data.findings.hypotheses
+    if not hypotheses:
+        return None
+    body = render_template(
+        "answer",
+        answers=[
+            Answer(claim=one.claim or one.estimand, verdict=one.verdict, result=sentence(one).result)
+            for one in hypotheses[:FIRST]
+        ],
+        others=_others(hypotheses[FIRST:]),
+        rests_on=_rests_on(data, hypotheses),
+        robust=robust(data),
+        limits=limits(data),
+    )
+    return Section(id="answer", title="In short", body=body)
+
+
+def _others(hypotheses: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
+    """The ids of the hypotheses that the box does not say, by verdict."""
+    order = ("supported", "refuted", "inconclusive", "not estimable")
+    found = {verdict: [one.id for one in hypotheses if one.verdict == verdict] for verdict in order}
+    return [(verdict, ids) for verdict, ids in found.items() if ids]
+
+
+def _rests_on(data: ReportData, hypotheses: tuple[Finding, ...]) -> str:
+    """Prompts, templates, tasks, pairs and seeds that the hypotheses are decided on."""
+    terms = [term for finding in hypotheses for term in finding.terms]
+    counts = [term.n for term in terms if term.n]
+    pairs = {term.pair for term in terms}
+    seeds = {term.seed for term in terms if term.role != "unrelated"}
+    tasks = {term.task for term in terms}
+    amounts = [formats.plural(len(tasks), "task"), formats.plural(len(pairs), "pair")]
+    amounts.append(formats.plural(len(seeds), "training seed"))
+    wordings = [count.templates for count in data.task_counts if count.templates and count.task in tasks]
+    parts = []
+    if counts:
+        parts.append(f"{_from_to(counts)} prompts a task and pair")
+    if wordings and max(wordings) > 1:
+        parts.append(f"in {_from_to(wordings)} wordings")
+    parts.append(("on " if parts else "") + formats.listed(amounts))
+    return formats.sentence(" ".join(parts))
+
+
+def _from_to(amounts: list[int]) -> str:
+    low, high = min(amounts), max(amounts)
+    return formats.count(low) if low == high else f"{formats.count(low)} to {formats.count(high)}"
+
+
+def robust(data: ReportData) -> str:
+    """How many verdicts are the same under all other choices that the spec names; empty where it names none."""
+    others = data.findings.alternatives
+    if not others:
+        return ""
+    kept = [one for one in data.findings.hypotheses if all(_same(one, other.hypotheses) for other in others)]
+    total = formats.plural(len(data.findings.hypotheses), "verdict")
+    verb = "is" if len(kept) == 1 else "are"
+    return f"{len(kept)} of {total} {verb} the same under {formats.plural(len(others), 'other choice')}."
+
+
+def same_under(data: ReportData, finding: Finding) -> tuple[int, int] | None:
+    """Under how many of the other choices a verdict is the same, and how many there are; None where there are none."""
+    others = data.findings.alternatives
+    if not others:
+        return None
+    return sum(_same(finding, other.hypotheses) for other in others), len(others)
+
+
+def _same(finding: Finding, others: tuple[Finding, ...]) -> bool:
+    return any(other.id == finding.id and other.verdict == finding.verdict for other in others)
+
+
+def limits(data: ReportData) -> list[str]:
+    """What the findings do not show, a sentence each."""
+    hypotheses = data.findings.hypotheses
+    terms = [term for finding in hypotheses for term in finding.terms]
+    roles, seeds = {term.role for term in terms}, {term.seed for term in terms if term.role != "unrelated"}
+    declared = data.findings.declaration
+    found = []
+    if "treatment" in roles and "control" not in roles:
+        found.append("No control is compared: what plain further training does to these models is not known.")
+    if len(seeds) == 1:
+        found.append("One training seed: it says nothing of other trainings.")
+    elif not data.methods.random_seeds:
+        found.append(f"The estimates are of these {len(seeds)} trainings, and say nothing of others.")
+    if not data.methods.random_templates:
+        found.append("The estimates are of these wordings, and say nothing of others.")
+    unsettled = [one.id for one in hypotheses if one.verdict == "inconclusive"]
+    if unsettled:
+        found.append(f"Nothing is shown either way, nor that nothing changed: {formats.listed(unsettled)}.")
+    lacking = [one.id for one in hypotheses if one.verdict == "not estimable"]
+    if lacking:
+        found.append(f"No estimate could be had: {formats.listed(lacking)}.")
+    if not declared.before:
+        found.append("Not all of this was declared before the results; the verdicts below say what was not.")
+    return [*found, *(note for note in notes(data.provenance) if "not the numbers of the published model" in note)]

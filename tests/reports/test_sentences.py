@@ -1,0 +1,153 @@
+"""Sentences of findings: every measure with every test, verdict and kind of comparison, in one snapshot to be read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from synthetic_run import WORDS, finding, group
+from syrupy.assertion import SnapshotAssertion
+
+from mechshift_core.kinds import testables
+from reports.prose import vocabulary
+from reports.sentences import sentence
+from stats.findings import Finding, Group, Verdict
+
+ONE = (group(1, "treatment", "global", 0.31),)
+TWO = (group(1, "treatment", "local", 0.31), group(-1, "control", "local", 0.8))
+FOUR = (
+    group(1, "treatment", "global", 0.2),
+    group(-1, "treatment", "local", 0.5),
+    group(-1, "control", "global", 0.7),
+    group(1, "control", "local", 0.51),
+)
+COMPARISONS: dict[str, tuple[Group, ...]] = {"alone": ONE, "against": TWO, "twice": FOUR}
+VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "inconclusive", "not estimable")
+TESTS = (
+    ("difference", "less", None, 0.0),
+    ("difference", "greater", None, 0.0),
+    ("difference", "two-sided", None, 0.0),
+    ("equivalence", "equivalent", 0.2, 0.0),
+    ("non_inferiority", "not inferior", 0.2, -0.2),
+    ("bound", "greater", None, 0.1),
+)
+ROLES = {"treatment": "after diffusion"}
+
+
+def made(
+    measure: str, test: tuple[str, str, float | None, float], groups: tuple[Group, ...], verdict: Verdict
+) -> Finding:
+    """A finding whose estimate is that of its groups, on the side that its verdict needs, with a fitting interval."""
+    kind, alternative, margin, null = test
+    estimate = sum(one.sign * (one.estimate or 0.0) for one in groups)
+    up = kind == "bound" or alternative in ("greater", "two-sided") or (kind == "non_inferiority")
+    if verdict == "refuted":
+        up = not up
+    if (estimate > 0) != up:
+        groups = tuple(replace(one, estimate=round(top(groups) - (one.estimate or 0.0), 9)) for one in groups)
+    if verdict == "supported" and kind == "equivalence":
+        groups = tuple(replace(one, estimate=round(0.1 * (one.estimate or 0.0), 9)) for one in groups)
+    estimate = sum(one.sign * (one.estimate or 0.0) for one in groups)
+    half = abs(estimate) * 1.5 if verdict == "inconclusive" else abs(estimate) / 4
+    lacking = verdict == "not estimable"
+    return finding(
+        measure=measure,
+        test=kind,
+        alternative=alternative,
+        margin=margin,
+        null=null,
+        groups=groups,
+        verdict=verdict,
+        estimate=None if lacking else estimate,
+        low=estimate - half,
+        high=estimate + half,
+    )
+
+
+def top(groups: tuple[Group, ...]) -> float:
+    """What values are taken from to lie on the other side: 0 where there is one."""
+    return 0.0 if len(groups) == 1 else 1.0
+
+
+def words(found: Finding) -> str:
+    said = sentence(found)
+    return f"{said.result} {said.meaning}"
+
+
+def cases() -> Iterator[tuple[str, str, tuple[str, str, float | None, float], Verdict]]:
+    """Everything of a measure of pairs and of a shift; of the others both directions, alone and against the control."""
+    for measure in ("retention", "depth_slope"):
+        yield from itertools.product([measure], COMPARISONS, TESTS, VERDICTS)
+    others = [one.name for one, _ in testables() if one.name not in ("retention", "depth_slope")]
+    yield from itertools.product(others, ("alone", "against"), TESTS[:1], VERDICTS[:2])
+
+
+def test_every_measure_test_verdict_and_comparison(snapshot: SnapshotAssertion) -> None:
+    with vocabulary(WORDS, ROLES):
+        said = [
+            f"{measure}, {how}, {test[0]} {test[1]}, {verdict}: "
+            + words(made(measure, test, COMPARISONS[how], verdict))
+            for measure, how, test, verdict in cases()
+            if (test[1], verdict) != ("two-sided", "refuted")
+        ]
+    assert "\n".join(said) == snapshot
+
+
+@pytest.mark.parametrize("measure", [one.name for one, _ in testables()])
+def test_no_difference_is_called_a_value(measure: str) -> None:
+    """-0.49 is what lies between two values: it stands with `lower`, never by itself."""
+    with vocabulary(WORDS, ROLES):
+        said = words(made(measure, TESTS[0], TWO, "supported"))
+    assert "0.310 after diffusion, 0.800 in the control; 0.490 lower" in said
+    assert "−0.490" not in said
+
+
+@pytest.mark.parametrize("measure", [one.name for one, _ in testables()])
+def test_every_measure_has_words_for_both_directions(measure: str) -> None:
+    assert {WORDS[measure].lower, WORDS[measure].higher}.isdisjoint({"lower", "higher"})
+    assert WORDS[measure].lower != WORDS[measure].higher
+
+
+def test_a_difference_in_differences_says_all_four_values() -> None:
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("retention", TESTS[0], FOUR, "supported")).result
+    assert said.startswith(
+        "Retention index after diffusion: 0.200 on global tasks (countdown, infilling) and 0.500 on ioi; "
+        "in the control: 0.700 and 0.510. The first minus the second is 0.490 lower after diffusion than in the control"
+    )
+
+
+def test_a_value_compared_with_the_ceiling_says_both() -> None:
+    found = finding(
+        test="equivalence",
+        margin=0.2,
+        groups=(group(1, "treatment", "local", 0.93),),
+        estimate=-0.07,
+        low=-0.1,
+        high=-0.02,
+    )
+    with vocabulary(WORDS, ROLES):
+        said = sentence(found).result
+    assert said.startswith("Retention index on ioi after diffusion: 0.930; that is 0.070 lower than 1 (")
+    assert "0.020 to 0.100 lower" in said
+
+
+def test_an_interval_across_zero_names_both_ways() -> None:
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("integration", TESTS[1], TWO, "inconclusive")).result
+    assert "0.245 lower to 1.225 higher" in said
+
+
+def test_groups_that_differ_in_two_ways_are_named_whole() -> None:
+    groups = (group(1, "treatment", "global", 0.3), group(-1, "control", "local", 0.8))
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("retention", TESTS[0], groups, "supported")).result
+    assert "0.300 on global tasks (countdown, infilling) after diffusion, 0.800 on ioi in the control" in said
+
+
+@pytest.mark.parametrize("groups", [(), (group(1, "treatment", "", None),), (TWO[0], TWO[1], TWO[1])])
+def test_what_can_not_be_taken_apart_has_its_estimate(groups: tuple[Group, ...]) -> None:
+    with vocabulary(WORDS, ROLES):
+        assert sentence(finding(groups=groups)).result.startswith("Retention index: −0.487 (95 % interval −0.628 to")
