@@ -81,7 +81,8 @@ def quantity(measure: str) -> str:
     name = measure_name(measure)
     if words is None or not words.shift or name.startswith("shift"):
         return name
-    return f"shift of {'the ' if name.endswith(_COUNTED) or name.startswith("effect") else ''}{name}"
+    article = "the " if name.endswith(_COUNTED) or name.startswith("effect") else ""
+    return f"shift of {article}{name}"
 
 
 def direction(measure: str, value: float) -> str:

@@ -38,8 +38,8 @@ class Prompt:
 
 
 _REGIMES = {
-    "local": "on a local task, what decides the answer stands before it, and a model that reads from left to right needs "
-    "no more",
+    "local": "on a local task, all that decides the answer stands before it, as a model that reads from left to right "
+    "needs it",
     "global": "on a global task, the answer has to fit what stands anywhere in the text",
 }
 _PARADIGMS = {

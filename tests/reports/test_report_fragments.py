@@ -64,7 +64,8 @@ def test_a_table_of_text_and_numbers(snapshot: SnapshotAssertion) -> None:
 
 def test_prompts_with_their_differences_marked(snapshot: SnapshotAssertion, run: ReportData) -> None:
     shown = compared.prompts_of(run.tables["examples"])
-    assert render_template("compared", pairs=None, counts=None, accuracies=None, prompts=shown[1:]) == snapshot
+    nothing = dict.fromkeys(("models", "regimes", "pairs", "counts", "accuracies"))
+    assert render_template("compared", **nothing, prompts=shown[1:]) == snapshot
 
 
 def test_diagnostics_name_failures_drops_and_every_status_that_is_not_ok(
