@@ -24,6 +24,7 @@ from reports.sections import (
     integration,
     lens,
     methods,
+    movement,
     neurons,
     nodes,
     overlap,
@@ -58,6 +59,7 @@ DRAWN = frozenset(
         attention,
         probes,
         neurons,
+        movement,
     )
     for name in module.DRAWS
 )
@@ -81,6 +83,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     attention.section,
     probes.section,
     neurons.section,
+    movement.section,
     section_of(DRAWN),
     robustness.section,
     diagnostics.section,

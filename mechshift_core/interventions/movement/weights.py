@@ -72,10 +72,10 @@ class WeightNorms:
     squares: dict[Component, Squares] = field(default_factory=dict)
 
     def norms(self) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-        """`parameters` int64, and the norms `before`, `after` and `difference`, each [components]."""
+        """`parameters` int64, and the norms `before`, `after` and `difference` float32, each [components]."""
         found = list(self.squares.values())
         roots = {
-            name: np.sqrt(np.array([getattr(one, name) for one in found], dtype=np.float64))
+            name: np.sqrt([getattr(one, name) for one in found]).astype(np.float32)
             for name in ("before", "after", "difference")
         }
         return {"parameters": np.array([one.parameters for one in found], dtype=np.int64), **roots}
