@@ -165,8 +165,8 @@ def representations_figure(rows: pl.DataFrame, *, more: tuple[tables.Table, ...]
     return Figure(
         id="figure-representation-similarity",
         caption=(
-            "Debiased linear CKA of the two models' residual streams over prompts, at the position read, with intervals "
-            "over prompts. Low: the models tell the prompts apart in other ways."
+            "Debiased linear CKA of the two models' residual streams, at the position read, with intervals over "
+            "prompts. Low: the models tell the prompts apart in other ways."
         ),
         panels=tuple(panels),
         columns=len(panels),
