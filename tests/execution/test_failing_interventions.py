@@ -23,8 +23,9 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
-COUNT = 7 * 3 + 4 * 2 * 2
-"""Cells of EVERY_KIND: seven interventions on three models; four kinds that need a pair on two pairs and sides."""
+COUNT = 8 * 3 + 4 * 2 * 2 + 2
+"""Cells of EVERY_KIND: eight interventions on three models; four kinds that need a pair on two pairs and sides; and the
+weights of two pairs."""
 
 
 @pytest.fixture(scope="module")
