@@ -165,7 +165,7 @@ def test_intervals_cover_a_known_population(n: int, shared: float, heavy: bool) 
     error = np.sqrt(0.05 * 0.95 / repetitions)
     assert found["coverage"] >= (0.90 if n >= 20 else 0.88) - 2 * error
     if shared == 0:
-        assert found["coverage"] >= 0.96
+        assert found["coverage"] >= 0.95
         assert abs(found["mean"]) < 0.03
     if n >= 50:
         assert found["mean"] == pytest.approx(shared, abs=0.02)
