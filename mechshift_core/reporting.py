@@ -106,6 +106,8 @@ def _kinds(plan: Plan) -> list[KindFacts]:
 
 def _first_budget(plan: Plan, table: pl.DataFrame) -> pl.DataFrame:
     """The rows of the budget at which the hypotheses are decided; with one budget the column says nothing."""
+    if "budget" not in table.columns:
+        return table
     return table.filter(pl.col("budget") == plan.budgets[0]).drop("budget")
 
 

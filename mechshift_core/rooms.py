@@ -10,6 +10,7 @@ from mechshift_core.interventions.attention import ATTENTION
 from mechshift_core.interventions.circuits import CIRCUIT_PATCHING, CIRCUIT_TRANSFER
 from mechshift_core.interventions.edge_attribution import EDGE_ATTRIBUTION
 from mechshift_core.interventions.logit_lens import ALIGNMENT, LOGIT_LENS
+from mechshift_core.interventions.movement import MOVEMENT, WEIGHT_MOVEMENT
 from mechshift_core.interventions.neurons import NEURONS
 from mechshift_core.interventions.probe import PROBE
 from mechshift_core.interventions.targeted_ablation import TARGETED_ABLATION
@@ -30,5 +31,7 @@ INTERVENTIONS: tuple[InterventionKind[Any], ...] = (
     PROBE,
     NEURONS,
     LOGIT_LENS,
+    MOVEMENT,
+    WEIGHT_MOVEMENT,
 )
 MEASURES: tuple[MeasureKind[Any], ...] = (OVERLAP, DEPTH, SPECIALIZATION, INTEGRATION, ALIGNMENT)

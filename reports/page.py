@@ -25,6 +25,7 @@ from reports.sections import (
     integration,
     lens,
     methods,
+    movement,
     neurons,
     nodes,
     overlap,
@@ -59,6 +60,7 @@ DRAWN = frozenset(
         attention,
         probes,
         neurons,
+        movement,
     )
     for name in module.DRAWS
 )
@@ -83,6 +85,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     attention.section,
     probes.section,
     neurons.section,
+    movement.section,
     section_of(DRAWN),
     robustness.section,
     diagnostics.section,

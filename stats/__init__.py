@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stats.decision import DecisionTimes, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
+    from stats.distances import cosine_distance, kl_divergence
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
     from stats.graph_measures import (
         global_efficiency,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.jackknife import Jackknifed
     from stats.layer_shift import centred_log_ratio, shift_frame, slope_frame, two_stage_slope
+    from stats.linear_cka import LinearCKA, linear_cka, mean_linear_cka
     from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
     from stats.mixed_effects import fit_mixed_model
@@ -103,6 +105,7 @@ __all__ = [
     "Interactions",
     "Interval",
     "Jackknifed",
+    "LinearCKA",
     "MarginalContrast",
     "MeanIntervals",
     "MixedModelFit",
@@ -132,6 +135,7 @@ __all__ = [
     "claim_verdict",
     "cluster_weights",
     "clustered_rate",
+    "cosine_distance",
     "crossed_weights",
     "debiased_interaction_share",
     "debiased_specialization",
@@ -155,12 +159,15 @@ __all__ = [
     "interaction_ratio_replicates",
     "interactions",
     "jaccard",
+    "kl_divergence",
     "largest_share",
     "layer_shares",
+    "linear_cka",
     "linear_contrast",
     "louvain_modules",
     "marginal_contrasts",
     "mean_intervals",
+    "mean_linear_cka",
     "mean_replicates",
     "measure_graph",
     "minimal_detectable",
@@ -218,6 +225,7 @@ _MODULES = {
     "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
+    "stats.distances": ("cosine_distance", "kl_divergence"),
     "stats.faithfulness": (
         "FaithfulnessCurve",
         "RatioEstimate",
@@ -260,6 +268,7 @@ _MODULES = {
     "stats.jackknife": ("Jackknifed",),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "slope_frame", "two_stage_slope"),
     "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
+    "stats.linear_cka": ("LinearCKA", "linear_cka", "mean_linear_cka"),
     "stats.means": ("MeanIntervals", "mean_intervals"),
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),

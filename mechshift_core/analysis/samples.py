@@ -275,12 +275,15 @@ def read_results(
 ) -> dict[str, Stored | str]:
     """What an intervention left of each side of a pair, or why it failed."""
     found: dict[str, Stored | str] = {}
+    own = (intervention, sample.pair.name)
+    weights = [cell for cell in plan.cells if cell.of_weights and (cell.intervention, cell.pair) == own]
     parts = dict.fromkeys(cell.part for cell in plan.cells if cell.intervention == intervention and cell.part)
     for name, side in sample.sides:
         asked = (intervention, side.model, sample.task.name)
         cells = plan.cells_of(*asked, budget=sample.reading.budget)
         circuits = plan.cells_of(*asked, budget=sample.reading.budget, pair=sample.pair.name)
         cells += [cell for cell in circuits if cell.side == name]
+        cells = weights or cells
         joint = {part: plan.cells_of(*asked, budget=sample.reading.budget, part=part) for part in parts}
         every = (*cells, *(cell for part in joint.values() for cell in part))
         failed = [f"failed: {failures[cell.key]}" for cell in every if cell.key in failures]

@@ -78,8 +78,7 @@ class Statistic:
             for cell in self.plan.cells
             if prepared_by
             or (
-                cell.task == sample.task.name
-                and cell.budget == sample.reading.budget
+                (cell.of_weights or (cell.task == sample.task.name and cell.budget == sample.reading.budget))
                 and cell.model in (sample.pair.before, sample.pair.after)
                 and cell.pair in (None, sample.pair.name)
                 and self._reads(cell.intervention)

@@ -124,8 +124,8 @@ def plan(context: typer.Context, spec: SpecFile, cells: Cells = None) -> None:
         examples = f"{cell.stop - cell.start} examples"
         budget = f" at {cell.budget}" if len(planned.budgets) > 1 else ""
         of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
-        what = f"{cell.intervention} {cell.part}".strip()
-        console.result(f"{state:<{width}} {what} of {cell.model} on {cell.task}{budget}{of_pair}")
+        reads = "" if cell.of_weights else f"{budget}{of_pair}"
+        console.result(f"{state:<{width}} {cell.what}{reads}")
     console.result(f"{len(found)} cells, {len(missing)} to do: {cost(missing)}")
     if len(planned.budgets) > 1:
         for budget in planned.budgets:

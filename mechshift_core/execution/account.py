@@ -47,7 +47,7 @@ class Account:
         models = list(plan.models)
         first = [cells[0] for key, cells in self._by_key.items() if key not in there | taken]
         first.sort(key=lambda cell: (bool(cell.needs), models.index(cell.model)))
-        self.jobs = [Job(cell.key, cell.model, cell.needs, what_of(cell), str(cell)) for cell in first]
+        self.jobs = [Job(cell.key, cell.model, cell.needs, cell.what, str(cell)) for cell in first]
 
     def _take(self, keys: Sequence[str]) -> set[str]:
         """The cells that the store has, which are then in the run directory."""
@@ -101,8 +101,3 @@ class Account:
             time.sleep(0.2)
             sum(1 for _ in self.folder.cells.iterdir())  # which has the system look again
         return True
-
-
-def what_of(cell: Cell) -> str:
-    """A cell in a few words, for the progress."""
-    return f"{cell.intervention} {cell.part}".strip() + f" of {cell.model} on {cell.task}"

@@ -55,8 +55,22 @@ class Cell:
     budget: str = "per_token"
     part: str = ""
 
+    @property
+    def of_weights(self) -> bool:
+        """Whether it is of the weights of a pair, without any examples."""
+        return self.stop == self.start and self.pair is not None
+
+    @property
+    def what(self) -> str:
+        """What is computed of what, in a few words."""
+        if self.of_weights:
+            return f"{self.intervention} of pair {self.pair}"
+        return f"{self.intervention} {self.part}".strip() + f" of {self.model} on {self.task}"
+
     def __str__(self) -> str:
-        what = f"{self.intervention} {self.part}".strip() + f" of {self.model} on {self.task}"
+        what = self.what
+        if self.of_weights:
+            return what
         if self.budget != "per_token":
             what = f"{what} ({self.budget} steps)" if self.budget.isdigit() else f"{what} ({self.budget})"
         return f"{what}, examples {self.start}-{self.stop}" if self.pair is None else f"{what}, pair {self.pair}"
@@ -90,7 +104,7 @@ def name_cells(
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for intervention in spec.interventions
-        if not INTERVENTIONS[intervention.kind].cells.per_pair
+        if not (INTERVENTIONS[intervention.kind].cells.per_pair or INTERVENTIONS[intervention.kind].cells.weights)
         for cell in _shards(spec, model, datasets[task.name].begun(model.begin), reading, intervention, shard)
     ]
     attributed: dict[tuple[str, str, str, str], list[str]] = {}
@@ -107,7 +121,32 @@ def name_cells(
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
     ]
     joint = [cell for one in spec.interventions for cell in _parts(spec, one, first, attributed)]
-    return (*first, *joint, *second)
+    weights = [
+        _weights(spec, models, pair, intervention)
+        for intervention in spec.interventions
+        if INTERVENTIONS[intervention.kind].cells.weights
+        for pair in spec.pairs
+        if not pair.unrelated
+    ]
+    return (*first, *joint, *second, *weights)
+
+
+def _weights(spec: Spec, models: Mapping[str, ModelFacts], pair: PairSpec, intervention: Intervention) -> Cell:
+    """The cell of a pair's weights; the task and the budget that it is filed under are the first of the spec."""
+    kind = INTERVENTIONS[intervention.kind]
+    read = [_read(models[name]) for name in (pair.before, pair.after)]
+    settings = kind.cells.settings(intervention, spec)
+    key = content_hash([CELL_FORMAT, "weights", *read, settings, *INTERVENTIONS.marks(intervention.kind)])[:32]
+    return Cell(
+        model=pair.before,
+        task=spec.tasks[0].name,
+        intervention=intervention.name,
+        start=0,
+        stop=0,
+        key=key,
+        pair=pair.name,
+        budget=readings(spec.denoising)[0].budget,
+    )
 
 
 def _parts(

@@ -23,12 +23,14 @@ class Reads:
 
     Attributes:
         inputs: Prompts, each in all of its states.
+        prompts: Number of prompts.
         shape: The model's.
         part: Which part of an intervention the cell is of; empty for the first.
         dataset: The examples; `diffusion`, whether the model sees masks after them.
     """
 
     inputs: int
+    prompts: int
     shape: Shape
     part: str
     dataset: Dataset
@@ -55,5 +57,5 @@ def _of_cell(plan: Plan, cell: Cell) -> Cost:
     facts, dataset = plan.models[cell.model], plan.dataset(cell.model, cell.task)
     reading, diffusion = plan.reading(cell.budget), facts.declared.paradigm == "masked_diffusion"
     read = [known_states(one, reading, diffusion=diffusion) for one in dataset.examples[cell.start : cell.stop]]
-    reads = Reads(sum(map(len, read)), facts.shape, cell.part, dataset, reading, diffusion)
+    reads = Reads(sum(map(len, read)), len(read), facts.shape, cell.part, dataset, reading, diffusion)
     return INTERVENTIONS[intervention.kind].cost(reads, intervention)

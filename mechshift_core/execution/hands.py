@@ -15,6 +15,7 @@ from mechshift_core.kinds import INTERVENTIONS
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
+    from mechshift_core.models.load import Device
 
 
 class Hands:
@@ -93,8 +94,13 @@ def _execute_cell(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> No
     INTERVENTIONS[intervention.kind].compute(plan, cell, model, folder, intervention)
 
 
-def load_planned(plan: Plan, name: str) -> Model:
+def load_planned(plan: Plan, name: str, *, device: Device | None = None) -> Model:
     """A model of a plan, in memory.
+
+    Args:
+        plan: The plan.
+        name: Of the model.
+        device: Where it goes; where the spec says unless given.
 
     Raises:
         ExecutionError: if it can't be loaded, or lacks the mask token that it needs.
@@ -111,7 +117,7 @@ def load_planned(plan: Plan, name: str) -> Model:
         mask_token=declared.mask_token,
         tokenizer=None if declared.tokenizer is None else facts.tokenizer_folder,
         dtype=facts.dtype,
-        device=plan.spec.execution.device,
+        device=device or plan.spec.execution.device,
     )
     if declared.paradigm == "masked_diffusion" and model.mask_token_id is None:
         raise ExecutionError(f"model {name!r} is a masked diffusion model without a mask token; give `mask_token:`")

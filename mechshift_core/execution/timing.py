@@ -92,12 +92,17 @@ def expect(plan: Plan, cells: Sequence[tuple[Plan, Cell]], folders: Iterable[Pat
         wanted = cell_facts(own, cell, device)
         like = [(n, folder, event) for n, (folder, event) in enumerate(known) if _key(event) == _key(wanted)]
         if like:
-            rate = median(event["seconds"] / (event["passes"] * event["tokens"]) for _, _, event in like)
-            seconds.append(rate * wanted["passes"] * wanted["tokens"])
+            rate = median(event["seconds"] / _work(event) for _, _, event in like)
+            seconds.append(rate * _work(wanted))
             used |= {n: folder for n, folder, _ in like}
     runs = tuple(dict.fromkeys(map(str, used.values())))
     workers = min(plan.spec.execution.workers, max(1, len(cells)))
     return Timing(sum(seconds) if seconds else None, len(seconds), len(cells), len(used), runs, workers)
+
+
+def _work(facts: dict[str, Any]) -> float:
+    """What the time of a cell is proportional to; that of one without passes is as it is."""
+    return float(facts["passes"] * facts["tokens"]) or 1.0
 
 
 def _key(facts: dict[str, Any]) -> Key:

@@ -45,6 +45,8 @@ class Cells(Generic[S]):
     Attributes:
         per_pair: Whether they depend on the examples that are selected for a pair: one cell for each pair and side
             then. Otherwise a cell holds up to a hundred examples of a task on one model, whatever the pair.
+        weights: Whether they are of the weights of a pair's two models alone: one cell for each pair then, whatever the
+            tasks and budgets. Its `compute` gets the model before.
         settings: The options that they depend on; all but the name unless given.
         templates: Of cells per pair, whether the templates of the examples decide anything.
         labels: Of cells per pair, what else of the data set they depend on.
@@ -61,6 +63,7 @@ class Cells(Generic[S]):
     """
 
     per_pair: bool = False
+    weights: bool = False
     settings: Callable[[S, Spec], dict[str, Any]] = _dumped
     templates: Callable[[S], bool] = lambda _: True
     labels: Callable[[Dataset], list[object]] = lambda _: []

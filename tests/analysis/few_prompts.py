@@ -28,19 +28,20 @@ MEASURES = {
     "integration": {"index": "interaction_share"},
     "alignment": {},
 }
+COMPARED = ("residual_shift", "representation_similarity", "prediction_shift")
 JOINT = {"name": "together", "kind": "ablation", "pairwise": 3, "shapley": {"components": 3}}
 
 
 def hypothesis(measure: str) -> dict[str, object]:
     where, test = {"role": "treatment"}, {"kind": "difference"}
-    if measure.endswith("retention"):  # not against 0
+    if measure.endswith("retention") or measure in COMPARED:  # not against 0
         test = {"kind": "bound", "bound": 1, "alternative": "less"}
     return {"id": measure, "claim": "x", "measure": measure, "where": where, "test": test}
 
 
 TESTED = (
     "overlap", "retention", "node_overlap", "node_retention", "depth_slope", "early_share", "specialization",
-    "integration", "alignment", "transfer", "faithfulness", "targeted",
+    "integration", "alignment", "transfer", "faithfulness", "targeted", *COMPARED,
 )  # fmt: skip
 """Measures that a pair of random autoregressive models can be asked about."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from few_prompts import TESTED, analysed, executed, unsound
+from few_prompts import COMPARED, TESTED, analysed, executed, unsound
 
 from mechshift_core import analysis
 from mechshift_core.analysis.calibration import calibrate
@@ -84,6 +84,8 @@ BROKEN = {
     "circuit_transfer": {"transfer"},
     "circuit_patching": {"faithfulness"},
     "targeted_ablation": {"targeted"},
+    "movement": {"residual_shift", "representation_similarity", "prediction_shift"},
+    "weight_movement": set(),
     "integration": set(),
     "activation_patching": set(),
     "probe": set(),
@@ -220,8 +222,11 @@ def test_every_measure_is_calibrated_on_some_data_or_said_not_to_be(finished: Ru
     assert halves["transfer"].message.startswith("shift on mine: no run keeps the circuit of one half")
     assert "does not clear 0" in halves["faithfulness"].message
     anew, noisier = found.scenarios
-    assert [one.measure for one in anew.hypotheses] == ["depth_slope", "early_share", "alignment", "targeted"]
+    assert [one.measure for one in anew.hypotheses] == [
+        "depth_slope", "early_share", "alignment", "targeted", *COMPARED,
+    ]  # fmt: skip
     assert all(one.truth == 0 and one.tested == 4 for one in anew.hypotheses)
+    assert all("halves of one model's prompts are different ones" in halves[name].message for name in COMPARED)
     assert {one.measure: one.status for one in noisier.hypotheses} == {
         "retention": "undefined", "node_retention": "undefined", "specialization": "undefined",
     }  # fmt: skip

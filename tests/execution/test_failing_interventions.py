@@ -23,8 +23,9 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
-COUNT = 7 * 3 + 4 * 2 * 2
-"""Cells of EVERY_KIND: seven interventions on three models; four kinds that need a pair on two pairs and sides."""
+COUNT = 8 * 3 + 4 * 2 * 2 + 2
+"""Cells of EVERY_KIND: eight interventions on three models; four kinds that need a pair on two pairs and sides; and the
+weights of two pairs."""
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +224,10 @@ def test_a_plan_lists_cells_of_every_kind_and_what_they_cost(
     assert "to do   curve of before on mine, pair shift, at most 12 examples" in printed
     assert "to do   averaged of continued on mine, 12 examples" in printed
     # Circuits: 3 sizes x 3 + 2, 2 + 2 and 2 + 3 + 1, of 4 sides; components: 4 roles x 12, 11 and 3, of 3 models.
-    forward, patched = 12 * (3 * (4 + 4 + 1 + 1 + 1 + 1 + 2) + 4 * 4), 12 * (4 * (11 + 4 + 6) + 3 * (4 * 12 + 11 + 3))
+    forward, patched = (
+        12 * (3 * (4 + 4 + 1 + 1 + 1 + 1 + 2 + 1) + 4 * 4),
+        12 * (4 * (11 + 4 + 6) + 3 * (4 * 12 + 11 + 3)),
+    )
     cost = f"{forward} forward and {72 + 36} backward passes of one prompt, {patched} patched passes"
     assert f"{COUNT} cells, {COUNT} to do: {cost}" in printed
     assert main(["plan", "study/study.yaml", "--json"]) == 0

@@ -42,8 +42,8 @@ OTHERS: list[dict[str, object]] = [
 ]
 """Beside those of `EVERY_KIND`, what is ablated in ways that can be padded."""
 PADDED = [
-    "circuit", "curve", "carried", "patched", "lens", "neurons", "read", "looked", "zeros", "swapped", "emptied",
-    "felled",
+    "circuit", "curve", "carried", "patched", "lens", "neurons", "read", "looked", "moved", "zeros", "swapped",
+    "emptied", "felled",
 ]  # fmt: skip
 """Names of the interventions of which several lengths are one batch: all but means and resampling."""
 MORE = {"carried", "swapped", "emptied"}

@@ -1,0 +1,107 @@
+"""How alike two models represent the same prompts, whatever their bases: debiased CKA by role and layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mechshift_core.analysis.measured import Measured, Rows, by_example, estimate
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.interventions.movement.read import READ, Both, unlike
+from mechshift_core.interventions.movement.section import Movement
+from mechshift_core.spec import Spec
+from stats.hypothesis_tests import TestResult, difference_test
+from stats.jackknife import Jackknifed
+from stats.linear_cka import FEWEST_FOR_CKA, linear_cka, mean_linear_cka
+from stats.minimums import MINIMUM_CLUSTERS
+from stats.replicates import Replicated
+
+MEASURE = "representation_similarity"
+
+
+def measure_representations(sample: Sample, spec: Spec, own: Movement, both: Both) -> Measured:
+    """The mean over the streams that the layers have written to, at the position read."""
+    lacking = _lacking(sample, both, len(both.present(READ)))
+    if lacking:
+        return Measured(problems={MEASURE: lacking})
+    streams = list(both.streams(READ))[1:]
+    found = mean_linear_cka(*(np.stack(side) for side in zip(*streams, strict=True)), cluster=sample.clusters())
+    one = found.debiased
+    if one.estimate is None:
+        return Measured(problems={MEASURE: one.message})
+    made = _replicated(sample, one.estimate, one)
+    test = _tested(spec, one, made.se, made.df)
+    shown = estimate(
+        sample,
+        spec,
+        measure=MEASURE,
+        side="between",
+        value=one.estimate,
+        low=test.low,
+        high=test.high,
+        method=f"{own.name}: debiased linear CKA; t interval with the jackknife standard error over {sample.unit}",
+        status=test.status,
+        message=made.message or test.message,
+        reference={"ceiling": 1.0, "biased CKA": found.biased},
+    )
+    return Measured(estimates=(shown,), replicated={MEASURE: made})
+
+
+def representation_rows(sample: Sample, spec: Spec, own: Movement, both: Both) -> Rows:
+    """A row for each role and stream."""
+    rows: Rows = []
+    for role in both.roles:
+        kept = both.present(role)
+        base = {**sample.labels(), "intervention": own.name, "token_role": role, "n": len(kept)}
+        lacking = _lacking(sample, both, len(kept))
+        if lacking:
+            empty = dict.fromkeys(("layer", "cka", "biased", "low", "high"))
+            rows += [base | empty | {"status": lacking}]
+            continue
+        cluster = sample.clusters(sample.selected[kept])
+        for layer, (before, after) in enumerate(both.streams(role)):
+            found = linear_cka(before, after, cluster=cluster)
+            one = found.debiased
+            influence = one.influence
+            se = None if influence is None else float(np.linalg.norm(influence))
+            test = None if one.estimate is None else _tested(spec, one, se, one.units - 1)
+            rows.append(
+                base
+                | {
+                    "layer": layer,
+                    "cka": one.estimate,
+                    "low": None if test is None else test.low,
+                    "high": None if test is None else test.high,
+                    "biased": found.biased,
+                    "status": one.message or "ok",
+                }
+            )
+    return rows
+
+
+def _lacking(sample: Sample, both: Both, prompts: int) -> str:
+    """Why there is no CKA of so many prompts; empty where there is."""
+    if prompts < FEWEST_FOR_CKA:
+        return f"{prompts} prompts: debiased CKA needs at least {FEWEST_FOR_CKA}"
+    return unlike(sample, "numbers of streams", both.layers)
+
+
+def _tested(spec: Spec, one: Jackknifed, se: float | None, df: float) -> TestResult:
+    assert one.estimate is not None
+    return difference_test(one.estimate, se, df, confidence=spec.statistics.confidence)
+
+
+def _replicated(sample: Sample, value: float, one: Jackknifed) -> Replicated:
+    influence = one.influence
+    units = "templates" if sample.by_template else "prompts"
+    few = "" if influence is not None else f"{one.units} {units}: fewer than {MINIMUM_CLUSTERS}, no interval"
+    return Replicated(
+        label=f"{MEASURE} of {sample.pair.name} on {sample.task.name}",
+        estimate=value,
+        replicates=None,
+        se=None if influence is None else float(np.linalg.norm(influence)),
+        df=one.units - 1,
+        units=one.units,
+        influence=None if influence is None else by_example(sample, {"before": influence}),
+        message=few,
+        linearised=True,
+    )
