@@ -88,7 +88,8 @@ class MethodsFacts:
     """The choices that the methods paragraph states; what is None is left out of it.
 
     Attributes:
-        attribution: Attribution method, e.g. `eap-ig`, with its `steps` and `quadrature`.
+        attribution: Attribution method, e.g. `eap-ig`, with its `steps` and `quadrature`, the `draws` of random points,
+            and the methods whose ranks are `averaged`.
         top_k: Sizes of the top-K edge sets.
         splits: Random half-splits of the prompts behind the noise ceiling.
         permutations: Permutations of the edges behind the overlap null.
@@ -109,6 +110,8 @@ class MethodsFacts:
     attribution: str = "eap-ig"
     steps: int | None = None
     quadrature: str | None = None
+    draws: int | None = None
+    averaged: Sequence[str] = ()
     top_k: Sequence[int] = ()
     splits: int | None = None
     permutations: int | None = None

@@ -94,6 +94,9 @@ def _add_mlp(model: Model, method: str, path: str, mlp: nn.Module, found: RuledM
     weight = next(mlp.parameters())
     probe = torch.randn(2, model.shape.hidden_size, generator=torch.Generator().manual_seed(0)).to(weight)
     with torch.no_grad():
+        if not torch.allclose(function(probe[:, :1]), function(probe)[:, :1], rtol=1e-2, atol=1e-2):
+            what = f"{path}: the {type(function).__name__} is no function of single numbers"
+            raise _not_derived(model, method, what)
         if gated:
             expected = children[OUTPUT](function(children[GATE](probe)) * children[INPUT](probe))
         else:

@@ -247,9 +247,7 @@ def written(slow: SlowModel, ids: Tensor) -> tuple[dict[str, Tensor], dict[str, 
     return sources, components
 
 
-def gradients(
-    slow: SlowModel, batch: CounterfactualBatch, component: str, value: Tensor
-) -> dict[str, Tensor]:
+def gradients(slow: SlowModel, batch: CounterfactualBatch, component: str, value: Tensor) -> dict[str, Tensor]:
     """Gradient of the metric at what each receiver reads, where one component writes a given value."""
     declared, shape = slow.declared, slow.shape
     size = (*batch.clean_ids.shape, shape.hidden_size)
@@ -269,8 +267,10 @@ def gradients(
 
     for layer in range(shape.layers):
         handles.append(slow.at(declared.attention_norm, layer).register_forward_pre_hook(read(layer)))
-        for path in dict.fromkeys(declared.attention_projections.values()):
-            handles.append(slow.at(path, layer).register_forward_hook(_apart(slow, layer, path, streams, changes)))
+        handles += [
+            slow.at(path, layer).register_forward_hook(_apart(slow, layer, path, streams, changes))
+            for path in dict.fromkeys(declared.attention_projections.values())
+        ]
         attention = slow.at(declared.attention_post_norm or declared.attention_output, layer)
         handles.append(attention.register_forward_hook(_instead(component == f"heads{layer}", value)))
         handles.append(slow.at(declared.mlp_norm, layer).register_forward_pre_hook(added(f"m{layer}")))
@@ -291,9 +291,7 @@ def _instead(here: bool, value: Tensor) -> Any:
     return lambda module, inputs, output: value if here else output
 
 
-def _apart(
-    slow: SlowModel, layer: int, path: str, streams: dict[int, Tensor], changes: dict[str, Tensor]
-) -> Any:
+def _apart(slow: SlowModel, layer: int, path: str, streams: dict[int, Tensor], changes: dict[str, Tensor]) -> Any:
     """A hook that gives each head of a projection an input of its own."""
     declared, shape = slow.declared, slow.shape
     norm = slow.at(declared.attention_norm, layer)
@@ -338,7 +336,9 @@ def slow_scores(
         points: One random point of each example's path, [examples].
     """
     graph = Graph.of(slow.shape)
-    (clean, clean_parts), (corrupt, corrupt_parts) = (written(slow, ids) for ids in (batch.clean_ids, batch.corrupt_ids))
+    (clean, clean_parts), (corrupt, corrupt_parts) = (
+        written(slow, ids) for ids in (batch.clean_ids, batch.corrupt_ids)
+    )
     activations = method in ("eap-ig-activations", "eap-ig-sources")
     runner = slow.ruled(method) if method in ("gim", "relp") else slow
     fixed = [1.0] if alphas is None else alphas
