@@ -137,6 +137,10 @@ def _integration(index: str) -> str:
 def _circuit_runs(run: CircuitFacts) -> str:
     """How circuits were run, for the methods paragraph."""
     made = "grown greedily from the logits" if run.greedy else "of the edges with the largest scores"
+    if run.positive_share is not None:
+        made += f", {formats.percent(run.positive_share)} of them by positive scores"
+    if run.sign_consistency is not None:
+        made += f", whose sign is that of the mean in {formats.percent(run.sign_consistency)} of bootstrap samples"
     ranked = (
         "ranked on one half of the prompts and run on the other, both ways"
         if run.held_out

@@ -19,6 +19,7 @@ Methods differ only in where, and by which rules, the gradient is taken:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,7 +31,6 @@ from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.options import Count, Seed, check_option, checked
-from stats.seeding import generator
 
 Method = Literal[
     "eap",
@@ -137,8 +137,8 @@ def random_points(batch: CounterfactualBatch, draws: int, seed: int) -> Tensor:
         kept = present[row]
         clean, corrupt = (ids[row][kept].tolist() for ids in (batch.clean_ids, batch.corrupt_ids))
         place = int(kept[: int(batch.position[row])].sum())
-        key = f"{clean} {corrupt} {place}"
-        points[:, row] = generator(seed, "expected gradients", key).random(draws)
+        digest = hashlib.sha256(f"{seed} {clean} {corrupt} {place}".encode()).digest()
+        points[:, row] = np.random.default_rng(np.frombuffer(digest, dtype="<u4")).random(draws)
     return torch.from_numpy(points)
 
 
