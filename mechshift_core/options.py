@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stats.options import (
     Count,
+    Probability,
     Seed,
     check_option,
     checked,
@@ -14,6 +15,7 @@ from stats.options import (
 
 __all__ = [
     "Count",
+    "Probability",
     "Seed",
     "check_option",
     "checked",

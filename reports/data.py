@@ -73,6 +73,8 @@ class CircuitFacts:
         ablation: What edges outside of the circuit carry: `counterfactual`, `mean`, `zero` or `resample`.
         held_out: Whether circuits were ranked on one half of the examples and run on the other.
         greedy: Whether circuits were grown from the logits instead of made of the largest scores.
+        sign_consistency: Share of bootstrap samples in which an edge's sign must be that of its mean; None: any.
+        positive_share: Share of a circuit's edges that were chosen among positive scores; None: any.
         random: Random circuits beside each.
     """
 
@@ -80,6 +82,8 @@ class CircuitFacts:
     ablation: str
     held_out: bool
     greedy: bool = False
+    sign_consistency: float | None = None
+    positive_share: float | None = None
     random: int = 0
 
 
@@ -88,7 +92,8 @@ class MethodsFacts:
     """The choices that the methods paragraph states; what is None is left out of it.
 
     Attributes:
-        attribution: Attribution method, e.g. `eap-ig`, with its `steps` and `quadrature`.
+        attribution: Attribution method, e.g. `eap-ig`, with its `steps` and `quadrature`, the `draws` of random points,
+            and the methods whose ranks are `averaged`.
         top_k: Sizes of the top-K edge sets.
         splits: Random half-splits of the prompts behind the noise ceiling.
         permutations: Permutations of the edges behind the overlap null.
@@ -109,6 +114,8 @@ class MethodsFacts:
     attribution: str = "eap-ig"
     steps: int | None = None
     quadrature: str | None = None
+    draws: int | None = None
+    averaged: Sequence[str] = ()
     top_k: Sequence[int] = ()
     splits: int | None = None
     permutations: int | None = None

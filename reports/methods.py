@@ -35,11 +35,12 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     """
     steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
     rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
+    rule += "" if facts.draws is None else f" ({formats.plural(facts.draws, 'draw')} for each prompt)"
     select = _SELECTIONS.get(facts.select, facts.select)
     judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
         f"Circuits before and after post-training were compared with mechshift {version}.",
-        f"Edge attributions were computed with {_method_name(facts.attribution)}{steps}{rule}, per example and "
+        f"Edge attributions were computed with {_attribution(facts)}{steps}{rule}, per example and "
         f"then averaged over {select}.{judged}",
     ]
     if facts.top_k:
@@ -136,6 +137,10 @@ def _integration(index: str) -> str:
 def _circuit_runs(run: CircuitFacts) -> str:
     """How circuits were run, for the methods paragraph."""
     made = "grown greedily from the logits" if run.greedy else "of the edges with the largest scores"
+    if run.positive_share is not None:
+        made += f", {formats.percent(run.positive_share)} of them by positive scores"
+    if run.sign_consistency is not None:
+        made += f", whose sign is that of the mean in {formats.percent(run.sign_consistency)} of bootstrap samples"
     ranked = (
         "ranked on one half of the prompts and run on the other, both ways"
         if run.held_out
@@ -166,7 +171,8 @@ def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False)
             href="https://arxiv.org/abs/2601.14758",
         )
     ]
-    if facts.attribution.startswith("eap") or facts.attribution == "clean-corrupted":
+    used = facts.averaged or (facts.attribution,)
+    if any(method.startswith("eap") or method == "clean-corrupted" for method in used):
         found.append(
             Reference(
                 text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
@@ -174,6 +180,7 @@ def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False)
                 href="https://arxiv.org/abs/2403.17806",
             )
         )
+    found += [_METHODS[method] for method in used if method in _METHODS]
     if facts.circuits:
         found.append(
             Reference(
@@ -212,10 +219,40 @@ def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False)
     return tuple(found)
 
 
+_METHODS = {
+    "expected-gradients": Reference(
+        text="Erion, Janizek, Sturmfels, Lundberg & Lee (2021). Improving performance of deep learning models with "
+        "axiomatic attribution priors and expected gradients. Nature Machine Intelligence 3, 620–631.",
+        href="https://arxiv.org/abs/1906.10670",
+    ),
+    "gim": Reference(
+        text="Edin et al. (2025). GIM: Improved Interpretability for Large Language Models.",
+        href="https://arxiv.org/abs/2505.17630",
+    ),
+    "relp": Reference(
+        text="Rezaei Jafari, Eberle, Khakzar & Nanda (2025). RelP: Faithful and Efficient Circuit Discovery via "
+        "Relevance Patching.",
+        href="https://arxiv.org/abs/2508.21258",
+    ),
+}
+"""Attribution method -> where it is from."""
+
+
+def _attribution(facts: MethodsFacts) -> str:
+    if not facts.averaged:
+        return _method_name(facts.attribution)
+    return "the mean rank of each edge by " + formats.listed([_method_name(method) for method in facts.averaged])
+
+
 def _method_name(method: str) -> str:
     names = {
         "eap": "edge attribution patching",
         "eap-ig": "edge attribution patching with integrated gradients (EAP-IG; Hanna et al. 2024)",
+        "eap-ig-activations": "EAP-IG over the activations of all components in turn (Hanna et al. 2024)",
+        "eap-ig-sources": "integrated gradients over the activations of each edge's own source",
+        "expected-gradients": "edge attribution patching with expected gradients (Erion et al. 2021)",
+        "gim": "edge attribution patching with gradient interaction modifications (GIM; Edin et al. 2025)",
+        "relp": "relevance patching of edges (RelP; Rezaei Jafari et al. 2025)",
         "clean-corrupted": "edge attribution patching averaged over the clean and the corrupted run",
         "exact": "exact edge patching",
     }

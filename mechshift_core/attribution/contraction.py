@@ -67,6 +67,7 @@ class Contraction:
 
     Attributes:
         scores: [examples, roles, sources, receivers]; float32, of a model in float64 float64.
+        sources: (first, stop) of the sources whose edges are scored, all unless set.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Contraction:
         self.batch = batch
         self.differences = differences
         self.roles = roles
+        self.sources = (0, len(self.graph.sources))
         shape = (len(batch), role_count, len(self.graph.sources), len(self.graph.receivers))
         self.scores = torch.zeros(shape, dtype=wide_dtype(differences.dtype), device=model.device)
 
@@ -91,23 +93,27 @@ class Contraction:
         gradients = torch.cat([attention, mlp[None]])
         width = self.model.shape.layer_receivers
         receivers = slice(layer * width, (layer + 1) * width)
-        sources = max(receiver.sources for receiver in self.graph.receivers[receivers])
+        before = max(receiver.sources for receiver in self.graph.receivers[receivers])
+        sources = slice(self.sources[0], min(self.sources[1], before))
+        if sources.start >= sources.stop:
+            return
         by_token = product(
-            self.differences[:sources].transpose(0, 1), gradients.to(self.differences.dtype).permute(1, 2, 0)
+            self.differences[sources].transpose(0, 1), gradients.to(self.differences.dtype).permute(1, 2, 0)
         )
         by_position = by_token.unflatten(0, (len(self.batch), -1))
-        self._subtract(by_position, slice(0, sources), receivers)
+        self._subtract(by_position, sources, receivers)
 
     def add_logits(self, gradient: Tensor) -> None:
         """Add the receiver `logits`: gradient at the residual stream where the logits are read, [examples, hidden]."""
         position = self.batch.position
         assert isinstance(position, Tensor)
-        tokens = self.differences.unflatten(1, (len(self.batch), -1))
+        sources = slice(*self.sources)
+        tokens = self.differences[sources].unflatten(1, (len(self.batch), -1))
         read = tokens[:, torch.arange(len(self.batch), device=position.device), position].transpose(0, 1)
         found = product(read, gradient.to(read.dtype)[:, :, None])
         every = torch.zeros(len(self.batch), 1, dtype=torch.long, device=position.device)
         role = every if self.roles is None else self.roles.gather(1, position[:, None])
-        self._by_role(found[:, None], role, slice(0, read.shape[1]), slice(len(self.graph.receivers) - 1, None))
+        self._by_role(found[:, None], role, sources, slice(len(self.graph.receivers) - 1, None))
 
     def _subtract(self, by_position: Tensor, sources: slice, receivers: slice) -> None:
         if self.roles is None:
@@ -134,6 +140,8 @@ def head_gradients(
     outputs: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     steps: int,
+    *,
+    frozen: bool = False,
 ) -> Tensor:
     """Gradients at the residual stream as each query, key and value reads it, summed over the steps of a path.
 
@@ -144,6 +152,7 @@ def head_gradients(
         outputs: Output of each projection module, [steps x examples, positions, features].
         gradients: Gradients there, weighted by the step.
         steps: Number of steps.
+        frozen: Whether the norm's scale is taken for a constant.
 
     Returns:
         [receivers, examples x positions, hidden], queries, keys, values, in :func:`wide_dtype`.
@@ -158,12 +167,14 @@ def head_gradients(
 
     weight, offset = _projections(model, layer)
     reduced = joined(gradients) * scale[..., None]  # r g, [steps x examples, positions, receivers, head_size]
-    inner = (reduced * (joined(outputs) - offset)).sum(-1) / model.shape.hidden_size  # r c
     summed = reduced.unflatten(0, (steps, -1)).sum(0).flatten(0, 1).transpose(0, 1)
     found = product(summed.to(dtype), weight.to(dtype))
     found *= widened(norm.weight)
     if norm.centred:
         found -= found.mean(-1, keepdim=True)
+    if frozen:
+        return found
+    inner = (reduced * (joined(outputs) - offset)).sum(-1) / model.shape.hidden_size  # r c
     by_token = _steps_last(inner, steps)  # [tokens, receivers, steps]
     along = _steps_last(normal, steps).transpose(1, 2)  # [tokens, steps, hidden]
     found -= product(by_token.to(dtype), along.to(dtype)).transpose(0, 1)

@@ -1,40 +1,28 @@
 """Edge attribution patching: EAP, EAP-IG and their kin, one score per edge and example.
 
 `s(u->v) = - sum over positions and hidden of (a_u^corrupt - a_u^clean) . d metric / d x_v`. Positive: corrupting this
-edge lowers the metric. Methods differ only in where the gradient is taken (Hanna et al. 2024, arXiv 2403.17806):
-
-- `eap`: on the clean run;
-- `eap-ig`: mean over the input embeddings `corrupt + alpha (clean - corrupt)`, by a quadrature rule over alpha;
-- `clean-corrupted`: mean of the clean and the corrupted run;
-- `exact`: no gradient; the change of minus the metric when only that edge is patched with its corrupted value.
+edge lowers the metric. The methods, which differ in where and by which rules the gradient is taken, are those of
+:mod:`mechshift_core.attribution.methods`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
-from mechshift_core.attribution.contraction import Contraction, written_differences
-from mechshift_core.attribution.exact import exact_scores
-from mechshift_core.attribution.gradients import Path, differentiate
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
+from mechshift_core.attribution.methods import WITHOUT_ROLES, Method, Quadrature, Scoring, integration_path
 from mechshift_core.attribution.readable import check_finite, check_readable
-from mechshift_core.attribution.record import Recording, record
+from mechshift_core.attribution.scoring import Passes, rules_of, score
 from mechshift_core.graph import Graph
 from mechshift_core.models.load import Model
-from mechshift_core.options import Count, checked
+from mechshift_core.options import Count, Seed, checked
 
-Method = Literal["eap", "eap-ig", "clean-corrupted", "exact"]
-Quadrature = Literal["left", "midpoint", "gauss-legendre"]
-CORRUPTED, CLEAN = 0.0, 1.0
-
+__all__ = ["EdgeScores", "Method", "Quadrature", "attribute_edges", "edge_score_blocks", "integration_path"]
 
 _SHOWN = 5
 """Edges that the text of scores names."""
@@ -51,6 +39,8 @@ class EdgeScores:
         predicted: The most likely token on the clean run at the position read, [examples].
         by_role: Scores by token role, [examples, roles, edges], which sum to `values`; None unless asked for.
         batching: How the examples were cut into batches.
+        draw_variance: Of `expected-gradients` with two or more draws, the variance of one draw's score over the draws,
+            [examples, edges]; that of `values` is this, divided by the number of draws.
     """
 
     edges: tuple[str, ...]
@@ -60,6 +50,7 @@ class EdgeScores:
     predicted: Tensor
     by_role: Tensor | None = None
     batching: Batching | None = None
+    draw_variance: Tensor | None = None
 
     def __repr__(self) -> str:
         mean = self.mean()
@@ -75,6 +66,7 @@ class EdgeScores:
     def joined(cls, blocks: Sequence[EdgeScores]) -> EdgeScores:
         """The scores of several blocks of examples, one after the other."""
         by_role = [block.by_role for block in blocks if block.by_role is not None]
+        variance = [block.draw_variance for block in blocks if block.draw_variance is not None]
         return cls(
             blocks[0].edges,
             torch.cat([block.values for block in blocks]),
@@ -83,31 +75,8 @@ class EdgeScores:
             torch.cat([block.predicted for block in blocks]),
             torch.cat(by_role) if by_role else None,
             blocks[-1].batching,
+            torch.cat(variance) if variance else None,
         )
-
-
-@checked
-def integration_path(method: Method, *, steps: Count, quadrature: Quadrature) -> Path:
-    """(alpha, weight) of the runs on which a method takes its gradients; alpha is 0 at the corrupted input.
-
-    `left` is alpha = k/m for k = 0..m-1, as in the reference implementation since February 2025.
-
-    Raises:
-        ValueError: for an option that is not known or out of range, or a method without gradients.
-    """
-    if method == "exact":
-        raise ValueError("the method 'exact' takes no gradients")
-    if method == "eap":
-        return [(CLEAN, 1.0)]
-    if method == "clean-corrupted":
-        return [(CORRUPTED, 0.5), (CLEAN, 0.5)]
-    if quadrature == "left":
-        return [(k / steps, 1 / steps) for k in range(steps)]
-    if quadrature == "midpoint":
-        return [((k + 0.5) / steps, 1 / steps) for k in range(steps)]
-    nodes: npt.NDArray[np.float64]
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    return [((node + 1) / 2, weight / 2) for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)]
 
 
 @checked
@@ -118,6 +87,9 @@ def attribute_edges(
     method: Method = "eap-ig",
     steps: Count = 5,
     quadrature: Quadrature = "midpoint",
+    draws: Count = 1,
+    seed: Seed = 0,
+    methods: Sequence[Method] = (),
     batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> EdgeScores:
@@ -126,10 +98,13 @@ def attribute_edges(
     Args:
         model: A loaded model.
         batch: Examples; scores do not depend on which others are in it.
-        method: Where gradients are taken, see the module.
-        steps: Gradient evaluations of `eap-ig`.
-        quadrature: Rule for the integral of `eap-ig`; unless given `midpoint`, as in a spec (`left` is the rule of the
+        method: Where gradients are taken, see :mod:`mechshift_core.attribution.methods`.
+        steps: Gradient evaluations on a path (the methods `eap-ig`, `eap-ig-activations` and `eap-ig-sources`).
+        quadrature: Rule for the integral over it; unless given `midpoint`, as in a spec (`left` is the rule of the
             reference implementation).
+        draws: Random points of each example's path (`expected-gradients`); two or more give their variance too.
+        seed: Seed of these points.
+        methods: The methods whose ranks `rank-average` averages, two or more.
         batch_size: Examples that go through the model at once (times `steps`); as many as fit into memory unless given.
             The scores do not depend on it.
         roles: Token role of every position, [examples, positions], numbered from 0: the scores are given by role too.
@@ -138,13 +113,22 @@ def attribute_edges(
         One score per example and edge, on the CPU.
 
     Raises:
-        ValueError: for an option that is not known or out of range, roles with the method `exact`, or a batch that the
-            model can't read.
-        ExecutionError: if a score is not finite.
+        ValueError: for an option that is not known or out of range, roles with a method that has no scores by role, or
+            a batch that the model can't read.
+        ExecutionError: if a score is not finite, or for a model that the rules of `gim` or `relp` are not derived for.
         MemoryError: if a single example does not fit into memory.
     """
     blocks = edge_score_blocks(
-        model, batch, method=method, steps=steps, quadrature=quadrature, batch_size=batch_size, roles=roles
+        model,
+        batch,
+        method=method,
+        steps=steps,
+        quadrature=quadrature,
+        draws=draws,
+        seed=seed,
+        methods=methods,
+        batch_size=batch_size,
+        roles=roles,
     )
     return EdgeScores.joined(list(blocks))
 
@@ -157,67 +141,38 @@ def edge_score_blocks(
     method: Method = "eap-ig",
     steps: Count = 5,
     quadrature: Quadrature = "midpoint",
+    draws: Count = 1,
+    seed: Seed = 0,
+    methods: Sequence[Method] = (),
     batch_size: Count | None = None,
     roles: Tensor | None = None,
 ) -> Iterator[EdgeScores]:
     """The scores of :func:`attribute_edges` block by block, so that memory does not grow with the examples."""
     check_readable(model, batch)
-    exact = method == "exact"
-    if exact and roles is not None:
-        raise ValueError("the method 'exact' patches an edge at all positions, so it has no scores by token role")
-    path = [] if exact else integration_path(method, steps=steps, quadrature=quadrature)
+    scoring = Scoring(method=method, steps=steps, quadrature=quadrature, draws=draws, seed=seed, methods=tuple(methods))
+    if roles is not None and method in WITHOUT_ROLES:
+        why = "patches an edge at all positions" if method == "exact" else "ranks edges over all positions"
+        raise ValueError(f"the method {method!r} {why}, so it has no scores by token role")
+    ruled = rules_of(model, scoring)
     role_count = 1 if roles is None else int(roles.max()) + 1
     fitting = sequences_for_gradients(model, batch.clean_ids.shape[1], role_count)
-    batching = Batching(min(len(batch), batch_size or max(1, fitting // max(1, len(path)))))
+    batching = Batching(min(len(batch), batch_size or max(1, fitting // scoring.at_once)))
 
     def compute(rows: slice) -> EdgeScores:
         part = batch.rows(rows).to(model.device)
-        if exact:
-            scores, clean, corrupt = exact_scores(model, part)
-            by_role = scores[:, None]
-        else:
-            at_once = max(1, max(fitting, batch_size or 1) // len(part))
-            of_part = None if roles is None else roles[rows].to(model.device)
-            by_role, clean, corrupt = _attribute(model, part, path, at_once, of_part, role_count)
-        check_finite(model, "an edge score or metric", by_role, clean.metric, corrupt.metric)
+        at_once = max(1, max(fitting, batch_size or 1) // len(part))
+        of_part = None if roles is None else roles[rows].to(model.device)
+        found = score(Passes(model, part, at_once, of_part, role_count), scoring, ruled)
+        check_finite(model, "an edge score or metric", found.by_role, found.clean.metric, found.corrupt.metric)
         return EdgeScores(
             Graph.of(model.shape).edges,
-            by_role.sum(1).cpu(),
-            clean.metric.cpu(),
-            corrupt.metric.cpu(),
-            clean.predicted.cpu(),
-            None if roles is None else by_role.cpu(),
+            found.by_role.sum(1).cpu(),
+            found.clean.metric.cpu(),
+            found.corrupt.metric.cpu(),
+            found.clean.predicted.cpu(),
+            None if roles is None else found.by_role.cpu(),
             batching,
+            None if found.draw_variance is None else found.draw_variance.cpu(),
         )
 
     yield from in_batches(len(batch), batching, compute)
-
-
-def _attribute(
-    model: Model, batch: CounterfactualBatch, path: Path, at_once: int, roles: Tensor | None, role_count: int
-) -> tuple[Tensor, Recording, Recording]:
-    """Scores [examples, roles, edges] and the clean and the corrupted run; `at_once` steps go through together."""
-    path = sorted(path, key=lambda step: step[0] not in (CORRUPTED, CLEAN))  # the ends first: see below
-    chunks = [path[first : first + at_once] for first in range(0, len(path), at_once)]
-    # A step at an end of the path is the clean or the corrupted run itself, so that it need not be run twice.
-    endpoints = {alpha: number for number, (alpha, _) in enumerate(chunks[0]) if alpha in (CORRUPTED, CLEAN)}
-    missing = [alpha for alpha in (CLEAN, CORRUPTED) if alpha not in endpoints]
-    runs: dict[float, Recording] = {}
-    if missing:
-        ids = {CLEAN: batch.clean_ids, CORRUPTED: batch.corrupt_ids}
-        recorded = record(model, batch, torch.cat([ids[alpha] for alpha in missing]))
-        for number, alpha in enumerate(missing):
-            runs[alpha] = recorded.part(slice(number * len(batch), (number + 1) * len(batch)))
-    contractions: list[Contraction] = []
-
-    def contraction(found: dict[float, Recording]) -> Contraction:
-        if not contractions:
-            runs.update(found)
-            with torch.no_grad():
-                differences = written_differences(model, runs[CLEAN].activations, runs[CORRUPTED].activations)
-            contractions.append(Contraction(model, batch, differences, roles, role_count))
-        return contractions[0]
-
-    for number, chunk in enumerate(chunks):
-        differentiate(model, batch, chunk, endpoints if number == 0 else {}, contraction)
-    return contractions[0].edges(), runs[CLEAN], runs[CORRUPTED]

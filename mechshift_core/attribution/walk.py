@@ -46,6 +46,9 @@ class Visitor:
         """The final norm's input and output at the position read, [rows, 1, hidden]; returns what the head reads."""
         return output
 
+    def head(self, site: Site) -> None:
+        """The head, whose output are logits at the position read, [rows, 1, vocabulary], before they are capped."""
+
 
 def walk(model: Model, batch: CounterfactualBatch, visitor: Visitor) -> Tensor:
     """Visit a traced model in running order; to be called inside of a trace.
@@ -71,7 +74,9 @@ def walk(model: Model, batch: CounterfactualBatch, visitor: Visitor) -> Tensor:
         visitor.mlp_written(layer, attrgetter(declared.mlp_post_norm or declared.mlp)(block))
     final = attrgetter(declared.final_norm)(net)
     residual, output = batch.rows_read(final.input), batch.rows_read(final.output)
-    attrgetter(declared.head)(net).input = visitor.final_norm(residual, output)
+    head = attrgetter(declared.head)(net)
+    head.input = visitor.final_norm(residual, output)
+    visitor.head(head)
     logits: Tensor = net.output.logits[:, 0]
     return logits
 

@@ -7,6 +7,18 @@ from typing import Literal
 from mechshift_core.spec.base import Name, Section
 
 AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
+AttributionMethod = Literal[
+    "eap",
+    "eap-ig",
+    "eap-ig-activations",
+    "eap-ig-sources",
+    "clean-corrupted",
+    "expected-gradients",
+    "gim",
+    "relp",
+    "rank-average",
+    "exact",
+]
 SHARED = ("mean", "resample")
 """Ablations that replace values by those of other prompts of the same length."""
 

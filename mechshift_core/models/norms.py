@@ -63,7 +63,20 @@ class Norm:
         """1/std or 1/rms of an input, [..., 1]."""
         return self.normalise(x)[1]
 
-    def vector_jacobian(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def linear(self, x: Tensor, output: Tensor) -> Tensor:
+        """The norm's output, differentiable as if what it multiplies by, 1/std or 1/rms, were a constant.
+
+        Args:
+            x: Input of the norm, [..., hidden].
+            output: Its output, whose values are kept.
+        """
+        wide = widened(x)
+        if self.centred:
+            wide = wide - wide.mean(-1, keepdim=True)
+        moving = (wide * self.scale(x).detach() * widened(self.weight)).to(output.dtype)
+        return output.detach() + (moving - moving.detach())
+
+    def vector_jacobian(self, x: Tensor, gradient: Tensor, *, frozen: bool = False) -> Tensor:
         """Gradient at the norm's input.
 
         With `r = 1/rms` (or 1/std) and `xh` the normalised input, `r (w g - mean(w g) [LayerNorm] - xh mean(xh w g))`.
@@ -71,10 +84,11 @@ class Norm:
         Args:
             x: Input of the norm, [..., hidden].
             gradient: Gradient at the norm's output, broadcastable against `x`.
+            frozen: Whether `r` is taken for a constant, which drops the last term.
         """
         normal, scale = self.normalise(x)
         weighted = widened(gradient) * widened(self.weight)
-        result = weighted - normal * (weighted * normal).mean(-1, keepdim=True)
+        result = weighted if frozen else weighted - normal * (weighted * normal).mean(-1, keepdim=True)
         if self.centred:
             result = result - weighted.mean(-1, keepdim=True)
         return scale * result

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from mechshift_core.kinds.section import AblationMethod, Intervention
+from mechshift_core.kinds.section import AblationMethod, AttributionMethod, Intervention
 from mechshift_core.registry import generation
 from mechshift_core.spec.base import Location, Section
 from mechshift_core.spec.dynamic import given, restored
 
 if TYPE_CHECKING:
     from mechshift_core.spec.schema import Spec
+
+AVERAGE = "rank-average"
+UNRANKED = (AVERAGE, "exact")
+"""Attribution methods whose ranks are not averaged."""
 
 
 class Sensitivity(Section):
@@ -31,8 +35,11 @@ class Sensitivity(Section):
     ablation: tuple[AblationMethod, ...] = ()
     """What takes the place of what is ablated, in every intervention that a hypothesis depends on. These are new runs
     of the models."""
+    method: tuple[AttributionMethod, ...] = ()
+    """Methods in place of the edge attribution's `method`. `rank-average` is the mean rank by the study's own method
+    and the others that stand here. These are new runs of the models."""
     steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
-    """Points on the path in place of the edge attribution's `steps` (method `eap-ig` only). These are new runs of the
+    """Points on the path in place of the edge attribution's `steps` (methods on a path only). These are new runs of the
     models, as many as those of the study."""
 
     if TYPE_CHECKING:
@@ -101,7 +108,7 @@ def measures_of(choice: str) -> tuple[str, ...] | None:
     from mechshift_core.kinds import testables
 
     found = tuple(one.name for one, _ in testables() if choice in one.choices)
-    return None if choice in ("interval", "steps") else found
+    return None if choice in ("interval", "method", "steps") else found
 
 
 def section_of(choice: str) -> str | None:
@@ -130,9 +137,15 @@ def choices(spec: Spec) -> Iterator[Choice]:
     for position, location in enumerate(named.location):
         yield Choice("location", location, position, _decided(spec, location=location))
     for position, ablation in enumerate(named.ablation):
-        yield Choice("ablation", ablation, position, _rerun(spec, "ablation", ablation), new_runs=True)
+        yield Choice("ablation", ablation, position, _rerun(spec, {"ablation": ablation}), new_runs=True)
+    for position, method in enumerate(named.method):
+        update: dict[str, object] = {"method": method, "by_role": False}
+        if method == AVERAGE:
+            update["methods"] = averaged(spec)
+        changed = _rerun(spec, update, scoring=True)
+        yield Choice("method", method, position, changed, new_runs=True, rescored=True)
     for position, steps in enumerate(named.steps):
-        changed = _rerun(spec, "steps", steps, scoring=True)
+        changed = _rerun(spec, {"steps": steps}, scoring=True)
         yield Choice("steps", f"{steps} steps", position, changed, new_runs=True, rescored=True)
 
 
@@ -152,6 +165,7 @@ def own_values(spec: Spec) -> dict[str, tuple[object, ...]]:
         "interval": (spec.statistics.bootstrap.method,),
         "location": (spec.statistics.location,),
         "ablation": tuple(ablations) if len(ablations) == 1 else (),
+        "method": tuple(getattr(one, "method", None) for one in needed if attributes(one)),
         "steps": tuple(getattr(one, "steps", None) for one in needed if attributes(one)),
     }
 
@@ -168,13 +182,21 @@ def _needed(spec: Spec) -> tuple[Intervention, ...]:
     return tuple(one for one in spec.interventions if attributes(one) or one.kind in kinds)
 
 
-def _rerun(spec: Spec, field: str, value: object, *, scoring: bool = False) -> Spec:
-    """A spec with another value of a field in every intervention that has it, or of those that score edges alone."""
+def averaged(spec: Spec) -> tuple[str, ...]:
+    """The methods whose ranks `rank-average` averages: the study's own and the others that the spec names."""
+    from mechshift_core.kinds import attributes
+
+    own = [method for one in spec.interventions if attributes(one) for method in getattr(one, "run_by", ())]
+    return tuple(dict.fromkeys(one for one in (*own, *spec.sensitivity.method) if one not in UNRANKED))
+
+
+def _rerun(spec: Spec, update: Mapping[str, object], *, scoring: bool = False) -> Spec:
+    """A spec with other values of fields in every intervention that has them, or of those that score edges alone."""
     from mechshift_core.kinds import attributes
 
     def changed(one: Intervention) -> Intervention:
-        concerned = _has(one, field) and (not scoring or attributes(one))
-        return one.model_copy(update={field: value}) if concerned else one
+        concerned = all(_has(one, field) for field in update) and (not scoring or attributes(one))
+        return one.model_copy(update=dict(update)) if concerned else one
 
     return spec.model_copy(update={"interventions": tuple(map(changed, _needed(spec)))})
 

@@ -114,26 +114,11 @@ def planted_induction(*, bidirectional: bool = False, noise: float = NOISE, seed
     Raises:
         ValueError: if the noise is negative.
     """
-    tokens = torch.eye(VOCABULARY)
-    previous = _Head(layer=0, number=1)
-    previous.query[POSITION, :LENGTH] = _scaled(torch.eye(LENGTH).roll(-1, dims=1))
-    previous.query[POSITION.start, :LENGTH] = _scaled(torch.eye(LENGTH)[0])  # there is nothing before position 0
-    previous.key[POSITION, :LENGTH] = torch.eye(LENGTH)
-    previous.value[TOKEN, :VOCABULARY] = tokens
-    previous.output[:VOCABULARY, PREVIOUS] = tokens
-
-    induction = _Head(layer=1, number=2)
-    induction.query[TOKEN, :VOCABULARY] = _scaled(tokens)
-    induction.key[PREVIOUS, :VOCABULARY] = tokens
-    induction.query_bias[VOCABULARY] = _scaled(torch.tensor(1.0))
-    induction.key[MASK, VOCABULARY] = -2.0
-    induction.value[TOKEN, :VOCABULARY] = tokens
-    induction.output[:VOCABULARY, PREDICTED] = tokens
-
-    module = _build([previous, induction], [], bidirectional=bidirectional, noise=noise, seed=seed)
+    previous, induction = previous_token_head(0, 1), induction_head(1, 2)
+    module = build([previous, induction], [], bidirectional=bidirectional, noise=noise, seed=seed)
     return PlantedCircuit(
-        name=_named("induction", bidirectional), bidirectional=bidirectional, module=module, edges=INDUCTION_EDGES,
-        draw=lambda examples, seed: _draw(examples, seed, _induction_prompt, bidirectional),
+        name=named("induction", bidirectional), bidirectional=bidirectional, module=module, edges=INDUCTION_EDGES,
+        draw=lambda examples, seed: draw_pairs(examples, seed, induction_prompt, bidirectional),
     )  # fmt: skip
 
 
@@ -150,12 +135,12 @@ def planted_duplicate(*, bidirectional: bool = False, noise: float = NOISE, seed
     """
     places = slice(VOCABULARY, VOCABULARY + LENGTH)
     sink = places.stop
-    head = _Head(layer=1, number=0)
-    head.query[TOKEN, :VOCABULARY] = _scaled(torch.eye(VOCABULARY))
+    head = PlantedHead(layer=1, number=0)
+    head.query[TOKEN, :VOCABULARY] = scaled(torch.eye(VOCABULARY))
     head.key[TOKEN, :VOCABULARY] = torch.eye(VOCABULARY)
-    head.query[POSITION, places] = _scaled(torch.eye(LENGTH))  # every token equals itself: never mind that
+    head.query[POSITION, places] = scaled(torch.eye(LENGTH))  # every token equals itself: never mind that
     head.key[POSITION, places] = -2 * torch.eye(LENGTH)
-    head.query_bias[sink] = _scaled(torch.tensor(1.0))
+    head.query_bias[sink] = scaled(torch.tensor(1.0))
     head.key[POSITION.start, sink] = 0.5  # position 0 wins where nothing matches
     head.value[POSITION.start, 0] = -2.0  # -1 there and 1 elsewhere: its code is 1 - 1/LENGTH there, else -1/LENGTH
     head.value_bias[0] = 1 - 2 / LENGTH
@@ -168,10 +153,10 @@ def planted_duplicate(*, bidirectional: bool = False, noise: float = NOISE, seed
         neuron.write[PREDICTED] = _codes(VOCABULARY)[token] / 4
         answers.append(neuron)
 
-    module = _build([head], answers, bidirectional=bidirectional, noise=noise, seed=seed)
+    module = build([head], answers, bidirectional=bidirectional, noise=noise, seed=seed)
     return PlantedCircuit(
-        name=_named("duplicate", bidirectional), bidirectional=bidirectional, module=module, edges=DUPLICATE_EDGES,
-        draw=lambda examples, seed: _draw(examples, seed, _duplicate_prompt, bidirectional),
+        name=named("duplicate", bidirectional), bidirectional=bidirectional, module=module, edges=DUPLICATE_EDGES,
+        draw=lambda examples, seed: draw_pairs(examples, seed, _duplicate_prompt, bidirectional),
     )  # fmt: skip
 
 
@@ -184,8 +169,33 @@ def planted_circuits(*, noise: float = NOISE, seed: int = 0) -> tuple[PlantedCir
     )
 
 
+def previous_token_head(layer: int, number: int) -> PlantedHead:
+    """A head that writes each position's preceding token."""
+    tokens = torch.eye(VOCABULARY)
+    previous = PlantedHead(layer=layer, number=number)
+    previous.query[POSITION, :LENGTH] = scaled(torch.eye(LENGTH).roll(-1, dims=1))
+    previous.query[POSITION.start, :LENGTH] = scaled(torch.eye(LENGTH)[0])  # there is nothing before position 0
+    previous.key[POSITION, :LENGTH] = torch.eye(LENGTH)
+    previous.value[TOKEN, :VOCABULARY] = tokens
+    previous.output[:VOCABULARY, PREVIOUS] = tokens
+    return previous
+
+
+def induction_head(layer: int, number: int, *, gain: float = 1.0) -> PlantedHead:
+    """A head that copies the token behind an earlier occurrence of the current one to the predictions, times a gain."""
+    tokens = torch.eye(VOCABULARY)
+    induction = PlantedHead(layer=layer, number=number)
+    induction.query[TOKEN, :VOCABULARY] = scaled(tokens)
+    induction.key[PREVIOUS, :VOCABULARY] = tokens
+    induction.query_bias[VOCABULARY] = scaled(torch.tensor(1.0))
+    induction.key[MASK, VOCABULARY] = -2.0
+    induction.value[TOKEN, :VOCABULARY] = tokens
+    induction.output[:VOCABULARY, PREDICTED] = gain * tokens
+    return induction
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Head:
+class PlantedHead:
     """Planted weights of a head: what it reads, [hidden, head_size] and biases, and writes, [head_size, hidden]."""
 
     layer: int
@@ -207,9 +217,14 @@ class _Neuron:
     write: Tensor = field(default_factory=lambda: torch.zeros(HIDDEN))
 
 
-def _build(
-    heads: list[_Head], neurons: list[_Neuron], *, bidirectional: bool, noise: float, seed: int
+def build(
+    heads: list[PlantedHead], neurons: list[_Neuron], *, bidirectional: bool, noise: float, seed: int
 ) -> GPT2LMHeadModel:
+    """A model with planted heads and neurons, all else random.
+
+    Raises:
+        ValueError: if the noise is negative.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel
 
     if not noise >= 0:
@@ -268,7 +283,7 @@ def _fill_at_random(
         parameters[f"{block}.{path}.weight"] += written - written.mean(1, keepdim=True)
 
 
-def _plant(parameters: dict[str, Any], heads: list[_Head], neurons: list[_Neuron]) -> None:
+def _plant(parameters: dict[str, Any], heads: list[PlantedHead], neurons: list[_Neuron]) -> None:
     for head in heads:
         block = f"transformer.h.{head.layer}.attn"
         columns = slice(head.number * HEAD_SIZE, (head.number + 1) * HEAD_SIZE)
@@ -288,17 +303,18 @@ def _codes(size: int) -> Tensor:
     return torch.eye(size) - 1 / size
 
 
-def _scaled(weight: Tensor) -> Tensor:
+def scaled(weight: Tensor) -> Tensor:
     """What attention divides by sqrt(head_size), so that a match counts `SHARPNESS`."""
     scaled: Tensor = weight * (SHARPNESS * HEAD_SIZE**0.5)
     return scaled
 
 
-def _named(task: str, bidirectional: bool) -> str:
+def named(task: str, bidirectional: bool) -> str:
+    """Name of a planted circuit."""
     return f"{task}, {'bidirectional' if bidirectional else 'causal'}"
 
 
-def _draw(
+def draw_pairs(
     examples: int, seed: int, prompt: Callable[..., tuple[list[int], int]], bidirectional: bool
 ) -> PlantedPrompts:
     """Pairs of prompts that are read at the same position and have different answers."""
@@ -321,7 +337,7 @@ def _draw(
     )
 
 
-def _induction_prompt(at: int, original: bool, generator: torch.Generator) -> tuple[list[int], int]:
+def induction_prompt(at: int, original: bool, generator: torch.Generator) -> tuple[list[int], int]:
     """Different tokens, of which one that has a successor is repeated at the position read; and that successor."""
     ids = _different_tokens(generator)
     after = {at + 1: MASK} if at + 1 < LENGTH else {}

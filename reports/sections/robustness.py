@@ -22,6 +22,7 @@ CHOICES = {
     "location": "location",
     "ablation": "ablation",
     "steps": "attribution steps",
+    "method": "attribution method",
 }
 """A choice as `findings.json` names it -> what the page calls it."""
 

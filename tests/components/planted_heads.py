@@ -25,11 +25,11 @@ from mechshift_core.zoo.planted import (
     TOKEN,
     VOCABULARY,
     YES,
-    _build,
+    PlantedHead,
     _codes,
-    _Head,
     _Neuron,
-    _scaled,
+    build,
+    scaled,
 )
 
 SPECIALISED, REDUNDANT, SATURATING = "a1.h2", ("a0.h1", "a1.h3"), "m2"
@@ -45,7 +45,7 @@ def write_specialised(folder: Path, *, noise: float = 0.05) -> Path:
     """A model in which one head does everything."""
     head = _looking(1, 2)
     head.output[0, PREDICTED] = (_codes(VOCABULARY)[YES] - _codes(VOCABULARY)[NO]) / 2
-    _build([head], [], bidirectional=False, noise=noise, seed=0).save_pretrained(folder)
+    build([head], [], bidirectional=False, noise=noise, seed=0).save_pretrained(folder)
     return folder
 
 
@@ -63,7 +63,7 @@ def write_redundant(folder: Path, *, noise: float = 0.05, third: bool = False) -
             neuron.read[POSITION.start + TOKENS - 1] = offset / (1 - 1 / LENGTH)
             neuron.write[PREDICTED] = _codes(VOCABULARY)[token] * weight
             neurons.append(neuron)
-    _build(heads, neurons, bidirectional=False, noise=noise, seed=0).save_pretrained(folder)
+    build(heads, neurons, bidirectional=False, noise=noise, seed=0).save_pretrained(folder)
     return folder
 
 
@@ -100,10 +100,10 @@ def write_prompts(path: Path, examples: int) -> None:
     path.write_text("\n".join(map(json.dumps, rows)) + "\n")
 
 
-def _looking(layer: int, number: int) -> _Head:
+def _looking(layer: int, number: int) -> PlantedHead:
     """A head that looks at position 1 and reads the kind of the token there."""
-    head = _Head(layer=layer, number=number)
-    head.query_bias[0] = _scaled(torch.tensor(1.0))
+    head = PlantedHead(layer=layer, number=number)
+    head.query_bias[0] = scaled(torch.tensor(1.0))
     head.key[POSITION.start + 1, 0] = 1.0
     head.value[TOKEN, 0] = KINDS
     return head

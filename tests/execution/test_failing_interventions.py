@@ -157,14 +157,14 @@ def test_a_prompt_without_another_of_its_length_can_t_be_replaced_by_others(tmp_
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, *, fits: int) -> None:
     """Memory that only some examples at once fit into."""
-    attribute = edge_attribution._attribute
+    score = edge_attribution.score
 
-    def limited(model: Any, batch: Any, *rest: Any) -> Any:
-        if len(batch) > fits:
+    def limited(passes: Any, *rest: Any) -> Any:
+        if len(passes.batch) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return attribute(model, batch, *rest)
+        return score(passes, *rest)
 
-    monkeypatch.setattr(edge_attribution, "_attribute", limited)
+    monkeypatch.setattr(edge_attribution, "score", limited)
 
 
 @pytest.mark.long
@@ -200,14 +200,14 @@ def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, mon
 
 def test_scores_that_are_not_finite_are_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path)
-    attribute = edge_attribution._attribute
+    score = edge_attribution.score
 
     def broken(*arguments: Any) -> Any:
-        by_role, clean, corrupt = attribute(*arguments)
-        by_role[-1, 0, 3] = float("nan")
-        return by_role, clean, corrupt
+        found = score(*arguments)
+        found.by_role[-1, 0, 3] = float("nan")
+        return found
 
-    monkeypatch.setattr(edge_attribution, "_attribute", broken)
+    monkeypatch.setattr(edge_attribution, "score", broken)
     result = run(study, out=tmp_path / "out")
     assert [line.partition(": ")[2] for line in result.failures] == [
         f"{(tmp_path / name).absolute()}: an edge score or metric is not finite"

@@ -1,25 +1,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from mechshift_core import CounterfactualBatch, attribute_edges, evaluate_circuits, load_model
+from mechshift_core.attribution import patch_nodes
+from mechshift_core.attribution.contraction import written_differences
 from mechshift_core.attribution.edges import Quadrature
 from mechshift_core.attribution.proof import prove
+from mechshift_core.attribution.record import record
 from mechshift_core.attribution.selection import random_like
 from mechshift_core.graph import Graph
 from mechshift_core.models import Model
 from mechshift_core.zoo.planted import BEGIN, LENGTH, MASK, YES, PlantedCircuit, planted_circuits, planted_induction
+from mechshift_core.zoo.planted_variants import DISTRACTORS, planted_opposed, planted_variants
 from stats import edge_auroc
 
-PLANTED = {planted.name: planted for planted in planted_circuits()}
+PLANTED = {planted.name: planted for planted in (*planted_circuits(), *planted_variants())}
 BIDIRECTIONAL = [name for name, planted in PLANTED.items() if planted.bidirectional]
+SLOW = ("redundant, causal", "opposed, bidirectional")
 
 
-@pytest.fixture(scope="module", params=PLANTED)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in PLANTED]
+)
 def planted(request: pytest.FixtureRequest) -> PlantedCircuit:
     return PLANTED[request.param]
 
@@ -71,11 +79,31 @@ def test_the_planted_circuit_alone_is_faithful_and_what_is_off_it_does_nothing(
     assert abs(without) <= 0.05
 
 
-def test_without_any_one_of_its_edges_the_circuit_loses_a_third_of_its_effect_or_more(
+def test_without_any_one_of_its_edges_the_circuit_is_another(
     planted: PlantedCircuit, model: Model, batch: CounterfactualBatch
 ) -> None:
+    """Off by a third of its effect or more; where two heads do one job, by a seventh."""
+    single = planted.name.startswith(("induction", "duplicate"))
+    off = 1 / 3 if single else 1 / 7
     broken = [[edge for edge in planted.edges if edge != gone] for gone in planted.edges]
-    assert max(faithfulness(model, batch, broken)) <= 2 / 3
+    found = dict(zip(planted.edges, faithfulness(model, batch, broken), strict=True))
+    against = [found.pop(gone) for gone in planted.edges if "a1.h3" in gone and planted.name.startswith("opposed")]
+    assert min(against, default=2.0) >= 1 + off
+    assert max(found.values()) <= 1 - off
+
+
+def test_distractors_write_much_and_do_nothing(tmp_path: Path) -> None:
+    planted = planted_opposed()
+    planted.module.save_pretrained(tmp_path)
+    model = load_model(tmp_path, device="cpu")
+    batch = CounterfactualBatch(**asdict(planted.draw(40, 1)))
+    runs = [record(model, batch, ids).activations for ids in (batch.clean_ids, batch.corrupt_ids)]
+    graph = Graph.of(model.shape)
+    size = written_differences(model, *runs).norm(dim=(1, 2))
+    sizes = dict(zip([source.name for source in graph.sources], size.tolist(), strict=True))
+    assert min(sizes[name] for name in DISTRACTORS) > 0.9 * sizes["a1.h2"]
+    clean, *without = patch_nodes(model, batch, [[], *([name] for name in DISTRACTORS)]).mean(1).tolist()
+    assert max(abs(clean - one) for one in without) < 0.05 * clean
 
 
 def test_random_circuits_of_the_same_size_and_depths_do_nothing(
@@ -105,7 +133,7 @@ def test_integrated_gradients_find_the_planted_circuit(
     assert edge_auroc(scores.mean().numpy(), np.isin(scores.edges, planted.edges)) >= 0.95
 
 
-@pytest.mark.parametrize("task", ["induction", "duplicate"])
+@pytest.mark.parametrize("task", ["induction", "duplicate", "redundant", "opposed"])
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_answers_follow_from_the_prompts(task: str, attention: str) -> None:
     drawn = PLANTED[f"{task}, {attention}"].draw(60, 3)
@@ -114,7 +142,7 @@ def test_answers_follow_from_the_prompts(task: str, attention: str) -> None:
             elsewhere = [place for place, token in enumerate(ids) if token == ids[at] and place != at]
             assert ids[0] == BEGIN and len(ids) == LENGTH
             assert at == LENGTH - 1 or ids[at + 1] == MASK
-            if task == "induction":
+            if task != "duplicate":
                 assert [ids[place + 1] for place in elsewhere] == [answer]
             else:
                 assert len(elsewhere) == (answer == YES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechshift_core.interventions.circuits.section import CircuitPatching, CircuitTransfer
 from mechshift_core.interventions.circuits.tables import TABLES
@@ -12,6 +12,7 @@ from mechshift_core.kinds.checks import check_ascending, check_of
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.testable import Least, Testable
+from mechshift_core.spec.translate import Complaint
 from stats.minimums import FEWEST_FOR_FOLDS
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mechshift_core.models import Model
     from mechshift_core.spec.draft import Draft
     from mechshift_core.spec.schema import Spec
-    from mechshift_core.spec.translate import Complaint
     from mechshift_core.spec.tree import Path
 
 Circuits = CircuitPatching | CircuitTransfer
@@ -62,12 +62,22 @@ def _transfer_cost(reads: Reads, _: CircuitTransfer) -> Cost:
     return Cost(reads.inputs, 0, reads.inputs * 4)
 
 
+def _settings(own: Circuits, _: Spec) -> dict[str, Any]:
+    """All options but those of the signs, where there are none: cells of runs without them are found again."""
+    unused = {name for name in ("sign_consistency", "positive_share") if getattr(own, name) is None}
+    settings: dict[str, Any] = own.model_dump(mode="json", exclude={"name", *unused})
+    return settings
+
+
 def _check_patching(draft: Draft, own: CircuitPatching, path: Path) -> Iterator[Complaint]:
-    return itertools.chain(check_of(draft, own.of, (*path, "of")), check_ascending(own.sizes, (*path, "sizes")))
+    return itertools.chain(_check_transfer(draft, own, path), check_ascending(own.sizes, (*path, "sizes")))
 
 
-def _check_transfer(draft: Draft, own: CircuitTransfer, path: Path) -> Iterator[Complaint]:
-    return check_of(draft, own.of, (*path, "of"))
+def _check_transfer(draft: Draft, own: Circuits, path: Path) -> Iterator[Complaint]:
+    yield from check_of(draft, own.of, (*path, "of"))
+    if own.positive_share is not None and own.selection == "greedy":
+        message = "edges that are grown from the logits have no share that is positive (selection: top has)"
+        yield Complaint((*path, "positive_share"), message, on_key=True)
 
 
 def _facts(own: Circuits) -> Mapping[str, object]:
@@ -76,6 +86,8 @@ def _facts(own: Circuits) -> Mapping[str, object]:
         "ablation": own.ablation,
         "held_out": own.held_out,
         "greedy": own.selection == "greedy",
+        "sign_consistency": own.sign_consistency,
+        "positive_share": own.positive_share,
         "random": own.random if isinstance(own, CircuitPatching) else 0,
     }
     return {"circuits": [circuits]}
@@ -88,6 +100,7 @@ CIRCUIT_PATCHING = InterventionKind(
     cost=_patching_cost,
     cells=Cells(
         per_pair=True,
+        settings=_settings,
         ranks=True,
         of=lambda own: own.of,
         templates=lambda own: own.held_out,
@@ -119,6 +132,7 @@ CIRCUIT_TRANSFER = InterventionKind(
     cost=_transfer_cost,
     cells=Cells(
         per_pair=True,
+        settings=_settings,
         ranks=True,
         of=lambda own: own.of,
         templates=lambda own: own.held_out,

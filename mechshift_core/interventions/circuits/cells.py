@@ -18,7 +18,7 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import batch_rows, cell_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
-from mechshift_core.execution.scores import Numbers
+from mechshift_core.execution.scores import EdgeScoreStore, Numbers
 from mechshift_core.execution.selected import FEWEST, Circuit, examples_of, halves_of, scores_of
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Origin = Literal["own", "partner", "random"]
+EDGES_AT_ONCE = 65_536
+"""Edges whose bootstrap samples are in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ def execute_circuits(
     found: Floats | None = None
     described: list[list[Evaluated]] = []
     for number, (ranked_on, evaluated) in enumerate(folds):
-        scores = {origin: store.mean(selected[ranked_on]) for origin, store in stores.items()}
+        scores = {
+            origin: _ranked(plan, cell.task, store, selected[ranked_on], intervention, fold=number)
+            for origin, store in stores.items()
+        }
         circuits, rows = _circuits(plan, cell.task, Graph.of(model.shape), scores, intervention, fold=number)
         examples = selected[evaluated]
         metric = evaluate(plan, cell, model, circuits, examples, intervention.ablation, halvings=halvings)
@@ -144,6 +149,26 @@ def evaluate(
     return found[[row[circuit.tobytes()] for circuit in every]]
 
 
+def _ranked(
+    plan: Plan,
+    task: str,
+    store: EdgeScoreStore,
+    ranked_on: Numbers,
+    intervention: CircuitPatching | CircuitTransfer,
+    *,
+    fold: int,
+) -> npt.NDArray[np.float64]:
+    """The mean scores that edges are ranked by; 0 where the sign is not sure enough, [edges]."""
+    from mechshift_core.attribution.sign_selection import consistent, sign_consistency
+
+    means = store.mean(ranked_on)
+    least = intervention.sign_consistency
+    if least is None:
+        return means
+    blocks = (block for _, block in store.blocks(ranked_on, EDGES_AT_ONCE))
+    return consistent(means, sign_consistency(blocks, generator(plan.spec.seed, "signs", task, fold)), least)
+
+
 def _circuits(
     plan: Plan,
     task: str,
@@ -160,8 +185,8 @@ def _circuits(
         prune,
         random_like,
         scored_prefix,
-        top_edges,
     )
+    from mechshift_core.attribution.sign_selection import top_edges_by_sign
 
     percents = intervention.sizes if isinstance(intervention, CircuitPatching) else (intervention.size,)
     draws = intervention.random if isinstance(intervention, CircuitPatching) else 0
@@ -178,7 +203,7 @@ def _circuits(
         order = greedy_order(graph, of_origin, max(sizes)) if intervention.selection == "greedy" else None
         for percent, size in zip(percents, sizes, strict=True):
             if order is None:
-                circuit = top_edges(of_origin, size)
+                circuit = top_edges_by_sign(of_origin, size, positive_share=intervention.positive_share or 0.0)
             else:
                 circuit = np.zeros(len(graph.edges), dtype=bool)
                 circuit[scored_prefix(order, of_origin, size)] = True

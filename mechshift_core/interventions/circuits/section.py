@@ -10,6 +10,7 @@ from mechshift_core.kinds.section import AblationMethod, Intervention
 from mechshift_core.spec.base import Name, Percent
 
 Selection = Literal["top", "greedy"]
+SignConsistency = Annotated[float, Field(gt=0.5, le=1)]
 
 
 class CircuitPatching(Intervention):
@@ -26,6 +27,12 @@ class CircuitPatching(Intervention):
     selection: Selection = "top"
     """Which edges make a circuit: those with the largest scores (`top`), or those among them that lead to the logits,
     grown backwards from there (`greedy`)."""
+    sign_consistency: SignConsistency | None = None
+    """Only edges whose mean score has the same sign in this share of bootstrap samples of the prompts, e.g. 0.95
+    (Nikankin et al. 2025, arXiv 2510.25786). Where there are fewer than a size asks for, the circuit is smaller."""
+    positive_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """This share of a circuit's edges by the largest positive scores, the others by magnitude as always (the same
+    paper); with `selection: top`."""
     random: Annotated[int, Field(ge=0, le=1000)] = 5
     """Random circuits of the same size and depth profile beside each."""
     held_out: bool = True
@@ -46,5 +53,9 @@ class CircuitTransfer(Intervention):
     """What takes the place of the edges outside."""
     selection: Selection = "top"
     """Which edges make a circuit, as in `circuit_patching`."""
+    sign_consistency: SignConsistency | None = None
+    """As in `circuit_patching`."""
+    positive_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """As in `circuit_patching`."""
     held_out: bool = True
     """Evaluate each example under circuits that were ranked on the other half of the examples."""

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.graph import Graph
-from mechshift_core.interventions.edge_attribution.section import EdgeAttribution
+from mechshift_core.interventions.edge_attribution.section import ON_PATH, OPTIONS, WITHOUT_ROLES, EdgeAttribution
 from mechshift_core.interventions.edge_attribution.tables import TABLES
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
+from mechshift_core.options import listing
 from mechshift_core.spec.translate import Complaint
 
 if TYPE_CHECKING:
@@ -45,32 +46,55 @@ def _listed(plan: Plan, folder: RunFolder, failures: Mapping[str, str], own: Edg
     return {"edge_scores": score_rows(plan, folder, failures, own)}
 
 
-def _settings(own: EdgeAttribution, _: Spec) -> dict[str, Any]:
-    settings: dict[str, Any] = own.model_dump(mode="json", exclude={"name"})
-    return settings if own.on_path else {key: settings[key] for key in ("kind", "method", "by_role")}
+def _settings(own: EdgeAttribution, spec: Spec) -> dict[str, Any]:
+    settings: dict[str, Any] = own.model_dump(mode="json", include={"kind", "method", "by_role", *own.options})
+    return settings | {"seed": spec.seed} if own.draws_points else settings
 
 
 def _cost(reads: Reads, own: EdgeAttribution) -> Cost:
     if own.method == "exact":
         return Cost(2 * reads.inputs, 0, reads.inputs * len(Graph.of(reads.shape).edges))
-    steps = {"eap": 1, "clean-corrupted": 2}.get(own.method, own.steps)
-    return Cost(reads.inputs * (2 + steps), reads.inputs * steps)
+    steps = [_steps(reads, own, method) for method in own.run_by]
+    return Cost(reads.inputs * (2 * len(steps) + sum(steps)), reads.inputs * sum(steps))
+
+
+def _steps(reads: Reads, own: EdgeAttribution, method: str) -> int:
+    """Gradients that a method takes of each input."""
+    if method == "eap-ig":
+        return own.steps
+    if method in ON_PATH:
+        return own.steps * (1 + 2 * reads.shape.layers)  # of the input, and the heads and the MLP of each layer
+    return {"clean-corrupted": 2, "expected-gradients": own.draws}.get(method, 1)
 
 
 def _check(_: Draft, own: EdgeAttribution, path: Path) -> Iterator[Complaint]:
-    if not own.on_path:
-        for key in ("steps", "quadrature"):
-            if key in own.model_fields_set:
-                message = f"the method {own.method!r} has no {key!r} (only eap-ig has)"
-                yield Complaint((*path, key), message, on_key=True)
-    if own.method == "exact" and own.by_role:
-        message = "the method 'exact' patches an edge at all positions, so it has no scores by token role"
+    for key, methods in OPTIONS.items():
+        if key in own.model_fields_set and own.method not in methods:
+            message = f"the method {own.method!r} has no {key!r} ({listing(methods, conjunction='and')} have)"
+            yield Complaint((*path, key), message, on_key=True)
+    if own.method in WITHOUT_ROLES and own.by_role:
+        message = f"the method {own.method!r} {WITHOUT_ROLES[own.method]}, so it has no scores by token role"
         yield Complaint((*path, "by_role"), message, on_key=True)
+    if own.method == "rank-average":
+        yield from _check_members(own, path)
+
+
+def _check_members(own: EdgeAttribution, path: Path) -> Iterator[Complaint]:
+    if len(own.methods) < 2:
+        given = path if "methods" not in own.model_fields_set else (*path, "methods")
+        yield Complaint(given, f"'rank-average' needs two or more `methods`, got {len(own.methods)}")
+    for number, method in enumerate(own.methods):
+        if method in WITHOUT_ROLES:
+            message = f"the ranks of methods that take gradients are averaged; {method!r} is none"
+            yield Complaint((*path, "methods", number), message)
+        elif method in own.methods[:number]:
+            yield Complaint((*path, "methods", number), f"duplicate value {method!r}")
 
 
 def _facts(own: EdgeAttribution) -> Mapping[str, object]:
     path = {"steps": own.steps, "quadrature": own.quadrature} if own.on_path else {}
-    return {"attribution": own.method, **path}
+    draws = {"draws": own.draws} if own.draws_points else {}
+    return {"attribution": own.method, "averaged": own.methods, **path, **draws}
 
 
 EDGE_ATTRIBUTION = InterventionKind(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from mechshift_core.attribution import EdgeScores
     from mechshift_core.models import Model
 
+DRAWS = "draw_variance"
+"""The tensor of the variance of one draw's scores, [examples, edges]."""
+
 
 def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, intervention: EdgeAttribution) -> None:
     """Compute and store the edge scores of one cell.
@@ -53,6 +56,8 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
         "masks": (np.int64, (count,)),
         "states": (np.int64, (count,)),
     }
+    if intervention.method == "expected-gradients" and intervention.draws > 1:
+        layout = {**layout, DRAWS: (np.float32, (count, edges))}
     if names:
         layout = {**layout, "by_role": (np.float32, (count, len(names), edges))}
     description = {**describe_cell(plan, cell, model), "roles": list(names)}
@@ -62,7 +67,8 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     with folder.new_cell(cell.key, description, layout) as file:
         for group in groups:
             _write_reading(file, group)
-            blocks = _blocks(model, dataset, examples, group, intervention, batch_rows(plan.spec), names)
+            options = {"batch_size": batch_rows(plan.spec), "seed": plan.spec.seed}
+            blocks = _blocks(model, dataset, examples, group, intervention, options, names)
             sums = _Sums()
             for rows, block in blocks:
                 _check_finite(cell, block)
@@ -78,7 +84,10 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
 
 
 class _Sums:
-    """Weighted means over the states of each example, whose rows come one after the other."""
+    """Weighted means over the states of each example, whose rows come one after the other.
+
+    The points of each state are drawn on their own, so that the variance of the mean is a sum of variances.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, Array] = {}
@@ -96,7 +105,8 @@ class _Sums:
                 if name == "predicted":
                     self._open[name] = values[place]
                 else:
-                    self._open[name] = self._open.get(name, np.float32(0)) + np.float32(weight) * values[place]
+                    share = np.float32(weight**2 if name == DRAWS else weight)
+                    self._open[name] = self._open.get(name, np.float32(0)) + share * values[place]
                 if last:
                     done[name].append(self._open.pop(name))
         return {name: np.array(values, dtype=arrays[name].dtype) for name, values in done.items() if values}
@@ -110,6 +120,8 @@ def _arrays(block: EdgeScores, roles: int) -> dict[str, Array]:
         "corrupt_metric": block.corrupt_metric.float().numpy(),
         "predicted": block.predicted.numpy(),
     }
+    if block.draw_variance is not None:
+        arrays[DRAWS] = block.draw_variance.float().numpy()
     if block.by_role is not None:
         by_role = np.zeros((len(block.values), roles, block.values.shape[1]), dtype=np.float32)
         by_role[:, : block.by_role.shape[1]] = block.by_role.numpy()
@@ -131,7 +143,7 @@ def _blocks(
     examples: Sequence[Example],
     group: Rows,
     intervention: EdgeAttribution,
-    batch_size: int | None,
+    options: Mapping[str, Any],
     names: Sequence[str],
 ) -> Iterator[tuple[Rows, EdgeScores]]:
     """The rows of a group and their scores, some at a time."""
@@ -144,7 +156,9 @@ def _blocks(
         method=intervention.method,
         steps=intervention.steps,
         quadrature=intervention.quadrature,
-        batch_size=batch_size,
+        draws=intervention.draws,
+        methods=intervention.methods,
+        **options,
         roles=role_numbers(of_group, group.states, names) if names else None,
     )
     start = 0

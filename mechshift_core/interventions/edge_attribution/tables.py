@@ -21,7 +21,11 @@ TABLES: Tables = {
     | TASK
     | {
         "cell": Column(TEXT, "cell that holds the scores"),
-        "path": Column(TEXT, "safetensors file, relative to the run directory; tensor `scores`, [examples, edges]"),
+        "path": Column(
+            TEXT,
+            "safetensors file, relative to the run directory; tensor `scores`, [examples, edges]; with two or more "
+            "`draws` also `draw_variance`, the variance of one draw's",
+        ),
         "examples": Column(INTEGER, "number of examples"),
         "edges": Column(INTEGER, "number of edges"),
     },
