@@ -1,9 +1,9 @@
 """Cross-model activation patching: what components of one model write takes the place of those of another model's run.
 
-After Prakash et al. 2024 (arXiv 2402.14811), who patch a fine-tuned model's activations into its base model (CMAP). What
-is moved is what a component adds to the residual stream, which the two models share: a head's output through its own
-model's output matrix, not the values that its own output matrix reads. So a basis within a head, which every model may
-choose for itself, makes no difference.
+After Prakash et al. 2024 (arXiv 2402.14811), who patch a fine-tuned model's activations into its base model (CMAP).
+What is moved is what a component adds to the residual stream, which the two models share: a head's output through its
+own model's output matrix, not the values that this matrix reads. So a basis within a head, which every model may choose
+for itself, makes no difference.
 
 Nodes are heads `a{l}.h{h}`, whole attention layers `a{l}` (all heads together, with biases), MLPs `m{l}`, and residual
 streams `x{l}`: the one that block l reads, or, with L layers, for `x{L}` the one that the final norm reads.
@@ -31,8 +31,7 @@ from mechshift_core.models.load import Model
 from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, checked
 
-Into = Literal["corrupted", "clean"]
-"""The run of the recipient that is patched."""
+Prompts = Literal["corrupted", "clean"]
 Move = str | tuple[str, str]
 """A node that takes its own counterpart's place, or (node of the donor, node of the recipient) of the same kind."""
 NODE = re.compile(r"(?:a(?P<attention>\d+)(?:\.h(?P<head>\d+))?|m(?P<mlp>\d+)|x(?P<residual>\d+))")
@@ -59,21 +58,24 @@ def cross_patch(
     *,
     donor_batch: CounterfactualBatch | None = None,
     columns: Tensor | None = None,
-    into: Into = "corrupted",
+    given: Prompts = "clean",
+    into: Prompts = "corrupted",
     positions: Tensor | None = None,
     rows: Count | None = None,
     halvings: list[int] | None = None,
 ) -> Tensor:
-    """The recipient's metric with what the donor's components write on the clean prompts in the place of its own.
+    """The recipient's metric with what the donor's components write on the same prompts in the place of its own.
 
     Args:
         recipient: The model that is run and read.
-        donor: The model whose clean run is moved; the recipient itself for patching within a model.
+        donor: The model whose run is moved; the recipient itself for patching within a model.
         batch: Examples as the recipient reads them.
         runs: What each run moves.
         donor_batch: The same examples as the donor reads them; as the recipient does unless given.
         columns: [examples, positions]: the donor's column of every position of the recipient, -1 where it has none,
             which is then left as it is. The same columns unless given.
+        given: The prompts of the donor's run. What is moved from the corrupted prompts shows what the replacement does
+            by itself, whatever is said: the own output is gone, too.
         into: The recipient's run on the corrupted prompts (what is restored?), or on the clean ones (what is lost?).
         positions: Where, bool, [runs, positions] or [runs, examples, positions]; everywhere unless given.
         rows: Runs times examples that go through the model at once; as many as fit into memory unless given.
@@ -93,20 +95,22 @@ def cross_patch(
             f"{recipient.source} and {donor.source} have different graphs ({recipient.shape} and {donor.shape}): what "
             "one writes has no place in the other"
         )
-    given = batch if donor_batch is None else donor_batch
-    if len(given) != len(batch):
-        raise ValueError(f"donor_batch must have the {len(batch)} examples of batch; it has {len(given)}")
+    other = batch if donor_batch is None else donor_batch
+    if len(other) != len(batch):
+        raise ValueError(f"donor_batch must have the {len(batch)} examples of batch; it has {len(other)}")
     check_readable(recipient, batch)
-    check_readable(donor, given)
-    matched = _columns(columns, batch, given)
+    check_readable(donor, other)
+    if given == "corrupted":
+        other = replace(other, clean_ids=other.corrupt_ids)
+    matched = _columns(columns, batch, other)
     moves = [[_parsed(move, recipient.shape) for move in run] for run in runs]
     where = _positions(positions, len(runs), batch) & (matched >= 0)
-    rows = rows or sequences_for_patching(recipient, max(batch.clean_ids.shape[1], given.clean_ids.shape[1]))
+    rows = rows or sequences_for_patching(recipient, max(batch.clean_ids.shape[1], other.clean_ids.shape[1]))
     batching = Batching(rows, [] if halvings is None else halvings)
 
     def compute(part: slice) -> Tensor:
-        own, other = batch.rows(part).to(recipient.device), given.rows(part).to(donor.device)
-        written = _written(donor, other, own, matched[part])
+        own, of_donor = batch.rows(part).to(recipient.device), other.rows(part).to(donor.device)
+        written = _written(donor, of_donor, own, matched[part])
         at_once, found = max(1, batching.size // len(own)), []
         for first in range(0, len(runs), at_once):
             chosen = slice(first, min(first + at_once, len(runs)))
@@ -222,7 +226,7 @@ class _Recorder(Visitor):
 
 
 def _written(donor: Model, given: CounterfactualBatch, batch: CounterfactualBatch, matched: Tensor) -> _Written:
-    """The donor's clean run, at the positions of the recipient.
+    """The donor's run on its clean prompts, at the positions of the recipient.
 
     Its last stream is taken where the recipient is read, wherever the donor itself would be.
     """
@@ -257,7 +261,7 @@ def _run(
     written: _Written,
     moves: Sequence[Sequence[tuple[_Node, _Node]]],
     mask: Tensor,
-    into: Into,
+    into: Prompts,
 ) -> Tensor:
     """The metric of some runs, [runs, examples]."""
     ids = batch.corrupt_ids if into == "corrupted" else batch.clean_ids

@@ -81,7 +81,7 @@ def sites(model: Model, layer: int) -> dict[str, Any]:
 
 
 def head_written(model: Model, layer: int, head: int, z: Tensor, projected: Tensor) -> Tensor:
-    """What a head adds to the residual stream, [positions, hidden], given what the output projection reads and gives."""
+    """What a head adds to the residual stream, [positions, hidden], given what its projection reads and gives."""
     size, module = model.shape.head_size, sites(model, layer)["projection"]
     weight = module.weight if model.view.declaration.transposed else module.weight.T
     added = z[:, head * size : (head + 1) * size] @ weight[head * size : (head + 1) * size]
@@ -182,10 +182,12 @@ def test_every_node_is_moved_as_hooks_move_it(
         recipient, donor = donor, recipient
     nodes = moved_names(recipient.shape, ("heads", "attention", "mlps", "residual"))
     somewhere = torch.tensor([True, False, True, False, True, False])
-    given = [recorded(donor, ids) for ids in batch.clean_ids]
-    for into, ids in (("corrupted", batch.corrupt_ids), ("clean", batch.clean_ids)):
+    prompts = {"clean": batch.clean_ids, "corrupted": batch.corrupt_ids}
+    for of, into in (("clean", "corrupted"), ("corrupted", "corrupted"), ("clean", "clean")):
+        given, ids = [recorded(donor, one) for one in prompts[of]], prompts[into]
         masks = somewhere.expand(len(nodes), -1)
-        found = cross_patch(recipient, donor, batch, [[node] for node in nodes], into=into, positions=masks)  # type: ignore[arg-type]
+        runs = [[node] for node in nodes]
+        found = cross_patch(recipient, donor, batch, runs, given=of, into=into, positions=masks)  # type: ignore[arg-type]
         assert found.dtype == torch.float64
         for node, values in zip(nodes, found, strict=True):
             expected = by_hand(recipient, given, batch, node, ids, somewhere)
