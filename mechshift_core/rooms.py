@@ -14,6 +14,7 @@ from mechshift_core.interventions.logit_lens import ALIGNMENT, LOGIT_LENS
 from mechshift_core.interventions.neurons import NEURONS
 from mechshift_core.interventions.probe import PROBE
 from mechshift_core.interventions.targeted_ablation import TARGETED_ABLATION
+from mechshift_core.interventions.weight_interpolation import WEIGHT_INTERPOLATION
 from mechshift_core.kinds.intervention import InterventionKind
 from mechshift_core.kinds.measure import MeasureKind
 from mechshift_core.measures.depth import DEPTH
@@ -32,5 +33,6 @@ INTERVENTIONS: tuple[InterventionKind[Any], ...] = (
     NEURONS,
     LOGIT_LENS,
     CROSS_PATCHING,
+    WEIGHT_INTERPOLATION,
 )
 MEASURES: tuple[MeasureKind[Any], ...] = (OVERLAP, DEPTH, SPECIALIZATION, INTEGRATION, ALIGNMENT)

@@ -278,8 +278,8 @@ def _read(model: ModelFacts) -> list[object]:
 
 def _read_alike(model: ModelFacts, states: list[object]) -> list[object]:
     """How a model is read, without its weights unless these decide in which states."""
-    read = [one for one in _read(model) if one != model.weights]
-    return [*read, model.weights] if states[0] == "confidence" else read
+    weights, *read = _read(model)
+    return [*read, weights] if states[0] == "confidence" else read
 
 
 def _declared(model: ModelFacts) -> list[object]:

@@ -66,8 +66,8 @@ CROSS_PATCHING = InterventionKind(
         Testable(
             name="cross_patching_use",
             words="use of the other model's activations",
-            estimand="share of what a model's own clean activations restore that the other model's restore in it, those "
-            "of the clean prompt compared with those of the corrupted one",
+            estimand="share of what a model's own clean activations restore that the other model's restore in it, "
+            "those of the clean prompt compared with those of the corrupted one",
             reading="1: the other model's activations serve as well as the own, 0: they restore nothing; unrelated "
             "models have a level, too",
             scale="slope of effects on effects; no bounds",
