@@ -40,6 +40,8 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "read", "kind": "probe"},
     {"name": "looked", "kind": "attention"},
     {"name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 2, "random": 3},
+    {"name": "crossed", "kind": "cross_patching", "components": ["mlps"]},
+    {"name": "between", "kind": "weight_interpolation", "points": 3},
 ]
 """One or more interventions of every kind."""
 

@@ -1,4 +1,4 @@
-"""A random study with pairs whose models are known to be alike, alike but for the order of their heads, and unrelated."""
+"""A random study with pairs whose models are alike, alike but for the order of their heads, and unrelated."""
 
 from __future__ import annotations
 
