@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from mechshift_core.execution import hands
 from mechshift_core.execution.cells import Cell
-from mechshift_core.execution.hands import load_planned
 from mechshift_core.execution.plan import Plan
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def partner_of(plan: Plan, cell: Cell, model: Model) -> Model:
     held = _partners.get(model.module)
     if held is None or held[0] != key:
         _partners.pop(model.module, None)
-        held = (key, load_planned(plan, name))
+        held = (key, hands.load_planned(plan, name))
         _partners[model.module] = held
     return held[1]

@@ -176,6 +176,8 @@ def test_the_plan_says_what_it_costs(finished: Run) -> None:
     own = [(plan, cell) for cell in plan.cells if cell.intervention == "path" and cell.pair == "shift"]
     assert [cell.side for _, cell in own] == ["before", "after"]
     assert cost(own).forward == 2 * 5 * 24
+    alike = [(plan, cell) for cell in plan.cells if cell.intervention == "path" and cell.pair == "permuted"]
+    assert len(alike) == 2 and cost(alike).forward == 5 * 24  # one cell serves both sides
 
 
 def test_as_which_model_it_is_read_touches_no_cell(finished: Run) -> None:
