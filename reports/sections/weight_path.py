@@ -128,11 +128,11 @@ def curve(curves: dict[str, pl.DataFrame], *, label: str) -> Markup:
 
     marks = []
     for side, own in curves.items():
-        points = own.select("point", "loss", "low", "high").to_dicts()
-        ranged = [row for row in points if row["low"] is not None and row["high"] is not None]
+        known = own.select("point", "loss", "low", "high").to_dicts()
+        ranged = [row for row in known if row["low"] is not None and row["high"] is not None]
         band = charts.rows(ranged).mark_area(color=PALETTE[side], opacity=0.2)
         marks.append(band.encode(x, y("low"), alt.Y2("high")))
-        line = charts.rows([points[0], points[-1]])
+        line = charts.rows([known[0], known[-1]])
         marks.append(line.mark_line(color=PALETTE["chance"], strokeDash=[4, 3]).encode(x, y("loss")))
     for side, own in curves.items():
         shape, dash = SIDES[side]

@@ -8,6 +8,7 @@ model's own, so that the two can be compared. The donor reads the completion in 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,7 @@ from mechshift_core.tasks.counterfactual import Example
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mechshift_core.attribution import CounterfactualBatch
     from mechshift_core.models import Model
 
 Floats = npt.NDArray[np.float32]
@@ -85,8 +87,6 @@ def _patched(
     halvings: list[int],
 ) -> dict[str, Floats]:
     """The tensors of a cell, each number the mean over the states of an example."""
-    from mechshift_core.attribution import cross_patch
-
     donor = partner_of(plan, cell, model)
     pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
     partner = pair.after if cell.side == "before" else pair.before
@@ -103,14 +103,7 @@ def _patched(
         columns = _columns(examples, others, batch.present, given.present)
         numbers = role_numbers(examples, group.states, roles) if roles else None
         where = _positions(numbers, len(roles), len(components), columns >= 0)
-        options = {"positions": where, "rows": batch_rows(plan.spec), "halvings": halvings}
-        crossed = {"donor_batch": given, "columns": columns, **options}
-        results = {
-            RESTORED: cross_patch(model, model, batch, runs, **options),
-            CROSSED: cross_patch(model, donor, batch, runs, **crossed),
-            FLOOR: cross_patch(model, donor, batch, runs, given="corrupted", **crossed),
-            KEPT: cross_patch(model, donor, batch, runs, into="clean", **crossed),
-        }
+        results = _metrics(model, donor, batch, given, columns, where, runs, batch_rows(plan.spec), halvings)
         weights = np.array(group.weights)
         for name, values in results.items():
             np.add.at(metric[name], (slice(None), group.numbers), weights * values.double().numpy())
@@ -120,6 +113,40 @@ def _patched(
     by_place = {name: values[1:].reshape(shape).astype(np.float32) for name, values in metric.items()}
     ends = {"clean_metric": metric[KEPT][0], "corrupt_metric": metric[RESTORED][0], "shared": shared}
     return by_place | {name: values.astype(np.float32) for name, values in ends.items()}
+
+
+def _metrics(
+    model: Model,
+    donor: Model,
+    batch: CounterfactualBatch,
+    given: CounterfactualBatch,
+    columns: Tensor,
+    where: Tensor,
+    runs: Sequence[Sequence[str]],
+    rows: int | None,
+    halvings: list[int],
+) -> dict[str, Tensor]:
+    """The patched runs of a batch, [runs, examples] each; `given` is the batch as the donor reads it."""
+    from mechshift_core.attribution import cross_patch
+
+    crossed = partial(
+        cross_patch,
+        model,
+        donor,
+        batch,
+        runs,
+        donor_batch=given,
+        columns=columns,
+        positions=where,
+        rows=rows,
+        halvings=halvings,
+    )
+    return {
+        RESTORED: cross_patch(model, model, batch, runs, positions=where, rows=rows, halvings=halvings),
+        CROSSED: crossed(),
+        FLOOR: crossed(given="corrupted"),
+        KEPT: crossed(into="clean"),
+    }
 
 
 def _states(donor: Model, examples: Sequence[Example], group: Rows) -> list[State]:

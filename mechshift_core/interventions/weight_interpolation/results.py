@@ -17,6 +17,7 @@ from stats.findings import Estimate
 from stats.minimums import FEWEST_FOR_FOLDS
 from stats.prompt_means import mean_replicates
 from stats.replicates import Replicated
+from stats.resampling import Interval
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts
 from stats.weight_path import PathBarrier, path_barrier
@@ -137,9 +138,9 @@ def _replicated(sample: Sample, spec: Spec, side: str, values: Floats) -> Replic
 def _estimate(
     sample: Sample, spec: Spec, intervention: WeightInterpolation, side: str, path: _Path | None, reason: str
 ) -> Estimate:
-    if path is None:
-        interval, reference = None, {}
-    else:
+    interval: Interval | None = None
+    reference: dict[str, float | None] = {}
+    if path is not None:
         interval = mean_interval(sample, spec, path.barrier.held_out, examples=sample.ids(side))
         reference = {
             "alike": 0.0,
