@@ -49,7 +49,7 @@ HYPOTHESES: list[dict[str, object]] = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("crossed")
-    path = write_pairs_study(folder, [CROSSED], examples=24, diffusion=True, hypotheses=HYPOTHESES)
+    path = write_pairs_study(folder, [CROSSED], examples=20, diffusion=True, hypotheses=HYPOTHESES)
     made = run(path, out=folder / "out")
     assert made.failures == ()
     return made
@@ -164,7 +164,7 @@ def test_rows_and_estimates_are_the_statistics_of_the_cells(finished: Run, rows:
     assert (row["use"], row["use_high"]) == pytest.approx((pooled.estimate, pooled.high))
     cost = 1 - (kept[counted].mean(0) - corrupt).mean() / (clean - corrupt).mean()
     assert row["cost"] == pytest.approx(cost)
-    assert (row["donor"], row["model"], row["n"]) == ("before", "after", 24)
+    assert (row["donor"], row["model"], row["n"]) == ("before", "after", 20)
 
 
 def test_hypotheses_are_tested_on_the_mean_of_both_directions(finished: Run) -> None:

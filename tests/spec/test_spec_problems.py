@@ -197,7 +197,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: ceiling", "ceiling",
                            "'depth_slope' has no ceiling of its own (those that have: similarity, inherited, "
-                           "retention, node_retention, transfer); name a group"),
+                           "retention, node_retention, transfer, cross_patching_use, cross_patching_cost, "
+                           "interpolation_barrier); name a group"),
     "misspelt ceiling": ("to: {role: control, regime: local}", "to: ceilin", "ceilin",
                          "expected a mapping or 'ceiling', got 'ceilin'"),
     "misspelt key of to": ("to: {role: control", "to: {rol: control", "rol:",
