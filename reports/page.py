@@ -18,6 +18,7 @@ from reports.sections import (
     calibration,
     circuits,
     compared,
+    cross_patching,
     denoising,
     depth,
     diagnostics,
@@ -37,6 +38,7 @@ from reports.sections import (
     targeted,
     token_roles,
     verdicts,
+    weight_path,
 )
 from reports.sections.base import Section
 from reports.sections.general import section_of
@@ -56,6 +58,8 @@ DRAWN = frozenset(
         denoising,
         nodes,
         targeted,
+        cross_patching,
+        weight_path,
         token_roles,
         attention,
         probes,
@@ -81,6 +85,8 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     denoising.section,
     nodes.section,
     targeted.section,
+    cross_patching.section,
+    weight_path.section,
     token_roles.section,
     attention.section,
     probes.section,

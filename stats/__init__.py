@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
     from stats.class_selectivity import Selectivity, selectivity
+    from stats.component_use import pooled_use
     from stats.concentration import Concentration
     from stats.debiased import debiased_interaction_share, debiased_specialization
     from stats.decision import DecisionTimes, decision_times
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from stats.trimmed import Trimmed, trimmed_mean
     from stats.unit_weights import cluster_weights, crossed_weights, nested_weights, resampling_weights
     from stats.verdicts import claim_verdict
+    from stats.weight_path import PathBarrier, path_barrier
 
 __all__ = [
     "Alignment",
@@ -111,6 +113,7 @@ __all__ = [
     "MixedModelFit",
     "OrderShares",
     "OverlapAtSize",
+    "PathBarrier",
     "Rate",
     "RatioEstimate",
     "Replicated",
@@ -184,10 +187,12 @@ __all__ = [
     "overlap_replicates",
     "participation_coefficient",
     "participation_ratio",
+    "path_barrier",
     "percentile_difference",
     "percentile_non_inferiority",
     "percentile_tost",
     "permutation_test",
+    "pooled_use",
     "random_graph",
     "rank_overlap",
     "recovery_at_size",
@@ -219,6 +224,7 @@ __all__ = [
 _MODULES = {
     "stats.calibration": ("Calibration",),
     "stats.alignment": ("Alignment", "output_alignment"),
+    "stats.component_use": ("pooled_use",),
     "stats.concentration": ("Concentration",),
     "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
     "stats.decision": ("DecisionTimes", "decision_times"),
@@ -308,6 +314,7 @@ _MODULES = {
     "stats.trimmed": ("Trimmed", "trimmed_mean"),
     "stats.unit_weights": ("cluster_weights", "crossed_weights", "nested_weights", "resampling_weights"),
     "stats.verdicts": ("claim_verdict",),
+    "stats.weight_path": ("PathBarrier", "path_barrier"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -134,7 +134,7 @@ def faithfulness_curve(
     """
     metrics = as_floats(circuits, "circuits", dimensions=2)
     sizes = _rising(fractions, len(metrics))
-    examples = _Examples.of(metrics.shape[1], cluster, confidence)
+    examples = ExampleUnits.of(metrics.shape[1], cluster, confidence)
     base = examples.metric(empty, "empty")
     whole = examples.metric(full, "full") - base
     effect = examples.mean(whole)
@@ -189,7 +189,7 @@ def transfer_ratio(
         ValueError: if shapes do not match or a metric is not finite.
     """
     first = as_floats(own, "own", dimensions=1)
-    examples = _Examples.of(len(first), cluster, confidence)
+    examples = ExampleUnits.of(len(first), cluster, confidence)
     base = examples.metric(empty, "empty")
     whole, kept = examples.metric(full, "full") - base, first - base
     transferred = examples.metric(other, "other") - base
@@ -215,31 +215,49 @@ def transfer_ratio(
 
 
 @dataclass(frozen=True, slots=True)
-class _Examples:
-    """The independent units that the examples belong to, and what intervals over them need."""
+class ExampleUnits:
+    """The independent units that the examples belong to, and what intervals over them need.
+
+    Attributes:
+        cluster: Number of each example's unit [examples], of `clusters`.
+        confidence: Of the two-sided intervals.
+    """
 
     cluster: Integers
     clusters: int
     confidence: float
 
     @classmethod
-    def of(cls, n: int, cluster: ArrayLike | None, confidence: float) -> _Examples:
+    def of(cls, n: int, cluster: ArrayLike | None, confidence: float) -> ExampleUnits:
+        """Those of some examples, given their labels; each its own where there are none."""
         code, clusters = (np.arange(n), n) if cluster is None else codes(cluster, "cluster", length=n)
         return cls(code, clusters, confidence)
 
     @property
     def enough(self) -> bool:
+        """Whether there are enough units for an interval."""
         return self.clusters >= MINIMUM_CLUSTERS
 
     @property
     def too_few(self) -> str:
+        """Why there is no interval; empty where there are enough units."""
         return "" if self.enough else f"{self.clusters} cluster(s): fewer than {MINIMUM_CLUSTERS}, no interval"
 
     @property
     def quantile(self) -> float:
+        """Of the t distribution with units - 1 degrees of freedom."""
         return float(scipy_stats.t.ppf((1 + self.confidence) / 2, self.clusters - 1))
 
+    def summed(self, values: Floats) -> Floats:
+        """Values [k, examples] summed by unit, [k, units]."""
+        return np.stack([np.bincount(self.cluster, weights=row, minlength=self.clusters) for row in values])
+
+    def centred(self, errors: Floats) -> Floats:
+        """What each unit adds to an error [units], such that the sum of squares is the squared standard error."""
+        return errors * np.sqrt(self.clusters / max(1, self.clusters - 1))
+
     def metric(self, values: ArrayLike, name: str) -> Floats:
+        """Values as a metric of each example [examples]; an error names what is wrong."""
         found = as_floats(values, name, dimensions=1)
         if len(found) != len(self.cluster):
             raise ValueError(f"{name}: expected a metric for each of {len(self.cluster)} examples, got {len(found)}")
@@ -252,17 +270,19 @@ class _Examples:
         total = float(denominator.sum())
         values = numerators.sum(axis=1) / total
         errors = numerators - values[:, None] * denominator
-        by_cluster = np.stack([np.bincount(self.cluster, weights=row, minlength=self.clusters) for row in errors])
+        by_cluster = self.summed(errors)
         # The same ratio in every cluster leaves only rounding.
         size = np.abs(numerators).sum(axis=1) + np.abs(values) * np.abs(denominator).sum()
         by_cluster[np.abs(by_cluster).max(axis=1) <= 1e-12 * size] = 0
-        return values, by_cluster * np.sqrt(self.clusters / max(1, self.clusters - 1)) / total
+        return values, self.centred(by_cluster) / total
 
     def mean(self, values: Floats) -> RatioEstimate:
+        """The mean of one value per example [examples]."""
         mean, influence = self.ratios(values[None], np.ones_like(values))
         return self.estimate(float(mean[0]), influence[0])
 
     def estimate(self, value: float, influence: Floats, undefined: str = "") -> RatioEstimate:
+        """An estimate with its interval, from the influence of each unit [units]; or why it is undefined."""
         if undefined:
             return RatioEstimate(
                 estimate=None, low=None, high=None, se=None, status="undefined", message=undefined, influence=None

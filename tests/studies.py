@@ -42,6 +42,8 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 2, "random": 3},
     {"name": "moved", "kind": "movement"},
     {"name": "weights", "kind": "weight_movement"},
+    {"name": "crossed", "kind": "cross_patching", "components": ["mlps"]},
+    {"name": "between", "kind": "weight_interpolation", "points": 3},
 ]
 """One or more interventions of every kind."""
 

@@ -148,7 +148,7 @@ def statistics_of(
     *,
     only: Set[str] | None = None,
 ) -> Iterator[Statistic]:
-    """Every declared measure and intervention of one pair and task; of unrelated models the overlap.
+    """Every declared measure and intervention of one pair and task; of unrelated models what is measured of these.
 
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
@@ -161,8 +161,10 @@ def statistics_of(
             continue
         if only is None or not only.isdisjoint(one.name for one in kind.testables):
             yield Statistic(plan, folder, failures, sample, name, alone=alone)
-    for intervention in () if unrelated else spec.interventions:
+    for intervention in spec.interventions:
         of = INTERVENTIONS[intervention.kind]
+        if unrelated and not of.of_unrelated:
+            continue
         if of.results is not None and (only is None or not only.isdisjoint(of.served)):
             yield Statistic(plan, folder, failures, sample, intervention.name, intervention, alone=alone)
 

@@ -115,7 +115,7 @@ def name_cells(
         for intervention in spec.interventions
         if INTERVENTIONS[intervention.kind].cells.per_pair
         for pair in spec.pairs
-        if not pair.unrelated  # of these only the scores are compared
+        if not pair.unrelated or INTERVENTIONS[intervention.kind].of_unrelated
         for task in spec.tasks
         for reading in readings(spec.denoising)
         for cell in _circuits(spec, models, pair, datasets[task.name], reading, intervention, attributed)
@@ -251,16 +251,19 @@ def _circuits(
     """One cell for each side of a pair."""
     cells = INTERVENTIONS[intervention.kind].cells
     assert spec.edge_attribution is not None  # a spec without one is refused
-    settings = {key: value for key, value in cells.settings(intervention, spec).items() if key != "of"}
     templates = [example.template for example in dataset.examples] if cells.templates(intervention) else []
     of = cells.of(intervention) or spec.edge_attribution.name
     keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
+        settings = {k: v for k, v in _settings(spec, models[name], dataset, reading, intervention).items() if k != "of"}
+        roles = [] if intervention.roles_key is None else [dataset.role_digest()]
+        states = _states(models[name], dataset.examples, reading)
+        first, second = (pair.before, pair.after) if cells.both else (name, partner)
+        own = _read_alike(models[name], states) if cells.both else _read(models[name])
         content = [
-            CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
-            keys[name], keys[partner], _selection(spec, dataset), spec.seed, dataset.task,
-            _states(models[name], dataset.examples, reading),
-            pair.prompts, *cells.labels(dataset), *([SELECTED] if cells.ranks else []),
+            CELL_FORMAT, *own, dataset.begun(models[name].begin).digest(), settings, templates,
+            keys[first], keys[second], _selection(spec, dataset), spec.seed, dataset.task, states,
+            pair.prompts, *cells.labels(dataset), *roles, *([SELECTED] if cells.ranks else []),
             *INTERVENTIONS.marks(intervention.kind), *([side] if _sided(spec, pair) else []),
         ]  # fmt: skip
         yield Cell(
@@ -310,6 +313,12 @@ def _read(model: ModelFacts) -> list[object]:
     """A model's weights and how it is read; the tokenizer decides which token is the mask, unless the spec names it."""
     read = model.declared.model_dump(mode="json", include={"paradigm", "mask_token", "shifted"})
     return [model.weights, read, model.tokenizer, model.dtype, *_declared(model)]
+
+
+def _read_alike(model: ModelFacts, states: list[object]) -> list[object]:
+    """How a model is read, without its weights unless these decide in which states."""
+    weights, *read = _read(model)
+    return [*read, weights] if states[0] == "confidence" else read
 
 
 def _declared(model: ModelFacts) -> list[object]:

@@ -44,11 +44,11 @@ class Reads:
 
 
 def cost(cells: Iterable[tuple[Plan, Cell]]) -> Cost:
-    """The passes of some cells, each with its plan.
+    """The passes of some cells, each with its plan; what several share is computed once.
 
     Where a model chooses the order of revealing, as many states are counted as from left to right.
     """
-    found = [_of_cell(plan, cell) for plan, cell in cells]
+    found = [_of_cell(plan, cell) for plan, cell in {cell.key: (plan, cell) for plan, cell in cells}.values()]
     return Cost(sum(c.forward for c in found), sum(c.backward for c in found), sum(c.patched for c in found))
 
 

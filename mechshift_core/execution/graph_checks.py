@@ -22,7 +22,13 @@ def check_graphs(spec: Spec, models: Mapping[str, ModelFacts]) -> Iterator[Compl
         yield from check_layers(models, ("statistics", "mixed_model"))
     for position, intervention in enumerate(spec.interventions):
         kind = INTERVENTIONS[intervention.kind]
-        yield from kind.checks_models(intervention, models, ("interventions", position))
+        path: Path = ("interventions", position)
+        yield from kind.checks_models(intervention, models, path)
+        for pair in spec.pairs:
+            known = pair.before in models and pair.after in models and (kind.of_unrelated or not pair.unrelated)
+            reason = kind.checks_pair(models[pair.before], models[pair.after]) if known else ""
+            if reason:
+                yield Complaint((*path, "kind"), f"{intervention.name!r} of pair {pair.name!r}: {reason}")
 
 
 def check_layers(models: Mapping[str, ModelFacts], path: Path) -> Iterator[Complaint]:

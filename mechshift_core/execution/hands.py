@@ -1,4 +1,4 @@
-"""What computes cells in one process: it holds one model at a time."""
+"""What computes cells in one process: it holds one model at a time (and its partner, where a cell needs both)."""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ class Cells(Generic[S]):
         labels: Of cells per pair, what else of the data set they depend on.
         of: Of cells per pair, the edge attribution whose scores they need; None for the only one.
         ranks: Of cells per pair, whether these scores rank edges or components.
+        both: Of cells per pair, whether each is of both models alike, and only read as the model of its side is: where
+            both are read alike, one cell serves both sides.
         pads: Whether prompts of several lengths may be one batch, padded on the right (`CounterfactualBatch.present`
             says what is no padding): what is computed of a prompt must then be what it gives alone. Otherwise the
             prompts of a batch have one length.
@@ -69,6 +71,7 @@ class Cells(Generic[S]):
     labels: Callable[[Dataset], list[object]] = lambda _: []
     of: Callable[[S], str | None] = lambda _: None
     ranks: bool = False
+    both: bool = False
     pads: Callable[[S], bool] = lambda _: False
     parts: Callable[[S, Spec], Mapping[str, list[object]]] = lambda _, __: {}
     parts_ranked: Callable[[S], bool] = lambda _: False
@@ -104,6 +107,7 @@ class InterventionKind(Generic[S]):
         tables: The tables that it has rows of and nobody else.
         checks: What a schema can't say: what is wrong with a section, given its path.
         checks_models: What does not fit the models, given the path of the section.
+        checks_pair: Why it can't be done to a pair, given the facts of its models; empty where it can.
         facts: What the methods paragraph of a report needs to know of a section.
     """
 
@@ -124,12 +128,18 @@ class InterventionKind(Generic[S]):
     tables: Tables = field(default_factory=dict)
     checks: Check[S] = nothing_wrong
     checks_models: CheckModels[S] = nothing_wrong
+    checks_pair: Callable[[ModelFacts, ModelFacts], str] = lambda _, __: ""
     facts: Callable[[S], Mapping[str, object]] = lambda _: {}
 
     @property
     def name(self) -> str:
         """What a spec says as `kind`."""
         return kind_of(self.section)
+
+    @property
+    def of_unrelated(self) -> bool:
+        """Whether unrelated pairs have cells of it, and results."""
+        return any(one.unrelated for one in self.testables)
 
     @property
     def summary(self) -> str:

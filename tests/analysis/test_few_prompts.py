@@ -91,6 +91,8 @@ BROKEN = {
     "probe": set(),
     "neurons": set(),
     "attention": set(),
+    "cross_patching": set(),
+    "weight_interpolation": set(),
 }
 """What breaks -> the hypotheses that it takes with it."""
 

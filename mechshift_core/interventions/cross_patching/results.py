@@ -1,0 +1,318 @@
+"""What one model can use of the other's activations, component by component and over all of them, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mechshift_core.analysis.measured import Measured, Results, Rows, by_example, estimate
+from mechshift_core.analysis.samples import Sample
+from mechshift_core.execution.batches import roles_read
+from mechshift_core.execution.scores import Stored
+from mechshift_core.interventions.cross_patching.section import CrossPatching
+from mechshift_core.spec import Spec
+from stats.component_use import METHOD as POOLED
+from stats.component_use import pooled_use
+from stats.faithfulness import METHOD, RatioEstimate, transfer_ratio
+from stats.findings import Estimate
+from stats.hypothesis_tests import difference_test
+from stats.replicates import Replicated
+from stats.resampling import MINIMUM_CLUSTERS
+
+Floats = npt.NDArray[np.float64]
+USE, COST = "cross_patching_use", "cross_patching_cost"
+ALIKE = {USE: 1.0, COST: 0.0}
+"""Measure -> its value for two models that are alike."""
+KINDS = {"heads": "head", "attention": "attention", "mlps": "mlp", "residual": "residual"}
+"""What a spec says -> the kind of a component."""
+COUNTED = "counted"
+RESTORED = ("restored_own", "restored_cross", "restored_floor")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Crossed:
+    """One model with the other's activations, on some examples.
+
+    Attributes:
+        own: Metric of the corrupted run with its own clean output in place, [components, n]; `cross` with the donor's,
+            and `floor` with the donor's output on the corrupted prompt.
+        kept: Metric of the clean run with the donor's.
+        clean: Metric of the clean run [n], and `corrupt` of the corrupted one.
+        clusters: The independent unit of each; None if every example is one.
+    """
+
+    own: Floats
+    cross: Floats
+    floor: Floats
+    kept: Floats
+    clean: Floats
+    corrupt: Floats
+    clusters: npt.NDArray[np.str_] | None
+    confidence: float
+
+    def use(self, component: int) -> RatioEstimate:
+        """How much of what its own output restores the donor's does."""
+        return self._ratio(self.own[component], self.corrupt + self.brought[component])
+
+    @property
+    def brought(self) -> Floats:
+        """What the donor's output changes where it is of the clean prompt, not of the corrupted one, [components, n].
+
+        Either way the own output is gone, which by itself restores something: what it said was wrong.
+        """
+        return self.cross - self.floor
+
+    def cost(self, components: Sequence[int]) -> RatioEstimate:
+        """What the donor's output costs in the clean run, mean over components, as a share of what corruption does."""
+        kept = self._ratio(self.clean, self.kept[list(components)].mean(axis=0))
+        if kept.estimate is None:
+            return kept
+        ends = [None if end is None else 1 - end for end in (kept.high, kept.low)]
+        influence = None if kept.influence is None else -kept.influence
+        return replace(kept, estimate=1 - kept.estimate, low=ends[0], high=ends[1], influence=influence)
+
+    def pooled(self, components: Sequence[int]) -> RatioEstimate:
+        """How much of its own effects the donor's output brings, over several components."""
+        chosen = list(components)
+        return pooled_use(
+            self.brought[chosen],
+            self.own[chosen] - self.corrupt,
+            cluster=self.clusters,
+            confidence=self.confidence,
+        )
+
+    def _ratio(self, own: Floats, other: Floats) -> RatioEstimate:
+        found = transfer_ratio(
+            own, other, full=self.clean, empty=self.corrupt, cluster=self.clusters, confidence=self.confidence
+        )
+        if found.ratio.status != "undefined":
+            return found.ratio
+        return replace(found.ratio, message=found.ratio.message.replace("the own circuit restores", "it restores"))
+
+
+def measure_crossed(sample: Sample, spec: Spec, intervention: CrossPatching, results: Results) -> Measured:
+    """Rows of `cross_patching`; use and cost of each model, and over the directions that hypotheses are about."""
+    rows: Rows = []
+    for side, stored in results.items():
+        reason = _unusable(sample, stored)
+        if isinstance(stored, str) or reason:
+            rows.append(_row(sample, side, intervention, COUNTED, "pooled", None, None, status=reason))
+        else:
+            rows += _side_rows(sample, spec, intervention, side, stored)
+    return replace(_tested(sample, spec, intervention, results), rows={"cross_patching": rows})
+
+
+def measure_crossed_alone(sample: Sample, spec: Spec, intervention: CrossPatching, results: Results) -> Measured:
+    """Use and cost without rows, as hypotheses are tested with them."""
+    return _tested(sample, spec, intervention, results)
+
+
+def _unusable(sample: Sample, stored: Stored | str) -> str:
+    """Why a side has no numbers; empty where it has."""
+    if isinstance(stored, str):
+        return stored
+    return "" if len(stored.tensors["examples"]) > 1 else f"{sample.selection}; use needs at least 2"
+
+
+def _crossed(sample: Sample, spec: Spec, stored: Stored, place: int, chosen: npt.NDArray[np.bool_]) -> _Crossed:
+    """What a cell has, at all positions (place 0) or those of a token role, of some of its examples."""
+    values = {name: one.astype(np.float64)[..., chosen] for name, one in stored.tensors.items() if name != "examples"}
+    return _Crossed(
+        own=values["own"][place],
+        cross=values["cross"][place],
+        floor=values["floor"][place],
+        kept=values["kept"][place],
+        clean=values["clean_metric"],
+        corrupt=values["corrupt_metric"],
+        clusters=sample.clusters(stored.tensors["examples"][chosen]),
+        confidence=spec.statistics.confidence,
+    )
+
+
+def _everything(stored: Stored) -> npt.NDArray[np.bool_]:
+    return np.ones(len(stored.tensors["examples"]), dtype=bool)
+
+
+def _side_rows(
+    sample: Sample, spec: Spec, intervention: CrossPatching, side: str, stored: Stored
+) -> Iterator[dict[str, object]]:
+    names: list[str] = stored.description["components"]
+    shared = float(stored.tensors["shared"].mean())
+    for place, (role, chosen) in enumerate(_places(sample, spec, side, stored)):
+        if chosen.sum() < 2:
+            continue
+        one = _crossed(sample, spec, stored, place, chosen)
+        more = {"shared": shared, "n": int(chosen.sum())}
+        for number, name in enumerate(names):
+            row = _row(sample, side, intervention, name, kind_of(name), int(name[1:].partition(".")[0]), role)
+            effects = (float((values[number] - one.corrupt).mean()) for values in (one.own, one.cross, one.floor))
+            row |= dict(zip(RESTORED, effects, strict=True))
+            yield row | more | _estimated(one.use(number), one.cost([number]))
+        for label, members in _groups(intervention, names).items():
+            row = _row(sample, side, intervention, label, "pooled", None, role)
+            yield row | more | _estimated(one.pooled(members), one.cost(members))
+
+
+def _places(
+    sample: Sample, spec: Spec, side: str, stored: Stored
+) -> Iterator[tuple[str | None, npt.NDArray[np.bool_]]]:
+    """Token role, None for all positions, and which of a cell's examples have it."""
+    yield None, _everything(stored)
+    diffusion = spec.models[sample.side(side).model].paradigm == "masked_diffusion"
+    read = [
+        roles_read(sample.dataset.examples[number], sample.reading, diffusion=diffusion)
+        for number in stored.tensors["examples"]
+    ]
+    for role in stored.description["roles"]:
+        yield role, np.array([role in found for found in read], dtype=bool)
+
+
+def kind_of(name: str) -> str:
+    """The kind of a component."""
+    if name[0] == "a":
+        return "head" if "." in name else "attention"
+    return {"m": "mlp", "x": "residual"}[name[0]]
+
+
+def _groups(intervention: CrossPatching, names: Sequence[str]) -> dict[str, list[int]]:
+    """What is pooled: each kind, and those that hypotheses are about."""
+    groups = {kind: [kind] for kind in intervention.components} | {COUNTED: list(intervention.counted)}
+    return {
+        label: [at for at, name in enumerate(names) if kind_of(name) in {KINDS[kind] for kind in kinds}]
+        for label, kinds in groups.items()
+    }
+
+
+def _estimated(use: RatioEstimate, cost: RatioEstimate) -> dict[str, object]:
+    """Columns of a row; without a denominator the reason."""
+    undefined = dict.fromkeys(one.message for one in (use, cost) if one.status == "undefined")
+    return {
+        **{"use": use.estimate, "use_low": use.low, "use_high": use.high},
+        **{"cost": cost.estimate, "cost_low": cost.low, "cost_high": cost.high},
+        "status": "; ".join(undefined) or "ok",
+    }
+
+
+def _row(
+    sample: Sample,
+    side: str,
+    intervention: CrossPatching,
+    component: str,
+    kind: str,
+    layer: int | None,
+    role: str | None,
+    *,
+    status: str = "ok",
+) -> dict[str, object]:
+    empty = (*RESTORED, "use", "use_low", "use_high", "cost", "cost_low", "cost_high", "shared")
+    return {
+        **sample.labels(),
+        "model": sample.side(side).model,
+        "side": side,
+        "intervention": intervention.name,
+        "donor": sample.side("after" if side == "before" else "before").model,
+        "component": component,
+        "kind": kind,
+        "layer": layer,
+        "token_role": role,
+        **dict.fromkeys(empty),
+        "n": sample.n,
+        "status": status,
+    }
+
+
+def _tested(sample: Sample, spec: Spec, intervention: CrossPatching, results: Results) -> Measured:
+    """Use and cost at all positions: of each model, and the mean over those that hypotheses are about."""
+    estimates: list[Estimate] = []
+    replicated: dict[str, Replicated] = {}
+    problems: dict[str, str] = {}
+    found: dict[str, dict[str, RatioEstimate | str]] = {USE: {}, COST: {}}
+    for side, stored in results.items():
+        reason = _unusable(sample, stored)
+        if isinstance(stored, str) or reason:
+            found[USE][side] = found[COST][side] = reason
+            continue
+        one = _crossed(sample, spec, stored, 0, _everything(stored))
+        members = _groups(intervention, stored.description["components"])[COUNTED]
+        found[USE][side], found[COST][side] = one.pooled(members), one.cost(members)
+    into = ("before", "after") if intervention.into == "both" else (intervention.into,)
+    for measure, values in found.items():
+        estimates += [_of_side(sample, spec, intervention, measure, side, one) for side, one in values.items()]
+        made = _mean(sample, measure, {side: values[side] for side in into})
+        if isinstance(made, str):
+            problems[measure] = made
+        else:
+            replicated[measure] = made
+        estimates.append(_of_pair(sample, spec, intervention, measure, made))
+    return Measured(estimates=tuple(estimates), replicated=replicated, problems=problems)
+
+
+def _mean(sample: Sample, measure: str, values: Mapping[str, RatioEstimate | str]) -> Replicated | str:
+    """The mean over directions; or why there is none."""
+    problems, total, known = [], 0.0, {}
+    for side, one in values.items():
+        if isinstance(one, str) or one.estimate is None:
+            problems.append(f"into the model {side}: {one if isinstance(one, str) else one.message}")
+            continue
+        total += one.estimate / len(values)
+        if one.influence is not None:
+            known[side] = one.influence / len(values)
+    if problems:
+        return "; ".join(problems)
+    enough = sample.units >= MINIMUM_CLUSTERS and len(known) == len(values)
+    influence = by_example(sample, known)
+    return Replicated(
+        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
+        estimate=total,
+        replicates=None,
+        se=float(np.linalg.norm(influence)) if enough else None,
+        df=sample.units - 1,
+        units=sample.units,
+        influence=influence if enough else None,
+        linearised=True,
+    )
+
+
+def _method(intervention: CrossPatching, measure: str) -> str:
+    return f"{intervention.name}: {POOLED if measure == USE else METHOD}"
+
+
+def _of_side(
+    sample: Sample, spec: Spec, intervention: CrossPatching, measure: str, side: str, one: RatioEstimate | str
+) -> Estimate:
+    known = None if isinstance(one, str) else one
+    return estimate(
+        sample,
+        spec,
+        measure=measure,
+        side=side,
+        value=None if known is None else known.estimate,
+        low=None if known is None else known.low,
+        high=None if known is None else known.high,
+        method=_method(intervention, measure),
+        status="undefined" if known is None else known.status,
+        message=str(one) if known is None else known.message,
+        reference={"alike": ALIKE[measure]},
+    )
+
+
+def _of_pair(sample: Sample, spec: Spec, intervention: CrossPatching, measure: str, made: Replicated | str) -> Estimate:
+    test = None
+    if not isinstance(made, str):
+        test = difference_test(made.estimate, made.se, made.df, confidence=spec.statistics.confidence)
+    return estimate(
+        sample,
+        spec,
+        measure=measure,
+        side="between",
+        value=None if test is None else test.estimate,
+        low=None if test is None else test.low,
+        high=None if test is None else test.high,
+        method=f"{_method(intervention, measure)}; into: {intervention.into}",
+        status="undefined" if test is None else test.status,
+        message=str(made) if test is None else test.message,
+        reference={"alike": ALIKE[measure]},
+    )

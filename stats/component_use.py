@@ -1,0 +1,96 @@
+"""Use: how much of what a model's own activations restore those of another model restore in it, over many components.
+
+Component c has two effects on each prompt i: a_ci, what the model's own clean activations restore of the metric in its
+run on the corrupted prompt, and b_ci, what the other model's restore. Use is the least-squares slope of the mean
+effects b_c on a_c through the origin,
+
+    use = sum_c a_c b_c / sum_c a_c^2,
+
+the mean of the components' own ratios b_c / a_c with weights a_c^2. So components without an effect of their own, whose
+ratio means nothing, hardly count, and those that work against the answer count like those that work for it (in a plain
+ratio of sums they would cancel). Both sums have the products of different prompts only (a U-statistic),
+
+    sum_c sum_{i != j} a_ci b_cj,
+
+so that the noise of the means, which squares would add to the denominator, is in neither.
+
+Interval. To first order the error of the ratio is a sum over prompts (or templates): estimate +- t x its standard error
+with units - 1 degrees of freedom, as for any ratio of means (:mod:`stats.faithfulness`). It is undefined unless the
+same interval of the denominator lies above 0. Where no component has an effect the denominator is a degenerate
+U-statistic around 0, whose spread that standard error overstates: then use came out as defined in fewer than 1 of 100
+simulated data sets (1 to 100 components, 8 to 60 prompts).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stats.checks import SAME, Floats, as_floats
+from stats.faithfulness import ExampleUnits, RatioEstimate
+from stats.options import Share, checked
+
+METHOD = "slope of mean effects through the origin, from products of different prompts; t interval, linearised"
+
+
+@checked
+def pooled_use(
+    cross: ArrayLike,
+    own: ArrayLike,
+    *,
+    cluster: ArrayLike | None = None,
+    confidence: Share = 0.95,
+) -> RatioEstimate:
+    """How much of the own effects the other model's activations bring, over all components; see the module.
+
+    1: as much as the own ones, 0: nothing; below 0 they work the other way.
+
+    Args:
+        cross: Effects of the other model's activations, [components, examples].
+        own: Effects of the model's own, alike.
+        cluster: Label of each example's independent unit [examples]; None if every example is one.
+        confidence: Of the two-sided interval.
+
+    Returns:
+        The estimate; its influence is of the units in the order of their sorted labels.
+
+    Raises:
+        ValueError: if shapes do not match, an effect is not finite, or there are fewer than two units.
+    """
+    b, a = as_floats(cross, "cross", dimensions=2), as_floats(own, "own", dimensions=2)
+    if a.shape != b.shape:
+        raise ValueError(f"own: expected as many effects as in cross, {list(b.shape)}, got {list(a.shape)}")
+    units = ExampleUnits.of(a.shape[1], cluster, confidence)
+    if units.clusters < 2:
+        raise ValueError("cross: expected at least two independent units, whose products are taken, got 1")
+    a, b = units.summed(a), units.summed(b)
+    square, of_square = _products(a, a)
+    product, of_product = _products(a, b)
+    largest = float(np.square(np.abs(a).sum(axis=1)).sum())
+    reason = _no_denominator(units, square, of_square, SAME * largest)
+    if reason:
+        return units.estimate(0.0, np.zeros(units.clusters), reason)
+    value = product / square
+    influence = of_product - value * of_square
+    # The same ratio in every unit leaves only rounding.
+    if np.abs(influence).max() <= SAME * (np.abs(of_product).max() + abs(value) * np.abs(of_square).max()):
+        influence = np.zeros_like(influence)
+    return units.estimate(float(value), units.centred(influence) / square)
+
+
+def _products(a: Floats, b: Floats) -> tuple[float, Floats]:
+    """Sum over components and pairs of different units of a_ci b_cj, and what each unit adds to its error [units]."""
+    of_a, of_b = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
+    by_unit = (a * (of_b - b) + b * (of_a - a)).sum(axis=0)
+    return float(by_unit.sum()) / 2, by_unit
+
+
+def _no_denominator(units: ExampleUnits, square: float, of_square: Floats, rounding: float) -> str:
+    """Why nothing can be divided by the sum of squares; empty if it can."""
+    name = "what the own activations restore"
+    if abs(square) <= rounding:
+        return f"{name} is 0 over all components"
+    error = float(np.linalg.norm(units.centred(of_square - of_square.mean())))
+    if square < 0 or (units.enough and square <= units.quantile * error):
+        return f"{name} does not clear 0: the sum of squared mean effects is {square / error:.2g} standard errors"
+    return ""
