@@ -100,7 +100,7 @@ def name_cells(
         cell
         for intervention in spec.interventions
         if INTERVENTIONS[intervention.kind].cells.per_pair
-        for pair in spec.pairs
+        for pair in spec.every_pair
         if not pair.unrelated  # of these only the scores are compared
         for task in spec.tasks
         for reading in readings(spec.denoising)
@@ -215,7 +215,10 @@ def _circuits(
     settings = {key: value for key, value in cells.settings(intervention, spec).items() if key != "of"}
     templates = [example.template for example in dataset.examples] if cells.templates(intervention) else []
     of = cells.of(intervention) or spec.edge_attribution.name
-    keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
+    keys = {
+        name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after, *pair.judged)
+    }
+    judging = [key for name in pair.judged for key in keys[name]] if pair.along else []
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         content = [
             CELL_FORMAT, *_read(models[name]), dataset.begun(models[name].begin).digest(), settings, templates,
@@ -223,6 +226,7 @@ def _circuits(
             _states(models[name], dataset.examples, reading),
             pair.prompts, *cells.labels(dataset), *([SELECTED] if cells.ranks else []),
             *INTERVENTIONS.marks(intervention.kind), *([side] if _sided(spec, pair) else []),
+            *([judging] if judging else []),
         ]  # fmt: skip
         yield Cell(
             model=name,
@@ -233,7 +237,7 @@ def _circuits(
             key=content_hash(content)[:32],
             pair=pair.name,
             side=side,
-            needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
+            needs=tuple(dict.fromkeys([*keys[name], *keys[partner], *judging])),
             budget=reading.budget,
         )
 
