@@ -34,6 +34,7 @@ from reports.sections import (
     specialization,
     targeted,
     token_roles,
+    trajectories,
     verdicts,
 )
 from reports.sections.base import Section
@@ -58,6 +59,7 @@ DRAWN = frozenset(
         attention,
         probes,
         neurons,
+        trajectories,
     )
     for name in module.DRAWS
 )
@@ -66,6 +68,7 @@ DRAWN = frozenset(
 SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     verdicts.section,
     compared.section,
+    trajectories.section,
     circuits.section,
     similarity.section,
     overlap.section,

@@ -183,7 +183,7 @@ def test_no_change_is_called_one_in_five_of_a_hundred(n: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("step", "split"), itertools.product([0.3, 0.8], [1, 4, 7]))
+@pytest.mark.parametrize(("step", "split"), list(itertools.product([0.3, 0.8], [1, 4, 7])))
 def test_planted_steps_are_in_their_set_as_often_as_it_says(step: float, split: int) -> None:
     means = np.where(np.arange(8) >= split, step, 0.0)
     shown, covered, at_half, _ = shares(means, 30, 200, split=split, half=split - 0.5)
