@@ -30,7 +30,7 @@ RECORD_SCHEMA = "mechshift-declarations/v1"
 REGISTRATION_SCHEMA = "mechshift-registration/v1"
 MAX_BYTES = 2**22
 """Largest record or registration that is read."""
-PARTS = ("statistics", "select", "measures", "pairs", "tasks", "interventions", "denoising", "seed")
+PARTS = ("statistics", "select", "measures", "pairs", "trajectories", "tasks", "interventions", "denoising", "seed")
 """What, beside the hypotheses, decides what they come to."""
 
 LONGEST = 120
@@ -71,6 +71,7 @@ class Record:
 def declared_by(spec: Spec) -> Document:
     """What a spec declares of its hypotheses and of what decides them, as plain data."""
     content = spec.model_dump(mode="json", by_alias=True)
+    content["hypotheses"] = [_given(one) for one in content["hypotheses"]]
     return {"name": spec.name, "hypotheses": content["hypotheses"], **{name: content[name] for name in PARTS}}
 
 
@@ -132,7 +133,7 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
     if registration is not None:
         registered = str(registration["registered"])
         declared = registration["declared"]
-        unlike = _unlike({name: _complete(name, part) for name, part in declared.items()}, now)
+        unlike = _unlike({"trajectories": []} | {name: _complete(name, part) for name, part in declared.items()}, now)
     first = record.first
     if first is None:
         return Declaration(known=False, registered=registered, unlike=unlike)
@@ -147,7 +148,8 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
         for one in entry["declared"]["hypotheses"]:
             if one["id"] not in after:
                 dropped[one["id"]] = Dropped(id=one["id"], claim=str(one.get("claim", "")))
-    settings = _unlike({name: _complete(name, first[name]) for name in PARTS}, {name: now[name] for name in PARTS})
+    parts = {name: _complete(name, first.get(name, [])) for name in PARTS}  # trajectories are younger than records
+    settings = _unlike(parts, {name: now[name] for name in PARTS})
     return Declaration(
         known=True,
         changed=changed,
@@ -217,6 +219,20 @@ def find_registration(spec: Spec) -> Document | None:
     if content["declared"].get("name") != spec.name:
         raise UsageError(f"{path} registers {content['declared'].get('name')!r}, not {spec.name!r}")
     return dict(content)
+
+
+def _given(hypothesis: Document) -> Document:
+    """A hypothesis without the options of trajectories that it does not use, which older records do not have."""
+    kept = {key: value for key, value in hypothesis.items() if key != "along" or value is not None}
+    for key in ("where", "contrast", "test"):
+        kept[key] = _without_unset(kept[key])
+    return kept
+
+
+def _without_unset(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {key: _without_unset(value) for key, value in part.items() if key != "trajectory" or value is not None}
 
 
 def _complete(name: str, part: Any) -> Any:

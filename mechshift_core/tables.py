@@ -27,6 +27,7 @@ from mechshift_core.kinds.tables import (
     Columns,
     Tables,
 )
+from mechshift_core.trajectory_tables import TRAJECTORY_TABLES
 
 SHARED: Tables = {
     "examples": PAIR
@@ -141,6 +142,7 @@ SHARED: Tables = {
         "status": Column(TEXT, "whether the numbers can be used"),
     }
     | INTERVAL,
+    **TRAJECTORY_TABLES,
 }
 """What no kind owns: examples, what several kinds have rows of, and what the statistics come to."""
 

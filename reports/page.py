@@ -37,6 +37,7 @@ from reports.sections import (
     specialization,
     targeted,
     token_roles,
+    trajectories,
     verdicts,
     weight_path,
 )
@@ -65,6 +66,7 @@ DRAWN = frozenset(
         probes,
         neurons,
         movement,
+        trajectories,
     )
     for name in module.DRAWS
 )
@@ -74,6 +76,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     answer.section,
     verdicts.section,
     compared.section,
+    trajectories.section,
     circuits.section,
     similarity.section,
     overlap.section,

@@ -12,6 +12,7 @@ from reports.data import Words
 from stats.findings import Declaration, Finding
 
 QUANTITIES = {
+    "accuracy": "accuracy",
     "centroid": "depth centroid",
     "cmd": "circuit-model distance (CMD)",
     "cpr": "circuit performance ratio (CPR)",

@@ -21,6 +21,7 @@ from mechshift_core.analysis.mixed import fit_shift_models
 from mechshift_core.analysis.needs import described
 from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.analysis.steps import Steps
+from mechshift_core.analysis.trajectories import trajectory_rows
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
@@ -105,7 +106,7 @@ def analyse(
             rows = _kept(broken, f"cells of {intervention.name}", make, NO_ROWS)
             found |= {name: frame(name, of_table) for name, of_table in rows.items()}
     kept.forget(but=frozenset(one.key for one in statistics))
-    return Analysis(findings, found, primary.samples, tuple(broken))
+    return Analysis(findings, found, primary.samples.declared, tuple(broken))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +122,8 @@ class _Part:
 
 
 def _step_count(at_budgets: Sequence[Listed], under_choices: Sequence[Listed]) -> int:
-    """Statistics at every budget, the hypotheses at each, and alternatives."""
-    return sum(1 + sum(map(len, needed.statistics.values())) for needed in at_budgets) + len(under_choices)
+    """Statistics at every budget, trajectories and hypotheses at each, and alternatives."""
+    return sum(2 + sum(map(len, needed.statistics.values())) for needed in at_budgets) + len(under_choices)
 
 
 def _analyse_budget(
@@ -135,8 +136,8 @@ def _analyse_budget(
     estimates: list[Estimate] = []
     evidence = Evidence({}, {}, samples.by_pair_and_task)
     for key, sample in samples.by_pair_and_task.items():
-        rows["examples"] += _example_rows(sample)
-        for name, make in _frames(spec):
+        rows["examples"] += [] if sample.pair.along else _example_rows(sample)
+        for name, make in () if sample.pair.along else _frames(spec):
             drawn = _kept(broken, f"{name} of {key[0]} on {key[1]}", partial(make, sample), NO_ROWS)
             for table, parts in drawn.items():
                 frames[table] += parts
@@ -144,9 +145,10 @@ def _analyse_budget(
             steps.begin(str(one))
             measured = kept.of(one)
             _note(broken, folder, measured)
-            for table, more in measured.rows.items():
-                rows[table] += more
-            estimates += measured.estimates
+            if not sample.pair.along:
+                for table, more in measured.rows.items():
+                    rows[table] += more
+                estimates += measured.estimates
             evidence = evidence.with_measured(key, measured)
     evidence = _with_missing(evidence, samples)
     for derived in derived_of(spec):
@@ -154,15 +156,17 @@ def _analyse_budget(
         rows |= made.rows
         estimates += made.estimates
         evidence = made.evidence
+    steps.begin("trajectories")
+    rows |= _kept(broken, "trajectories", lambda: trajectory_rows(spec, evidence), NO_ROWS)
     steps.begin("hypotheses")
     for table, more in _kept(
-        broken, "mixed models", lambda: fit_shift_models(_related(samples), spec), NO_ROWS
+        broken, "mixed models", lambda: fit_shift_models(_related(samples.declared), spec), NO_ROWS
     ).items():
         rows[table] = [{"budget": reading.budget, **row} for row in more]
     for name in spec.measures.declared:
         tabled = MEASURES[name].tabled
         if tabled is not None:
-            rows |= _kept(broken, f"{name} of all tasks", partial(tabled, samples, spec), NO_ROWS)
+            rows |= _kept(broken, f"{name} of all tasks", partial(tabled, samples.declared, spec), NO_ROWS)
     hypotheses = _tested(spec, evidence, broken, dropped)
     columns = SHARED["findings"]
     rows["findings"] = [
@@ -211,7 +215,7 @@ def _reconsidered(
     for key, statistics in needed.statistics.items():
         for measured in map(kept.of, statistics):
             _note(broken, folder, measured, f"{choice.name} {choice.value}: ")
-            estimates += measured.estimates
+            estimates += () if samples.by_pair_and_task[key].pair.along else measured.estimates
             evidence = evidence.with_measured(key, measured)
     hypotheses = _tested(spec, with_derived(evidence, spec), broken, dropped)
     return Alternative(choice=choice.name, value=choice.value, hypotheses=hypotheses, estimates=tuple(estimates))

@@ -84,7 +84,7 @@ def needed(spec: Spec, *, with_unrelated: bool = False) -> dict[tuple[str, Key],
     derived = {one.measure: one.of for one in derived_of(spec)}
     for hypothesis in spec.hypotheses:
         together = with_unrelated and hypothesis.measure in derived
-        if hypothesis.measure not in truths() and not together:
+        if hypothesis.along is not None or (hypothesis.measure not in truths() and not together):
             continue
         entry = calibratable(spec, derived[hypothesis.measure] if together else hypothesis.measure)
         if entry is None:
@@ -120,6 +120,11 @@ def unseen(spec: Spec, known: Sequence[str]) -> list[str]:
     left = sorted({hypothesis.measure for hypothesis in spec.hypotheses} - set(known))
     if left:
         found.append(f"Hypotheses on {', '.join(left)}: they could be tested on no data whose truth is known.")
+    along = [one.id for one in spec.hypotheses if one.along is not None]
+    if along:
+        found.append(
+            f"Hypotheses along trajectories ({', '.join(along)}): steps of one have no halves that differ by chance."
+        )
     if spec.statistics.mixed_model is not None:
         found.append("The mixed model of layer-wise shift: its error rates were simulated apart from this study.")
     if units.seed == "random":

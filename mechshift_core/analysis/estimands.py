@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mechshift_core.kinds import owner, testable
 from mechshift_core.spec import Filter, Hypothesis, Spec
+from mechshift_core.spec.hypotheses import Along
 from stats.trimmed import TRIMMED_MEAN
 
 
@@ -14,9 +15,12 @@ def location(spec: Spec, measure: str) -> str:
 
 def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     """What the estimate of a hypothesis estimates, in one sentence."""
-    positive = [_described(group) for sign, group in hypothesis.groups() if sign > 0]
-    negative = [_described(group) for sign, group in hypothesis.groups() if sign < 0]
+    described = _described if hypothesis.along is None else _trajectories
+    positive = [described(group) for sign, group in hypothesis.groups() if sign > 0]
+    negative = [described(group) for sign, group in hypothesis.groups() if sign < 0]
     unit = _unit(spec, hypothesis.measure)
+    if hypothesis.along is not None:
+        unit = f"{_quantity(hypothesis.along)} of the {unit}"
     if location(spec, hypothesis.measure):
         unit = f"{location(spec, hypothesis.measure)} over prompts of the {unit}"
     text = f"{unit}, averaged over {' plus over '.join(positive)}"
@@ -31,6 +35,22 @@ def _unit(spec: Spec, measure: str) -> str:
     one, kind = owner(measure)
     declared = spec.measures.declared.get(kind.name)
     return one.estimand.format(index=one.indices.get(getattr(declared, "index", "")))
+
+
+def _quantity(along: Along) -> str:
+    """What of a trajectory it is, each model against one end."""
+    what = {
+        "trend": "slope over the whole trajectory",
+        "value": f"value at {along.at or 0.0:g}",
+        "halfway": f"value at {along.at or 0.0:g} minus the mean of both ends'",
+    }[along.quantity]
+    return f"{what} (each model with the {along.against})"
+
+
+def _trajectories(group: Filter) -> str:
+    which = f"trajectory {group.trajectory}" if group.trajectory else f"{group.role or 'all'} trajectories"
+    tasks = f"task {group.task}" if group.task else f"{group.regime} tasks" if group.regime else "all tasks"
+    return f"{which} on {tasks}"
 
 
 def _described(group: Filter) -> str:

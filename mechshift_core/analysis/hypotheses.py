@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.estimands import estimand, location
@@ -10,8 +10,10 @@ from mechshift_core.analysis.groups import groups_of
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.step_weights import step_weights
 from mechshift_core.kinds import TESTS, is_two_sided, testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
+from mechshift_core.spec.pairs import TrajectorySpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult
@@ -77,10 +79,18 @@ def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, Tas
     """Weight of every pair and task in the estimate; groups are averaged over their members with equal weights."""
     weights: dict[tuple[PairSpec, TaskSpec], float] = {}
     for sign, group in hypothesis.groups():
-        members = spec.matching(group)
-        for member in members:
-            weights[member] = weights.get(member, 0.0) + sign / len(members)
+        members = spec.members(hypothesis, group)
+        for one, task in members:
+            for pair, share in _shares(hypothesis, one):
+                weights[pair, task] = weights.get((pair, task), 0.0) + sign * share / len(members)
     return {member: weight for member, weight in weights.items() if weight != 0.0}
+
+
+def _shares(hypothesis: Hypothesis, one: PairSpec | TrajectorySpec) -> Iterable[tuple[PairSpec, float]]:
+    """What of a pair, or of the steps of a trajectory, goes into the estimate."""
+    if isinstance(one, TrajectorySpec):
+        return step_weights(hypothesis, one).items()
+    return [(one, 1.0)]
 
 
 def _drafted(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
@@ -188,9 +198,14 @@ def contrast_of(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contr
         list(weights.values()),
         [task.name for _, task in weights],
         seeds=[pair.seed for pair, _ in weights] if spec.statistics.units.seed == "random" else None,
-        cells=[pair.role for pair, _ in weights],
+        cells=[(pair.role, _step(pair)) for pair, _ in weights],
     )
     return _below(contrast, hypothesis.ceiling)
+
+
+def _step(pair: PairSpec) -> str:
+    """Which step of its trajectory a pair is, the same for every seed; empty for a declared pair."""
+    return pair.name.partition("@")[2] if pair.along else ""
 
 
 def _below(contrast: Contrast, ceiling: float) -> Contrast:

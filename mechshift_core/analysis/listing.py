@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from mechshift_core.analysis.derived import derived_of, prepared
-from mechshift_core.analysis.samples import Samples, collect
+from mechshift_core.analysis.samples import Sample, Samples, collect
 from mechshift_core.analysis.statistic import Statistic, statistics_of
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.reading import Reading, readings
@@ -55,8 +55,12 @@ def listed(plan: Plan, folder: RunFolder, failures: Mapping[str, str]) -> tuple[
         return Listed(plan, reading, samples, statistics, choice)
 
     def collected(plan: Plan, reading: Reading) -> Samples:
-        samples = collect(plan, folder, failures, reading)
-        return Samples(prepared(samples.by_pair_and_task, plan.spec), samples.missing)
+        samples = collect(plan, folder, failures, reading, along=True)
+        found: dict[Key, Sample] = {}
+        for steps in (False, True):  # a trajectory may leave fewer prompts than the pairs, which are as without it
+            own = {key: one for key, one in samples.by_pair_and_task.items() if bool(one.pair.along) is steps}
+            found |= prepared(own, plan.spec)
+        return Samples(found, samples.missing)
 
     budgets = [needed(plan, reading, collected(plan, reading), None, None) for reading in readings(plan.spec.denoising)]
     choices = []

@@ -20,9 +20,9 @@ def split(spec: Spec, hypothesis: Hypothesis) -> Mapping[str, Hypothesis]:
     where = hypothesis.where
     if hypothesis.every is None and isinstance(to, Filter) and (to.task, to.regime) != (where.task, where.regime):
         return {}
-    names = [task.name if key == "task" else task.regime for _, task in spec.matching(hypothesis.where)]
+    names = [task.name if key == "task" else task.regime for _, task in spec.members(hypothesis, hypothesis.where)]
     found = {name: hypothesis.part(key, name) for name in dict.fromkeys(names)}
-    complete = all(spec.matching(group) for part in found.values() for _, group in part.groups())
+    complete = all(spec.members(hypothesis, group) for part in found.values() for _, group in part.groups())
     return found if len(found) > 1 and complete else {}
 
 

@@ -67,6 +67,7 @@ class Sample:
         rule: Whose correct answers select an example, as the spec says.
         by: What makes an answer correct: the metric, or the most likely token.
         by_template: Whether templates are random, each with all of its prompts; else prompts are.
+        answered: Model -> examples that it answers correctly, of all whose answers select those of a trajectory.
         half_size: Prompts of each of the sets on which top-K edges are compared; None for half of the selected ones.
         known: What has been computed of it and does not depend on the choices that a study names alternatives to.
     """
@@ -84,6 +85,7 @@ class Sample:
     selected_after: npt.NDArray[np.int64] | None = None
     reading: Reading = field(default_factory=Reading)
     by_template: bool = False
+    answered: Mapping[str, int] = field(default_factory=dict)
     half_size: int | None = None
     known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
@@ -175,9 +177,14 @@ class Sample:
     @property
     def selection(self) -> str:
         """How many examples are selected, by which rule, and how many each model answers correctly."""
+        kept = f"{self.n} of {self.total} examples selected (correct: {self.rule}, by: {self.by})"
+        if self.answered:
+            few = min(self.answered, key=lambda model: self.answered[model])
+            least = f"{few!r} answers the fewest of them correctly, {self.answered[few]}"
+            advice = " (`select: ends` asks the first and the last only)" if len(self.answered) > 2 else ""
+            return f"{kept} by the answers of {len(self.answered)} models: {least}{advice}"
         right = [f"{side.model!r} answers {int(side.answers.correct.sum())}" for _, side in self.sides]
-        rule = f"correct: {self.rule}, by: {self.by}"
-        return f"{self.n} of {self.total} examples selected ({rule}), {' and '.join(right)} correctly"
+        return f"{kept}, {' and '.join(right)} correctly"
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""
@@ -198,6 +205,11 @@ class Samples:
     missing: Mapping[tuple[str, str], str]
 
     @property
+    def declared(self) -> Samples:
+        """Those of the pairs that the spec declares, without the steps of trajectories."""
+        return Samples({key: one for key, one in self.by_pair_and_task.items() if not one.pair.along}, self.missing)
+
+    @property
     def too_few(self) -> str:
         """Why nothing at all can be estimated, with the numbers of every pair and task; empty where something can."""
         reasons = {key: sample.too_few for key, sample in self.by_pair_and_task.items()}
@@ -207,7 +219,9 @@ class Samples:
         return f"no pair has enough examples on any task: {listed}"
 
 
-def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading) -> Samples:
+def collect(
+    plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading: Reading, *, along: bool = False
+) -> Samples:
     """Read the stored cells of one inference budget and select the examples of every pair and task.
 
     Args:
@@ -215,6 +229,7 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
         folder: Its run directory.
         failures: Key of a failed cell -> why it failed.
         reading: The inference budget.
+        along: Whether the steps of trajectories are collected too, behind the declared pairs.
     """
     graphs = {name: Graph.of(facts.shape) for name, facts in plan.models.items()}
     sides: dict[tuple[str, str], Side] = {}
@@ -232,15 +247,17 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
                 sides[model, task.name] = _read_side(folder, cells, dataset, judgement(plan.spec, dataset))
     found: dict[tuple[str, str], Sample] = {}
     missing: dict[tuple[str, str], str] = {}
-    for pair in plan.spec.pairs:
+    for pair in plan.spec.every_pair if along else plan.spec.pairs:
         for task in plan.spec.tasks:
-            lacking = [problems[m, task.name] for m in (pair.before, pair.after) if (m, task.name) in problems]
+            needed = dict.fromkeys((pair.before, pair.after, *pair.judged))
+            lacking = [problems[model, task.name] for model in needed if (model, task.name) in problems]
             if lacking:
                 missing[pair.name, task.name] = "; ".join(lacking)
                 continue
             before, after = sides[pair.before, task.name], sides[pair.after, task.name]
             rule = plan.spec.select.correct
-            selected = selected_examples(before.answers, after.answers, rule)
+            judged = {name: sides[name, task.name].answers for name in pair.judged}
+            selected = selected_examples([*judged.values()], rule)
             dataset, other = plan.datasets[task.name], None
             if pair.prompts == "halves":
                 selected, other = halves(selected, dataset, task_seed(plan.spec.seed, task.name))
@@ -256,6 +273,7 @@ def collect(plan: Plan, folder: RunFolder, failures: Mapping[str, str], reading:
                 rule=rule,
                 by=judgement(plan.spec, dataset),
                 selected_after=other,
+                answered={name: int(one.correct.sum()) for name, one in judged.items()} if pair.along else {},
                 reading=reading,
                 by_template=plan.spec.statistics.units.template == "random",
             )

@@ -23,8 +23,8 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind
 
 UNREAD = {
-    "name", "title", "seed", "extensions", "models", "pairs", "tasks", "interventions", "hypotheses", "sensitivity",
-    "execution", "report",
+    "name", "title", "seed", "extensions", "models", "pairs", "trajectories", "tasks", "interventions", "hypotheses",
+    "sensitivity", "execution", "report",
 }  # fmt: skip
 """What of a spec no statistic of one pair and task reads; of the other sections any may be read."""
 
@@ -150,11 +150,13 @@ def statistics_of(
 ) -> Iterator[Statistic]:
     """Every declared measure and intervention of one pair and task; of unrelated models what is measured of these.
 
+    Of a step of a trajectory only what hypotheses can be tested with.
+
     Args:
         only: Measures of hypotheses; what gives none of them is left out.
     """
     spec = plan.spec
-    unrelated, alone = sample.pair.unrelated, only is not None
+    unrelated, alone = sample.pair.unrelated, only is not None or bool(sample.pair.along)
     for name in spec.measures.declared:
         kind = MEASURES[name]
         if kind.measure is None or (unrelated and not of_unrelated(kind)):

@@ -114,7 +114,7 @@ def name_cells(
         cell
         for intervention in spec.interventions
         if INTERVENTIONS[intervention.kind].cells.per_pair
-        for pair in spec.pairs
+        for pair in spec.every_pair
         if not pair.unrelated or INTERVENTIONS[intervention.kind].of_unrelated
         for task in spec.tasks
         for reading in readings(spec.denoising)
@@ -253,7 +253,10 @@ def _circuits(
     assert spec.edge_attribution is not None  # a spec without one is refused
     templates = [example.template for example in dataset.examples] if cells.templates(intervention) else []
     of = cells.of(intervention) or spec.edge_attribution.name
-    keys = {name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after)}
+    keys = {
+        name: attributed[of, name, dataset.task, reading.budget] for name in (pair.before, pair.after, *pair.judged)
+    }
+    judging = [key for name in pair.judged for key in keys[name]] if pair.along else []
     for side, name, partner in (("before", pair.before, pair.after), ("after", pair.after, pair.before)):
         settings = {k: v for k, v in _settings(spec, models[name], dataset, reading, intervention).items() if k != "of"}
         roles = [] if intervention.roles_key is None else [dataset.role_digest()]
@@ -265,6 +268,7 @@ def _circuits(
             keys[first], keys[second], _selection(spec, dataset), spec.seed, dataset.task, states,
             pair.prompts, *cells.labels(dataset), *roles, *([SELECTED] if cells.ranks else []),
             *INTERVENTIONS.marks(intervention.kind), *([side] if _sided(spec, pair) else []),
+            *([judging] if judging else []),
         ]  # fmt: skip
         yield Cell(
             model=name,
@@ -275,7 +279,7 @@ def _circuits(
             key=content_hash(content)[:32],
             pair=pair.name,
             side=side,
-            needs=tuple(dict.fromkeys([*keys[name], *keys[partner]])),
+            needs=tuple(dict.fromkeys([*keys[name], *keys[partner], *judging])),
             budget=reading.budget,
         )
 

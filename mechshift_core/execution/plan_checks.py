@@ -51,14 +51,19 @@ def _check_tokenizers(models: Sequence[ModelFacts]) -> None:
 
 
 def _check_shapes(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
-    for pair in spec.pairs:
+    for pair in spec.every_pair:
         before, after = models[pair.before], models[pair.after]
         if before.shape != after.shape:
+            what = f"trajectory {pair.along!r}" if pair.along else f"pair {pair.name!r}"
+            place = (
+                (*place_of(spec, "trajectories", pair.along), "models")
+                if pair.along
+                else (*place_of(spec, "pairs", pair.name), "after")
+            )
             raise PlacedError(
-                f"pair {pair.name!r}: {before.name!r} and {after.name!r} have different graphs ({before.shape} and "
-                f"{after.shape}); their circuits can't be compared edge by edge",
-                *place_of(spec, "pairs", pair.name),
-                "after",
+                f"{what}: {before.name!r} and {after.name!r} have different graphs ({before.shape} and {after.shape}); "
+                "their circuits can't be compared edge by edge",
+                *place,
             )
 
 

@@ -43,7 +43,8 @@ def check_pooled(spec: Spec, datasets: Mapping[str, Dataset]) -> None:
         pooled = [
             f"hypothesis {hypothesis.id!r}"
             for hypothesis in spec.hypotheses
-            if {first, second} <= {task.name for _, group in hypothesis.groups() for _, task in spec.matching(group)}
+            if {first, second}
+            <= {task.name for _, group in hypothesis.groups() for _, task in spec.members(hypothesis, group)}
         ]
         pooled += ["statistics.mixed_model"] if spec.statistics.mixed_model is not None else []
         if pooled:

@@ -205,13 +205,15 @@ def halves(selected: Numbers, dataset: Dataset, seed: int) -> tuple[Numbers, Num
     return kept[first], kept[~first]
 
 
-def selected_examples(before: Answers, after: Answers, rule: Selection) -> Numbers:
-    """Ids of the examples of a pair that a spec's `select: {correct: RULE}` keeps, ascending."""
+def selected_examples(answers: Sequence[Answers], rule: Selection) -> Numbers:
+    """Ids of the examples that a spec's `select: {correct: RULE}` keeps, ascending.
+
+    Args:
+        answers: Those of the models that are judged: before and after, or of a trajectory from its first to its last.
+        rule: `both` is all of them.
+    """
+    correct = np.array([one.correct for one in answers])
     if rule == "none":
-        return np.arange(len(before.correct))
-    kept = {
-        "both": before.correct & after.correct,
-        "before": before.correct,
-        "any": before.correct | after.correct,
-    }
+        return np.arange(correct.shape[1])
+    kept = {"both": correct.all(axis=0), "before": correct[0], "any": correct.any(axis=0)}
     return np.flatnonzero(kept[rule])

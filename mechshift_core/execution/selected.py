@@ -31,11 +31,11 @@ def examples_of(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec,
     """The examples that are kept for the cell's side of its pair."""
     dataset = plan.datasets[cell.task]
     by = judgement(plan.spec, dataset)
-    before, after = (
+    answers = [
         read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), dataset, by)
-        for name in (pair.before, pair.after)
-    )
-    kept = selected_examples(before, after, plan.spec.select.correct)
+        for name in pair.judged
+    ]
+    kept = selected_examples(answers, plan.spec.select.correct)
     if pair.prompts == "halves":
         return halves(kept, dataset, task_seed(plan.spec.seed, cell.task))[cell.side == "after"]
     return kept

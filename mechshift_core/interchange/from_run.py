@@ -97,7 +97,7 @@ def circuit_of_run(
         dataset = plan.datasets[named]
         by = judgement(spec, dataset)
         answers = [read_answers(folder, cells(one), dataset, by) for one in (of_pair.before, of_pair.after)]
-        selected = selected_examples(answers[0], answers[1], spec.select.correct)
+        selected = selected_examples(answers, spec.select.correct)
         if of_pair.prompts == "halves":
             selected = halves(selected, dataset, task_seed(spec.seed, named))[side == "after"]
     if not len(selected):

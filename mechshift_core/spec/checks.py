@@ -105,6 +105,16 @@ def _check_pairs(draft: Draft) -> Iterator[Complaint]:
                 yield Complaint(draft.path("pairs", position, key), f"unknown model {name!r}{hint}")
 
 
+def _check_trajectories(draft: Draft) -> Iterator[Complaint]:
+    """Trajectories refer to models of the spec."""
+    known = draft.declared["models"]
+    for position, trajectory in enumerate(draft.spec.trajectories):
+        for number, name in enumerate(trajectory.models):
+            if name not in known and (known or "models" not in draft.broken):
+                hint = suggestion(name, known) or f" (models: {', '.join(known) or 'none'})"
+                yield Complaint(draft.path("trajectories", position, "models", number), f"unknown model {name!r}{hint}")
+
+
 def _check_halves(draft: Draft) -> Iterator[Complaint]:
     """A model is compared with itself on halves of the prompts only."""
     for position, pair in enumerate(draft.spec.pairs):
@@ -153,7 +163,7 @@ def _wording(draft: Draft, task: TaskSpec, registered: object, path: Path) -> It
         able = ", ".join(name for name, one in TASKS.items() if task.ask in asks_of(one))
         yield Complaint((*path, "ask"), f"the task {task.name!r} has no blank to ask at (tasks that have: {able})")
         return
-    pairs = draft.spec.pairs
+    pairs = draft.spec.every_pair
     used = dict.fromkeys(name for pair in pairs for name in (pair.before, pair.after) if name in draft.spec.models)
     blind = [name for name in used if draft.spec.models[name].paradigm == "autoregressive"]
     if blind:
@@ -271,6 +281,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Complaint]], ...] = (
     _check_names,
     _check_models,
     _check_pairs,
+    _check_trajectories,
     _check_halves,
     _check_tasks,
     _check_interventions,

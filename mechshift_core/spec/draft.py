@@ -13,19 +13,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from mechshift_core.registry import generation
 from mechshift_core.spec.hypotheses import Hypothesis
-from mechshift_core.spec.schema import AnyIntervention, ModelSpec, PairSpec, Spec, TaskSpec
+from mechshift_core.spec.pairs import PairSpec, TrajectorySpec
+from mechshift_core.spec.schema import AnyIntervention, ModelSpec, Spec, TaskSpec
 from mechshift_core.spec.tree import Path
 
-LISTS = ("pairs", "tasks", "interventions", "hypotheses")
+LISTS = ("pairs", "trajectories", "tasks", "interventions", "hypotheses")
 ENTRIES: dict[str, Any] = {
     "models": ModelSpec,
     "pairs": PairSpec,
+    "trajectories": TrajectorySpec,
     "tasks": TaskSpec,
     "interventions": AnyIntervention,
     "hypotheses": Hypothesis,
 }
 """Section -> what its entries are."""
-STAND_INS = {"models": {"paradigm": "masked_diffusion"}, "pairs": {"role": "treatment"}}
+STAND_INS = {
+    "models": {"paradigm": "masked_diffusion"},
+    "pairs": {"role": "treatment"},
+    "trajectories": {"role": "treatment"},
+}
 """Required choices of an entry that is saved without them; they have no part in any check of such a draft."""
 
 
@@ -51,7 +57,11 @@ class Draft:
 
     def members(self, hypothesis: Hypothesis) -> list[PairSpec]:
         """The pairs that a hypothesis is about, each once."""
-        return list(dict.fromkeys(pair for _, group in hypothesis.groups() for pair, _ in self.spec.matching(group)))
+        groups = [group for _, group in hypothesis.groups()]
+        if hypothesis.along is None:
+            return list(dict.fromkeys(pair for group in groups for pair, _ in self.spec.matching(group)))
+        found = dict.fromkeys(one for group in groups for one, _ in self.spec.trajectories_of(group))
+        return [pair for one in found for pair in one.pairs()]
 
     def path(self, section: str, position: int, *rest: str | int) -> Path:
         """The document's path of an entry of a list section, given its position in `spec`."""

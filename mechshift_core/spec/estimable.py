@@ -9,6 +9,7 @@ from mechshift_core.kinds import TESTS, MeasureKind, Testable, owner, testable, 
 from mechshift_core.kinds.test import OPTIONS
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
+from mechshift_core.spec.pairs import TrajectorySpec
 from mechshift_core.spec.problems import suggestion
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
@@ -29,6 +30,10 @@ def check_units(draft: Draft) -> Iterator[Complaint]:
                 "`template: fixed`"
             )
             yield Complaint((*draft.path("pairs", position), "prompts"), message)
+    for position, trajectory in enumerate(draft.spec.trajectories):
+        if units.seed == "random" and trajectory.seed is None:
+            message = f"training seeds are random (statistics.units), but trajectory {trajectory.name!r} has no `seed`"
+            yield Complaint(draft.path("trajectories", position), message)
 
 
 def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
@@ -40,6 +45,7 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         yield from _reference(hypothesis, (*path, "test"))
         yield from _unrelated(draft, hypothesis, path)
         yield from _consistent(hypothesis, path)
+        yield from _along(draft, hypothesis, path)
         yield from _groups(draft, hypothesis, path)
         yield from _every(draft, hypothesis, path)
 
@@ -113,7 +119,8 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     kind = TESTS[test.kind]
     bounded = "bound" in kind.required
     with_zero = not kind.refers and (not bounded or (test.bound is not None and test.bound <= 0))
-    if one.from_chance and with_zero and hypothesis.contrast is None:
+    trend = hypothesis.along is not None and hypothesis.along.quantity != "value"  # a difference of values
+    if one.from_chance and with_zero and hypothesis.contrast is None and not trend:
         message = (
             f"{measure!r} is not tested against 0: models with nothing in common are above or below it, since edges "
             "are not exchangeable; subtract a group with `contrast`, or claim a `bound` above 0"
@@ -125,7 +132,7 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
         having = [other.name for other, _ in testables() if other.ceiling is not None]
         message = f"{measure!r} has no ceiling of its own (those that have: {', '.join(having)}); name a group"
         yield Complaint((*path, "to"), message)
-    if test.to is None and hypothesis.contrast is None and one.between:
+    if test.to is None and hypothesis.contrast is None and one.between and not trend:
         group = "{role: control}"
         remedy = "" if one.ceiling is None else f"`to: ceiling`, that is {one.ceiling:g}, or "
         message = (
@@ -137,7 +144,7 @@ def _reference(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
 
 def _unrelated(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """Unrelated pairs have no shift."""
-    if "pairs" in draft.broken or testable(hypothesis.measure).unrelated:
+    if {"pairs", "trajectories"} & draft.broken or testable(hypothesis.measure).unrelated:
         return
     named = [repr(pair.name) for pair in draft.members(hypothesis) if pair.unrelated]
     if named:
@@ -166,34 +173,75 @@ def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
             yield Complaint((*path, "contrast", key), f"a contrast of {first!r} with itself is zero")
 
 
+def _along(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """A claim about trajectories names no pairs, one about pairs no trajectories, and its place is on all of them."""
+    along, contrast, test = hypothesis.along, hypothesis.contrast, hypothesis.test
+    named = [(hypothesis.where, (*path, "where")), (contrast, (*path, "contrast")), (test.to, (*path, "test", "to"))]
+    key = "trajectory" if along is None else "pair"
+    for group, place in named:
+        if getattr(group, key, None) is not None:
+            remedy = "`along` says what of a trajectory is meant" if along is None else "`trajectory` names one"
+            about = "pairs" if along is None else "trajectories"
+            yield Complaint((*place, key), f"the claim is about {about}, not a {key}; {remedy}", on_key=True)
+    if along is None:
+        return
+    place = (*path, "along")
+    if testable(hypothesis.measure).derived:
+        message = f"{hypothesis.measure!r} is computed of the declared pairs together, not along trajectories"
+        yield Complaint((*path, "measure"), message)
+    if test.to == "ceiling":
+        yield Complaint((*path, "test", "to"), "a trajectory has no ceiling; claim a `bound`, or a difference")
+    if (along.at is None) != (along.quantity == "trend"):
+        needs = "has no 'at': it is of the whole way" if along.quantity == "trend" else "needs the place: 'at'"
+        yield Complaint((*place, "at") if along.at is not None else place, f"{along.quantity!r} {needs}", on_key=True)
+    for one in _trajectories_of(draft, hypothesis):
+        between = testable(hypothesis.measure).between  # a model with itself is no point of it
+        places = one.at[1:] if between and along.against == "first" else one.at[:-1] if between else one.at
+        if along.at is not None and not places[0] <= along.at <= places[-1]:
+            message = f"{along.at:g} is not on {one.name!r}, where it goes from {places[0]:g} to {places[-1]:g}"
+            yield Complaint((*place, "at"), message)
+        if along.against not in one.ends:
+            message = f"{one.name!r} is compared with its {one.against} model only (`against`)"
+            yield Complaint((*place, "against") if "against" in along.model_fields_set else place, message)
+
+
+def _trajectories_of(draft: Draft, hypothesis: Hypothesis) -> list[TrajectorySpec]:
+    """The trajectories that a hypothesis is about, each once."""
+    if "trajectories" in draft.broken:
+        return []
+    groups = (group for _, group in hypothesis.groups())
+    return list(dict.fromkeys(one for group in groups for one, _ in draft.spec.trajectories_of(group)))
+
+
 def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """Every group has at least one pair and one task."""
-    if {"pairs", "tasks"} & draft.broken:
+    if {"pairs", "trajectories", "tasks"} & draft.broken:
         return
-    faults = [*_unmatched(draft, hypothesis.where, (*path, "where"))]
+    faults = [*_unmatched(draft, hypothesis, hypothesis.where, (*path, "where"))]
     if isinstance(hypothesis.test.to, Filter):
-        faults += _unmatched(draft, hypothesis.test.to, (*path, "test", "to"))
+        faults += _unmatched(draft, hypothesis, hypothesis.test.to, (*path, "test", "to"))
     for key, levels in (hypothesis.contrast.model_dump(exclude_none=True) if hypothesis.contrast else {}).items():
         for index, level in enumerate(levels):
-            faults += _absent(draft, key, level, (*path, "contrast", key, index))
+            faults += _absent(draft, hypothesis, key, level, (*path, "contrast", key, index))
     yield from faults
     if faults:
         return
     for _, group in hypothesis.groups():
-        if not draft.spec.matching(group):
+        if not draft.spec.members(hypothesis, group):
             place = "contrast" if hypothesis.contrast is not None else "where"
-            yield Complaint((*path, place), f"no pair and task with {_words(group)}", on_key=True)
+            yield Complaint((*path, place), f"no {_member(hypothesis)} and task with {_words(group)}", on_key=True)
             return
 
 
 def _every(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """A claim on every task or regime has several of them, and no contrast between them."""
     every, contrast = hypothesis.every, hypothesis.contrast
-    if every is None or {"pairs", "tasks"} & draft.broken:
+    if every is None or {"pairs", "trajectories", "tasks"} & draft.broken:
         return
     place = (*path, "every")
     crossed = [key for key in ("regime", "task") if contrast is not None and getattr(contrast, key) is not None]
-    levels = {getattr(task, "name" if every == "task" else every) for _, task in draft.spec.matching(hypothesis.where)}
+    members = draft.spec.members(hypothesis, hypothesis.where)
+    levels = {getattr(task, "name" if every == "task" else every) for _, task in members}
     if crossed:
         yield Complaint(place, f"a contrast of {crossed[0]}s is one number: there is none in every {every}")
     elif len(levels) == 1:
@@ -203,26 +251,30 @@ def _every(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complai
         yield Complaint(place, message)
     else:
         for level in sorted(levels):
-            if not all(draft.spec.matching(group) for _, group in hypothesis.part(every, level).groups()):
+            if not all(draft.spec.members(hypothesis, group) for _, group in hypothesis.part(every, level).groups()):
                 yield Complaint(place, f"not estimable: in {every} {level!r} a group has no pair and task")
 
 
-def _unmatched(draft: Draft, group: Filter, path: Path) -> list[Complaint]:
+def _unmatched(draft: Draft, hypothesis: Hypothesis, group: Filter, path: Path) -> list[Complaint]:
     """What a filter names that the spec has not, or else that nothing has all of it."""
     faults = [
         fault
         for key, level in group.model_dump(exclude_none=True).items()
-        for fault in _absent(draft, key, level, (*path, key))
+        for fault in _absent(draft, hypothesis, key, level, (*path, key))
     ]
-    if not faults and not draft.spec.matching(group):
-        faults = [Complaint(path, f"no pair and task with {_words(group)}", on_key=True)]
+    if not faults and not draft.spec.members(hypothesis, group):
+        named = _words(group)
+        message = f"no {_member(hypothesis)} and task" + (f" with {named}" if named else "")
+        faults = [Complaint(path, message, on_key=True)]
     return faults
 
 
-def _absent(draft: Draft, key: str, level: str, path: Path) -> Iterator[Complaint]:
-    """A level that no pair or task of the spec has."""
-    owner = "pair" if key in ("role", "pair") else "task"
-    entries: Iterable[object] = draft.spec.pairs if owner == "pair" else draft.spec.tasks
+def _absent(draft: Draft, hypothesis: Hypothesis, key: str, level: str, path: Path) -> Iterator[Complaint]:
+    """A level that no pair (or trajectory) or task of the spec has."""
+    spec, owner = draft.spec, _member(hypothesis) if key in ("role", "pair", "trajectory") else "task"
+    if key in ("pair", "trajectory") and key != owner:
+        return  # said already
+    entries: Iterable[object] = {"pair": spec.pairs, "trajectory": spec.trajectories, "task": spec.tasks}[owner]
     present = [getattr(entry, "name" if key == owner else key) for entry in entries]
     if level in present:
         return
@@ -230,6 +282,10 @@ def _absent(draft: Draft, key: str, level: str, path: Path) -> Iterator[Complain
         yield Complaint(path, f"unknown {owner} {level!r}{suggestion(level, present)}")
     else:
         yield Complaint(path, f"not estimable: no {owner} has the {key} {level!r}")
+
+
+def _member(hypothesis: Hypothesis) -> str:
+    return "pair" if hypothesis.along is None else "trajectory"
 
 
 def _words(group: Filter) -> str:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from mechshift_core.spec.base import Name, Regime, Role, Section
 from mechshift_core.spec.dynamic import Made
+from mechshift_core.spec.pairs import End
 
 
 def measure_names() -> Any:
@@ -38,6 +39,8 @@ class Filter(Section):
     """Role of the pair."""
     pair: Name | None = None
     """Name of the pair."""
+    trajectory: Name | None = None
+    """Name of the trajectory, where the claim is `along` one."""
     regime: Regime | None = None
     """Regime of the task."""
     task: Name | None = None
@@ -51,10 +54,25 @@ class Contrast(Section):
     """Two roles of pairs."""
     pair: tuple[Name, Name] | None = None
     """Two pairs."""
+    trajectory: tuple[Name, Name] | None = None
+    """Two trajectories, where the claim is `along` them."""
     regime: tuple[Regime, Regime] | None = None
     """Two regimes of tasks."""
     task: tuple[Name, Name] | None = None
     """Two tasks."""
+
+
+class Along(Section):
+    """What of a trajectory a claim is about; groups are then of trajectories, and a contrast is between these."""
+
+    quantity: Literal["trend", "value", "halfway"]
+    """`trend`: the slope of the measure over the whole way, by least squares. `value`: the measure `at` a place,
+    straight lines between the models. `halfway`: that value minus the mean of the values of both ends: with the sign of
+    the whole change where more than half of it was made by then."""
+    against: End = "first"
+    """Whether the measure is of every model with the first, or with the last one."""
+    at: float | None = None
+    """Where on the trajectory (value, halfway), in its unit."""
 
 
 class HypothesisTest(Section):
@@ -92,6 +110,8 @@ class Hypothesis(Section):
     """The pairs and tasks that it is averaged over; all of them unless narrowed."""
     contrast: Contrast | None = None
     """Groups to subtract from each other, within `where`."""
+    along: Along | None = None
+    """The claim is about trajectories, and this of the measure along each of them."""
     every: Literal["task", "regime"] | None = None
     """The claim is made of each task, or regime, by itself and is supported only where it is in all of them: p is the
     largest of theirs. It is refuted where the opposite is shown in one, with p times their number. Without it the

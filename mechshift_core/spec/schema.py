@@ -11,10 +11,11 @@ from pydantic_core import PydanticCustomError
 from mechshift_core.kinds.extensions import Extension
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.registry import generation
-from mechshift_core.spec.base import Dtype, Location, Name, Regime, Role, Section, Seed, Share
+from mechshift_core.spec.base import Dtype, Location, Name, Regime, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
+from mechshift_core.spec.pairs import PairSpec, TrajectorySpec
 from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
 MOST = 200
@@ -64,33 +65,6 @@ class ModelSpec(Section):
     def location(self) -> str:
         """`source` without its prefix: a bundled model's key, a repository, a file, or a folder."""
         return self.source if self.origin == "local" else self.source.partition(":")[2]
-
-
-class PairSpec(Section):
-    """Two models to compare: before and after post-training."""
-
-    name: Name
-    """What the pair is called in tables."""
-    before: Name
-    """The model before post-training."""
-    after: Name
-    """The model after it."""
-    role: Role
-    """`treatment`: post-trained in the way that the study asks about (into a diffusion model, on instructions, ...);
-    `control`: trained on for as long with the objective of the model before;
-    `unrelated`: of the same shape, but trained from another start (another seed's model): the level from which
-    `inherited` counts. Of these only similarity, overlap and retention (of edges and nodes) are measured, and groups
-    of hypotheses leave them out unless they name them, by role or pair."""
-    seed: Seed | None = None
-    """Training seed; pairs of the same seed share the model before."""
-    prompts: Literal["same", "halves"] = "same"
-    """`same`: both models are read on the same prompts. `halves`: on two random halves of the selected ones, so that
-    even a model compared with itself differs by sampling (A/A data); not to be contrasted with pairs read on all."""
-
-    @property
-    def unrelated(self) -> bool:
-        """Whether the models share nothing but their shape, so that there is no shift from one to the other."""
-        return self.role == "unrelated"
 
 
 def _registered_regime(data: dict[str, Any]) -> Regime:
@@ -285,6 +259,8 @@ class Spec(Section):
     """The models, by name."""
     pairs: Annotated[tuple[PairSpec, ...], Field(min_length=1, max_length=MOST)]
     """Which models are compared."""
+    trajectories: Annotated[tuple[TrajectorySpec, ...], Field(max_length=MOST)] = ()
+    """Series of models of one training, in order."""
     tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1, max_length=MOST)]
     """What the models are asked."""
     select: Select = Select()
@@ -347,8 +323,17 @@ class Spec(Section):
         """An intervention by its name."""
         return next(one for one in self.interventions if one.name == name)
 
+    @property
+    def every_pair(self) -> tuple[PairSpec, ...]:
+        """The pairs that are declared, and those that the trajectories come to."""
+        return (*self.pairs, *(step for one in self.trajectories for step in one.pairs()))
+
+    def pair(self, name: str | None) -> PairSpec:
+        """A pair, declared or of a trajectory, by its name."""
+        return next(one for one in self.every_pair if one.name == name)
+
     def matching(self, group: Filter) -> tuple[tuple[PairSpec, TaskSpec], ...]:
-        """Every pair and task that a filter selects, in the order of the spec; unrelated pairs only if named."""
+        """Every declared pair and task that a filter selects, in order; unrelated pairs only if named."""
         return tuple(
             (pair, task)
             for pair in self.pairs
@@ -357,6 +342,20 @@ class Spec(Section):
             for task in self.tasks
             if group.regime in (None, task.regime) and group.task in (None, task.name)
         )
+
+    def trajectories_of(self, group: Filter) -> tuple[tuple[TrajectorySpec, TaskSpec], ...]:
+        """Every trajectory and task that a filter selects, in the order of the spec."""
+        return tuple(
+            (one, task)
+            for one in self.trajectories
+            if group.role in (None, one.role) and group.trajectory in (None, one.name)
+            for task in self.tasks
+            if group.regime in (None, task.regime) and group.task in (None, task.name)
+        )
+
+    def members(self, hypothesis: Hypothesis, group: Filter) -> tuple[tuple[PairSpec | TrajectorySpec, TaskSpec], ...]:
+        """What a group of a hypothesis selects: pairs and tasks, or trajectories and tasks where it is about these."""
+        return self.matching(group) if hypothesis.along is None else self.trajectories_of(group)
 
 
 def current() -> type[Spec]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mechshift_core.errors import UsageError
 from mechshift_core.models.sources import weights_hash
-from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase
+from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase, split_name
 from mechshift_core.zoo.storage import EVALUATION, TRAINING, Evaluation, read_record, reading, save_text
 
 CARD = "README.md"
@@ -46,12 +46,20 @@ def card(folder: Path) -> str:
     """
     record = read_record(folder)
     recipe, evaluation = record.recipe, record.evaluation
-    if not isinstance(recipe, PairRecipe) or not isinstance(evaluation, Evaluation) or evaluation.model not in KINDS:
+    if (
+        not isinstance(recipe, PairRecipe)
+        or not isinstance(evaluation, Evaluation)
+        or split_name(evaluation.model)[0] not in KINDS
+    ):
         raise UsageError(f"{folder} is no trained model: expected {TRAINING} and {EVALUATION} in it")
     with reading(folder):
         words = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
         digest = weights_hash(folder)
     shape = recipe.architecture
+    phase, step = split_name(evaluation.model)
+    what = KINDS[phase]
+    if step is not None:
+        what = f"A checkpoint on the way to `{phase}`, after {step} of {recipe.phases()[phase].steps} steps.\n{what}"
     return f"""\
 ---
 license: apache-2.0
@@ -62,7 +70,7 @@ tags: [mechshift, interpretability, circuits]
 
 # {recipe.name}/{evaluation.model}
 
-{KINDS[evaluation.model]}
+{what}
 It belongs to the models of seed {recipe.seed} that come from one recipe (`{TRAINING}`), made to compare the circuits of
 a model before and after post-training.
 
@@ -76,7 +84,7 @@ hidden size {shape.hidden_size}, MLP size {shape.intermediate_size},
 
 ## Training
 
-{_training(recipe, evaluation.model)}
+{_training(recipe, phase)}
 ## Data
 
 {recipe.pool:,} exercises per task, generated from seed {recipe.seed}. `mechshift list` says what the tasks are.

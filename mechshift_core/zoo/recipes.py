@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +16,17 @@ def _known_task(name: str) -> str:
     if name not in BUNDLED_TASKS:  # the tokenizer has no words for others
         raise PydanticCustomError("unknown_task", "a task: {known}", {"known": ", ".join(sorted(BUNDLED_TASKS))})
     return name
+
+
+def kept_name(phase: str, step: int, settings: Phase) -> str:
+    """Name of the model that is kept after a step of a phase, e.g. `mdm-step-0200`."""
+    return f"{phase}-step-{step:0{len(str(settings.steps))}d}"
+
+
+def split_name(model: str) -> tuple[str, int | None]:
+    """The phase that a model comes out of, and its step where it was kept within it."""
+    found = re.fullmatch(r"(.+)-step-(\d+)", model)
+    return (model, None) if found is None else (found[1], int(found[2]))
 
 
 Positive = Annotated[int, Field(gt=0)]
@@ -52,6 +65,26 @@ class Phase(Strict):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     warmup: Annotated[int, Field(ge=0)] = 100
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    keep: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """Checkpoints within the phase that are kept as models of their own, `mdm-step-0200` beside `mdm`: after these
+    steps, or so many, evenly spaced. The other models do not depend on it."""
+
+    @model_validator(mode="after")
+    def _kept_within(self) -> Phase:
+        kept = self.kept_steps
+        if any(after <= before for before, after in pairwise(kept)) or (kept and kept[-1] >= self.steps):
+            text = "expected steps in increasing order, below the {steps} of the phase, got {got}"
+            if isinstance(self.keep, int):
+                text = "expected fewer checkpoints than the {steps} steps of the phase, got {got}"
+            raise PydanticCustomError("keep", text, {"steps": self.steps, "got": str(self.keep)})
+        return self
+
+    @property
+    def kept_steps(self) -> tuple[int, ...]:
+        """The steps after which a checkpoint is kept."""
+        if isinstance(self.keep, int):
+            return tuple(round(self.steps * number / (self.keep + 1)) for number in range(1, self.keep + 1))
+        return self.keep or ()
 
 
 class Diffusion(Phase):
@@ -95,9 +128,17 @@ class PairRecipe(Strict):
         trained: dict[str, Phase] = {"arm": self.pretrain, "mdm": self.diffusion, "arm-continued": self.diffusion}
         return trained if self.scratch is None else {**trained, "mdm-scratch": self.scratch}
 
+    def without_kept(self) -> PairRecipe:
+        """The recipe as it is where no checkpoints are kept."""
+        names = ("pretrain", "diffusion", "scratch")
+        phases = {name: phase for name in names if (phase := getattr(self, name)) is not None}
+        return self.model_copy(update={name: one.model_copy(update={"keep": None}) for name, one in phases.items()})
+
     def steps_since_random(self, model: str) -> int | None:
         """Optimizer steps between a model and its random weights; None for one that the recipe does not have."""
-        phase = self.phases().get(model)
+        name, step = split_name(model)
+        phase = self.phases().get(name)
         if phase is None:
             return None
-        return phase.steps + (self.pretrain.steps if model in ("mdm", "arm-continued") else 0)
+        own = phase.steps if step is None else step
+        return own + (self.pretrain.steps if name in ("mdm", "arm-continued") else 0)

@@ -25,6 +25,17 @@ def store(
         save_tensors(tensors, temporary, metadata={**(notes or {}), "step": str(step)})
 
 
+def stored_step(path: Path) -> int:
+    """The number of steps that a stored state has seen; 0 if there is none, or it can't be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return int(stored.metadata()["step"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0
+
+
 def restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW) -> tuple[int, dict[str, str]]:
     """Load a stored state; returns the number of steps it has seen, 0 if there is none, and its notes.
 

@@ -130,6 +130,14 @@ def _recipe(text: str) -> PairRecipe | PostTrainingRecipe:
     )
 
 
+def bare_text(kind: type[PairRecipe] | type[PostTrainingRecipe], text: str) -> str:
+    """A stored recipe without the checkpoints that it keeps; the text itself where it is no recipe of the kind."""
+    try:
+        return kind.model_validate_json(text).without_kept().to_json()
+    except ValidationError:
+        return text
+
+
 def read_evaluation(folder: Path) -> Evaluation | MetricEvaluation:
     """The stored evaluation of a model.
 

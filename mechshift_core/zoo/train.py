@@ -19,11 +19,11 @@ import torch
 from mechshift_core.errors import UsageError
 from mechshift_core.zoo.cards import write_card
 from mechshift_core.zoo.corpus import Pool, draw_batch, pool
-from mechshift_core.zoo.evaluate import evaluate_checkpoint
+from mechshift_core.zoo.kept_steps import keep, lacking, save_model
 from mechshift_core.zoo.losses import causal_loss, diffusion_loss
 from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase
-from mechshift_core.zoo.states import restore, store
-from mechshift_core.zoo.storage import EVALUATION, TRAINING, read_evaluation, reading, save_text, writing
+from mechshift_core.zoo.states import restore, store, stored_step
+from mechshift_core.zoo.storage import EVALUATION, bare_text, read_evaluation, reading, save_text, writing
 from mechshift_core.zoo.vocabulary import build_tokenizer
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ def train_pair(recipe: PairRecipe, out: Path, *, progress: Progress | None = Non
     pools: dict[str, Pool] = {}
     for phase in recipe.phases():
         folder = out / phase
-        if not (folder / EVALUATION).exists():
+        trained = (folder / EVALUATION).exists()
+        if not trained or lacking(out, phase, recipe.phases()[phase]):
             pools = pools or {task: pool(task, recipe.pool, tokenizer, seed=recipe.seed) for task in recipe.batch}
-            model = _train_phase(recipe, phase, pools, tokenizer, out, progress)
-            _save(model, tokenizer, recipe, phase, folder)
+            model = _train_phase(recipe, phase, pools, tokenizer, out, progress, trained=trained)
+            if not trained:
+                save_model(model, tokenizer, recipe, folder)
         write_card(folder)
         results[phase] = read_evaluation(folder).held_out
     for phase in recipe.phases():
@@ -103,18 +105,25 @@ def _train_phase(
     tokenizer: PreTrainedTokenizerFast,
     out: Path,
     progress: Progress | None,
+    *,
+    trained: bool,
 ) -> Qwen2ForCausalLM:
+    """Train a model, and keep what is to be kept of it; where it is `trained` already, only as far as that needs."""
     settings = recipe.phases()[phase]
+    kept = lacking(out, phase, settings)
     model = new_model(recipe, tokenizer) if phase in ("arm", "mdm-scratch") else _load(out / "arm")
-    model.config.is_causal = phase in ("arm", "arm-continued")
+    model.config.is_causal = is_causal(phase)
     model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     state = _state(out, phase)
+    if kept and stored_step(state) > kept[0]:  # a checkpoint was asked for since
+        with writing(state):
+            state.unlink()
     with reading(state, advice="remove it, and this phase begins anew"):
         first, _ = restore(state, model, optimizer)
-    for step in range(first, settings.steps):
+    for step in range(first, kept[-1] if trained else settings.steps):
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, PHASES[phase], step]))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings)
@@ -141,6 +150,8 @@ def _train_phase(
         optimizer.step()
         if progress is not None:
             progress(phase, step + 1, settings.steps, mean.item())
+        if step + 1 in kept:
+            keep(model, tokenizer, recipe, phase, step + 1, out)
         if (step + 1) % SAVE_EVERY == 0:
             with writing(state):
                 store(state, model.state_dict(), optimizer, step + 1)
@@ -162,6 +173,11 @@ def openness(step: int, settings: Diffusion) -> float:
     return min(1.0, step / max(1.0, settings.annealing * settings.steps))
 
 
+def is_causal(phase: str) -> bool:
+    """Whether the model of a phase is autoregressive."""
+    return phase in ("arm", "arm-continued")
+
+
 def _state(out: Path, phase: str) -> Path:
     return out / f"{phase}.state"
 
@@ -169,13 +185,14 @@ def _state(out: Path, phase: str) -> Path:
 def _claim(recipe: PairRecipe, out: Path) -> None:
     """Write the recipe to `out`, or refuse if another one was trained there.
 
-    A recipe to which `scratch` was added is the same: the other models do not depend on it.
+    A recipe to which `scratch` was added, or that keeps other checkpoints, is the same: no other model depends on it.
     """
     path = out / "recipe.json"
     if path.exists():
         with reading(path):
             stored = path.read_text(encoding="utf-8")
-        if stored not in (recipe.to_json(), recipe.model_copy(update={"scratch": None}).to_json()):
+        same = recipe.without_kept()
+        if bare_text(PairRecipe, stored) not in (same.to_json(), same.model_copy(update={"scratch": None}).to_json()):
             message = f"{out} holds models of another recipe ({path}); train into another folder or remove that one"
             raise UsageError(message)
     save_text(path, recipe.to_json())
@@ -186,15 +203,3 @@ def _load(folder: Path) -> Qwen2ForCausalLM:
 
     with reading(folder, advice="remove the folder, and it is trained again"):
         return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
-def _save(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: PairRecipe, phase: str, folder: Path
-) -> None:
-    """Write the checkpoint in float16, then evaluate exactly what was written."""
-    with writing(folder):
-        model.half().save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    save_text(folder / TRAINING, recipe.to_json())
-    evaluation = evaluate_checkpoint(folder, sorted(recipe.batch), count=recipe.evaluation)
-    save_text(folder / EVALUATION, evaluation.to_json())

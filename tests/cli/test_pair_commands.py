@@ -171,13 +171,13 @@ def test_states_are_removed_when_the_pair_is_complete_and_not_before(monkeypatch
 
     monkeypatch.setattr(train, "SAVE_EVERY", 1)
     kept: dict[str, set[str]] = {}
-    save = train._save
+    save = train.save_model
 
-    def spy(model: Any, tokenizer: Any, recipe: Any, phase: str, folder: Path) -> None:
-        kept[phase] = {path.name for path in folder.parent.glob("*.state")}
-        save(model, tokenizer, recipe, phase, folder)
+    def spy(model: Any, tokenizer: Any, recipe: Any, folder: Path) -> None:
+        kept[folder.name] = {path.name for path in folder.parent.glob("*.state")}
+        save(model, tokenizer, recipe, folder)
 
-    monkeypatch.setattr(train, "_save", spy)
+    monkeypatch.setattr(train, "save_model", spy)
     assert main(["pairs", "train", "toy.yaml", "--quiet"]) == 0
     assert kept == {model: {f"{name}.state" for name in MODELS[: number + 1]} for number, model in enumerate(MODELS)}
     assert {path.name for path in Path("pairs/toy").iterdir()} == {*MODELS, "recipe.json"}

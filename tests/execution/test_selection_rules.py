@@ -55,7 +55,7 @@ def test_a_rule_keeps_what_it_says(rule: Selection) -> None:
     correct = (np.array([pair[side] for pair in truth]) for side in (0, 1))
     before, after = (Answers(nothing, nothing, right, right, once, once) for right in correct)
     expected = [number for number, pair in enumerate(truth) if keeps(rule, *pair)]
-    assert selected_examples(before, after, rule).tolist() == expected
+    assert selected_examples([before, after], rule).tolist() == expected
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def execute_circuits(
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     partner = pair.after if cell.side == "before" else pair.before
     selected = examples_of(plan, folder, intervention.of, pair, cell)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}

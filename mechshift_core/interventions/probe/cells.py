@@ -38,7 +38,7 @@ def execute_probe(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     """
     attribution = plan.spec.edge_attribution
     assert attribution is not None  # a spec without one is refused
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     selected = examples_of(plan, folder, attribution.name, pair, cell)
     dataset = plan.dataset(cell.model, cell.task)
     examples = [dataset.examples[number] for number in selected]

@@ -49,7 +49,7 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     selected = examples_of(plan, folder, intervention.of, pair, cell)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
     if len(selected) < FEWEST:

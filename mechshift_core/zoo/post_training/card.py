@@ -10,7 +10,7 @@ from mechshift_core.models.adapters import adapters_hash
 from mechshift_core.models.sources import weights_hash
 from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 from mechshift_core.zoo.post_training.results import read_curve
-from mechshift_core.zoo.recipes import Diffusion
+from mechshift_core.zoo.recipes import Diffusion, split_name
 from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, MetricEvaluation, read_record, reading, save_text
 
 CARD = "README.md"
@@ -44,17 +44,19 @@ def card(folder: Path) -> str:
     recipe, evaluation = record.recipe, record.evaluation
     if not isinstance(recipe, PostTrainingRecipe) or not isinstance(evaluation, MetricEvaluation):
         raise UsageError(f"{folder} is no post-trained model: expected {TRAINING} and {EVALUATION} in it")
-    settings = recipe.phases()[folder.name]
+    phase, step = split_name(folder.name)
+    settings = recipe.phases()[phase]
+    way = "" if step is None else f"A checkpoint on the way to `{phase}`, after {step} steps of it. "
     lines = [
         f"# {recipe.name}/{folder.name}\n",
-        f"{KINDS[folder.name]} `{recipe.base}`. Seed {recipe.seed}; the whole recipe is `{TRAINING}`.\n",
+        f"{way}{KINDS[phase]} `{recipe.base}`. Seed {recipe.seed}; the whole recipe is `{TRAINING}`.\n",
         f"- Weights: {_weights(recipe)}, stored in float16",
         f"- SHA-256 of them: `{_sha256(recipe, folder)}`",
         f"- of the base's: `{_base(folder)}`",
         f"- {settings.steps} steps of AdamW, learning rate {settings.learning_rate:g}, warm-up {settings.warmup},\n"
         f"  cosine decay to a tenth, weight decay {settings.weight_decay:g}; computed in {recipe.dtype}",
     ]
-    if folder.name == "mdm" and isinstance(settings, Diffusion):
+    if phase == "mdm" and isinstance(settings, Diffusion):
         opens = f"opens over the first {settings.annealing:.0%} of the steps" if settings.annealing else "is open"
         lines.append(
             f"- Masked-diffusion loss, prediction shifted, attention {opens};\n"
@@ -105,7 +107,7 @@ def _results(evaluation: MetricEvaluation) -> str:
     ]
     text = ""
     if evaluation.perplexity is not None and evaluation.base_perplexity is not None:
-        bound = " (an upper bound)" if evaluation.model == "mdm" else ""
+        bound = " (an upper bound)" if split_name(evaluation.model)[0] == "mdm" else ""
         found, of_base = evaluation.perplexity, evaluation.base_perplexity
         text = f"\n\nPerplexity on held-out text: {found:.1f}{bound}; the base {of_base:.1f}."
     return "\n".join([*head, *rows]) + text

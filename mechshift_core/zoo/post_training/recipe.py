@@ -119,6 +119,10 @@ class PostTrainingRecipe(Strict):
         """The models to train, in order, with the phase that each comes out of."""
         return {"mdm": self.diffusion, "arm-continued": self.diffusion}
 
+    def without_kept(self) -> PostTrainingRecipe:
+        """The recipe as it is where no checkpoints are kept."""
+        return self.model_copy(update={"diffusion": self.diffusion.model_copy(update={"keep": None})})
+
     def steps_since_random(self, model: str) -> None:
         """How long the base was trained is not known."""
         return

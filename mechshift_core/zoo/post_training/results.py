@@ -17,6 +17,7 @@ from mechshift_core.zoo.storage import MetricEvaluation, reading, save_text
 if TYPE_CHECKING:
     from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
     from mechshift_core.zoo.post_training.sentences import Sentence
+from mechshift_core.zoo.recipes import split_name
 
 CURVE = "curve"
 CURVE_FILE = "curve.json"
@@ -72,7 +73,7 @@ def evaluate_written(
         seed: Of the prompts.
     """
     base = find_base(recipe)
-    diffusion = folder.name == "mdm"
+    diffusion = split_name(folder.name)[0] == "mdm"
     located = base.located
     source, adapters = (folder, ()) if recipe.lora is None else (located.folder, (*located.adapters, folder))
     count = recipe.evaluation.prompts if count is None else count

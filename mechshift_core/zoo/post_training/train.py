@@ -8,6 +8,7 @@ so that an interrupted run goes on as the one that was not.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import torch
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.files import sha256_of
 from mechshift_core.models.load import Paradigm
+from mechshift_core.zoo.kept_steps import lacking
 from mechshift_core.zoo.post_training.base import Base, find_base, with_lora, write_text
 from mechshift_core.zoo.post_training.card import write_card
 from mechshift_core.zoo.post_training.evaluate import InTraining, answered, held_out_prompts, perplexity
@@ -35,9 +37,18 @@ from mechshift_core.zoo.post_training.losses import (
 from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 from mechshift_core.zoo.post_training.results import CURVE, Point, evaluate_written, save_curve
 from mechshift_core.zoo.post_training.sentences import Sentence, buckets, sentences_of, text_sequences
-from mechshift_core.zoo.recipes import Diffusion, Phase
-from mechshift_core.zoo.states import restore, store
-from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, read_evaluation, reading, save_text, writing
+from mechshift_core.zoo.recipes import Diffusion, Phase, kept_name
+from mechshift_core.zoo.states import restore, store, stored_step
+from mechshift_core.zoo.storage import (
+    EVALUATION,
+    INPUTS,
+    TRAINING,
+    bare_text,
+    read_evaluation,
+    reading,
+    save_text,
+    writing,
+)
 from mechshift_core.zoo.train import openness, schedule
 
 SAVE_EVERY = 25
@@ -77,14 +88,10 @@ def post_train(
     corpus: Corpus | None = None
     for phase in recipe.phases():
         folder = out / phase
-        if not (folder / EVALUATION).exists():
+        trained = (folder / EVALUATION).exists()
+        if not trained or lacking(out, phase, recipe.phases()[phase]):
             corpus = corpus or Corpus(recipe, base, out)
-            _train(recipe, phase, base, corpus, out, progress)
-            save_text(folder / TRAINING, recipe.to_json())
-            with writing(folder):
-                shutil.copy(out / INPUTS, folder / INPUTS)
-            evaluated = evaluate_written(recipe, folder, corpus.held_out)
-            save_text(folder / EVALUATION, evaluated.to_json())
+            _train(recipe, phase, base, corpus, out, progress, trained=trained)
         write_card(folder)
         found[phase] = read_evaluation(folder).held_out
     for phase in recipe.phases():
@@ -139,36 +146,66 @@ def _written(recipe: PostTrainingRecipe, base: Base, out: Path) -> list[list[int
 
 
 def _train(
-    recipe: PostTrainingRecipe, phase: str, base: Base, corpus: Corpus, out: Path, progress: Progress | None
+    recipe: PostTrainingRecipe,
+    phase: str,
+    base: Base,
+    corpus: Corpus,
+    out: Path,
+    progress: Progress | None,
+    *,
+    trained: bool,
 ) -> None:
+    """Train and write a model, and keep what is to be kept; where it is `trained` already, only as far as that needs."""
     settings = recipe.phases()[phase]
+    kept = lacking(out, phase, settings)
     paradigm: Paradigm = "masked_diffusion" if phase == "mdm" else "autoregressive"
     module: Any = base.module(paradigm, recipe.dtype)
     module = module.requires_grad_(True) if recipe.lora is None else with_lora(module, recipe.lora, seed=recipe.seed)
     module.eval()  # gradients are the same, and nothing is dropped out: a resumed training is the one that was not
     _check_lengths(recipe, corpus, module)
-    trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+        weights.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     state = _state(out, phase)
+    if kept and stored_step(state) > kept[0]:  # a checkpoint was asked for since
+        with writing(state):
+            state.unlink()
     with reading(state, advice="remove it, and this phase begins anew"):
         first, noted = restore(state, module, optimizer)
     curve = [Point.model_validate(point) for point in json.loads(noted.get(CURVE, "[]"))]
     prompts = held_out_prompts([*recipe.batch], base.tokenizer, count=recipe.evaluation.curve_prompts)
-    for step in range(first, settings.steps):
+    for step in range(first, kept[-1] if trained else settings.steps):
         if step % recipe.evaluation.every == 0 and (not curve or curve[-1].step < step):
             curve.append(_point(step, module, paradigm, base, prompts, corpus, recipe))
         loss = _step(recipe, settings, step, module, optimizer, corpus, base)
         if progress is not None:
             progress(phase, step + 1, settings.steps, loss)
+        if step + 1 in kept:
+            now = [*curve, _point(step + 1, module, paradigm, base, prompts, corpus, recipe)]
+            folder = out / kept_name(phase, step + 1, settings)
+            _finish(recipe, copy.deepcopy(module), base, corpus, now, folder)
+            write_card(folder)
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < settings.steps:
             with writing(state):
                 notes = {CURVE: json.dumps([point.model_dump() for point in curve])}
-                store(state, trained, optimizer, step + 1, notes)
+                store(state, weights, optimizer, step + 1, notes)
+    if trained:
+        return
     curve.append(_point(settings.steps, module, paradigm, base, prompts, corpus, recipe))
-    _save(recipe, module, base, out / phase)
-    save_curve(out / phase, curve)
+    _finish(recipe, module, base, corpus, curve, out / phase)
+
+
+def _finish(
+    recipe: PostTrainingRecipe, module: Any, base: Base, corpus: Corpus, curve: Sequence[Point], folder: Path
+) -> None:
+    """Write a model, which is in float16 then, with what it came out of and how it does."""
+    _save(recipe, module, base, folder)
+    save_curve(folder, [*curve])
+    save_text(folder / TRAINING, recipe.to_json())
+    with writing(folder):
+        shutil.copy(folder.parent / INPUTS, folder / INPUTS)
+    save_text(folder / EVALUATION, evaluate_written(recipe, folder, corpus.held_out).to_json())
 
 
 def _step(
@@ -281,13 +318,15 @@ def _claim(recipe: PostTrainingRecipe, base: Base, out: Path) -> None:
         with reading(Path(name)):
             files[name] = sha256_of(Path(name))
     inputs = json.dumps({"base": base.weights, "tokenizer": base.tokens, "text": files}, indent=2) + "\n"
+    bare = recipe.without_kept().to_json()
     claims = {"recipe.json": (recipe.to_json(), "recipe"), INPUTS: (inputs, "base or text")}
     for name, (text, what) in claims.items():
         path = out / name
         if path.exists():
             with reading(path):
                 stored = path.read_text(encoding="utf-8")
-            if stored != text:
+            same = stored == text if name == INPUTS else bare_text(PostTrainingRecipe, stored) == bare
+            if not same:
                 raise UsageError(
                     f"{out} holds models of another {what} ({path}); train into another folder or remove that one"
                 )

@@ -1,0 +1,220 @@
+"""What every measure is along every trajectory: its points with joint intervals, and where it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mechshift_core.analysis.hypotheses import Evidence
+from mechshift_core.analysis.measured import Rows
+from mechshift_core.analysis.samples import Sample, task_weights
+from mechshift_core.kinds import testable, testables
+from mechshift_core.spec import Spec, TaskSpec
+from mechshift_core.spec.pairs import TrajectorySpec
+from stats.change_points import ChangePoint, Halfway, change_point, halfway_point
+from stats.findings import Status
+from stats.multiplicity import holm
+from stats.prompt_means import mean_replicates
+from stats.replicates import Replicated
+from stats.trajectories import Band, Curve, joint_curve, simultaneous_band
+
+ACCURACY = "accuracy"
+"""Measure of the models alone: the share of all prompts that each answers correctly."""
+FEWEST = 3
+"""Points that a change is looked for between."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Point:
+    """A measure at one model of a trajectory.
+
+    Attributes:
+        part: Its estimate; a number where it is exactly known, None where there is none.
+        n: Prompts.
+        message: Why there is no estimate.
+        failed: Whether that is since its computation broke.
+    """
+
+    number: int
+    part: Replicated | float | None
+    n: int | None = None
+    message: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Series:
+    """A measure along a trajectory on a task, each model against an end of it (or alone: `none`)."""
+
+    trajectory: TrajectorySpec
+    task: TaskSpec
+    measure: str
+    against: str
+    points: tuple[Point, ...]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is another series but for a constant: a shift to the last model, where that from the first is."""
+        ends = self.trajectory.ends
+        return self.against != "none" and not testable(self.measure).between and self.against != ends[0]
+
+    @property
+    def present(self) -> list[Point]:
+        """The points that have an estimate."""
+        return [point for point in self.points if point.part is not None]
+
+    @property
+    def curve(self) -> Curve | None:
+        """The points together; None where there are fewer than two, or one that is measured has no standard error."""
+        parts = [point.part for point in self.present if point.part is not None]
+        measured = [part for part in parts if isinstance(part, Replicated)]
+        if len(parts) < 2 or not measured or any(part.se is None for part in measured):
+            return None
+        return joint_curve(parts, [self.trajectory.at[point.number] for point in self.present])
+
+
+def trajectory_rows(spec: Spec, evidence: Evidence) -> dict[str, Rows]:
+    """Rows of `trajectory` and `trajectory_changes`; none without trajectories."""
+    points: Rows = []
+    changes: Rows = []
+    for series in _every_series(spec, evidence):
+        budget = next(one.reading.budget for one in evidence.samples.values())
+        curve = series.curve
+        band = None if curve is None else simultaneous_band(curve, confidence=_level(spec), seed=spec.seed)
+        points += [{**_labels(series, budget), **row} for row in _point_rows(series, band)]
+        if not series.repeats:
+            changes.append({**_labels(series, budget), **_change_row(spec, series, curve)})
+    corrected = holm([row["p"] for row in changes])  # type: ignore[misc]  # rows hold anything
+    changes = [{**row, "p_corrected": p} for row, p in zip(changes, corrected, strict=True)]
+    return {"trajectory": points, "trajectory_changes": changes}
+
+
+def _every_series(spec: Spec, evidence: Evidence) -> Iterator[Series]:
+    known = {measure for measure, *_ in (*evidence.replicated, *evidence.problems)}
+    measures = [one.name for one, _ in testables() if not one.derived and one.name in known]
+    for trajectory in spec.trajectories:
+        for task in spec.tasks:
+            of = [
+                (trajectory.pair(number, end), end) for end in trajectory.ends for number in range(len(trajectory.at))
+            ]
+            keys = {(pair.name, task.name) for pair, _ in of if pair is not None}
+            if not keys & evidence.samples.keys():
+                continue
+            yield Series(trajectory, task, ACCURACY, "none", tuple(_accuracies(spec, trajectory, task, evidence)))
+            for measure in measures:
+                if any((measure, *key) in found for key in keys for found in (evidence.replicated, evidence.problems)):
+                    for end in trajectory.ends:
+                        points = _points(evidence, trajectory, task, measure, end)
+                        yield Series(trajectory, task, measure, end, tuple(points))
+
+
+def _points(evidence: Evidence, trajectory: TrajectorySpec, task: TaskSpec, measure: str, end: Any) -> Iterator[Point]:
+    """A measure of every model with an end of the trajectory; of that one itself where it is a shift, which is 0."""
+    for number in range(len(trajectory.models)):
+        pair = trajectory.pair(number, end)
+        if pair is None:
+            if not testable(measure).between:
+                yield Point(number, 0.0, message="the model with itself: exactly 0")
+            continue
+        key = (measure, pair.name, task.name)
+        sample, part = evidence.samples.get(key[1:]), evidence.replicated.get(key)
+        message = evidence.problems.get(key, "no estimate") if part is None else part.message
+        failed = key in evidence.failed or sample is None
+        yield Point(number, part, None if sample is None else sample.n, message, failed and part is None)
+
+
+def _accuracies(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence: Evidence) -> Iterator[Point]:
+    """The share of all prompts of a task that each model answers correctly."""
+    own = [
+        sample
+        for (_, name), sample in evidence.samples.items()
+        if sample.pair.along == trajectory.name and name == task.name
+    ]
+    sides = {side.model: (sample, side) for sample in own for _, side in sample.sides}
+    for number, model in enumerate(trajectory.models):
+        if model in sides:
+            sample, side = sides[model]
+            part = _mean_of_all(spec, sample, side.answers.correct.astype(np.float64), f"{ACCURACY} of {model}")
+            yield Point(number, part, sample.total, part.message)
+        else:
+            yield Point(number, None, message="its cells are missing", failed=True)
+
+
+def _mean_of_all(spec: Spec, sample: Sample, values: np.ndarray[Any, Any], label: str) -> Replicated:
+    """The mean of one value for each prompt of a task, [total]; of truths, whose skewness few of them do not tell."""
+    weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
+    cluster = sample.templates if sample.by_template else None
+    found = mean_replicates(values, weights, label=label, cluster=cluster, strata=sample.strata)
+    return replace(found, linearised=True)
+
+
+def _point_rows(series: Series, band: Band | None) -> Iterator[dict[str, object]]:
+    present = series.present
+    for point in series.points:
+        part = point.part
+        status: Status = "failed" if point.failed else "undefined"
+        row: dict[str, object] = {
+            "model": series.trajectory.models[point.number],
+            "at": float(series.trajectory.at[point.number]),
+            "n": point.n,
+            "message": point.message,
+        }
+        if part is not None:
+            at = present.index(point)
+            status = "points only" if band is None else "ok"
+            row["estimate"] = part.estimate if isinstance(part, Replicated) else part
+            row["se"] = part.se if isinstance(part, Replicated) else 0.0
+            if band is not None:
+                ends = {"low": band.own_low, "high": band.own_high, "joint_low": band.low, "joint_high": band.high}
+                row |= {name: float(values[at]) for name, values in ends.items()}
+        yield {**row, "status": status}
+
+
+def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, object]:
+    present = series.present
+    empty: dict[str, object] = {"points": len(present), "p": None}
+    if len(present) < FEWEST:
+        few = f"{len(present)} models have an estimate: at least {FEWEST} are needed"
+        return {**empty, "status": "undefined", "message": few}
+    if curve is None:
+        return {**empty, "status": "points only", "message": "no standard errors"}
+    change = change_point(curve, confidence=_level(spec), seed=spec.seed)
+    half = halfway_point(curve, confidence=_level(spec))
+    lacking = len(series.points) - len(present)
+    said = [change.message, half.message, f"{lacking} models have no estimate" if lacking else ""]
+    return {
+        **empty,
+        **_of_change(change),
+        **_of_half(half),
+        "df": curve.df,
+        "status": change.status,
+        "message": "; ".join(filter(None, said)),
+    }
+
+
+def _of_change(change: ChangePoint) -> dict[str, object]:
+    return {name: getattr(change, name) for name in ("before", "after", "step", "low", "high", "p")}
+
+
+def _of_half(half: Halfway) -> dict[str, object]:
+    return {"halfway": half.place, "halfway_low": half.low, "halfway_high": half.high}
+
+
+def _labels(series: Series, budget: str) -> dict[str, object]:
+    return {
+        "trajectory": series.trajectory.name,
+        "role": series.trajectory.role,
+        "task": series.task.name,
+        "regime": series.task.regime,
+        "budget": budget,
+        "unit": series.trajectory.unit,
+        "measure": series.measure,
+        "against": series.against,
+    }
+
+
+def _level(spec: Spec) -> float:
+    return spec.statistics.confidence

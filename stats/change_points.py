@@ -1,0 +1,185 @@
+"""Where along a trajectory a measure changes: the split into two levels, and the half-way point, with uncertainty.
+
+**Change-point.** The points are split into those before and those from k on, each at a level of its own; the split is
+the one of least squares, every point counting alike. With d_k the difference of the two levels and w_k = n_1 n_2 / n it
+is where |a_k| is largest, a_k = sqrt(w_k) d_k: the sum of squares that a split explains is a_k^2. All a_k are linear in
+the points.
+
+*Is there any change?* Where all values are equal, all d_k are 0. The statistic is the largest |d_k| / SE(d_k), and its
+distribution that of the largest |t| of the same contrasts under the joint distribution of the points
+(:mod:`stats.trajectories`); p = (1 + b) / (1 + B).
+
+*Where?* The confidence set holds every split k that may be the best one: with sign s, s a_k is not below any +-a_j by
+more than c_k standard errors of their difference, with c_k the quantile of the largest one-sided t over all j and both
+signs. This is a subset that holds the best of several dependent means with probability at least `confidence` (Gupta
+1965, Technometrics 7:225; Hsu 1996, Multiple Comparisons, chapter 4), whatever the values are. So it is valid for a
+trend that is gradual, too, where the split is the one that would be best without noise: in the middle of the way of a
+straight line.
+
+**Half-way point.** Where the curve, straight between the points, first reaches the mean of its two ends. Its confidence
+set holds every place x at which value(x) - (first + last) / 2, which is linear in the points, is not significantly
+different from 0 (Fieller 1954, JRSS B 16:175); given are the ends of this set. It is meant for gradual changes, depends
+on the scale of the places, and needs ends that differ: where they may be equal, the set is the whole way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats as distributions
+
+from stats.checks import Floats
+from stats.findings import Status
+from stats.options import Count, Seed, Share, checked
+from stats.trajectories import DRAWS, Curve, halfway_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePoint:
+    """The split of a trajectory into two levels.
+
+    Attributes:
+        before: Place of the last point before the change (`after`: of the first behind it).
+        step: Mean of the points behind it minus the mean of those before.
+        se: Standard error of the step at this split.
+        low: Place of the last point before the first split of the confidence set; `high`: of the first point behind its
+            last split.
+        splits: The confidence set: numbers of the points that a split may come before.
+        p: p-value of no change at all.
+        statistic: The largest |t| of all splits.
+        changed: Whether p is below 1 - `confidence`; otherwise the set says nothing.
+    """
+
+    before: float | None
+    after: float | None
+    step: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    splits: tuple[int, ...]
+    p: float | None
+    statistic: float | None
+    confidence: float
+    changed: bool
+    status: Status = "ok"
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halfway:
+    """Where the measure has made half of its way.
+
+    Attributes:
+        place: The first place at which half is reached; None where the ends may be equal.
+        low: Smallest place of the confidence set; `high`: the largest.
+    """
+
+    place: float | None
+    low: float
+    high: float
+    confidence: float
+    status: Status = "ok"
+    message: str = ""
+
+
+@checked
+def change_point(curve: Curve, *, confidence: Share = 0.95, seed: Seed = 0, draws: Count = DRAWS) -> ChangePoint:
+    """The split of a curve into two levels, a test of no change, and the splits that may be the best."""
+    points = len(curve.places)
+    after = np.arange(points) >= np.arange(1, points)[:, None]
+    behind = after.sum(axis=1, keepdims=True)
+    steps = after / behind - ~after / (points - behind)
+    weighted = np.sqrt(behind * (points - behind) / points) * steps
+    se = curve.errors(steps)
+    if not se.all():
+        return _undefined(confidence, "no spread: every prompt gives the same")
+    best = int(np.argmax(np.abs(weighted @ curve.estimates)))
+    drawn = curve.draws(draws, seed)
+    observed = float(np.abs(steps @ curve.estimates / se).max())
+    beyond = np.count_nonzero(curve.largest(steps, draws, seed) >= observed)
+    p = (1 + int(beyond)) / (1 + draws)
+    splits = tuple(_splits(curve, weighted, drawn, confidence))
+    changed = p < 1 - confidence
+    return ChangePoint(
+        before=float(curve.places[best]),
+        after=float(curve.places[best + 1]),
+        step=float(steps[best] @ curve.estimates),
+        se=float(se[best]),
+        low=float(curve.places[splits[0] - 1]),
+        high=float(curve.places[splits[-1]]),
+        splits=splits,
+        p=p,
+        statistic=observed,
+        confidence=confidence,
+        changed=changed,
+        message="" if changed else "no change is shown, so its place means nothing",
+    )
+
+
+@checked
+def halfway_point(curve: Curve, *, confidence: Share = 0.95) -> Halfway:
+    """Where the curve first reaches the mean of its two ends, with the ends of its confidence set."""
+    places, quantile = curve.places, float(distributions.t.ppf((1 + confidence) / 2, curve.df))
+    at_points = np.array([halfway_weights(places, place) for place in places])
+    gaps, errors = at_points @ curve.estimates, curve.errors(at_points)
+    held = [place for number in range(len(places) - 1) for place in _held(curve, at_points, number, quantile)]
+    low, high = min(held, default=float(places[0])), max(held, default=float(places[-1]))
+    if abs(gaps[0]) <= quantile * errors[0]:
+        message = "the ends do not differ by more than chance, so there is no way to be half-way on"
+        return Halfway(
+            place=None, low=float(places[0]), high=float(places[-1]), confidence=confidence, status="undefined",
+            message=message,
+        )  # fmt: skip
+    crossing = int(np.argmax(gaps * gaps[0] <= 0))  # the last gap is minus the first
+    share = gaps[crossing - 1] / (gaps[crossing - 1] - gaps[crossing])
+    place = places[crossing - 1] + share * (places[crossing] - places[crossing - 1])
+    return Halfway(place=float(place), low=low, high=high, confidence=confidence)
+
+
+def _splits(curve: Curve, weighted: Floats, drawn: Floats, confidence: float) -> Iterator[int]:
+    """The splits that may explain most, by number of the first point behind them."""
+    signed = np.concatenate([weighted, -weighted])
+    values, errors = signed @ curve.estimates, drawn @ signed.T
+    kept = set()
+    for number in range(len(signed)):
+        others = np.arange(len(signed)) != number
+        se = curve.errors(signed[number] - signed[others])
+        lead = values[number] - values[others]
+        if (lead[se == 0] < 0).any():
+            continue
+        spread = se > 0
+        largest = ((errors[:, [number]] - errors[:, others])[:, spread] / se[spread]).max(axis=1)
+        if (lead[spread] / se[spread]).min() >= -np.quantile(largest, confidence):
+            kept.add(number % len(weighted) + 1)
+    yield from sorted(kept)
+
+
+def _held(curve: Curve, at_points: Floats, number: int, quantile: float) -> Iterator[float]:
+    """Ends of the part of the confidence set that lies between two points.
+
+    With u from 0 to 1 between them, gap(u)^2 - q^2 var(u) <= 0 is a quadratic inequality.
+    """
+    first, run = at_points[number], at_points[number + 1] - at_points[number]
+    gap, rise = float(first @ curve.estimates), float(run @ curve.estimates)
+    square = quantile**2
+    covariance = curve.covariance
+    coefficients = (
+        rise**2 - square * float(run @ covariance @ run),
+        2 * (gap * rise - square * float(first @ covariance @ run)),
+        gap**2 - square * float(first @ covariance @ first),
+    )
+    roots = np.roots(coefficients) if any(coefficients[:2]) else np.array([])
+    inside = [float(root.real) for root in roots if abs(root.imag) < 1e-9 and 0 <= root.real <= 1]
+    ends = [u for u in (0.0, 1.0) if np.polyval(coefficients, u) <= 0]
+    left, right = curve.places[number], curve.places[number + 1]
+    for u in (*inside, *ends):
+        yield float(left + u * (right - left))
+
+
+def _undefined(confidence: float, message: str) -> ChangePoint:
+    return ChangePoint(
+        before=None, after=None, step=None, se=None, low=None, high=None, splits=(), p=None, statistic=None,
+        confidence=confidence, changed=False, status="undefined", message=message,
+    )  # fmt: skip

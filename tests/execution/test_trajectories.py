@@ -1,0 +1,245 @@
+"""Trajectories: the pairs that they come to, one set of prompts for all of their models, and what is said of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from intervention_study import cells, table
+from random_models import write_random_model
+from ruamel.yaml import YAML
+from studies import ATTRIBUTION, write_study
+
+from mechshift_core.pipeline import Run, run
+from mechshift_core.spec import SpecError, load_spec
+
+MODELS = ["before", "early", "late", "after"]
+AT = [0, 100, 400, 1000]
+DRIFT: dict[str, Any] = {
+    "id": "drifts",
+    "measure": "depth_slope",
+    "along": {"quantity": "trend"},
+    "where": {"trajectory": "way"},
+    "test": {"kind": "difference"},
+}
+
+
+def changed(path: Path, **sections: Any) -> Path:
+    """The spec with other sections."""
+    yaml = YAML()
+    spec = yaml.load(path)
+    spec.update(sections)
+    yaml.dump(spec, path)
+    return path
+
+
+def write(folder: Path, *, rule: str = "both", hypotheses: Any = (), **options: Any) -> Path:
+    """A study of four random models in a row, beside two pairs."""
+    for number, name in enumerate(("early", "late")):
+        if not (folder / name).exists():
+            write_random_model("qwen2", folder / name, seed=7 + number)
+    path = write_study(folder, examples=24, hypotheses=list(hypotheses), rule=rule, **options)
+    models = YAML().load(path)["models"]
+    models |= {name: {"source": name, "paradigm": "autoregressive"} for name in ("early", "late")}
+    way = {"name": "way", "models": MODELS, "at": AT, "role": "treatment", "seed": 0}
+    return changed(path, models=models, trajectories=[way])
+
+
+@cache
+def finished(folder: Path) -> Run:
+    return run(load_spec(folder / "study.yaml"), out=folder / "out")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study over all prompts, with circuits and a claim."""
+    folder = tmp_path_factory.mktemp("trajectory")
+    circuits = {"name": "carried", "kind": "circuit_transfer", "of": "circuit", "size": 30}
+    claims = [
+        DRIFT,
+        {**DRIFT, "id": "by-200", "along": {"quantity": "halfway", "at": 200}},
+        {
+            **DRIFT,
+            "id": "nearer",
+            "measure": "overlap",
+            "along": {"quantity": "trend", "against": "last"},
+            "test": {"kind": "difference", "alternative": "greater"},
+        },
+    ]
+    write(folder, rule="none", hypotheses=claims, interventions=[ATTRIBUTION, circuits])
+    assert finished(folder).failures == ()
+    return folder
+
+
+def series(folder: Path, measure: str, against: str) -> pl.DataFrame:
+    rows = table(folder / "out", "trajectory")
+    return rows.filter((pl.col("measure") == measure) & (pl.col("against") == against))
+
+
+def test_a_trajectory_is_each_model_with_the_first_and_with_the_last_one(study: Path) -> None:
+    spec = load_spec(study / "study.yaml")
+    assert [(pair.name, pair.before, pair.after) for pair in spec.trajectories[0].pairs()] == [
+        ("way@first-100", "before", "early"),
+        ("way@first-400", "before", "late"),
+        ("way@first-last", "before", "after"),
+        ("way@100-last", "early", "after"),
+        ("way@400-last", "late", "after"),
+    ]
+
+
+def test_points_are_what_pairs_of_the_same_models_come_to(study: Path, tmp_path: Path) -> None:
+    for name in ("before", "early", "late", "after", "pairs.jsonl"):
+        (tmp_path / name).symlink_to(study / name)
+    (tmp_path / "continued").symlink_to(study / "continued")
+    pairs = [
+        {"name": f"{first}-{second}", "before": first, "after": second, "role": "treatment"}
+        for first, second in (("before", "early"), ("before", "late"), ("early", "after"))
+    ]
+    text = (study / "study.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(text)
+    claim = {"id": "kept", "measure": "overlap", "test": {"kind": "difference"}}
+    changed(tmp_path / "study.yaml", pairs=pairs, trajectories=[], hypotheses=[claim])
+    alone = run(load_spec(tmp_path / "study.yaml"), out=tmp_path / "out").findings.estimates
+    known = {(one.pair, one.measure): one for one in alone if one.side in ("shift", "between")}
+    for measure in ("depth_slope", "early_share", "similarity", "overlap"):
+        first, last = series(study, measure, "first"), series(study, measure, "last")
+        points = [first.filter(model="early"), first.filter(model="late"), last.filter(model="early")]
+        for pair, point in zip(pairs, points, strict=True):
+            expected, found = known[pair["name"], measure].estimate, point["estimate"].item()
+            assert found == (None if expected is None else pytest.approx(expected)), (measure, pair)
+
+
+def test_a_shift_of_the_first_model_from_itself_is_zero_and_a_similarity_has_no_such_point(study: Path) -> None:
+    slopes = series(study, "depth_slope", "first")
+    assert slopes["at"].to_list() == AT
+    assert slopes.row(0, named=True) | {"message": ""} == slopes.row(0, named=True) | {
+        "estimate": 0.0, "se": 0.0, "low": 0.0, "high": 0.0, "joint_low": 0.0, "joint_high": 0.0, "message": ""
+    }  # fmt: skip
+    assert series(study, "similarity", "first")["at"].to_list() == AT[1:]
+    assert series(study, "similarity", "last")["at"].to_list() == AT[:-1]
+
+
+def test_a_shift_is_looked_at_once_and_what_is_of_a_pair_against_both_ends(study: Path) -> None:
+    changes = table(study / "out", "trajectory_changes")
+    against = changes.group_by("measure", maintain_order=True).agg("against").rows()
+    assert dict(against) == {
+        "accuracy": ["none"], "similarity": ["first", "last"], "overlap": ["first", "last"],
+        "depth_slope": ["first"], "early_share": ["first"], "specialization": ["first"], "transfer": ["first", "last"],
+    }  # fmt: skip
+    tested = changes.filter(pl.col("p").is_not_null())
+    assert (tested["p_corrected"] >= tested["p"]).all() and len(tested) >= 3
+
+
+def test_the_joint_band_is_wider_than_each_interval(study: Path) -> None:
+    rows = series(study, "depth_slope", "first").slice(1)
+    assert (rows["joint_high"] - rows["joint_low"] > rows["high"] - rows["low"]).all()
+    assert ((rows["low"] < rows["estimate"]) & (rows["estimate"] < rows["high"])).all()
+
+
+def test_steps_are_in_no_table_of_pairs(study: Path) -> None:
+    for file in (study / "out" / "tables").glob("*.parquet"):
+        frame = pl.read_parquet(file)
+        if "pair" in frame.columns:
+            assert not [name for name in frame["pair"].unique().to_list() if "@" in name], file.name
+    assert not [one for one in finished(study).findings.estimates if "@" in one.pair]
+
+
+def test_circuits_are_run_for_every_step(study: Path) -> None:
+    steps = {cell["pair"] for cell, _ in cells(study / "out", intervention="carried")}
+    assert {"way@first-100", "way@400-last"} <= steps
+    assert series(study, "transfer", "last")["model"].to_list() == MODELS[:-1]
+
+
+def test_a_claim_on_the_trend_is_the_slope_of_the_points(study: Path) -> None:
+    found = {one.id: one for one in finished(study).findings.hypotheses}
+    slopes = series(study, "depth_slope", "first")
+    slope = np.polyfit(np.array(AT) / 1000, slopes["estimate"].to_numpy(), 1)[0]
+    assert found["drifts"].estimate == pytest.approx(slope)
+    assert "slope over the whole trajectory" in found["drifts"].estimand
+    at_200 = np.interp(200, AT, slopes["estimate"].to_numpy())
+    expected = at_200 - (slopes["estimate"][0] + slopes["estimate"][-1]) / 2
+    assert found["by-200"].estimate == pytest.approx(expected)
+    similar = series(study, "overlap", "last")
+    whole = np.array(AT[:-1]) / AT[-2]
+    assert found["nearer"].estimate == pytest.approx(np.polyfit(whole, similar["estimate"].to_numpy(), 1)[0])
+    assert {one.status for one in found.values()} == {"ok"}
+
+
+def test_accuracy_is_of_each_model_on_all_prompts(study: Path) -> None:
+    rows = series(study, "accuracy", "none")
+    answers = table(study / "out", "examples").filter(pl.col("model") == "after", pl.col("pair") != "control")
+    share = answers.unique("example")["correct"].cast(pl.Float64).mean()
+    assert rows.filter(model="after")["estimate"].item() == pytest.approx(share)
+
+
+def test_all_steps_have_the_prompts_that_every_model_answers(tmp_path: Path) -> None:
+    write(tmp_path, rule="both")
+    pairs = [
+        {"name": f"{first}-{second}", "before": first, "after": second, "role": "treatment"}
+        for first, second in (("before", "early"), ("late", "after"))
+    ]
+    changed(tmp_path / "study.yaml", pairs=pairs, hypotheses=[])
+    assert finished(tmp_path).failures == ()
+    examples = table(tmp_path / "out", "examples")
+    right = examples.group_by("example").agg(pl.col("correct").all())["correct"].sum()
+    rows = series(tmp_path, "early_share", "first").slice(1)
+    assert rows["n"].to_list() == [right] * 3
+    ends = YAML().load(tmp_path / "study.yaml")["trajectories"]
+    ends[0]["select"] = "ends"
+    changed(tmp_path / "study.yaml", trajectories=ends)
+    run(load_spec(tmp_path / "study.yaml"), out=tmp_path / "out")
+    both = examples.filter(pl.col("model").is_in(["before", "after"])).group_by("example").agg(pl.col("correct").all())
+    assert series(tmp_path, "early_share", "last")["n"].to_list()[:3] == [both["correct"].sum()] * 3
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ({"models": ["before", "after"], "at": [0, 1]}, "at least 3"),
+        ({"models": ["before", "early", "before"], "at": [0, 1, 2]}, "'before' is in it 2 times"),
+        ({"at": [0, 100, 100, 1000]}, "'late' at 100 comes behind 'early' at 100"),
+        ({"at": [0, 100, 1000]}, "a place in 'at' for each of 4 models, got 3"),
+        ({"models": ["before", "early", "lat", "after"]}, "unknown model 'lat'"),
+        ({"role": "unrelated"}, "role"),
+    ],
+)
+def test_a_trajectory_that_is_none_is_refused(tmp_path: Path, way: dict[str, Any], message: str) -> None:
+    path = write(tmp_path)
+    declared = YAML().load(path)["trajectories"][0]
+    changed(path, trajectories=[{**declared, **way}])
+    with pytest.raises(SpecError, match=message):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"where": {"pair": "diffusion"}}, "about trajectories, not a pair"),
+        ({"along": None}, "about pairs, not a trajectory"),
+        ({"where": {"trajectory": "wy"}}, "unknown trajectory 'wy'"),
+        ({"along": {"quantity": "trend", "at": 3}}, "has no 'at'"),
+        ({"along": {"quantity": "value"}}, "needs the place"),
+        ({"along": {"quantity": "value", "at": 1001}}, "not on 'way', where it goes from 0 to 1000"),
+        ({"measure": "similarity", "along": {"quantity": "halfway", "at": 50}}, "goes from 100 to 1000"),
+        ({"where": {"role": "control"}}, "no trajectory has the role"),
+        ({"measure": "inherited"}, "not along trajectories"),
+    ],
+)
+def test_a_claim_that_is_none_is_refused(tmp_path: Path, claim: dict[str, Any], message: str) -> None:
+    path = write(tmp_path, hypotheses=[{**DRIFT, **claim}])
+    with pytest.raises(SpecError, match=message):
+        load_spec(path)
+
+
+def test_models_of_different_graphs_are_refused_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    write_random_model("qwen2", tmp_path / "deeper", seed=3, layers=3)
+    models = YAML().load(path)["models"] | {"deeper": {"source": "deeper", "paradigm": "autoregressive"}}
+    way = {"name": "way", "models": ["before", "deeper", "after"], "at": [0, 1, 2], "role": "treatment"}
+    changed(path, models=models, trajectories=[way])
+    with pytest.raises(SpecError, match="trajectory 'way': 'before' and 'deeper' have different graphs"):
+        run(load_spec(path), out=tmp_path / "out")
