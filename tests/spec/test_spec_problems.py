@@ -49,7 +49,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'treatment', 'control' or 'unrelated', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
-                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons' or 'logit_lens', got"
+                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons', 'logit_lens', 'movement' or"
+                      " 'weight_movement', got"
                       " 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
@@ -132,7 +133,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
                         " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context'"
-                        " or 'decision_time', got 'retension'"
+                        ", 'decision_time', 'residual_shift', 'representation_similarity', 'prediction_shift'"
+                        " or 'weight_shift', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
@@ -195,7 +197,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: ceiling", "ceiling",
                            "'depth_slope' has no ceiling of its own (those that have: similarity, inherited, "
-                           "retention, node_retention, transfer); name a group"),
+                           "retention, node_retention, transfer, representation_similarity); name a group"),
     "misspelt ceiling": ("to: {role: control, regime: local}", "to: ceilin", "ceilin",
                          "expected a mapping or 'ceiling', got 'ceilin'"),
     "misspelt key of to": ("to: {role: control", "to: {rol: control", "rol:",
