@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stats.alignment import Alignment, output_alignment
     from stats.calibration import Calibration
+    from stats.cka import LinearCKA, linear_cka, mean_linear_cka
     from stats.class_selectivity import Selectivity, selectivity
     from stats.component_use import pooled_use
     from stats.concentration import Concentration
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from stats.integration import Integration, interaction_ratio, interaction_ratio_replicates, interactions
     from stats.jackknife import Jackknifed
     from stats.layer_shift import centred_log_ratio, shift_frame, slope_frame, two_stage_slope
-    from stats.linear_cka import LinearCKA, linear_cka, mean_linear_cka
     from stats.means import MeanIntervals, mean_intervals
     from stats.mixed_contrasts import MarginalContrast, marginal_contrasts
     from stats.mixed_effects import fit_mixed_model
@@ -228,6 +228,7 @@ _MODULES = {
     "stats.concentration": ("Concentration",),
     "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
     "stats.decision": ("DecisionTimes", "decision_times"),
+    "stats.cka": ("LinearCKA", "linear_cka", "mean_linear_cka"),
     "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
@@ -274,7 +275,6 @@ _MODULES = {
     "stats.jackknife": ("Jackknifed",),
     "stats.layer_shift": ("centred_log_ratio", "shift_frame", "slope_frame", "two_stage_slope"),
     "stats.mixed_contrasts": ("MarginalContrast", "marginal_contrasts"),
-    "stats.linear_cka": ("LinearCKA", "linear_cka", "mean_linear_cka"),
     "stats.means": ("MeanIntervals", "mean_intervals"),
     "stats.mixed_effects": ("fit_mixed_model",),
     "stats.mixed_results": ("FitDiagnostics", "MixedModelFit"),

@@ -26,9 +26,9 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.interventions.movement.cells import _first_states
 from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.spec import SpecError, load_spec
+from stats.cka import linear_cka
 from stats.distances import kl_divergence
 from stats.findings import Estimate
-from stats.linear_cka import linear_cka
 
 MOVED: dict[str, object] = {"name": "moved", "kind": "movement"}
 WEIGHTS: dict[str, object] = {"name": "weights", "kind": "weight_movement"}

@@ -50,8 +50,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'treatment', 'control' or 'unrelated', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
-                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons', 'logit_lens',"
-                      " 'cross_patching' or 'weight_interpolation', got"
+                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons', 'logit_lens', 'movement',"
+                      " 'weight_movement', 'cross_patching' or 'weight_interpolation', got"
                       " 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
@@ -146,9 +146,10 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
-                        " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context',"
-                        " 'decision_time', 'cross_patching_use', 'cross_patching_cost' or 'interpolation_barrier', got"
-                        " 'retension'"
+                         " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context',"
+                         " 'decision_time', 'residual_shift', 'representation_similarity', 'prediction_shift',"
+                         " 'weight_shift', 'cross_patching_use', 'cross_patching_cost' or 'interpolation_barrier', got"
+                         " 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
@@ -211,8 +212,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                            "measure: depth_slope\n    where: {role: treatment, regime: local}\n    test: {kind: "
                            "equivalence, to: ceiling", "ceiling",
                            "'depth_slope' has no ceiling of its own (those that have: similarity, inherited, "
-                           "retention, node_retention, transfer, cross_patching_use, cross_patching_cost, "
-                           "interpolation_barrier); name a group"),
+                            "retention, node_retention, transfer, representation_similarity, cross_patching_use, "
+                            "cross_patching_cost, interpolation_barrier); name a group"),
     "misspelt ceiling": ("to: {role: control, regime: local}", "to: ceilin", "ceilin",
                          "expected a mapping or 'ceiling', got 'ceilin'"),
     "misspelt key of to": ("to: {role: control", "to: {rol: control", "rol:",

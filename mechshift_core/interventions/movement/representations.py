@@ -9,9 +9,9 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, unlike
 from mechshift_core.interventions.movement.section import Movement
 from mechshift_core.spec import Spec
+from stats.cka import FEWEST_FOR_CKA, linear_cka, mean_linear_cka
 from stats.hypothesis_tests import TestResult, difference_test
 from stats.jackknife import Jackknifed
-from stats.linear_cka import FEWEST_FOR_CKA, linear_cka, mean_linear_cka
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.replicates import Replicated
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from stats.linear_cka import linear_cka, mean_linear_cka
+from stats.cka import linear_cka, mean_linear_cka
 
 Floats = np.ndarray  # type: ignore[type-arg]
 
