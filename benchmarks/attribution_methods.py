@@ -98,7 +98,7 @@ FULL = Size(
     60, 3, PERCENTS, 5, 100, 7,
 )  # fmt: skip
 QUICK = Size(
-    "quick", ("ioi",), tuple(f"bundled:tiny-s0/{m}" for m in TINY), 16, 6, 16, 1, (1.0, 5.0, 20.0, 100.0), 2, 20, 2
+    "quick", ("ioi",), tuple(f"bundled:tiny-s0/{m}" for m in TINY), 12, 4, 12, 1, (1.0, 5.0, 20.0, 100.0), 2, 20, 1
 )
 
 
@@ -258,7 +258,7 @@ def cost(model: Model, batch: CounterfactualBatch, methods: Sequence[Method], re
     """Time of each method over that of EAP, the median of rounds."""
     if not methods:
         return {}
-    part = batch.rows(slice(0, 8))
+    part = batch.rows(slice(0, 4))
     work = {one: lambda one=one: attribute_edges(model, part, method=one) for one in dict.fromkeys(("eap", *methods))}
     seconds = interleaved(work, repeats=repeats)
     return {one: ratio(seconds, one, "eap")[0] for one in methods}
@@ -322,7 +322,7 @@ def page(content: Mapping[str, Any]) -> str:
         f"- stability: mean Jaccard overlap of the strongest edges (5 %, {TOP} at least) of two bootstrap samples;",
         "- AUROC and recovery: how well edges of circuits that were planted by hand are told from others, and the "
         "share of them among as many strongest edges;",
-        "- cost / EAP: time over that of EAP on 8 prompts, within one process. Selections by sign cost nothing beside "
+        "- cost / EAP: time over that of EAP on 4 prompts, within one process. Selections by sign cost nothing beside "
         "EAP-IG.",
         "",
     ]

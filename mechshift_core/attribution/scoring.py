@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -144,7 +144,7 @@ def _over_activations(passes: Passes, path: Path, *, own: bool) -> Scored:
         if own:
             contraction.sources = sources
         for chunk in passes.chunks(weighted):
-            differentiate(passes.model, passes.batch, chunk, {}, lambda _: contraction, component=component)
+            differentiate(passes.model, passes.batch, chunk, {}, _into(contraction), component=component)
     return Scored(contraction.edges(), clean, corrupt)
 
 
@@ -178,7 +178,7 @@ def _expected(passes: Passes, points: Tensor) -> Scored:
     for number, alphas in enumerate(points, start=1):
         contraction = passes.contraction(differences)
         step = [(alphas.to(passes.model.device), 1.0)]
-        differentiate(passes.model, passes.batch, step, {}, lambda _, given=contraction: given)
+        differentiate(passes.model, passes.batch, step, {}, _into(contraction))
         drawn = contraction.edges()
         if mean is None:
             mean = drawn
@@ -188,6 +188,11 @@ def _expected(passes: Passes, points: Tensor) -> Scored:
         squares = squares + change.sum(1) * (drawn - mean).sum(1)
     assert mean is not None
     return Scored(mean, clean, corrupt, squares / (len(points) - 1) if isinstance(squares, Tensor) else None)
+
+
+def _into(contraction: Contraction) -> Callable[[dict[float, Recording]], Contraction]:
+    """What gives a contraction that is there before the passes."""
+    return lambda _: contraction
 
 
 def _proven(model: Model, rules: BackwardRules) -> RuledModules:

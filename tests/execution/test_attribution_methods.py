@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from studies import ATTRIBUTION, HYPOTHESES, write_study
 
 from mechshift_core import attribute_edges, load_spec, run
 from mechshift_core.execution.plan import make_plan
+from mechshift_core.graph import Shape
+from mechshift_core.kinds import INTERVENTIONS
+from mechshift_core.kinds.cost import Cost
 from mechshift_core.pipeline import Run
 from mechshift_core.spec.problems import SpecError
 
@@ -68,6 +72,22 @@ def test_the_seed_of_a_spec_is_in_the_key_of_random_points_alone(tmp_path: Path)
             keys[method, seed] = {cell.key for cell in make_plan(load_spec(path)).cells}
     assert keys["eap-ig", 0] == keys["eap-ig", 1]
     assert not keys["expected-gradients", 0] & keys["expected-gradients", 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "gradients", "methods"),
+    [
+        ({"method": "relp"}, 1, 1),
+        ({"method": "expected-gradients", "draws": 4}, 4, 1),
+        ({"method": "eap-ig-sources", "steps": 3}, 3 * 5, 1),  # the input, and heads and MLP of two layers
+        ({"method": "rank-average", "methods": ("eap", "clean-corrupted", "eap-ig"), "steps": 3}, 1 + 2 + 3, 3),
+    ],
+)
+def test_the_cost_of_a_method_is_its_passes(options: dict[str, Any], gradients: int, methods: int) -> None:
+    kind = INTERVENTIONS["edge_attribution"]
+    section = kind.section(name="circuit", kind="edge_attribution", **options)
+    reads: Any = SimpleNamespace(inputs=7, shape=Shape(2, 4, 4, 4, 16))
+    assert kind.cost(reads, section) == Cost(7 * (2 * methods + gradients), 7 * gradients)
 
 
 def write_sensitive(folder: Path, method: list[str], **attribution: Any) -> Path:
