@@ -57,7 +57,7 @@ class PairSpec(Section):
 class StepPair(PairSpec):
     """A model of a trajectory with its first or last one; no spec declares it."""
 
-    name: str  # type: ignore[assignment]  # with an `@`, which no declared name has
+    name: str  # with an `@`, which no declared name has
     trajectory: str
     """Name of the trajectory."""
     answering: tuple[str, ...]
