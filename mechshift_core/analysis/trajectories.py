@@ -144,10 +144,13 @@ def _accuracies(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence
 
 
 def _mean_of_all(spec: Spec, sample: Sample, values: np.ndarray[Any, Any], label: str) -> Replicated:
-    """The mean of one value for each prompt of a task, [total]; of truths, whose skewness few of them do not tell."""
+    """The mean of one truth for each prompt of a task, [total].
+
+    Few that are false tell neither skewness nor the spread within templates, so that neither is corrected for.
+    """
     weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     cluster = sample.templates if sample.by_template else None
-    found = mean_replicates(values, weights, label=label, cluster=cluster, strata=sample.strata)
+    found = mean_replicates(values, weights, label=label, cluster=cluster)
     return replace(found, linearised=True)
 
 
