@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def trajectory_rows(spec: Spec, evidence: Evidence) -> dict[str, Rows]:
         points += [{**_labels(series, budget), **row} for row in _point_rows(series, band)]
         if not series.repeats:
             changes.append({**_labels(series, budget), **_change_row(spec, series, curve)})
-    corrected = holm([row["p"] for row in changes])  # type: ignore[misc]  # rows hold anything
+    corrected = holm([cast("float | None", row["p"]) for row in changes])
     changes = [{**row, "p_corrected": p} for row, p in zip(changes, corrected, strict=True)]
     return {"trajectory": points, "trajectory_changes": changes}
 

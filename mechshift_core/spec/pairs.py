@@ -14,6 +14,7 @@ FEWEST_POINTS = 3
 """Models of a trajectory; two are a pair."""
 MOST_POINTS = 100
 """Far beyond any study: n models come to 2 n - 3 pairs."""
+MOST_TRAJECTORIES = 20
 End = Literal["first", "last"]
 
 
