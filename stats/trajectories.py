@@ -62,7 +62,7 @@ class Curve:
         """Standard errors of linear contrasts [k, n] of the points, [k]; rounding is no error."""
         variances = np.einsum("ki,ij,kj->k", contrasts, self.covariance, contrasts)
         scale = (np.abs(contrasts) @ np.sqrt(np.diag(self.covariance))) ** 2
-        return np.sqrt(np.where(variances > NEGLIGIBLE * scale, variances, 0.0))
+        return np.asarray(np.sqrt(np.where(variances > NEGLIGIBLE * scale, variances, 0.0)))
 
     def interval(self, critical: float) -> tuple[Floats, Floats]:
         """The ends of the interval of each point [n], `critical` corrected standard errors away."""

@@ -24,6 +24,7 @@ from mechshift_core.errors import EXIT_CODES
 from mechshift_core.kinds import INTERVENTIONS, Intervention, testables
 from mechshift_core.spec import Spec
 from mechshift_core.spec.base import Section
+from mechshift_core.spec.pairs import StepPair
 from mechshift_core.spec.starters import starters
 from mechshift_core.tables import TABLES
 from mechshift_core.tasks import TASKS
@@ -79,7 +80,7 @@ def part(page: str, heading: str) -> str:
 
 def sections(model: type[BaseModel] = Section) -> Iterator[type[BaseModel]]:
     for child in model.__subclasses__():
-        if child.__module__.startswith("mechshift_core.") and child is not Intervention:
+        if child.__module__.startswith("mechshift_core.") and child not in (Intervention, StepPair):
             yield child
         yield from sections(child)
 

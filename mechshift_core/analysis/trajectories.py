@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def trajectory_rows(spec: Spec, evidence: Evidence) -> dict[str, Rows]:
         points += [{**_labels(series, budget), **row} for row in _point_rows(series, band)]
         if not series.repeats:
             changes.append({**_labels(series, budget), **_change_row(spec, series, curve)})
-    corrected = holm([row["p"] for row in changes])  # type: ignore[misc]  # rows hold anything
+    corrected = holm([cast("float | None", row["p"]) for row in changes])
     changes = [{**row, "p_corrected": p} for row, p in zip(changes, corrected, strict=True)]
     return {"trajectory": points, "trajectory_changes": changes}
 
@@ -144,10 +144,13 @@ def _accuracies(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence
 
 
 def _mean_of_all(spec: Spec, sample: Sample, values: np.ndarray[Any, Any], label: str) -> Replicated:
-    """The mean of one value for each prompt of a task, [total]; of truths, whose skewness few of them do not tell."""
+    """The mean of one truth for each prompt of a task, [total].
+
+    Few that are false tell neither skewness nor the spread within templates, so that neither is corrected for.
+    """
     weights = task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True)
     cluster = sample.templates if sample.by_template else None
-    found = mean_replicates(values, weights, label=label, cluster=cluster, strata=sample.strata)
+    found = mean_replicates(values, weights, label=label, cluster=cluster)
     return replace(found, linearised=True)
 
 

@@ -19,8 +19,9 @@ from mechshift_core.execution.reading import Reading, readings
 from mechshift_core.kinds import INTERVENTIONS, Intervention
 from mechshift_core.models.declared import ARCHITECTURES
 from mechshift_core.models.sources import read_config
+from mechshift_core.spec.pairs import PairSpec
 from mechshift_core.spec.placed import PlacedError, place_of, placed
-from mechshift_core.spec.schema import PairSpec, Spec
+from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
 if TYPE_CHECKING:

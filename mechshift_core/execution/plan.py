@@ -127,7 +127,8 @@ def make_plan(spec: Spec, *, store: Path | None = None, headers_only: bool = Fal
 
 def _models(spec: Spec, *, headers_only: bool) -> dict[str, ModelFacts]:
     """The models that pairs use; everything that is wrong with any of them, or with their graphs, at once."""
-    used = [name for name in spec.models if any(name in (pair.before, pair.after) for pair in spec.every_pair)]
+    compared = {name for pair in spec.every_pair for name in (pair.before, pair.after)}
+    used = [name for name in spec.models if name in compared]
     models: dict[str, ModelFacts] = {}
     wrong: list[Complaint] = []
     lacking: list[Complaint] = []

@@ -17,7 +17,7 @@ from mechshift_core.execution.scores import (
     task_seed,
 )
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.spec.schema import PairSpec
+from mechshift_core.spec.pairs import PairSpec
 from stats.minimums import FEWEST_FOR_FOLDS
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts

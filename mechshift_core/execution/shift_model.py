@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.spec.pairs import PairSpec
 from mechshift_core.spec.placed import PlacedError
-from mechshift_core.spec.schema import PairSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import Spec, TaskSpec
 
 if TYPE_CHECKING:
     import polars as pl

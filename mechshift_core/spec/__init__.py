@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from mechshift_core.spec.hypotheses import Contrast, Filter, Hypothesis, HypothesisTest
     from mechshift_core.spec.load import load_model_file, load_spec
     from mechshift_core.spec.measures import Measures
+    from mechshift_core.spec.pairs import PairSpec
     from mechshift_core.spec.problems import Problem, SpecError
-    from mechshift_core.spec.schema import ModelSpec, PairSpec, Spec, Statistics, TaskSpec, json_schema
+    from mechshift_core.spec.schema import ModelSpec, Spec, Statistics, TaskSpec, json_schema
 
 __all__ = [
     "Contrast",
@@ -41,7 +42,8 @@ _HOMES = {
     "spec.load": ("load_model_file", "load_spec"),
     "spec.measures": ("Measures",),
     "spec.problems": ("Problem", "SpecError"),
-    "spec.schema": ("ModelSpec", "PairSpec", "Spec", "Statistics", "TaskSpec", "json_schema"),
+    "spec.pairs": ("PairSpec",),
+    "spec.schema": ("ModelSpec", "Spec", "Statistics", "TaskSpec", "json_schema"),
 }
 
 

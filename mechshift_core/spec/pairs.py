@@ -14,6 +14,7 @@ FEWEST_POINTS = 3
 """Models of a trajectory; two are a pair."""
 MOST_POINTS = 100
 """Far beyond any study: n models come to 2 n - 3 pairs."""
+MOST_TRAJECTORIES = 20
 End = Literal["first", "last"]
 
 
@@ -57,7 +58,7 @@ class PairSpec(Section):
 class StepPair(PairSpec):
     """A model of a trajectory with its first or last one; no spec declares it."""
 
-    name: str  # type: ignore[assignment]  # with an `@`, which no declared name has
+    name: str  # with an `@`, which no declared name has
     trajectory: str
     """Name of the trajectory."""
     answering: tuple[str, ...]

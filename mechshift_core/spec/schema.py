@@ -15,7 +15,7 @@ from mechshift_core.spec.base import Dtype, Location, Name, Regime, Section, See
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
-from mechshift_core.spec.pairs import PairSpec, TrajectorySpec
+from mechshift_core.spec.pairs import MOST_TRAJECTORIES, PairSpec, TrajectorySpec
 from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
 MOST = 200
@@ -259,7 +259,7 @@ class Spec(Section):
     """The models, by name."""
     pairs: Annotated[tuple[PairSpec, ...], Field(min_length=1, max_length=MOST)]
     """Which models are compared."""
-    trajectories: Annotated[tuple[TrajectorySpec, ...], Field(max_length=MOST)] = ()
+    trajectories: Annotated[tuple[TrajectorySpec, ...], Field(max_length=MOST_TRAJECTORIES)] = ()
     """Series of models of one training, in order."""
     tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1, max_length=MOST)]
     """What the models are asked."""

@@ -108,7 +108,7 @@ def _train_phase(
     *,
     trained: bool,
 ) -> Qwen2ForCausalLM:
-    """Train a model, and keep what is to be kept of it; where it is `trained` already, only as far as that needs."""
+    """Train a model, and keep checkpoints; where it is `trained` already, only as far as these need."""
     settings = recipe.phases()[phase]
     kept = lacking(out, phase, settings)
     model = new_model(recipe, tokenizer) if phase in ("arm", "mdm-scratch") else _load(out / "arm")

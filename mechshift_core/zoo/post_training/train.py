@@ -155,7 +155,7 @@ def _train(
     *,
     trained: bool,
 ) -> None:
-    """Train and write a model, and keep what is to be kept; if it is `trained`, only as far as that needs."""
+    """Train and write a model, and keep checkpoints; where it is `trained` already, only as far as these need."""
     settings = recipe.phases()[phase]
     kept = lacking(out, phase, settings)
     paradigm: Paradigm = "masked_diffusion" if phase == "mdm" else "autoregressive"
