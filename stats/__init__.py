@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from stats.calibration import Calibration
     from stats.class_selectivity import Selectivity, selectivity
     from stats.concentration import Concentration
+    from stats.confidence import Reliability, brier_scores, reliability
     from stats.debiased import debiased_interaction_share, debiased_specialization
-    from stats.decision import DecisionTimes, decision_times
+    from stats.decision import AnswerPaths, DecisionTimes, answer_paths, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.faithfulness import FaithfulnessCurve, RatioEstimate, TransferRatio, faithfulness_curve, transfer_ratio
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alignment",
+    "AnswerPaths",
     "BetweenOverlap",
     "Calibration",
     "Concentration",
@@ -110,6 +112,7 @@ __all__ = [
     "OverlapAtSize",
     "Rate",
     "RatioEstimate",
+    "Reliability",
     "Replicated",
     "Retention",
     "Selectivity",
@@ -123,10 +126,12 @@ __all__ = [
     "TransferRatio",
     "Trimmed",
     "all_combinations",
+    "answer_paths",
     "benjamini_hochberg",
     "between_overlap",
     "binomial_rate",
     "bootstrap_interval",
+    "brier_scores",
     "centred_log_ratio",
     "centroid",
     "claim_verdict",
@@ -185,6 +190,7 @@ __all__ = [
     "rank_overlap",
     "recovery_at_size",
     "relative_efficiency",
+    "reliability",
     "resampling_weights",
     "retention_index",
     "sampled_combinations",
@@ -214,7 +220,7 @@ _MODULES = {
     "stats.alignment": ("Alignment", "output_alignment"),
     "stats.concentration": ("Concentration",),
     "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
-    "stats.decision": ("DecisionTimes", "decision_times"),
+    "stats.decision": ("AnswerPaths", "DecisionTimes", "answer_paths", "decision_times"),
     "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
     "stats.discovery": ("edge_auroc", "recovery_at_size"),
@@ -277,6 +283,7 @@ _MODULES = {
     "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
     "stats.prompt_means": ("mean_replicates",),
     "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
+    "stats.confidence": ("Reliability", "brier_scores", "reliability"),
     "stats.replicates": ("Contrast", "Replicated", "linear_contrast"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
