@@ -8,6 +8,7 @@ from mechshift_core.interventions.ablation import ABLATION, INTEGRATION
 from mechshift_core.interventions.activation_patching import ACTIVATION_PATCHING
 from mechshift_core.interventions.attention import ATTENTION
 from mechshift_core.interventions.circuits import CIRCUIT_PATCHING, CIRCUIT_TRANSFER
+from mechshift_core.interventions.denoising_path import DENOISING_PATH
 from mechshift_core.interventions.edge_attribution import EDGE_ATTRIBUTION
 from mechshift_core.interventions.logit_lens import ALIGNMENT, LOGIT_LENS
 from mechshift_core.interventions.neurons import NEURONS
@@ -30,5 +31,6 @@ INTERVENTIONS: tuple[InterventionKind[Any], ...] = (
     PROBE,
     NEURONS,
     LOGIT_LENS,
+    DENOISING_PATH,
 )
 MEASURES: tuple[MeasureKind[Any], ...] = (OVERLAP, DEPTH, SPECIALIZATION, INTEGRATION, ALIGNMENT)

@@ -170,6 +170,13 @@ class Denoising(Section):
     token that is read is still hidden. Several: inference budgets; hypotheses are decided at the first, and reported at
     all."""
 
+    @property
+    def one_step(self) -> str:
+        """The first budget, if every answer is read in a single step at it; else empty."""
+        first = self.steps[0] if isinstance(self.steps, tuple) else self.steps
+        budget = "all_masked" if self.reveal == "all_masked" else str(first)
+        return budget if budget in ("all_masked", "per_token", "1") else ""
+
 
 class Units(Section):
     """What a finding generalises over: `random` units are resampled, `fixed` ones are taken as they are."""
@@ -215,9 +222,10 @@ class Statistics(Section):
     """What is random."""
     location: Location = "mean"
     """What is estimated of measures that have one value for each prompt (`depth_slope`, `early_share`, `alignment`,
-    `decision_time`, `right_context`, `targeted`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few
-    extreme prompts do not move. Where values are skewed that is another quantity than the mean. Of random templates
-    it is the trimmed mean of their means. Tables other than `findings` and `indices` keep the mean."""
+    `decision_time`, `right_context`, `targeted`, `overwritten`, `brier`): the `mean`, or the 20 % trimmed mean
+    (`trimmed`), which a few extreme prompts do not move. Where values are skewed that is another quantity than the
+    mean. Of random templates it is the trimmed mean of their means. Tables other than `findings` and `indices` keep
+    the mean."""
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None

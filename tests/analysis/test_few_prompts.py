@@ -89,6 +89,7 @@ BROKEN = {
     "probe": set(),
     "neurons": set(),
     "attention": set(),
+    "denoising_path": set(),
 }
 """What breaks -> the hypotheses that it takes with it."""
 

@@ -49,8 +49,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'treatment', 'control' or 'unrelated', got 'treatmnt' (did you mean 'treatment'?)"),
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
-                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons' or 'logit_lens', got"
-                      " 'edge_atribution'"
+                      " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons', 'logit_lens' or"
+                      " 'denoising_path', got 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
     "quoted number": ("examples: 100", "examples: '100'", "'100'", "expected an integer, got '100'"),
@@ -131,8 +131,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "unknown measure": ("measure: retention\n    where", "measure: retension\n    where", "retension",
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
-                        " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context'"
-                        " or 'decision_time', got 'retension'"
+                        " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context',"
+                        " 'decision_time', 'overwritten' or 'brier', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
