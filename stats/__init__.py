@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from stats.plain_overlap import BetweenOverlap, between_overlap
     from stats.prompt_means import mean_replicates
     from stats.rates import Rate, binomial_rate, clustered_rate, minimal_detectable
-    from stats.replicates import Contrast, Replicated, linear_contrast
+    from stats.replicates import Contrast, Replicated, linear_contrast, paired_difference
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
     from stats.shapley import (
@@ -180,6 +180,7 @@ __all__ = [
     "output_alignment",
     "overlap_by_prompts",
     "overlap_replicates",
+    "paired_difference",
     "participation_coefficient",
     "participation_ratio",
     "percentile_difference",
@@ -284,7 +285,7 @@ _MODULES = {
     "stats.prompt_means": ("mean_replicates",),
     "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
     "stats.confidence": ("Reliability", "brier_scores", "reliability"),
-    "stats.replicates": ("Contrast", "Replicated", "linear_contrast"),
+    "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "paired_difference"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.shapley": (

@@ -177,7 +177,14 @@ class Sample:
         """How many examples are selected, by which rule, and how many each model answers correctly."""
         right = [f"{side.model!r} answers {int(side.answers.correct.sum())}" for _, side in self.sides]
         rule = f"correct: {self.rule}, by: {self.by}"
-        return f"{self.n} of {self.total} examples selected ({rule}), {' and '.join(right)} correctly"
+        lacking = self.total - len(self.having_states)
+        without = f", {lacking} have no state at {self.reading.budget!r}" if lacking else ""
+        return f"{self.n} of {self.total} examples selected ({rule}), {' and '.join(right)} correctly{without}"
+
+    @property
+    def having_states(self) -> npt.NDArray[np.int64]:
+        """Ids of the examples that both models are read on at the inference budget, selected or not."""
+        return selected_examples(self.before.answers, self.after.answers, "none")
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""

@@ -120,7 +120,8 @@ class Answers:
         clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
         correct: Whether it is answered correctly by the rule in use, [examples].
         argmax: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
-        masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read.
+        masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read; 0 where
+            it has none at the inference budget, and counts nowhere.
     """
 
     clean_metric: Floats
@@ -206,12 +207,14 @@ def halves(selected: Numbers, dataset: Dataset, seed: int) -> tuple[Numbers, Num
 
 
 def selected_examples(before: Answers, after: Answers, rule: Selection) -> Numbers:
-    """Ids of the examples of a pair that a spec's `select: {correct: RULE}` keeps, ascending."""
-    if rule == "none":
-        return np.arange(len(before.correct))
+    """Ids of the examples of a pair that a spec's `select: {correct: RULE}` keeps, ascending.
+
+    Examples that have no state at the inference budget are not among them.
+    """
     kept = {
+        "none": np.ones(len(before.correct), dtype=bool),
         "both": before.correct & after.correct,
         "before": before.correct,
         "any": before.correct | after.correct,
     }
-    return np.flatnonzero(kept[rule])
+    return np.flatnonzero(kept[rule] & (before.states > 0) & (after.states > 0))

@@ -126,8 +126,8 @@ def _denoised(model: Model, examples: Sequence[Example], reading: Reading) -> li
     tokens = torch.full((len(examples), reads), model.mask_token_id or 0)
     known = torch.zeros(tokens.shape, dtype=torch.bool)
     ordered = not diffusion or reading.order == "left_to_right"
-    steps = length if reading.steps == "per_token" else max(1, min(reading.steps, length))
-    found: list[tuple[Readout, np.ndarray]] = []  # type: ignore[type-arg]
+    steps = reading.steps_of(length)
+    found: list[tuple[Readout, np.ndarray, bool]] = []  # type: ignore[type-arg]
     for step in range(steps):
         hidden = ~known[:, place].numpy()
         if not hidden.any():
@@ -137,7 +137,8 @@ def _denoised(model: Model, examples: Sequence[Example], reading: Reading) -> li
         logits = model.logits(ids)[:, at : at + reads].cpu()
         check_finite(model, "a logit", logits)
         p = widened(logits).softmax(-1)
-        found.append((of_probabilities(p[:, place], answers), hidden))
+        counted = reading.holds((True,) * (step * length // steps), first)
+        found.append((of_probabilities(p[:, place], answers), hidden, counted))
         sure, likely = p.max(-1)
         priority = -torch.arange(reads).expand(sure.shape) if ordered else sure.mul(10_000).round()
         priority = priority.double().masked_fill(known, -torch.inf)
@@ -145,7 +146,11 @@ def _denoised(model: Model, examples: Sequence[Example], reading: Reading) -> li
         chosen = priority.argsort(dim=1, descending=True, stable=True)[:, :wanted]
         taken = torch.zeros_like(known).scatter(1, chosen, value=True) & ~known
         tokens, known = torch.where(taken, likely, tokens), known | taken
-    return [
-        joined([Readout(*(getattr(one, f.name)[row : row + 1] for f in fields(Readout))) for one, h in found if h[row]])
-        for row in range(len(examples))
-    ]
+    return [_path_of(row, found) for row in range(len(examples))]
+
+
+def _path_of(row: int, found: Sequence[tuple[Readout, np.ndarray, bool]]) -> Readout:  # type: ignore[type-arg]
+    """The path of an example: the steps of the budget in which its answer is hidden, or the last if there are none."""
+    steps = [(one, counted) for one, hidden, counted in found if hidden[row]]
+    kept = [one for one, counted in steps if counted] or [steps[-1][0]]
+    return joined([Readout(*(getattr(one, field.name)[row : row + 1] for field in fields(Readout))) for one in kept])

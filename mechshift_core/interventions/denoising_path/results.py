@@ -56,10 +56,10 @@ class Paths:
 
 
 def all_prompts(sample: Sample) -> Sample:
-    """The sample with all prompts of its task, right or wrong."""
+    """The sample with all prompts of its task that have a state at the inference budget, right or wrong."""
     if sample.rule == "none":
         return sample
-    selected, after = np.arange(sample.total), None
+    selected, after = sample.having_states, None
     if sample.selected_after is not None:
         selected, after = halves(selected, sample.dataset, sample.seed)
     return replace(sample, selected=selected, selected_after=after, rule="none", known={})
