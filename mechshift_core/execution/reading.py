@@ -75,6 +75,12 @@ class Reading:
         low, high = self.part.masked
         return low <= (length - visible) / length <= high
 
+    def step_of(self, state: State, example: Example) -> int:
+        """At the start of which step an example is in a state, 1 is the first."""
+        length, visible = example.revealed + example.masks, sum(state)
+        steps = self.steps_of(length)
+        return 1 + next(step for step in range(steps) if step * length // steps == visible)
+
     def may_hold(self, example: Example) -> bool:
         """Whether an example has such a state; of an order that a model chooses, whether it can have one."""
         length = example.revealed + example.masks

@@ -132,7 +132,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
                         " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context',"
-                        " 'decision_time', 'overwritten' or 'brier', got 'retension'"
+                        " 'revealed_share', 'decision_time', 'overwritten' or 'brier', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),
