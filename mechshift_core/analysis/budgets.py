@@ -85,7 +85,8 @@ class Comparison:
         """The evidence on some of the prompts, where these are not all that the study has at the budget."""
         same = {key for key, sample in samples.items() if sample.n == one.evidence.samples[key].n}
         plan = one.needed.plan
-        fewer = prepared({key: sample for key, sample in samples.items() if key not in same}, plan.spec, at_most=True)
+        fewer = {key: sample for key, sample in samples.items() if key not in same}
+        fewer = prepared(fewer, plan.spec, at_most=True) if fewer else fewer
         found = replace(one.evidence, samples={**one.evidence.samples, **samples, **fewer})
         for key, sample in fewer.items():
             apart = {name: reason for name in measures if (reason := _unmeasurable(plan.spec, name))}

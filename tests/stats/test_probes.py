@@ -76,7 +76,7 @@ def test_a_count_of_masks_in_the_features_is_found_beside_a_control_within_group
     planted = prompts + np.outer(steps, rng.normal(size=12)) * 4
     found = cross_validated_probe(planted, steps, groups=groups, seed=2)
     assert found.correct.mean() > 0.95 and found.classes == 4
-    blind = cross_validated_probe(prompts, steps, groups=groups, seed=2, shuffles=20)
+    blind = cross_validated_probe(prompts, steps, groups=groups, seed=2, shuffles=8)
     assert blind.correct.mean() == pytest.approx(blind.control.mean(), abs=0.1)
     shares = [np.bincount(steps[groups == group], minlength=4) / sizes[group] for group in range(50)]
     assert found.majority == pytest.approx(np.mean(shares, axis=0).max())

@@ -6,7 +6,9 @@ from mechshift_core.kinds.tables import INTEGER, INTERVAL, MODEL, PAIR, REAL, TA
 
 _WHERE = {
     "intervention": Column(TEXT, "name of the intervention in the spec"),
-    "step": Column(INTEGER, "denoising step, 1 is the first; the answer is hidden in each"),
+    "step": Column(
+        INTEGER, "denoising step of those that the budget has, 1 is the first; the answer is hidden in each"
+    ),
 }
 
 TABLES: Tables = {
