@@ -114,7 +114,8 @@ def _first_budget(plan: Plan, table: pl.DataFrame) -> pl.DataFrame:
 def _readings(plan: Plan, examples: pl.DataFrame) -> list[ReadingFacts]:
     """Accuracy of every model on every task at every budget, in the order of the spec."""
     means = (
-        examples.unique(["budget", "task", "model", "example"])
+        examples.filter(pl.col("states") > 0)
+        .unique(["budget", "task", "model", "example"])
         .group_by("budget", "task", "model")
         .agg(accuracy=pl.col("correct").mean(), masks=pl.col("masks").mean(), states=pl.col("states").mean())
     )

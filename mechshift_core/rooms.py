@@ -9,6 +9,7 @@ from mechshift_core.interventions.activation_patching import ACTIVATION_PATCHING
 from mechshift_core.interventions.attention import ATTENTION
 from mechshift_core.interventions.circuits import CIRCUIT_PATCHING, CIRCUIT_TRANSFER
 from mechshift_core.interventions.cross_patching import CROSS_PATCHING
+from mechshift_core.interventions.denoising_path import DENOISING_PATH
 from mechshift_core.interventions.edge_attribution import EDGE_ATTRIBUTION
 from mechshift_core.interventions.logit_lens import ALIGNMENT, LOGIT_LENS
 from mechshift_core.interventions.movement import MOVEMENT, WEIGHT_MOVEMENT
@@ -37,5 +38,6 @@ INTERVENTIONS: tuple[InterventionKind[Any], ...] = (
     WEIGHT_MOVEMENT,
     CROSS_PATCHING,
     WEIGHT_INTERPOLATION,
+    DENOISING_PATH,
 )
 MEASURES: tuple[MeasureKind[Any], ...] = (OVERLAP, DEPTH, SPECIALIZATION, INTEGRATION, ALIGNMENT)

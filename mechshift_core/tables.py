@@ -41,7 +41,11 @@ SHARED: Tables = {
         "answer": Column(TEXT, "answer tokens, joined by spaces"),
         "foil": Column(TEXT, "foil tokens, joined by spaces"),
         "masks": Column(INTEGER, "number of masked positions where the example is read first"),
-        "states": Column(INTEGER, "number of states of the completion over which metrics and scores are averaged"),
+        "states": Column(
+            INTEGER,
+            "number of states of the completion over which metrics and scores are averaged; 0 where the budget has "
+            "none of it",
+        ),
         "clean_metric": Column(REAL, "metric on the clean prompt"),
         "corrupt_metric": Column(REAL, "metric on the corrupted prompt"),
         "correct": Column(TRUTH, "whether the model answers the clean prompt correctly, by the rule of the task"),

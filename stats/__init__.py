@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from stats.class_selectivity import Selectivity, selectivity
     from stats.component_use import pooled_use
     from stats.concentration import Concentration
+    from stats.confidence import Reliability, brier_scores, reliability
     from stats.debiased import debiased_interaction_share, debiased_specialization
-    from stats.decision import DecisionTimes, decision_times
+    from stats.decision import AnswerPaths, DecisionTimes, answer_paths, decision_times
     from stats.depth import centroid, depth_slope, early_share, layer_shares, scaled_depth
     from stats.discovery import edge_auroc, recovery_at_size
     from stats.distances import cosine_distance, kl_divergence
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from stats.plain_overlap import BetweenOverlap, between_overlap
     from stats.prompt_means import mean_replicates
     from stats.rates import Rate, binomial_rate, clustered_rate, minimal_detectable
-    from stats.replicates import Contrast, Replicated, linear_contrast
+    from stats.replicates import Contrast, Replicated, linear_contrast, paired_difference
     from stats.resampling import Interval, bootstrap_interval
     from stats.retention import Retention, retention_index
     from stats.shapley import (
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alignment",
+    "AnswerPaths",
     "BetweenOverlap",
     "Calibration",
     "Concentration",
@@ -116,6 +118,7 @@ __all__ = [
     "PathBarrier",
     "Rate",
     "RatioEstimate",
+    "Reliability",
     "Replicated",
     "Retention",
     "Selectivity",
@@ -129,10 +132,12 @@ __all__ = [
     "TransferRatio",
     "Trimmed",
     "all_combinations",
+    "answer_paths",
     "benjamini_hochberg",
     "between_overlap",
     "binomial_rate",
     "bootstrap_interval",
+    "brier_scores",
     "centred_log_ratio",
     "centroid",
     "claim_verdict",
@@ -185,6 +190,7 @@ __all__ = [
     "output_alignment",
     "overlap_by_prompts",
     "overlap_replicates",
+    "paired_difference",
     "participation_coefficient",
     "participation_ratio",
     "path_barrier",
@@ -197,6 +203,7 @@ __all__ = [
     "rank_overlap",
     "recovery_at_size",
     "relative_efficiency",
+    "reliability",
     "resampling_weights",
     "retention_index",
     "sampled_combinations",
@@ -227,7 +234,7 @@ _MODULES = {
     "stats.component_use": ("pooled_use",),
     "stats.concentration": ("Concentration",),
     "stats.debiased": ("debiased_interaction_share", "debiased_specialization"),
-    "stats.decision": ("DecisionTimes", "decision_times"),
+    "stats.decision": ("AnswerPaths", "DecisionTimes", "answer_paths", "decision_times"),
     "stats.cka": ("LinearCKA", "linear_cka", "mean_linear_cka"),
     "stats.class_selectivity": ("Selectivity", "selectivity"),
     "stats.depth": ("centroid", "depth_slope", "early_share", "layer_shares", "scaled_depth"),
@@ -292,7 +299,8 @@ _MODULES = {
     "stats.plain_overlap": ("BetweenOverlap", "between_overlap"),
     "stats.prompt_means": ("mean_replicates",),
     "stats.rates": ("Rate", "binomial_rate", "clustered_rate", "minimal_detectable"),
-    "stats.replicates": ("Contrast", "Replicated", "linear_contrast"),
+    "stats.confidence": ("Reliability", "brier_scores", "reliability"),
+    "stats.replicates": ("Contrast", "Replicated", "linear_contrast", "paired_difference"),
     "stats.resampling": ("Interval", "bootstrap_interval"),
     "stats.retention": ("Retention", "retention_index"),
     "stats.shapley": (

@@ -23,7 +23,8 @@ class Probe:
     Attributes:
         correct: Whether each unit was said correctly by the probe of the other folds, [n].
         control: Share of the shuffles in which a probe that was trained and asked on shuffled labels was right, [n].
-        majority: Share of the most frequent label: what saying it always would score.
+        majority: Share of the most frequent label: what saying it always would score. Of units in groups it is the mean
+            over groups of their shares.
         classes: Number of labels.
     """
 
@@ -33,22 +34,35 @@ class Probe:
     classes: int
 
 
-def probeable(labels: ArrayLike) -> Booleans:
-    """Which units have labels that are frequent enough for every fold to hold one: at least :data:`FOLDS`, [n]."""
-    _, inverse, counts = np.unique(known_labels(labels, "labels"), return_inverse=True, return_counts=True)
-    return np.asarray(counts[inverse] >= FOLDS)
+def probeable(labels: ArrayLike, groups: ArrayLike | None = None) -> Booleans:
+    """Which units have labels that are frequent enough for every fold to hold one: at least :data:`FOLDS`, [n].
+
+    Args:
+        labels: [n].
+        groups: Group of each unit [n]; a label then counts once for each group that has it.
+    """
+    array = known_labels(labels, "labels")
+    y, classes = codes(labels, "labels", length=len(array))
+    return np.asarray(_frequencies(y, classes, _grouped(groups, len(y)))[y] >= FOLDS)
 
 
 @checked
-def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: Count = 3, seed: Seed = 0) -> Probe:
+def cross_validated_probe(
+    features: ArrayLike, labels: ArrayLike, *, groups: ArrayLike | None = None, shuffles: Count = 3, seed: Seed = 0
+) -> Probe:
     """Multinomial logistic regression (L2, C = 1, on features standardised by the training folds), in stratified folds.
 
     The control (Hewitt & Liang 2019, arXiv 1909.03368, in spirit) is the same procedure with the labels permuted over
     the units: what the number of features, of units and the frequencies of the labels give away by themselves.
 
+    Units of a group, such as the states in which one prompt is read, are alike beyond their labels. They are all in one
+    fold, so that no probe is asked of a group that it was trained on; and labels are permuted within groups, so that
+    the control has what a group gives away of its labels.
+
     Args:
         features: [n, d].
-        labels: [n]; each at least :data:`FOLDS` times, and at least two different ones.
+        labels: [n]; each at least :data:`FOLDS` times (in as many groups), and at least two different ones.
+        groups: Group of each unit [n]; each is one of its own unless given.
         shuffles: Permutations of the labels.
         seed: Seed of the folds and the permutations.
 
@@ -57,15 +71,47 @@ def cross_validated_probe(features: ArrayLike, labels: ArrayLike, *, shuffles: C
     """
     x = as_floats(features, "features", dimensions=2)
     y, classes = codes(labels, "labels", length=len(x))
-    counts = np.bincount(y)
+    of = _grouped(groups, len(x))
+    counts = _frequencies(y, classes, of)
     if classes < 2 or counts.min() < FOLDS:
-        raise ValueError(f"labels: expected at least 2, each {FOLDS} times or more, got counts {counts.tolist()}")
+        where = "times" if of is None else "groups"
+        raise ValueError(f"labels: expected at least 2, each {FOLDS} {where} or more, got counts {counts.tolist()}")
     rng = generator(seed, "probe")
-    folds = _folds(y, rng)
-    shuffled = [rng.permutation(y) for _ in range(shuffles)]
-    control = np.mean([_correct(x, labels_, _folds(labels_, rng)) for labels_ in shuffled], axis=0)
-    majority = float(counts.max() / len(y))
+    folds = _folds(y, rng) if of is None else _group_folds(y, of, rng)
+    shuffled = [rng.permutation(y) if of is None else _permuted_within(y, of, rng) for _ in range(shuffles)]
+    chance = [(one, _folds(one, rng) if of is None else folds) for one in shuffled]
+    control = np.mean([_correct(x, *one) for one in chance], axis=0)
+    weights = np.full(len(y), 1 / len(y)) if of is None else 1 / (np.bincount(of)[of] * (of.max() + 1))
+    majority = float(np.bincount(y, weights=weights).max())
     return Probe(correct=_correct(x, y, folds), control=control, majority=majority, classes=classes)
+
+
+def _grouped(groups: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
+    return None if groups is None else codes(groups, "groups", length=n)[0]
+
+
+def _frequencies(y: NDArray[np.int64], classes: int, groups: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """How often each label is there, or in how many groups [classes]."""
+    if groups is None:
+        return np.bincount(y, minlength=classes)
+    return np.bincount(np.unique(np.column_stack([groups, y]), axis=0)[:, 1], minlength=classes)
+
+
+def _group_folds(y: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Fold of each unit, the same for all of a group; groups with the same labels are spread over the folds evenly."""
+    labels = [tuple(sorted(y[groups == group].tolist())) for group in range(groups.max() + 1)]
+    order = sorted(rng.permutation(len(labels)).tolist(), key=lambda group: labels[group])
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[order] = np.arange(len(order)) % FOLDS
+    return fold[groups]
+
+
+def _permuted_within(y: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    shuffled = y.copy()
+    for group in range(groups.max() + 1):
+        own = np.flatnonzero(groups == group)
+        shuffled[own] = rng.permutation(y[own])
+    return shuffled
 
 
 def _folds(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

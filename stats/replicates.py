@@ -201,6 +201,47 @@ def linear_contrast(
     )
 
 
+def paired_difference(first: Replicated, second: Replicated) -> Replicated:
+    """An estimate minus another of the same examples, as one estimate: the first in another state, say.
+
+    A contrast of it is the contrast of the two with weights 1 and -1 in one group.
+
+    Raises:
+        ValueError: if replicates or contributions do not pair.
+    """
+
+    def minus(one: Floats | None, other: Floats | None, what: str) -> Floats | None:
+        if one is None or other is None:
+            return None
+        rows: Floats = _stacked([one, other], what)
+        return rows[0] - rows[1]
+
+    influence = minus(first.influence, second.influence, "examples")
+    replicates = minus(first.replicates, second.replicates, "replicates")
+    se = None
+    if influence is not None:
+        se = float(np.sqrt(influence @ influence))
+    elif replicates is not None and len(replicates) > 1:
+        se = float(replicates.std(ddof=1))
+    strata = None
+    if first.strata is not None and second.strata is not None:
+        strata = _stacked([first.strata, second.strata], "strata").max(axis=0)
+    return Replicated(
+        label=f"{first.label} minus {second.label}",
+        estimate=first.estimate - second.estimate,
+        replicates=replicates,
+        se=se,
+        df=min(first.df, second.df),
+        units=min(first.units, second.units),
+        influence=influence,
+        message="; ".join(dict.fromkeys(filter(None, (first.message, second.message)))),
+        linearised=first.linearised or second.linearised,
+        strata=strata,
+        own=minus(first.own, second.own, "examples"),
+        caution="; ".join(dict.fromkeys(filter(None, (first.caution, second.caution)))),
+    )
+
+
 def _analytic(parts: Sequence[Replicated]) -> bool:
     return all(part.influence is not None for part in parts)
 

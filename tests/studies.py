@@ -36,6 +36,7 @@ EVERY_KIND: list[dict[str, object]] = [
     {"name": "averaged", "kind": "ablation", "components": ["heads", "mlps"]},
     {"name": "shuffled", "kind": "ablation", "components": ["mlps"], "ablation": "resample"},
     {"name": "lens", "kind": "logit_lens"},
+    {"name": "path", "kind": "denoising_path"},
     {"name": "neurons", "kind": "neurons", "strongest": 4},
     {"name": "read", "kind": "probe"},
     {"name": "looked", "kind": "attention"},

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from mechshift_core.analysis.budgets import AtBudget, Comparison
 from mechshift_core.analysis.derived import derived_of, with_derived
 from mechshift_core.analysis.elsewhere import share_out
 from mechshift_core.analysis.hypotheses import Evidence, test_hypotheses
@@ -80,7 +81,14 @@ def analyse(
         with suppress(ExecutionError):  # workers that are lost: what is missing is computed here
             share_out(statistics, kept, profile, progress=progress)
     steps = Steps(progress, _step_count(at_budgets, under_choices))
-    parts = [_analyse_budget(needed, folder, kept, steps, broken, dropped) for needed in at_budgets]
+    undecided = [_analyse_budget(needed, folder, kept, steps, broken) for needed in at_budgets]
+    found_at = {
+        part.budget: AtBudget(needed, part.evidence) for needed, part in zip(at_budgets, undecided, strict=True)
+    }
+    comparison = Comparison(folder, failures, found_at, kept.of)
+    differences = _kept(broken, "comparison of budgets", partial(comparison.differences, spec), NO_ROWS)
+    statistics += comparison.statistics
+    parts = [_decided(part, spec, differences, broken, dropped) for part in undecided]
     primary, *others = parts
     budgets = [
         Alternative(choice="denoising", value=part.budget, hypotheses=part.hypotheses, estimates=part.estimates)
@@ -126,9 +134,8 @@ def _step_count(at_budgets: Sequence[Listed], under_choices: Sequence[Listed]) -
     return sum(2 + sum(map(len, needed.statistics.values())) for needed in at_budgets) + len(under_choices)
 
 
-def _analyse_budget(
-    needed: Listed, folder: RunFolder, kept: Kept, steps: Steps, broken: dict[str, None], dropped: int
-) -> _Part:
+def _analyse_budget(needed: Listed, folder: RunFolder, kept: Kept, steps: Steps, broken: dict[str, None]) -> _Part:
+    """All but the hypotheses, some of which compare budgets."""
     spec, samples, reading = needed.plan.spec, needed.samples, needed.reading
     names = tables()
     rows: dict[str, Rows] = {name: [] for name in names}
@@ -167,14 +174,25 @@ def _analyse_budget(
         tabled = MEASURES[name].tabled
         if tabled is not None:
             rows |= _kept(broken, f"{name} of all tasks", partial(tabled, samples.declared, spec), NO_ROWS)
-    hypotheses = _tested(spec, evidence, broken, dropped)
+    whole = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in names}
+    return _Part(reading.budget, (), tuple(estimates), whole, samples, evidence)
+
+
+def _decided(
+    part: _Part,
+    spec: Spec,
+    differences: Mapping[tuple[str, str], Evidence],
+    broken: dict[str, None],
+    dropped: int,
+) -> _Part:
+    """The part with its hypotheses, given the evidence of each two budgets that some of them compare."""
+    hypotheses = _tested(spec, part.evidence, broken, dropped, differences)
     columns = SHARED["findings"]
-    rows["findings"] = [
-        {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": reading.budget}
+    rows: Rows = [
+        {name: value for name, value in asdict(finding).items() if name in columns} | {"budget": part.budget}
         for finding in hypotheses
     ]
-    whole = {name: pl.concat([frame(name, rows[name]), *frames[name]]) for name in names}
-    return _Part(reading.budget, hypotheses, tuple(estimates), whole, samples, evidence)
+    return replace(part, hypotheses=hypotheses, tables={**part.tables, "findings": frame("findings", rows)})
 
 
 def _frames(spec: Spec) -> Iterator[tuple[str, Callable[[Sample], Mapping[str, Sequence[pl.DataFrame]]]]]:
@@ -243,9 +261,15 @@ def _together(derived: Derived, evidence: Evidence, spec: Spec, rows: Mapping[st
     return replace(found, estimates=tuple(found.estimates))
 
 
-def _tested(spec: Spec, evidence: Evidence, broken: dict[str, None], dropped: int) -> tuple[Finding, ...]:
+def _tested(
+    spec: Spec,
+    evidence: Evidence,
+    broken: dict[str, None],
+    dropped: int,
+    differences: Mapping[tuple[str, str], Evidence] | None = None,
+) -> tuple[Finding, ...]:
     """The findings; a test that breaks is kept as a failure, as the finding says too."""
-    found = test_hypotheses(spec, evidence, dropped=dropped)
+    found = test_hypotheses(spec, evidence, dropped=dropped, differences=differences)
     for finding in found:
         if finding.status == "failed" and not finding.terms:
             broken[f"hypothesis {finding.id}: {finding.message}"] = None

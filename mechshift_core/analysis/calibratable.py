@@ -114,9 +114,17 @@ def _of(stored: Stored, ids: npt.NDArray[np.int64]) -> Stored:
     return Stored(stored.description, {name: values[..., columns] for name, values in stored.tensors.items()})
 
 
-def unseen(spec: Spec, known: Sequence[str]) -> list[str]:
-    """What no calibration of a spec can show, a sentence each; `known`: measures that some data set planted."""
+def unseen(spec: Spec, known: Sequence[str], left_out: Sequence[str] = ()) -> list[str]:
+    """What no calibration of a spec can show, a sentence each.
+
+    Args:
+        spec: The spec.
+        known: Measures that some data set planted.
+        left_out: Hypotheses that compare inference budgets.
+    """
     units, found = spec.statistics.units, []
+    if left_out:
+        found.append(f"Hypotheses that compare inference budgets ({', '.join(left_out)}): data sets are of the first.")
     left = sorted({hypothesis.measure for hypothesis in spec.hypotheses} - set(known))
     if left:
         found.append(f"Hypotheses on {', '.join(left)}: they could be tested on no data whose truth is known.")

@@ -125,7 +125,7 @@ class _Study:
             measures=repeated.coverage(truths()),
             family=family,
             scenarios=tuple(scenarios),
-            unseen=tuple(unseen(spec, _seen(hypotheses, *(one.hypotheses for one in scenarios)))),
+            unseen=tuple(unseen(spec, _seen(hypotheses, *(one.hypotheses for one in scenarios)), material.left_out)),
         )
 
     def _measure(self, series: Mapping[DataSets, Sequence[Series]], profile: Profile | None) -> None:

@@ -37,6 +37,7 @@ class Material:
         failures: Key of a failed cell -> why it failed.
         seed: Seed of the draws.
         samples: The study's own samples, as its cells give them.
+        left_out: The hypotheses of the study that compare inference budgets, of which only one is calibrated.
     """
 
     plan: Plan
@@ -44,12 +45,16 @@ class Material:
     failures: Mapping[str, str]
     seed: int
     samples: Samples
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan, folder: RunFolder, failures: Mapping[str, str], seed: int) -> Material:
         """That of a run."""
-        lean = replace(plan, spec=_with_fewer_replicates(plan.spec))
-        return cls(lean, folder, failures, seed, collect(lean, folder, failures, readings(lean.spec.denoising)[0]))
+        decided = about(plan.spec, lambda one: one.contrast is None or one.contrast.budgets is None)
+        lean = replace(plan, spec=_with_fewer_replicates(decided))
+        samples = collect(lean, folder, failures, readings(lean.spec.denoising)[0])
+        left_out = tuple(one.id for one in plan.spec.hypotheses if one not in decided.hypotheses)
+        return cls(lean, folder, failures, seed, samples, left_out)
 
     @cached_property
     def own(self) -> Mapping[Key, Sample]:

@@ -14,9 +14,13 @@ def groups_of(
 ) -> tuple[Group, ...]:
     """Every group of a hypothesis, in the order of the signs of its estimand.
 
+    There are none where it is about trajectories or compares inference budgets: these have no one mean of each group.
+
     Args:
         replicated: What was measured, by (measure, pair, task).
     """
+    if hypothesis.along is not None or (hypothesis.contrast is not None and hypothesis.contrast.budgets is not None):
+        return ()
     found = []
     for sign, group in hypothesis.groups():
         members = spec.matching(group)

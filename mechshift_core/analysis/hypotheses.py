@@ -50,15 +50,20 @@ class Evidence:
         )
 
 
-def test_hypotheses(spec: Spec, evidence: Evidence, *, dropped: int = 0) -> tuple[Finding, ...]:
+def test_hypotheses(
+    spec: Spec, evidence: Evidence, *, dropped: int = 0, differences: Mapping[tuple[str, str], Evidence] | None = None
+) -> tuple[Finding, ...]:
     """One finding per hypothesis; p-values are corrected within the family of all that could be tested.
 
     So are those of the opposite claims, by which hypotheses are refuted: they are a family of their own.
 
     Args:
         dropped: Hypotheses that were declared once and are no more: they stay in both families, as if p were 1.
+        differences: The evidence of each two inference budgets that hypotheses compare.
     """
-    drafts = [_drafted(spec, hypothesis, evidence) for hypothesis in spec.hypotheses]
+    drafts = [
+        _drafted(spec, hypothesis, _evidence(hypothesis, evidence, differences or {})) for hypothesis in spec.hypotheses
+    ]
     correct = CORRECTIONS[spec.statistics.correction]
     own, opposite = (
         correct([*raw, *[1.0] * dropped])[: len(drafts)]
@@ -73,6 +78,18 @@ def test_hypotheses(spec: Spec, evidence: Evidence, *, dropped: int = 0) -> tupl
 
 
 test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
+
+
+def _evidence(hypothesis: Hypothesis, evidence: Evidence, differences: Mapping[tuple[str, str], Evidence]) -> Evidence:
+    """What a hypothesis is decided on: the evidence of a difference, where it compares inference budgets."""
+    budgets = hypothesis.contrast.budgets if hypothesis.contrast is not None else None
+    if budgets is None:
+        return evidence
+    if budgets in differences:
+        return differences[budgets]
+    reason = "inference budgets are compared on the study's own results and choices alone"
+    problems = {(str(hypothesis.measure), *key): reason for key in evidence.samples}
+    return replace(evidence, replicated={}, problems=problems, failed=frozenset())
 
 
 def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:

@@ -184,7 +184,14 @@ class Sample:
             advice = " (`select: ends` asks the first and the last only)" if len(self.answered) > 2 else ""
             return f"{kept} by the answers of {len(self.answered)} models: {least}{advice}"
         right = [f"{side.model!r} answers {int(side.answers.correct.sum())}" for _, side in self.sides]
-        return f"{kept}, {' and '.join(right)} correctly"
+        lacking = self.total - len(self.having_states)
+        without = f", {lacking} have no state at {self.reading.budget!r}" if lacking else ""
+        return f"{kept}, {' and '.join(right)} correctly{without}"
+
+    @property
+    def having_states(self) -> npt.NDArray[np.int64]:
+        """Ids of the examples that both models are read on at the inference budget, selected or not."""
+        return selected_examples((self.before.answers, self.after.answers), "none")
 
     def labels(self) -> dict[str, str]:
         """The columns that say which pair and task a table row is about."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.execution.batches import known_states, role_names
 from mechshift_core.execution.lengths import length_of
-from mechshift_core.execution.reading import Reading, readings
+from mechshift_core.execution.reading import Reading, left_to_right, readings
 from mechshift_core.kinds import INTERVENTIONS, Intervention
 from mechshift_core.models.declared import ARCHITECTURES
 from mechshift_core.models.sources import read_config
@@ -191,11 +191,27 @@ def _check_lengths(spec: Spec, dataset: Dataset, paradigms: set[bool]) -> None:
     alone = max(prompts_alone(reading, diffusion=kind) for reading in readings(spec.denoising) for kind in paradigms)
     for intervention in spec.interventions:
         ablation = intervention.replaces_by
+        if intervention.mixes_prompts:
+            _check_parts(spec, dataset, intervention)
         if alone and intervention.mixes_prompts:
             raise PlacedError(
                 f"task {dataset.task!r}: {alone} of {len(dataset.examples)} prompts have a length that no other has, "
                 f"so the ablation {ablation!r} of {intervention.name!r} has nothing to put in place of their values; "
                 "use `counterfactual` or `zero`, or prompts of fewer lengths",
+                *place_of(spec, "interventions", intervention.name),
+                "ablation",
+            )
+
+
+def _check_parts(spec: Spec, dataset: Dataset, intervention: Intervention) -> None:
+    """Whether all prompts have a state at every budget, so that values of other prompts are of the same steps."""
+    for reading in readings(spec.denoising):
+        lacking = sum(not reading.holds(left_to_right(one, reading)[0][0], one) for one in dataset.examples)
+        if lacking:
+            raise PlacedError(
+                f"task {dataset.task!r}: {lacking} of {len(dataset.examples)} prompts have no state at "
+                f"{reading.budget!r}, so the ablation {intervention.replaces_by!r} of {intervention.name!r} would take "
+                "values from other steps; use `counterfactual` or `zero`, or a budget that all prompts have",
                 *place_of(spec, "interventions", intervention.name),
                 "ablation",
             )
@@ -306,8 +322,12 @@ def _states(model: ModelFacts, examples: Sequence[Example], reading: Reading) ->
     known = [[state for state, _ in known_states(one, reading, diffusion=_diffusion(model))] for one in examples]
     single = all(one.revealed + one.masks == 1 for one in examples)
     if reading.order == "confidence" and _diffusion(model) and not single:  # the model decides
-        return [reading.order, reading.steps]
-    return [known]
+        part = [] if reading.part is None else [reading.part.model_dump(mode="json")]
+        return [reading.order, reading.steps, *part]
+    left_out = [
+        n for n, (one, states) in enumerate(zip(examples, known, strict=True)) if not reading.holds(states[0], one)
+    ]
+    return [known, left_out] if left_out else [known]
 
 
 def _diffusion(model: ModelFacts) -> bool:

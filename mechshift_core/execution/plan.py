@@ -96,7 +96,7 @@ class Plan:
     @property
     def budgets(self) -> tuple[str, ...]:
         """The inference budgets; hypotheses are decided at the first."""
-        return tuple(reading.budget for reading in readings(self.spec.denoising))
+        return self.spec.denoising.budgets
 
     def reading(self, budget: str) -> Reading:
         """How answers are read at one of the budgets."""

@@ -29,10 +29,11 @@ def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mappin
     """Check that every model can read every prompt in every state that the spec's inference budgets ask for.
 
     Raises:
-        PlacedError: for a prompt that is too long, or a mask token that is missing.
+        PlacedError: for a prompt that is too long, a mask token that is missing, or a budget that no prompt has.
     """
     for dataset in datasets.values():
         _check_context(spec, dataset, [*models.values()])
+    _check_parts(spec, [*datasets.values()])
     for facts in models.values():
         _check_mask(spec, facts, [*datasets.values()])
 
@@ -76,6 +77,22 @@ def _check_context(spec: Spec, dataset: Dataset, models: Sequence[ModelFacts]) -
                 f"reads {model.context}",
                 *place_of(spec, "tasks", dataset.task),
             )
+
+
+def _check_parts(spec: Spec, datasets: Sequence[Dataset]) -> None:
+    """Whether each budget has a prompt with a state; which these are, a model that chooses the order decides."""
+    for number, reading in enumerate(readings(spec.denoising)):
+        examples = [example for dataset in datasets for example in dataset.examples]
+        if any(reading.may_hold(one) for one in examples):
+            continue
+        longest = max(one.revealed + one.masks for one in examples)
+        raise PlacedError(
+            f"no prompt of any task has a state at the budget {reading.budget!r}, in which the token that is read is "
+            f"hidden; the longest answer has {longest} token{'s' * (longest > 1)}",
+            "denoising",
+            "steps",
+            *([number] if isinstance(spec.denoising.steps, tuple) else []),
+        )
 
 
 def _check_mask(spec: Spec, facts: ModelFacts, datasets: Sequence[Dataset]) -> None:

@@ -9,6 +9,8 @@ states; what follows the position read is invisible to it, so that only the stat
   all before the answer is visible.
 - `all_masked`: one state, in which nothing is visible.
 - n steps: the completion is revealed in n equal steps; the states are those in which the answer is still hidden.
+- a part of these steps: one of them, or those in which a share of the completion is masked. A prompt without such a
+  state is read where its answer is decided, so that its answer is known, and counts nowhere (:meth:`Reading.holds`).
 
 The order is left to right, or by confidence: the hidden token whose most likely value is most probable on the clean run
 comes first. Visible tokens are those of the prompt's own solution.
@@ -18,18 +20,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mechshift_core.execution.lengths import mask_of, padded_rows, padded_widths
-from mechshift_core.spec.schema import Denoising
+from mechshift_core.spec.schema import Denoising, PartOfSteps
 from mechshift_core.tasks.counterfactual import Example
 
 if TYPE_CHECKING:
     from mechshift_core.models import Model
 
-State = tuple[bool, ...]
+State: TypeAlias = tuple[bool, ...]
 """Which tokens of the completion are visible."""
 WeightedStates = tuple[tuple[State, float], ...]
+MOST_STEPS = 1000
+"""Steps in which any completion is revealed token by token."""
 ROWS = 64
 """Prompts whose reveal order is found at once."""
 
@@ -41,15 +45,48 @@ class Reading:
     Attributes:
         order: The order in which tokens are revealed.
         steps: Denoising steps, or `per_token`; 0 where nothing is revealed.
+        part: Which of the steps are read; None for all.
     """
 
     order: Literal["left_to_right", "confidence"] = "left_to_right"
     steps: int | Literal["per_token"] = "per_token"
+    part: PartOfSteps | None = None
 
     @property
     def budget(self) -> str:
-        """What the budget is called in tables: `per_token`, `all_masked`, or the number of steps."""
+        """What the budget is called in tables: `per_token`, `all_masked`, the number of steps, or the part of them."""
+        if self.part is not None:
+            return str(self.part)
         return "all_masked" if self.steps == 0 else str(self.steps)
+
+    def steps_of(self, length: int) -> int:
+        """In how many steps a completion of some tokens is revealed."""
+        return length if self.steps == "per_token" else max(1, min(self.steps, length))
+
+    def holds(self, state: State, example: Example) -> bool:
+        """Whether a state of an example, as long as it is read, is one of the budget's."""
+        length, visible = example.revealed + example.masks, sum(state)
+        if self.part is None:
+            return True
+        if self.part.at is not None:
+            steps = self.steps_of(length)
+            return self.part.at <= steps and visible == (self.part.at - 1) * length // steps
+        assert self.part.masked is not None
+        low, high = self.part.masked
+        return low <= (length - visible) / length <= high
+
+    def step_of(self, state: State, example: Example) -> int:
+        """At the start of which step an example is in a state, 1 is the first."""
+        length, visible = example.revealed + example.masks, sum(state)
+        steps = self.steps_of(length)
+        return 1 + next(step for step in range(steps) if step * length // steps == visible)
+
+    def may_hold(self, example: Example) -> bool:
+        """Whether an example has such a state; of an order that a model chooses, whether it can have one."""
+        length = example.revealed + example.masks
+        steps, most = self.steps_of(length), example.revealed if self.order == "left_to_right" else length - 1
+        shown = {step * length // steps for step in range(steps)}
+        return any(self.holds(_state(length, range(count)), example) for count in shown if count <= most)
 
 
 def readings(denoising: Denoising) -> tuple[Reading, ...]:
@@ -57,7 +94,12 @@ def readings(denoising: Denoising) -> tuple[Reading, ...]:
     if denoising.reveal == "all_masked":
         return (Reading(steps=0),)
     steps = denoising.steps if isinstance(denoising.steps, tuple) else (denoising.steps,)
-    return tuple(Reading(denoising.reveal, each) for each in steps)
+    return tuple(
+        Reading(denoising.reveal, each.of or MOST_STEPS, each)
+        if isinstance(each, PartOfSteps)
+        else Reading(denoising.reveal, each)
+        for each in steps
+    )
 
 
 def left_to_right(example: Example, reading: Reading) -> WeightedStates:
@@ -116,9 +158,10 @@ def _until_answer(example: Example, reading: Reading, order: Sequence[int]) -> l
     length = example.revealed + example.masks
     if reading.steps == "per_token":
         return [_state(length, order[: order.index(example.revealed)])]
-    steps = max(1, min(reading.steps, length))
+    steps = reading.steps_of(length)
     seen = [order[: step * length // steps] for step in range(steps)]
-    return [_state(length, visible) for visible in seen if example.revealed not in visible]
+    states = [_state(length, visible) for visible in seen if example.revealed not in visible]
+    return [state for state in states if reading.holds(state, example)] or states[-1:]
 
 
 def _state(length: int, visible: Sequence[int]) -> State:
@@ -167,7 +210,7 @@ def _orders(model: Model, examples: Sequence[Example], reading: Reading) -> list
     length = first.revealed + first.masks
     starts = torch.tensor([len(example.clean_ids) - example.revealed for example in examples])
     read = (starts - int(model.shifted))[:, None] + torch.arange(length)  # [examples, completion]
-    steps = length if reading.steps == "per_token" else max(1, min(reading.steps, length))
+    steps = reading.steps_of(length)
     orders: list[list[int]] = [[] for _ in examples]
     unknown = [_unknown(example) for example in examples]
     for step in range(steps):

@@ -120,7 +120,8 @@ class Answers:
         clean_metric: Metric on the clean prompts, [examples]; `corrupt_metric` on the corrupted ones.
         correct: Whether it is answered correctly by the rule in use, [examples].
         argmax: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
-        masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read.
+        masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read; 0 where
+            it has none at the inference budget, and counts nowhere.
     """
 
     clean_metric: Floats
@@ -208,12 +209,13 @@ def halves(selected: Numbers, dataset: Dataset, seed: int) -> tuple[Numbers, Num
 def selected_examples(answers: Sequence[Answers], rule: Selection) -> Numbers:
     """Ids of the examples that a spec's `select: {correct: RULE}` keeps, ascending.
 
+    Examples that some model has no state of at the inference budget are not among them.
+
     Args:
         answers: Those of the models that are judged: before and after, or of a trajectory from its first to its last.
         rule: `both` is all of them.
     """
     correct = np.array([one.correct for one in answers])
-    if rule == "none":
-        return np.arange(correct.shape[1])
-    kept = {"both": correct.all(axis=0), "before": correct[0], "any": correct.any(axis=0)}
-    return np.flatnonzero(kept[rule])
+    read = np.array([one.states > 0 for one in answers]).all(axis=0)
+    kept = {"none": read, "both": correct.all(axis=0), "before": correct[0], "any": correct.any(axis=0)}
+    return np.flatnonzero(kept[rule] & read)

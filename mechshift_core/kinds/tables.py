@@ -26,7 +26,13 @@ PAIR = {
     "pair": Column(TEXT, "name of the pair in the spec"),
     "role": Column(TEXT, "role of the pair: treatment, control or unrelated"),
 }
-BUDGET = {"budget": Column(TEXT, "inference budget: per_token, all_masked or a number of denoising steps")}
+BUDGET = {
+    "budget": Column(
+        TEXT,
+        "inference budget: per_token, all_masked, a number of denoising steps, or a part of them (`step 1 of 4`, "
+        "`masked 0.75-1`)",
+    )
+}
 TASK = {
     "task": Column(TEXT, "name of the task in the spec"),
     "regime": Column(TEXT, "local or global"),

@@ -17,7 +17,7 @@ from mechshift_core.spec.enough import check_draws
 from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
 from mechshift_core.spec.problems import suggestion
-from mechshift_core.spec.schema import ModelSpec, TaskSpec
+from mechshift_core.spec.schema import ModelSpec, PartOfSteps, TaskSpec
 from mechshift_core.spec.sensible import check_sensitivity
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
@@ -251,10 +251,14 @@ def _check_denoising(draft: Draft) -> Iterator[Complaint]:
     if denoising.reveal == "all_masked" and "steps" in denoising.model_fields_set:
         message = "with reveal: all_masked the answer is read in one step; leave 'steps' out"
         yield Complaint(("denoising", "steps"), message, on_key=True)
-    steps = denoising.steps if isinstance(denoising.steps, tuple) else ()
+    several = isinstance(denoising.steps, tuple)
+    steps = denoising.steps if isinstance(denoising.steps, tuple) else (denoising.steps,)
     for position, step in enumerate(steps):
+        if isinstance(step, PartOfSteps) and step.fault:
+            yield Complaint(("denoising", "steps", *([position] if several else [])), step.fault)
         if step in steps[:position]:
-            yield Complaint(("denoising", "steps", position), f"duplicate number of steps {step}")
+            what = f"number of steps {step}" if isinstance(step, int) else f"budget {step}"
+            yield Complaint(("denoising", "steps", position), f"duplicate {what}")
     if denoising.reveal != "confidence":
         return
     for position, intervention in enumerate(draft.spec.interventions):

@@ -47,6 +47,7 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         yield from _consistent(hypothesis, path)
         yield from _along(draft, hypothesis, path)
         yield from _groups(draft, hypothesis, path)
+        yield from _budgets(draft, hypothesis, path)
         yield from _every(draft, hypothesis, path)
 
 
@@ -162,9 +163,9 @@ def _consistent(hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
         yield Complaint((*path, "test", "to"), "'to' is the same group as 'where': nothing is compared")
     if contrast is None:
         return
-    levels = contrast.model_dump(exclude_none=True)
-    if not levels:
-        yield Complaint((*path, "contrast"), "expected at least one of role, pair, regime or task")
+    levels = contrast.of_groups
+    if not levels and contrast.budgets is None:
+        yield Complaint((*path, "contrast"), "expected at least one of role, pair, regime, task or budget")
     for key, (first, second) in levels.items():
         if getattr(hypothesis.where, key) is not None:
             message = f"{key!r} is in both where and contrast: one of them decides it"
@@ -220,7 +221,7 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
     faults = [*_unmatched(draft, hypothesis, hypothesis.where, (*path, "where"))]
     if isinstance(hypothesis.test.to, Filter):
         faults += _unmatched(draft, hypothesis, hypothesis.test.to, (*path, "test", "to"))
-    for key, levels in (hypothesis.contrast.model_dump(exclude_none=True) if hypothesis.contrast else {}).items():
+    for key, levels in (hypothesis.contrast.of_groups if hypothesis.contrast else {}).items():
         for index, level in enumerate(levels):
             faults += _absent(draft, hypothesis, key, level, (*path, "contrast", key, index))
     yield from faults
@@ -231,6 +232,20 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
             place = "contrast" if hypothesis.contrast is not None else "where"
             yield Complaint((*path, place), f"no {_member(hypothesis)} and task with {_words(group)}", on_key=True)
             return
+
+
+def _budgets(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """Budgets that are compared are two of those that the spec has."""
+    compared, place = hypothesis.contrast and hypothesis.contrast.budgets, (*path, "contrast", "budget")
+    if not compared or "denoising" in draft.broken:
+        return
+    known = draft.spec.denoising.budgets
+    for index, name in enumerate(compared):
+        if name not in known:
+            hint = suggestion(name, known) or f" (of this spec: {', '.join(known)})"
+            yield Complaint((*place, index), f"unknown inference budget {name!r}{hint}")
+    if compared[0] == compared[1]:
+        yield Complaint(place, f"a contrast of {compared[0]!r} with itself is zero")
 
 
 def _every(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:

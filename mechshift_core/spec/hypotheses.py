@@ -47,6 +47,9 @@ class Filter(Section):
     """Name of the task."""
 
 
+Budget = Annotated[int, Field(ge=1, le=1000)] | Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class Contrast(Section):
     """Groups to subtract: `[first, second]` means first minus second; two keys make a difference in differences."""
 
@@ -60,6 +63,19 @@ class Contrast(Section):
     """Two regimes of tasks."""
     task: tuple[Name, Name] | None = None
     """Two tasks."""
+    budget: tuple[Budget, Budget] | None = None
+    """Two of the inference budgets of `denoising`, as the tables name them: `["step 1 of 4", "step 4 of 4"]`. Each
+    pair and task is taken at both, prompt by prompt where it has one value for each."""
+
+    @property
+    def of_groups(self) -> dict[str, tuple[str, str]]:
+        """The contrasts of groups of pairs and tasks: key -> both levels."""
+        return self.model_dump(exclude_none=True, exclude={"budget"})
+
+    @property
+    def budgets(self) -> tuple[str, str] | None:
+        """The inference budgets that are compared; None where it is done at each."""
+        return None if self.budget is None else (str(self.budget[0]), str(self.budget[1]))
 
 
 class Along(Section):
@@ -134,7 +150,7 @@ class Hypothesis(Section):
         The estimate is the sum over groups of sign times the group's mean: one group without a contrast, two for one
         contrast key, four for two (a difference in differences), and the group `to` subtracted where the test has one.
         """
-        contrast = self.contrast.model_dump(exclude_none=True) if self.contrast else {}
+        contrast = self.contrast.of_groups if self.contrast else {}
         levels = [((1.0, key, first), (-1.0, key, second)) for key, (first, second) in contrast.items()]
         found = []
         for chosen in itertools.product(*levels):

@@ -128,7 +128,36 @@ class Select(Section):
     in a line), `argmax` where it is one word (the others). Both accuracies are reported."""
 
 
-Steps = Annotated[int, Field(ge=1, le=1000)] | Literal["per_token"]
+Masked = Annotated[float, Field(ge=0, le=1)]
+
+
+class PartOfSteps(Section):
+    """Some of the denoising steps: what is measured there alone. Prompts without such a state are left out."""
+
+    of: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """In how many steps an answer is revealed; one token a step unless given."""
+    at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Which of them: the state at the start of this step, 1 is the first."""
+    masked: tuple[Masked, Masked] | None = None
+    """Or the states in which a share of the answer is masked, from the first number to the second, both included."""
+
+    @property
+    def fault(self) -> str:
+        """Why it is no part of the steps; empty where it is one."""
+        if (self.at is None) == (self.masked is None):
+            return "expected either `at`, a step, or `masked`, a range of shares"
+        if self.at is not None and self.of is not None and self.at > self.of:
+            return f"expected a step of {self.of}, got step {self.at}"
+        if self.masked is not None and self.masked[0] > self.masked[1]:
+            return "expected the smaller share first, e.g. `masked: [0.5, 1]`"
+        return ""
+
+    def __str__(self) -> str:
+        of = "" if self.of is None else f" of {self.of}"
+        return f"step {self.at}{of}" if self.masked is None else f"masked {self.masked[0]:g}-{self.masked[1]:g}{of}"
+
+
+Steps = Annotated[int, Field(ge=1, le=1000)] | Literal["per_token"] | PartOfSteps
 
 
 class Denoising(Section):
@@ -141,8 +170,23 @@ class Denoising(Section):
     steps: Steps | Annotated[tuple[Steps, ...], Field(min_length=1)] = "per_token"
     """`per_token`: one token is revealed a step, and the answer read in the step that decides it. A number: the answer
     is revealed in so many steps (at most one a token), and all that is measured is averaged over those in which the
-    token that is read is still hidden. Several: inference budgets; hypotheses are decided at the first, and reported at
-    all."""
+    token that is read is still hidden. `{of: 4, at: 1}` is one of these steps alone, and `{masked: [0.75, 1]}` the
+    states in which so much of the answer is masked. Several: inference budgets; hypotheses are decided at the first,
+    and reported at all."""
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """What the inference budgets are called, in their order."""
+        if self.reveal == "all_masked":
+            return ("all_masked",)
+        return tuple(map(str, self.steps if isinstance(self.steps, tuple) else (self.steps,)))
+
+    @property
+    def one_step(self) -> str:
+        """The first budget, if every answer is read in a single step at it; else empty."""
+        first, budget = self.steps[0] if isinstance(self.steps, tuple) else self.steps, self.budgets[0]
+        single = isinstance(first, PartOfSteps) and first.at is not None
+        return budget if single or budget in ("all_masked", "per_token", "1") else ""
 
 
 class Units(Section):
@@ -189,10 +233,10 @@ class Statistics(Section):
     """What is random."""
     location: Location = "mean"
     """What is estimated of measures that have one value for each prompt (`depth_slope`, `early_share`, `alignment`,
-    `decision_time`, `right_context`, `targeted`, `residual_shift`, `prediction_shift`): the `mean`, or the 20 % trimmed
-    mean (`trimmed`), which a few extreme prompts do not move. Where values are skewed that is another quantity than the
-    mean. Of random templates it is the trimmed mean of their means. Tables other than `findings` and `indices` keep the
-    mean."""
+    `decision_time`, `right_context`, `revealed_share`, `targeted`, `overwritten`, `brier`, `residual_shift`,
+    `prediction_shift`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few extreme prompts do not move. Where
+    values are skewed that is another quantity than the mean. Of random templates it is the trimmed mean of their means.
+    Tables other than `findings` and `indices` keep the mean."""
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None

@@ -32,8 +32,10 @@ _FIELDS = {
 }
 _EXPLAINED = (
     "A logistic regression reads a variable of the task off the residual stream at the position at which the answer is "
-    "read, trained and asked on different prompts. It shows what is there in a linear form, not whether the model uses "
-    "it. The same procedure on shuffled labels says what the number of prompts and activations gives away by itself."
+    "read, trained and asked on different prompts. What a state of the denoising is, its step or the share that is "
+    "masked, is read in every state of each prompt, all states of a prompt in one fold. A probe shows what is there in "
+    "a linear form, not whether the model uses it. The same procedure on shuffled labels says what the number of "
+    "prompts and activations gives away by itself."
 )
 
 

@@ -43,7 +43,7 @@ def section(data: ReportData) -> Section | None:
     rows = _rows(data)
     parts = [Part(paragraphs=(_explained(data), _agreement(data)), figure=_figure(rows))]
     body = render_template("parts", parts=parts) + render_template(
-        "robustness", tables=[_grid(rows), _numbers(rows), *_accuracies(data)]
+        "robustness", tables=[_grid(rows), _numbers(rows), *_by_budget(data), *_accuracies(data)]
     )
     return Section(id="robustness", title="Robustness", body=body)
 
@@ -55,7 +55,8 @@ _EXPLAINED = (
 )
 _BUDGETS = (
     " An inference budget is the number of steps in which an answer of several tokens is revealed: per_token reads the "
-    "step that decides the token, a number averages over the steps in which the token is still hidden."
+    "step that decides the token, a number averages over the steps in which the token is still hidden, and a part of "
+    "the steps reads these alone, of the prompts that have them."
 )
 
 
@@ -183,6 +184,30 @@ def _numbers(rows: Sequence[_Row]) -> tables.Table:
         if row is rows[0] or _changes(first, found)
     ]
     return tables.build("Every number of the grid", fields, listed)
+
+
+def _by_budget(data: ReportData) -> list[tables.Table]:
+    """Every estimate of a shift, or of both models together, at every budget; none where there is one."""
+    others = [other for other in data.findings.alternatives if other.choice == "denoising"]
+    if not others:
+        return []
+    own = data.readings[0].budget if data.readings else "the study's own"
+    found = [(own, data.findings.estimates), *((other.value, other.estimates) for other in others)]
+    rows = [
+        ((one.measure, one.task, one.pair), budget, one)
+        for budget, estimates in found
+        for one in estimates
+        if one.side not in ("before", "after")
+    ]
+    order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _, _ in rows))}
+    fields = [tables.text(name) for name in ("measure", "task", "pair", "budget")]
+    fields += [tables.real(name) for name in ("estimate", "low", "high")]
+    fields += [tables.whole("prompts"), tables.text("status")]
+    cells = [
+        (*key, budget, one.estimate, one.low, one.high, one.n.get("prompt"), one.status)
+        for key, budget, one in sorted(rows, key=lambda row: order[row[0]])
+    ]
+    return [tables.build("What every measure comes to at each budget", fields, cells)]
 
 
 def _accuracies(data: ReportData) -> list[tables.Table]:

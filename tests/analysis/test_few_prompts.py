@@ -93,6 +93,7 @@ BROKEN = {
     "attention": set(),
     "cross_patching": set(),
     "weight_interpolation": set(),
+    "denoising_path": set(),
 }
 """What breaks -> the hypotheses that it takes with it."""
 

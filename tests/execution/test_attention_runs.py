@@ -126,3 +126,81 @@ def test_attention_by_confidence_is_refused(tmp_path: Path) -> None:
         YAML().dump(content, handle)
     with pytest.raises(SpecError, match="token roles need reveal: left_to_right or all_masked"):
         load_spec(path)
+
+
+STUDY: dict[str, object] = {
+    "schema": "mechshift/v1",
+    "name": "revealed",
+    "seed": 3,
+    "models": {
+        "arm": {"source": "bundled:tiny-s0/arm", "paradigm": "autoregressive"},
+        "mdm": {"source": "bundled:tiny-s0/mdm", "paradigm": "masked_diffusion"},
+    },
+    "pairs": [{"name": "diffusion", "before": "arm", "after": "mdm", "role": "treatment", "seed": 0}],
+    "tasks": [{"name": "countdown", "examples": 12}],
+    "select": {"correct": "none"},
+    "interventions": [ATTRIBUTION, {**LOOKS, "completion": True}],
+    "denoising": {"steps": [5, 1]},
+    "measures": {"depth": {}},
+    "hypotheses": [{"id": "seen", "measure": "revealed_share", "test": {"kind": "difference"}}],
+    "statistics": {"bootstrap": {"replicates": 100}},
+    "execution": {"device": "cpu"},
+}
+
+
+def write_revealed(folder: Path, **changes: object) -> Path:
+    from ruamel.yaml import YAML
+
+    with (folder / "revealed.yaml").open("w") as handle:
+        YAML().dump({**STUDY, **changes}, handle)
+    return folder / "revealed.yaml"
+
+
+def test_attention_to_the_answer_is_split_by_what_is_revealed_in_a_state(tmp_path: Path) -> None:
+    import torch
+
+    from mechshift_core.execution.plan import make_plan
+    from mechshift_core.execution.reading import Reading, completed, states_of
+
+    path = write_revealed(tmp_path)
+    made = run(path, out=tmp_path / "out")
+    assert made.failures == ()
+    examples = make_plan(load_spec(path)).datasets["countdown"].examples
+    shares = {}
+    for side, name, paradigm in (("before", "arm", "autoregressive"), ("after", "mdm", "masked_diffusion")):
+        model = load_model(f"bundled:tiny-s0/{name}", paradigm=paradigm, device="cpu", attention="eager")  # type: ignore[arg-type]
+        parts = np.zeros((len(examples), 3))
+        for number, one in enumerate(examples):
+            (states,) = states_of(model, [one], Reading(steps=5))
+            begin = len(one.clean_ids) - one.revealed
+            for state, weight in states:
+                ids = torch.tensor([completed(one, state, model.mask_token_id)])
+                with torch.no_grad():
+                    output = model.module(input_ids=ids, use_cache=False, output_attentions=True)
+                looked = torch.stack(output.attentions)[:, 0, :, len(one.clean_ids) - 1].mean((0, 1))
+                shown = begin + sum(state)  # from left to right
+                split = looked[:begin].sum(), looked[begin:shown].sum(), looked[shown:].sum()
+                parts[number] += weight * np.array([float(value) for value in split])
+        rows = table(tmp_path / "out", "attention_parts").filter((pl.col("side") == side) & (pl.col("budget") == "5"))
+        assert rows["part"].to_list() == ["prompt", "revealed", "masked"]
+        np.testing.assert_allclose(rows["mass"], parts.mean(0), atol=1e-5)
+        assert rows["mass"].sum() == pytest.approx(1, abs=1e-5)
+        assert rows["uniform"].sum() == pytest.approx(1, abs=1e-5)
+        shares[side] = parts[:, 1]
+    (finding,) = made.findings.hypotheses
+    assert finding.estimate == pytest.approx((shares["after"] - shares["before"]).mean(), abs=1e-5)
+    (other,) = made.findings.alternatives
+    assert "nothing of an answer is revealed in any state at '1'" in other.hypotheses[0].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interventions": [ATTRIBUTION, LOOKS]}, "measure 'revealed_share' needs `completion: true` of the attention"),
+        ({"denoising": {"steps": 1}}, "measure 'revealed_share' is exactly 0 at 1: nothing of an answer is revealed"),
+    ],
+)
+def test_a_share_of_what_is_not_revealed_is_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load_spec(write_revealed(tmp_path, **changes))
+    assert error.value.problems[0].message.startswith(message)

@@ -91,3 +91,89 @@ def test_a_changed_role_probes_again_and_attributes_nothing_again(finished: Path
     path.write_text(text)
     assert (again.computed, again.failures) == (4, ())
     assert set(table(finished / "out", "probes")["status"]) == {"fewer than two values that five examples or more have"}
+
+
+TIME: dict[str, object] = {
+    "name": "time", "kind": "probe", "shuffles": 1, "variables": ["denoising_step", "mask_fraction", "answer"]
+}  # fmt: skip
+
+
+def timed(folder: Path, denoising: dict[str, object], probe: dict[str, object] = TIME) -> Path:
+    content = {
+        "schema": "mechshift/v1",
+        "name": "time",
+        "seed": 3,
+        "models": {
+            "arm": {"source": "bundled:tiny-s0/arm", "paradigm": "autoregressive"},
+            "mdm": {"source": "bundled:tiny-s0/mdm", "paradigm": "masked_diffusion"},
+        },
+        "pairs": [{"name": "diffusion", "before": "arm", "after": "mdm", "role": "treatment", "seed": 0}],
+        "tasks": [{"name": "countdown", "examples": 30}],
+        "select": {"correct": "none"},
+        "interventions": [{"name": "circuit", "kind": "edge_attribution", "method": "eap"}, probe],
+        "denoising": denoising,
+        "measures": {"depth": {}},
+        "hypotheses": [],
+        "statistics": {"bootstrap": {"replicates": 100}},
+        "execution": {"device": "cpu"},
+    }
+    with (folder / "time.yaml").open("w") as handle:
+        YAML().dump(content, handle)
+    return folder / "time.yaml"
+
+
+def test_the_step_is_read_off_every_state_of_an_example(tmp_path: Path) -> None:
+    import torch
+
+    from mechshift_core import load_model, load_spec
+    from mechshift_core.execution.plan import make_plan
+    from mechshift_core.execution.reading import Reading, completed, states_of
+    from mechshift_core.execution.scores import task_seed
+    from stats.probes import probeable
+
+    path = timed(tmp_path, {"steps": [5, "per_token"]})
+    assert run(path, out=tmp_path / "out").failures == ()
+    examples = make_plan(load_spec(path)).datasets["countdown"].examples
+    rows = table(tmp_path / "out", "probes").filter(pl.col("budget") == "5")
+    for side, name, paradigm in (("before", "arm", "autoregressive"), ("after", "mdm", "masked_diffusion")):
+        model = load_model(f"bundled:tiny-s0/{name}", paradigm=paradigm, device="cpu")  # type: ignore[arg-type]
+        streams, steps, numbers = [], [], []
+        for number, one in enumerate(examples):
+            (states,) = states_of(model, [one], Reading(steps=5))
+            for step, (state, _) in enumerate(states, start=1):
+                ids = torch.tensor([completed(one, state, model.mask_token_id)])
+                with torch.no_grad():
+                    hidden = model.module(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+                streams.append(hidden[2][0, len(one.clean_ids) - 1].numpy())
+                steps.append(step)
+                numbers.append(number)
+        labels, groups = np.array(steps).astype(str), np.array(numbers)
+        kept = probeable(labels, groups)
+        expected = cross_validated_probe(
+            np.stack(streams)[kept], labels[kept], groups=groups[kept], shuffles=1, seed=task_seed(3, "countdown")
+        )
+        means = [expected.correct[groups[kept] == number].mean() for number in sorted(set(numbers))]
+        own = rows.filter((pl.col("side") == side) & (pl.col("layer") == 2))
+        found = own.filter(pl.col("variable") == "denoising_step").row(0, named=True)
+        assert found["accuracy"] == pytest.approx(np.mean(means), abs=0.02)
+        assert found["majority"] == pytest.approx(expected.majority) and found["classes"] == expected.classes > 1
+        share = own.filter(pl.col("variable") == "mask_fraction").row(0, named=True)
+        # Completions have five tokens, so that step and share are one, but for how the folds are drawn.
+        assert (share["majority"], share["classes"]) == (found["majority"], found["classes"])
+    single = table(tmp_path / "out", "probes").filter(pl.col("budget") == "per_token")
+    left = single.filter(pl.col("variable").is_in(["denoising_step", "mask_fraction"]))
+    assert left["accuracy"].null_count() == len(left) == 4
+    assert all(status.startswith("no example has two states") for status in left["status"])
+
+
+@pytest.mark.parametrize(
+    ("denoising", "budget"), [({}, "per_token"), ({"steps": 1}, "1"), ({"steps": {"at": 2}}, "step 2")]
+)
+def test_a_probe_for_what_does_not_vary_is_refused(denoising: dict[str, object], budget: str, tmp_path: Path) -> None:
+    from mechshift_core import load_spec
+    from mechshift_core.spec import SpecError
+
+    with pytest.raises(SpecError) as error:
+        load_spec(timed(tmp_path, denoising))
+    message = f"'denoising_step' is the same in all states of an example, since {budget} reads every answer in one"
+    assert error.value.problems[0].message.startswith(message)

@@ -51,7 +51,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "misspelt kind": ("kind: edge_attribution", "kind: edge_atribution", "edge_atribution",
                       "expected 'edge_attribution', 'circuit_patching', 'circuit_transfer', 'activation_patching',"
                       " 'ablation', 'targeted_ablation', 'attention', 'probe', 'neurons', 'logit_lens', 'movement',"
-                      " 'weight_movement', 'cross_patching' or 'weight_interpolation', got"
+                      " 'weight_movement', 'cross_patching', 'weight_interpolation' or 'denoising_path', got"
                       " 'edge_atribution'"
                       " (did you mean 'edge_attribution'?)"),
     "text for a number": ("examples: 100", "examples: many", "many", "expected an integer, got 'many'"),
@@ -147,9 +147,9 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                         "expected 'similarity', 'inherited', 'overlap', 'retention', 'node_overlap',"
                         " 'node_retention', 'depth_slope', 'early_share', 'specialization',"
                          " 'integration', 'alignment', 'faithfulness', 'transfer', 'targeted', 'right_context',"
-                         " 'decision_time', 'residual_shift', 'representation_similarity', 'prediction_shift',"
-                         " 'weight_shift', 'cross_patching_use', 'cross_patching_cost' or 'interpolation_barrier', got"
-                         " 'retension'"
+                         " 'revealed_share', 'decision_time', 'residual_shift', 'representation_similarity',"
+                         " 'prediction_shift', 'weight_shift', 'cross_patching_use', 'cross_patching_cost',"
+                         " 'interpolation_barrier', 'overwritten' or 'brier', got 'retension'"
                         " (did you mean 'retention'?)"),
     "measure not declared": ("measure: retention\n    where", "measure: specialization\n    where", "specialization",
                              "measure 'specialization' needs measures.specialization, which is not declared"),

@@ -14,6 +14,7 @@ from stats import (
     difference_test,
     linear_contrast,
     mean_replicates,
+    paired_difference,
     resampling_weights,
 )
 from stats.two_way import two_way_variance_of_mean
@@ -250,3 +251,37 @@ def test_cells_with_seeds_of_their_own_have_welchs_degrees_of_freedom() -> None:
     welch = scipy_stats.ttest_ind(one, other, equal_var=False)
     assert found.se is not None and found.estimate / found.se == pytest.approx(welch.statistic)
     assert found.df == pytest.approx(welch.df) and found.seeds == 6
+
+
+def test_a_difference_is_a_contrast_of_two_in_one_group() -> None:
+    rng = np.random.default_rng(5)
+    strata = np.repeat([0, 1], 10)
+    for analytic in (True, False):
+        parts = []
+        for name in "ab":
+            influence = rng.normal(size=20)
+            parts.append(
+                Replicated(
+                    label=name,
+                    estimate=float(rng.normal()),
+                    replicates=rng.normal(size=300),
+                    se=float(np.sqrt(influence @ influence)),
+                    df=19.0,
+                    units=20,
+                    influence=influence if analytic else None,
+                    own=influence * 20 if analytic else None,
+                    strata=strata if analytic else None,
+                )
+            )
+        whole, alone = linear_contrast(parts, [1, -1], ["t", "t"]), paired_difference(*parts)
+        found = linear_contrast([alone], [1], ["t"])
+        for name in ("estimate", "se", "df", "skewness"):
+            assert getattr(found, name) == pytest.approx(getattr(whole, name))
+        assert found.se == pytest.approx(alone.se)
+        np.testing.assert_allclose(found.replicates, whole.replicates)  # type: ignore[arg-type]
+
+
+def test_differences_of_estimates_that_do_not_pair_are_refused() -> None:
+    one = Replicated(label="a", estimate=0.0, replicates=np.zeros(3), se=1.0, df=2.0, units=3)
+    with pytest.raises(ValueError, match="replicates: expected the same number in every part, got \\[3, 4\\]"):
+        paired_difference(one, Replicated(label="b", estimate=0.0, replicates=np.zeros(4), se=1.0, df=2.0, units=3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechshift_core.interventions.attention.section import Attention
 from mechshift_core.interventions.attention.tables import TABLES
@@ -26,26 +26,48 @@ if TYPE_CHECKING:
     from mechshift_core.spec.tree import Path
 
 
-def _compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, _: Attention) -> None:
+def _compute(plan: Plan, cell: Cell, model: Model, folder: RunFolder, own: Attention) -> None:
     from mechshift_core.interventions.attention.cells import execute_attention
 
-    execute_attention(plan, cell, model, folder)
+    execute_attention(plan, cell, model, folder, own)
 
 
 def _results(sample: Sample, spec: Spec, own: Attention, results: Results) -> Measured:
+    from mechshift_core.analysis.measured import joined
     from mechshift_core.interventions.attention.results import measure_attention
+    from mechshift_core.interventions.attention.revealed import measure_revealed
 
-    return measure_attention(sample, spec, own, results)
+    found = measure_attention(sample, spec, own, results)
+    return joined([found, measure_revealed(sample, spec, own, results)]) if own.completion else found
 
 
-def _shifts(sample: Sample, spec: Spec, _: Attention, results: Results) -> Measured:
+def _shifts(sample: Sample, spec: Spec, own: Attention, results: Results) -> Measured:
+    from mechshift_core.analysis.measured import joined
+    from mechshift_core.interventions.attention.revealed import measure_revealed
     from mechshift_core.interventions.attention.right_context import measure_right_context
 
-    return measure_right_context(sample, spec, "", results)
+    found = measure_right_context(sample, spec, "", results)
+    return joined([found, measure_revealed(sample, spec, own, results)]) if own.completion else found
 
 
-def _cost(reads: Reads, _: Attention) -> Cost:
-    return Cost(reads.inputs)
+def _cost(reads: Reads, own: Attention) -> Cost:
+    return Cost(reads.inputs * (1 + own.completion))
+
+
+def _settings(own: Attention, _: Spec) -> dict[str, Any]:
+    """Without the parts of the input there is nothing that the cells depend on."""
+    return own.model_dump(mode="json", exclude={"name"} if own.completion else {"name", "completion"})
+
+
+def _with_completion(draft: Draft, _: Hypothesis, place: Path) -> Iterator[Complaint]:
+    own = next((one for one in draft.spec.interventions if isinstance(one, Attention)), None)
+    if own is not None and not own.completion and "interventions" not in draft.broken:
+        message = f"measure 'revealed_share' needs `completion: true` of the attention {own.name!r}"
+        yield Complaint(place, message)
+    first = draft.spec.denoising.budgets[0]
+    if "denoising" not in draft.broken and first in ("all_masked", "1"):
+        message = f"measure 'revealed_share' is exactly 0 at {first}: nothing of an answer is revealed"
+        yield Complaint(place, message)
 
 
 def _between_causal_models(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
@@ -69,7 +91,7 @@ ATTENTION = InterventionKind(
     section=Attention,
     compute=_compute,
     cost=_cost,
-    cells=Cells(pads=lambda _: True),
+    cells=Cells(settings=_settings, pads=lambda _: True),
     results=_results,
     shifts=_shifts,
     testables=(
@@ -85,6 +107,18 @@ ATTENTION = InterventionKind(
             choices=frozenset({"location"}),
             truth=0.0,
             checks=_between_causal_models,
+        ),
+        Testable(
+            name="revealed_share",
+            words="attention to what is revealed",
+            estimand="after-minus-before shift of the attention from the position read to the revealed tokens of the "
+            "answer",
+            reading="higher: the model after looks more at what it has revealed of the answer",
+            scale="shift of a share of the attention; -1 to 1",
+            per_prompt=True,
+            choices=frozenset({"location"}),
+            truth=0.0,
+            checks=_with_completion,
         ),
     ),
     tables=TABLES,

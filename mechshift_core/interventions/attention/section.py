@@ -13,6 +13,9 @@ class Attention(Intervention):
 
     kind: Literal["attention"]
     """`attention`."""
+    completion: bool = False
+    """Whether it is also computed how much the position read looks at the prompt, at what is revealed of the answer and
+    at its masks (measure `revealed_share`); it takes the passes once more."""
 
     @property
     def roles_key(self) -> str | None:

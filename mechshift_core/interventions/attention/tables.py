@@ -30,4 +30,15 @@ TABLES: Tables = {
         ),
     }
     | INTERVAL,
+    "attention_parts": PAIR
+    | SIDES
+    | TASK
+    | {
+        "intervention": Column(TEXT, "name of the intervention in the spec"),
+        "part": Column(TEXT, "what is looked at: prompt, revealed (tokens of the answer) or masked (ones)"),
+        "mass": Column(REAL, "attention from the position read to all of these, mean over heads and examples"),
+        "uniform": Column(REAL, "the same of attention that is spread evenly over all visible tokens"),
+        "n": Column(INTEGER, "number of examples"),
+    }
+    | INTERVAL,
 }

@@ -23,6 +23,7 @@ from mechshift_core.execution.batches import (
 )
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.plan import Plan, describe_cell
+from mechshift_core.execution.reading import Reading
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, Layout, TensorFile
 from mechshift_core.graph import Graph
@@ -66,7 +67,7 @@ def execute_edges(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     groups = cell_groups(plan, cell, model, examples)
     with folder.new_cell(cell.key, description, layout) as file:
         for group in groups:
-            _write_reading(file, group)
+            _write_reading(file, group, examples, reading)
             options = {"batch_size": batch_rows(plan.spec), "seed": plan.spec.seed}
             blocks = _blocks(model, dataset, examples, group, intervention, options, names)
             sums = _Sums()
@@ -129,12 +130,13 @@ def _arrays(block: EdgeScores, roles: int) -> dict[str, Array]:
     return arrays
 
 
-def _write_reading(file: TensorFile, group: Rows) -> None:
-    """How many tokens are hidden when an example is read first, and in how many states it is read."""
+def _write_reading(file: TensorFile, group: Rows, examples: Sequence[Example], reading: Reading) -> None:
+    """How many tokens are hidden when an example is read first, and in how many states of the budget it is read."""
     for number, states in Counter(group.numbers).items():
         first = group.states[group.numbers.index(number)]
+        counted = states if reading.holds(first, examples[number]) else 0
         file.write("masks", [number], np.array([len(first) - sum(first)], dtype=np.int64))
-        file.write("states", [number], np.array([states], dtype=np.int64))
+        file.write("states", [number], np.array([counted], dtype=np.int64))
 
 
 def _blocks(

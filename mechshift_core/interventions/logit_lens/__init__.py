@@ -51,12 +51,8 @@ def _cost(reads: Reads, _: LogitLens) -> Cost:
 
 
 def _in_one_step(draft: Draft, _: Hypothesis, place: Path) -> Iterator[Complaint]:
-    denoising = draft.spec.denoising
-    if "denoising" in draft.broken:
-        return
-    first = denoising.steps[0] if isinstance(denoising.steps, tuple) else denoising.steps
-    if denoising.reveal == "all_masked" or first in (1, "per_token"):
-        budget = "all_masked" if denoising.reveal == "all_masked" else first
+    budget = draft.spec.denoising.one_step
+    if budget and "denoising" not in draft.broken:
         message = (
             f"measure 'decision_time' needs several denoising steps, but {budget} reads every answer in one: give "
             "`denoising` a number of `steps` (hypotheses are decided at the first of several)"

@@ -41,7 +41,9 @@ TABLES: Tables = {
     | MODEL
     | TASK
     | {
-        "step": Column(INTEGER, "denoising step, 1 is the first; the answer is hidden in each"),
+        "step": Column(
+            INTEGER, "denoising step of those that the budget has, 1 is the first; the answer is hidden in each"
+        ),
         "component": Column(TEXT, "residual stream x{l} that is read through the logit lens"),
         "layer": Column(INTEGER, "its layer"),
         "log_prob": Column(REAL, "ln of the answers' probability, mean over the examples that have the step"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mechshift_core.interventions.probe.section import Probe
+from mechshift_core.interventions.probe.section import OF_STATES, Probe
 from mechshift_core.interventions.probe.tables import TABLES
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
+from mechshift_core.spec.translate import Complaint
 
 if TYPE_CHECKING:
     from mechshift_core.analysis.measured import Measured, Results
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
     from mechshift_core.execution.store import RunFolder
     from mechshift_core.models import Model
+    from mechshift_core.spec.draft import Draft
     from mechshift_core.spec.schema import Spec
+    from mechshift_core.spec.tree import Path
     from mechshift_core.tasks.counterfactual import Dataset
 
 
@@ -31,6 +35,18 @@ def _results(sample: Sample, spec: Spec, own: Probe, results: Results) -> Measur
     from mechshift_core.interventions.probe.results import measure_probes
 
     return measure_probes(sample, spec, own, results)
+
+
+def _check(draft: Draft, own: Probe, path: Path) -> Iterator[Complaint]:
+    """Variables of the denoising need several states of each example."""
+    single = draft.spec.denoising.one_step
+    for position, name in enumerate(own.variables or ()):
+        if name in OF_STATES and single and "denoising" not in draft.broken:
+            message = (
+                f"{name!r} is the same in all states of an example, since {single} reads every answer in one: give "
+                "`denoising` a number of `steps`"
+            )
+            yield Complaint((*path, "variables", position), message)
 
 
 def _labels(dataset: Dataset) -> list[object]:
@@ -48,4 +64,5 @@ PROBE = InterventionKind(
     cells=Cells(per_pair=True, labels=_labels, pads=lambda _: True),
     results=_results,
     tables=TABLES,
+    checks=_check,
 )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mechshift_core.analysis.measured import Measured, Results, mean_interval
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
-from mechshift_core.interventions.probe.section import Probe
+from mechshift_core.interventions.probe.section import OF_STATES, Probe
 from mechshift_core.spec import Spec
 
 Floats = npt.NDArray[np.float64]
@@ -51,6 +51,8 @@ def _side_rows(
             }
     for name in stored.description["left_out"]:
         status = "fewer than two values that five examples or more have"
+        if name in OF_STATES:
+            status = f"no example has two states with values that five examples or more have ({sample.reading.budget})"
         yield _row(sample, intervention, side, name, None, status=status)
 
 

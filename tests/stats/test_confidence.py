@@ -1,0 +1,133 @@
+"""Brier scores against all outcomes one by one, calibration errors against simulated models whose truth is known."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from stats import answer_paths, brier_scores, reliability
+
+
+def test_a_brier_score_is_the_squared_distance_from_what_is_the_case() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(6), size=5)
+    for answers in ([2], [0, 5]):
+        merged = np.column_stack([p[:, answers].sum(1), np.delete(p, answers, axis=1)])
+        truth = np.zeros(merged.shape[1])
+        truth[0] = 1
+        found = brier_scores(merged[:, 0], (merged[:, 1:] ** 2).sum(1))
+        np.testing.assert_allclose(found, ((merged - truth) ** 2).sum(1))
+    assert brier_scores([1.0, 0.0], [0.0, 1.0]).tolist() == [0.0, 2.0]
+
+
+def test_the_true_probabilities_have_the_lowest_brier_score() -> None:
+    truth = np.array([0.5, 0.3, 0.2])
+
+    def mean(q: np.ndarray) -> float:  # type: ignore[type-arg]
+        return float(sum(p * brier_scores([q[k]], [(np.delete(q, k) ** 2).sum()])[0] for k, p in enumerate(truth)))
+
+    rng = np.random.default_rng(1)
+    assert all(mean(truth) < mean(q) for q in rng.dirichlet(np.ones(3), size=50))
+
+
+def slow_error(p: list[float], right: list[bool], bins: int) -> float:
+    """The calibration error of probabilities that all differ, bin by bin."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    total = 0.0
+    for number in range(bins):
+        own = [i for place, i in enumerate(order) if int((place + 0.5) / len(p) * bins) == number]
+        total += abs(sum(right[i] - p[i] for i in own))
+    return total / len(p)
+
+
+def test_the_calibration_error_is_that_of_bins_of_equal_numbers() -> None:
+    rng = np.random.default_rng(2)
+    p, right = rng.random(47), rng.random(47) < 0.4
+    for bins in (1, 4, 10, 47):
+        found = reliability(p, right, bins=bins, draws=10)
+        assert found.ece == pytest.approx(slow_error(p.tolist(), right.tolist(), bins))
+        assert len(found.count) == bins and np.ptp(found.count) <= 1 and found.count.sum() == 47
+        assert (np.diff(found.confidence) > 0).all()
+        assert ((found.low <= found.accuracy) & (found.accuracy <= found.high)).all()
+    assert reliability(p, right, bins=47, draws=10).squared is None
+
+
+def test_the_null_is_the_mean_over_all_outcomes() -> None:
+    p = np.array([0.1, 0.25, 0.6, 0.9])
+    exact = 0.0
+    for outcome in product([False, True], repeat=4):
+        weight = np.prod(np.where(outcome, p, 1 - p))
+        exact += weight * slow_error(p.tolist(), list(outcome), 2)
+    assert reliability(p, [True] * 4, bins=2, draws=40_000).null == pytest.approx(exact, abs=0.003)
+
+
+def test_the_order_of_prompts_decides_nothing_even_where_confidences_are_the_same() -> None:
+    p, right = np.array([0.5] * 10 + [0.9] * 5), np.arange(15) % 3 == 0
+    found = reliability(p, right, bins=5, draws=10)
+    assert found.count.tolist() == [10, 5]
+    turned = reliability(p[::-1], right[::-1], bins=5, draws=10)
+    assert (turned.ece, turned.squared) == pytest.approx((found.ece, found.squared))
+
+
+def test_a_calibrated_model_is_in_its_band_and_its_squared_error_is_zero_on_average() -> None:
+    rng = np.random.default_rng(3)
+    inside, squared, errors = 0, [], []
+    for seed in range(300):
+        p = rng.beta(2, 1, size=60)
+        found = reliability(p, rng.random(60) < p, draws=200, seed=seed)
+        inside += found.null_low <= found.ece <= found.null_high
+        squared.append(found.squared)
+        errors.append(found.ece)
+    assert 270 <= inside <= 296  # binomial band of .95 at p < .001 on either side, beside that of 200 draws
+    assert abs(np.mean(squared)) < 3.3 * np.std(squared) / np.sqrt(300)
+    assert np.mean(errors) > 0.1  # what the plain error would have said of a model without any
+
+
+def test_an_overconfident_model_is_out_of_it_by_as_much_as_is_planted() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.beta(2, 2, size=20_000) * 0.6
+    found = reliability(truth + 0.3, rng.random(20_000) < truth, draws=200)
+    assert found.ece == pytest.approx(0.3, abs=0.02) and found.squared == pytest.approx(0.09, abs=0.01)
+    assert found.null_high < 0.02 < found.ece
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "message"),
+    [
+        ([0.2, 1.2], [True, False], "confidence: expected probabilities, got 0.2 to 1.2"),
+        ([0.2, 0.3], [True], "right: expected 2 outcomes, one for each confidence, got shape"),
+        ([], [], "confidence: expected at least one value"),
+        ([np.nan], [True], "confidence: expected finite numbers"),
+        ([0.2], [2], "right: expected true or false"),
+    ],
+)
+def test_what_does_not_fit_is_named(confidence: list[float], right: list[bool], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        reliability(confidence, right)
+
+
+def test_scores_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="others: expected 2 numbers, one for each answer, got 1"):
+        brier_scores([0.1, 0.2], [0.3])
+
+
+@given(arrays(np.bool_, (6, 5)), st.lists(st.integers(1, 5), min_size=6, max_size=6))
+def test_paths_are_what_a_walk_through_the_steps_finds(right: np.ndarray, steps: list[int]) -> None:  # type: ignore[type-arg]
+    found = answer_paths(right, np.array(steps))
+    for row, count in enumerate(steps):
+        own = right[row, :count].tolist()
+        assert found.overwritten[row] == (True in own and not own[-1])
+        assert found.corrected[row] == (False in own and own[-1])
+        assert found.kept[row] == (False not in own)
+        orders = [any(order) and not order[-1] for order in permutations(own)]
+        assert found.null[row] == pytest.approx(np.mean(orders))
+
+
+def test_paths_with_steps_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 1 to 3, got 0 to 1"):
+        answer_paths(np.ones((2, 3), dtype=bool), [0, 1])
