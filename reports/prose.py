@@ -80,7 +80,7 @@ def quantity(measure: str) -> str:
     """What an estimate of a measure on one pair and task is: `shift of depth slope`, or the measure itself."""
     words = (_known.get() or {}).get(measure)
     name = measure_name(measure)
-    if words is None or not words.shift or name.startswith("shift"):
+    if words is None or not words.shift or "shift" in name:
         return name
     article = "the " if name.endswith(_COUNTED) or name.startswith("effect") else ""
     return f"shift of {article}{name}"

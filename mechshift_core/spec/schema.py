@@ -234,9 +234,9 @@ class Statistics(Section):
     location: Location = "mean"
     """What is estimated of measures that have one value for each prompt (`depth_slope`, `early_share`, `alignment`,
     `decision_time`, `right_context`, `revealed_share`, `targeted`, `overwritten`, `brier`, `residual_shift`,
-    `prediction_shift`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few extreme prompts do not move. Where
-    values are skewed that is another quantity than the mean. Of random templates it is the trimmed mean of their means.
-    Tables other than `findings` and `indices` keep the mean."""
+    `prediction_shift`): the `mean`, or the 20 % trimmed mean (`trimmed`), which a few extreme prompts do not move.
+    Where values are skewed that is another quantity than the mean. Of random templates it is the trimmed mean of their
+    means. Tables other than `findings` and `indices` keep the mean."""
     bootstrap: Bootstrap = Bootstrap()
     """Intervals."""
     mixed_model: MixedModel | None = None

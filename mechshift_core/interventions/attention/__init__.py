@@ -115,6 +115,8 @@ ATTENTION = InterventionKind(
             "answer",
             reading="higher: the model after looks more at what it has revealed of the answer",
             scale="shift of a share of the attention; -1 to 1",
+            lower="less attention to what is revealed",
+            higher="more attention to what is revealed",
             per_prompt=True,
             choices=frozenset({"location"}),
             truth=0.0,

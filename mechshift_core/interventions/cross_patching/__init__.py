@@ -71,6 +71,8 @@ CROSS_PATCHING = InterventionKind(
             reading="1: the other model's activations serve as well as the own, 0: they restore nothing; unrelated "
             "models have a level, too",
             scale="slope of effects on effects; no bounds",
+            lower="less of use",
+            higher="more of use",
             between=True,
             ceiling=1.0,
             unrelated=True,
@@ -83,6 +85,8 @@ CROSS_PATCHING = InterventionKind(
             reading="0: the other model's output serves as well as the own, 1: it costs as much as corrupting the "
             "prompt",
             scale="share of the effect of the corruption; no bounds",
+            lower="costs less",
+            higher="costs more",
             between=True,
             ceiling=0.0,
             unrelated=True,

@@ -81,6 +81,8 @@ WEIGHT_INTERPOLATION = InterventionKind(
             "ends",
             reading="0 or below: the two models are linearly connected, higher: they are in different basins",
             scale="nats; no bounds",
+            lower="lower barrier",
+            higher="higher barrier",
             between=True,
             ceiling=0.0,
             unrelated=True,
