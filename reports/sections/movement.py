@@ -154,7 +154,7 @@ def representations_figure(rows: pl.DataFrame, *, more: tuple[tables.Table, ...]
     for task in in_order(read, "task"):
         one = read.filter(pl.col("task") == task)
         known = one.filter(pl.col("value").is_not_null())
-        drawn = ()
+        drawn: tuple[Markup, ...] = ()
         if len(known):
             words = [f"{pair} {_ends(known.filter(pl.col('pair') == pair))}" for pair in in_order(known, "pair")]
             label = f"Debiased CKA by layer at the position read, {task}: {formats.listed(words)}."
