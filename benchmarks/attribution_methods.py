@@ -306,7 +306,7 @@ def page(content: Mapping[str, Any]) -> str:
         "",
         "# Attribution methods, measured",
         "",
-        f"Measured on {content.get('date', 'no day yet')}: {content['machine']}.",
+        *([f"Measured on {content['date']}: {content['machine']}."] if cases else []),
         f"Size `{size['name']}`: {size['examples']} prompts a task, {size['exact_examples']} of them patched edge by "
         f"edge, {size['planted']} prompts of each planted circuit, {size['resamples']} bootstrap samples.",
         *([SMALL] if size["name"] == "quick" else []),
@@ -331,6 +331,8 @@ def page(content: Mapping[str, Any]) -> str:
         "masked_diffusion": "Masked diffusion models",
         "planted": "Planted circuits",
     }
+    if not cases:
+        lines += ["Nothing has been measured at this size yet: run `python benchmarks/attribution_methods.py`.", ""]
     for kind, title in kinds.items():
         own = {case: entry["methods"] for case, entry in cases.items() if entry["kind"] == kind}
         if own:

@@ -138,12 +138,12 @@ def choices(spec: Spec) -> Iterator[Choice]:
         yield Choice("location", location, position, _decided(spec, location=location))
     for position, ablation in enumerate(named.ablation):
         yield Choice("ablation", ablation, position, _rerun(spec, {"ablation": ablation}), new_runs=True)
-    for position, method in enumerate(named.method):
-        update: dict[str, object] = {"method": method, "by_role": False}
-        if method == AVERAGE:
+    for position, scored_by in enumerate(named.method):
+        update: dict[str, object] = {"method": scored_by, "by_role": False}
+        if scored_by == AVERAGE:
             update["methods"] = averaged(spec)
         changed = _rerun(spec, update, scoring=True)
-        yield Choice("method", method, position, changed, new_runs=True, rescored=True)
+        yield Choice("method", scored_by, position, changed, new_runs=True, rescored=True)
     for position, steps in enumerate(named.steps):
         changed = _rerun(spec, {"steps": steps}, scoring=True)
         yield Choice("steps", f"{steps} steps", position, changed, new_runs=True, rescored=True)

