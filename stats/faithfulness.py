@@ -254,7 +254,8 @@ class ExampleUnits:
 
     def centred(self, errors: Floats) -> Floats:
         """What each unit adds to an error [units], such that the sum of squares is the squared standard error."""
-        return errors * np.sqrt(self.clusters / max(1, self.clusters - 1))
+        widened: Floats = errors * np.sqrt(self.clusters / max(1, self.clusters - 1))
+        return widened
 
     def metric(self, values: ArrayLike, name: str) -> Floats:
         """Values as a metric of each example [examples]; an error names what is wrong."""

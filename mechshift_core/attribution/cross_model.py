@@ -330,7 +330,7 @@ class _Patcher(Visitor):
     ) -> Tensor:
         """Live values, [rows, positions, hidden], those of the runs found replaced where the mask says so."""
         mask = self.mask if where is None else where
-        by_run = live.unflatten(0, (len(mask), -1)).clone()
+        by_run: Tensor = live.unflatten(0, (len(mask), -1)).clone()
         for run, source, _ in found:
             value = given[source.layer].to(live.dtype)
             by_run[run] = torch.where(mask[run][..., None], value, by_run[run])

@@ -106,7 +106,7 @@ def _patched(
         results = _metrics(model, donor, batch, given, columns, where, runs, batch_rows(plan.spec), halvings)
         weights = np.array(group.weights)
         for name, values in results.items():
-            np.add.at(metric[name], (slice(None), group.numbers), weights * values.double().numpy())
+            np.add.at(metric[name].T, group.numbers, (weights * values.double().numpy()).T)
         share = (columns >= 0).sum(1) / batch.present.sum(1)
         np.add.at(shared, group.numbers, weights * share.double().numpy())
     shape = (1 + len(roles), len(components), len(selected))
