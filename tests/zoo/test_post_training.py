@@ -168,6 +168,25 @@ def test_an_interrupted_training_is_the_one_that_was_not(recipe: PostTrainingRec
         ).read_text()
 
 
+@pytest.mark.long
+def test_checkpoints_are_kept_on_the_way_and_change_nothing(recipe: PostTrainingRecipe, tmp_path: Path) -> None:
+    post_train(recipe, tmp_path / "out")
+    before = {name: weights(tmp_path / "out" / name) for name in ("mdm", "arm-continued")}
+    keeping = recipe.model_copy(update={"diffusion": recipe.diffusion.model_copy(update={"keep": (4,)})})
+    seen: list[tuple[str, int]] = []
+    post_train(keeping, tmp_path / "out", progress=lambda phase, step, *_: seen.append((phase, step)))
+    assert seen == [(phase, step) for phase in ("mdm", "arm-continued") for step in range(1, 5)]
+    for name, own in before.items():
+        after, kept = weights(tmp_path / "out" / name), weights(tmp_path / "out" / f"{name}-step-4")
+        assert all(torch.equal(own[key], after[key]) for key in own)
+        assert own.keys() == kept.keys() and not all(torch.equal(own[key], kept[key]) for key in own)
+        assert {tensor.dtype for tensor in kept.values()} == {torch.float16}
+        folder = tmp_path / "out" / f"{name}-step-4"
+        assert [point.step for point in read_curve(folder)] == [0, 3, 4]
+        assert f"on the way to `{name}`, after 4 steps" in (folder / "README.md").read_text()
+        assert read_evaluation(folder).model == folder.name
+
+
 def test_the_control_learns_from_the_same_sentences(
     recipe: PostTrainingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
