@@ -213,8 +213,9 @@ def paired_difference(first: Replicated, second: Replicated) -> Replicated:
     def minus(one: Floats | None, other: Floats | None, what: str) -> Floats | None:
         if one is None or other is None:
             return None
-        rows: Floats = _stacked([one, other], what)
-        return rows[0] - rows[1]
+        first_row, second_row = _stacked([one, other], what)
+        difference: Floats = first_row - second_row
+        return difference
 
     influence = minus(first.influence, second.influence, "examples")
     replicates = minus(first.replicates, second.replicates, "replicates")

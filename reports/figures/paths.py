@@ -12,7 +12,7 @@ from reports.figures.charts import PALETTE
 from reports.figures.sides import HEIGHT, SIDES, WIDTH
 
 _SHARE = alt.Scale(domain=[0, 1.02], nice=False)
-_AXIS = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]}
+_AXIS = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
 
 
 def over_steps(rows: pl.DataFrame, *, label: str) -> Markup:
@@ -31,7 +31,7 @@ def over_steps(rows: pl.DataFrame, *, label: str) -> Markup:
     )
 
     def y(column: str) -> alt.Y:
-        return alt.Y(f"{column}:Q", title="share of prompts right", scale=_SHARE, axis=alt.Axis(**_AXIS))
+        return alt.Y(f"{column}:Q", title="share of prompts right", scale=_SHARE, axis=_AXIS)
 
     marks = []
     for side, (shape, dash) in SIDES.items():
@@ -52,10 +52,10 @@ def reliability(rows: pl.DataFrame, *, label: str) -> Markup:
         rows: One pair's, task's and step's rows of the table `reliability`.
         label: Text alternative.
     """
-    x = alt.X("confidence:Q", title="confidence", scale=_SHARE, axis=alt.Axis(**_AXIS))
+    x = alt.X("confidence:Q", title="confidence", scale=_SHARE, axis=_AXIS)
 
     def y(column: str) -> alt.Y:
-        return alt.Y(f"{column}:Q", title="share of prompts right", scale=_SHARE, axis=alt.Axis(**_AXIS))
+        return alt.Y(f"{column}:Q", title="share of prompts right", scale=_SHARE, axis=_AXIS)
 
     ends = charts.rows([{"confidence": 0.0, "accuracy": 0.0}, {"confidence": 1.0, "accuracy": 1.0}])
     marks = [ends.mark_line(color=PALETTE["axis"], strokeWidth=1).encode(x, y("accuracy"))]

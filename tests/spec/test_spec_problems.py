@@ -171,7 +171,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "contrast with itself": ("[global, local]", "[local, local]", "[local",
                              "a contrast of 'local' with itself is zero"),
     "empty contrast": ("contrast: {regime: [global, local], role: [treatment, control]}", "contrast: {}", "{}",
-                       "expected at least one of role, pair, regime or task"),
+                       "expected at least one of role, pair, regime, task or budget"),
     "contrast of three": ("[global, local]", "[global, local, local]", "[global", "expected at most 2 items, got 3"),
     "unknown pair": ("where: {role: treatment,", "where: {pair: difusion,", "difusion",
                      "unknown pair 'difusion' (did you mean 'diffusion'?)"),
