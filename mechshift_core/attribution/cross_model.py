@@ -13,25 +13,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-import nnsight
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
-from mechshift_core.attribution.contraction import work_dtype
+from mechshift_core.attribution.cross_runs import Node, Prompts, run_crossed, written_by
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_patching
 from mechshift_core.attribution.readable import check_finite, check_readable
-from mechshift_core.attribution.record import live_heads
-from mechshift_core.attribution.walk import Site, Visitor, traced, walk
 from mechshift_core.graph import Shape
 from mechshift_core.models.load import Model
-from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, checked
 
-Prompts = Literal["corrupted", "clean"]
 Move = str | tuple[str, str]
 """A node that takes its own counterpart's place, or (node of the donor, node of the recipient) of the same kind."""
 NODE = re.compile(r"(?:a(?P<attention>\d+)(?:\.h(?P<head>\d+))?|m(?P<mlp>\d+)|x(?P<residual>\d+))")
@@ -110,12 +104,12 @@ def cross_patch(
 
     def compute(part: slice) -> Tensor:
         own, of_donor = batch.rows(part).to(recipient.device), other.rows(part).to(donor.device)
-        written = _written(donor, of_donor, own, matched[part])
+        written = written_by(donor, of_donor, own, matched[part])
         at_once, found = max(1, batching.size // len(own)), []
         for first in range(0, len(runs), at_once):
             chosen = slice(first, min(first + at_once, len(runs)))
             mask = where[chosen][:, part if where.shape[1] > 1 else slice(None)].expand(-1, len(own), -1)
-            found.append(_run(recipient, own, written, moves[chosen], mask.to(recipient.device), into))
+            found.append(run_crossed(recipient, own, written, moves[chosen], mask.to(recipient.device), into))
         metric = torch.cat(found).cpu()
         check_finite(recipient, "the metric of a patched run", metric)
         return metric
@@ -125,35 +119,7 @@ def cross_patch(
     return torch.cat(list(in_batches(len(batch), batching, compute)), dim=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A node: its kind, its layer, and of a head its number."""
-
-    kind: str
-    layer: int
-    head: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What a donor writes, at the positions of the recipient: [examples, positions, ...].
-
-    Attributes:
-        heads: Per layer, what the output projection reads, [..., heads, head_size], in the terms of `weights`.
-        weights: Per layer, [heads, head_size, hidden].
-        attention: Per layer, what all heads and biases add.
-        mlps: Per layer.
-        streams: What each block reads; the last is of the position read alone, [examples, 1, hidden].
-    """
-
-    heads: list[Tensor]
-    weights: list[Tensor]
-    attention: list[Tensor]
-    mlps: list[Tensor]
-    streams: list[Tensor]
-
-
-def _parsed(move: Move, shape: Shape) -> tuple[_Node, _Node]:
+def _parsed(move: Move, shape: Shape) -> tuple[Node, Node]:
     """(node of the donor, node of the recipient)."""
     source, target = (move, move) if isinstance(move, str) else move
     found = _node(source, shape), _node(target, shape)
@@ -164,7 +130,7 @@ def _parsed(move: Move, shape: Shape) -> tuple[_Node, _Node]:
     return found
 
 
-def _node(name: str, shape: Shape) -> _Node:
+def _node(name: str, shape: Shape) -> Node:
     match = NODE.fullmatch(name)
     kind = "" if match is None else str(match.lastgroup)
     layer = -1 if match is None else int(next(match[k] for k in ("attention", "mlp", "residual") if match[k]))
@@ -172,7 +138,7 @@ def _node(name: str, shape: Shape) -> _Node:
     last = shape.layers if kind == "residual" else shape.layers - 1
     if not kind or layer > last or head >= shape.heads:
         raise ValueError(f"{name!r} is no node of this model; its nodes are a0.h0 ..., a0 ..., m0 ..., x0 ...")
-    return _Node(kind, layer, head)
+    return Node(kind, layer, head)
 
 
 def _columns(columns: Tensor | None, batch: CounterfactualBatch, given: CounterfactualBatch) -> Tensor:
@@ -196,156 +162,3 @@ def _positions(positions: Tensor | None, runs: int, batch: CounterfactualBatch) 
         shapes = f"[{runs}, {length}] or [{runs}, {examples}, {length}]"
         raise ValueError(f"positions must be {shapes}; they are {list(mask.shape)}")
     return mask
-
-
-class _Recorder(Visitor):
-    """Keeps all that can be moved."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.heads: list[Tensor] = []
-        self.attention: list[Tensor] = []
-        self.mlps: list[Tensor] = []
-        self.streams: list[Tensor] = []
-
-    def block(self, layer: int, site: Site) -> None:
-        self.streams.append(site.input.detach())
-
-    def attention_output(self, layer: int, site: Site) -> None:
-        self.heads.append(live_heads(self.model, layer, site).detach())
-
-    def attention_written(self, layer: int, site: Site) -> None:
-        self.attention.append(site.output.detach())
-
-    def mlp_written(self, layer: int, site: Site) -> None:
-        self.mlps.append(site.output.detach())
-
-    def final_norm(self, residual: Tensor, output: Tensor) -> Tensor:
-        self.streams.append(residual.detach())
-        return output
-
-
-def _written(donor: Model, given: CounterfactualBatch, batch: CounterfactualBatch, matched: Tensor) -> _Written:
-    """The donor's run on its clean prompts, at the positions of the recipient.
-
-    Its last stream is taken where the recipient is read, wherever the donor itself would be.
-    """
-    columns = matched.to(batch.clean_ids.device)
-    read = batch.rows_read(columns)[:, 0].clamp(min=0).to(donor.device)
-    at_read = replace(given, position=torch.where(given.present.gather(1, read[:, None])[:, 0], read, given.position))
-    recorder = _Recorder(donor)
-    with torch.no_grad(), traced(donor, at_read, at_read.clean_ids):
-        walk(donor, at_read, recorder)
-        found: tuple[list[Tensor], ...] = nnsight.save(
-            (recorder.heads, recorder.attention, recorder.mlps, recorder.streams)
-        )
-    heads, attention, mlps, streams = found
-    places = columns.clamp(min=0)
-    numbers = torch.arange(len(places), device=places.device)[:, None]
-
-    def moved(values: Tensor) -> Tensor:
-        return values.to(places.device)[numbers, places]
-
-    return _Written(
-        [moved(one) for one in heads],
-        [donor.view.output_weight(layer).to(places.device) for layer in range(donor.shape.layers)],
-        [moved(one) for one in attention],
-        [moved(one) for one in mlps],
-        [*(moved(one) for one in streams[:-1]), streams[-1].to(places.device)],
-    )
-
-
-def _run(
-    model: Model,
-    batch: CounterfactualBatch,
-    written: _Written,
-    moves: Sequence[Sequence[tuple[_Node, _Node]]],
-    mask: Tensor,
-    into: Prompts,
-) -> Tensor:
-    """The metric of some runs, [runs, examples]."""
-    ids = batch.corrupt_ids if into == "corrupted" else batch.clean_ids
-    patcher = _Patcher(model, batch, written, moves, mask)
-    with torch.no_grad(), traced(model, batch, ids.repeat(len(moves), 1)):
-        metric = nnsight.save(batch.measure(walk(model, batch, patcher)))
-    by_run: Tensor = metric.unflatten(0, (len(moves), -1))
-    return by_run
-
-
-class _Patcher(Visitor):
-    """Puts what a donor wrote into a run. Rows are runs x examples."""
-
-    def __init__(
-        self,
-        model: Model,
-        batch: CounterfactualBatch,
-        written: _Written,
-        moves: Sequence[Sequence[tuple[_Node, _Node]]],
-        mask: Tensor,
-    ) -> None:
-        self.model, self.batch, self.written = model, batch, written
-        self.mask = mask  # [runs, examples, positions]
-        self.dtype = work_dtype(model)
-        self.by_target: dict[tuple[str, int], list[tuple[int, _Node, _Node]]] = {}
-        for run, of_run in enumerate(moves):
-            for source, target in of_run:
-                self.by_target.setdefault((target.kind, target.layer), []).append((run, source, target))
-        self.heads: Tensor | None = None
-
-    def block(self, layer: int, site: Site) -> None:
-        found = self.by_target.get(("residual", layer))
-        if found:
-            site.input = self._replaced(site.input, found, self.written.streams)
-
-    def attention_output(self, layer: int, site: Site) -> None:
-        self.heads = live_heads(self.model, layer, site) if ("head", layer) in self.by_target else None
-
-    def attention_written(self, layer: int, site: Site) -> None:
-        whole = self.by_target.get(("attention", layer))
-        if whole:
-            site.output = self._replaced(site.output, whole, self.written.attention)
-        single = self.by_target.get(("head", layer))
-        if single:
-            site.output = site.output + self._exchanged(layer, single).to(site.output.dtype)
-
-    def mlp_written(self, layer: int, site: Site) -> None:
-        found = self.by_target.get(("mlp", layer))
-        if found:
-            site.output = self._replaced(site.output, found, self.written.mlps)
-
-    def final_norm(self, residual: Tensor, output: Tensor) -> Tensor:
-        found = self.by_target.get(("residual", self.model.shape.layers))
-        if not found:
-            return output
-        where = self.batch.rows_read(self.mask.flatten(0, 1)).unflatten(0, (len(self.mask), -1))
-        read = self._replaced(widened(residual), found, self.written.streams, where)
-        return self.model.view.norm(self.model.view.declaration.final_norm)(read).to(output.dtype)
-
-    def _replaced(
-        self,
-        live: Tensor,
-        found: Sequence[tuple[int, _Node, _Node]],
-        given: Sequence[Tensor],
-        where: Tensor | None = None,
-    ) -> Tensor:
-        """Live values, [rows, positions, hidden], those of the runs found replaced where the mask says so."""
-        mask = self.mask if where is None else where
-        by_run: Tensor = live.unflatten(0, (len(mask), -1)).clone()
-        for run, source, _ in found:
-            value = given[source.layer].to(live.dtype)
-            by_run[run] = torch.where(mask[run][..., None], value, by_run[run])
-        return by_run.flatten(0, 1)
-
-    def _exchanged(self, layer: int, found: Sequence[tuple[int, _Node, _Node]]) -> Tensor:
-        """What the heads of the donor write minus what those that they replace write, [rows, positions, hidden]."""
-        assert self.heads is not None
-        live = self.heads.unflatten(0, (len(self.mask), -1))
-        own = self.model.view.output_weight(layer)
-        runs, examples, positions = self.mask.shape
-        total = torch.zeros((runs, examples, positions, own.shape[-1]), dtype=self.dtype, device=self.mask.device)
-        for run, source, target in found:
-            donated = self.written.heads[source.layer][:, :, source.head].to(self.dtype)
-            change = donated @ self.written.weights[source.layer][source.head].to(self.dtype)
-            change = change - live[run][:, :, target.head].to(self.dtype) @ own[target.head].to(self.dtype)
-            total[run] += change * self.mask[run][..., None]
-        return total.flatten(0, 1)

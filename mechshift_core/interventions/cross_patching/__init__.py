@@ -68,8 +68,8 @@ CROSS_PATCHING = InterventionKind(
             words="use of the other model's activations",
             estimand="share of what a model's own clean activations restore that the other model's restore in it, "
             "those of the clean prompt compared with those of the corrupted one",
-            reading="1: the other model's activations serve as well as the own, 0: they restore nothing; unrelated "
-            "models have a level, too",
+            reading="1: the other model's activations serve as well as the own (above 1: better), 0: they restore "
+            "nothing; unrelated models have a level, too",
             scale="slope of effects on effects; no bounds",
             lower="less of use",
             higher="more of use",

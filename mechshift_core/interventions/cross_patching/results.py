@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,92 +12,34 @@ from mechshift_core.analysis.measured import Measured, Results, Rows, by_example
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.batches import roles_read
 from mechshift_core.execution.scores import Stored
+from mechshift_core.interventions.cross_patching.crossed import (
+    COUNTED,
+    crossed_of,
+    everything,
+    groups_of,
+    kind_of,
+    unusable,
+)
 from mechshift_core.interventions.cross_patching.section import CrossPatching
 from mechshift_core.spec import Spec
 from stats.component_use import METHOD as POOLED
-from stats.component_use import pooled_use
-from stats.faithfulness import METHOD, RatioEstimate, transfer_ratio
+from stats.faithfulness import METHOD, RatioEstimate
 from stats.findings import Estimate
 from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
 from stats.resampling import MINIMUM_CLUSTERS
 
-Floats = npt.NDArray[np.float64]
 USE, COST = "cross_patching_use", "cross_patching_cost"
 ALIKE = {USE: 1.0, COST: 0.0}
 """Measure -> its value for two models that are alike."""
-KINDS = {"heads": "head", "attention": "attention", "mlps": "mlp", "residual": "residual"}
-"""What a spec says -> the kind of a component."""
-COUNTED = "counted"
 RESTORED = ("restored_own", "restored_cross", "restored_floor")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Crossed:
-    """One model with the other's activations, on some examples.
-
-    Attributes:
-        own: Metric of the corrupted run with its own clean output in place, [components, n]; `cross` with the donor's,
-            and `floor` with the donor's output on the corrupted prompt.
-        kept: Metric of the clean run with the donor's.
-        clean: Metric of the clean run [n], and `corrupt` of the corrupted one.
-        clusters: The independent unit of each; None if every example is one.
-    """
-
-    own: Floats
-    cross: Floats
-    floor: Floats
-    kept: Floats
-    clean: Floats
-    corrupt: Floats
-    clusters: npt.NDArray[np.str_] | None
-    confidence: float
-
-    def use(self, component: int) -> RatioEstimate:
-        """How much of what its own output restores the donor's does."""
-        return self._ratio(self.own[component], self.corrupt + self.brought[component])
-
-    @property
-    def brought(self) -> Floats:
-        """What the donor's output changes where it is of the clean prompt, not of the corrupted one, [components, n].
-
-        Either way the own output is gone, which by itself restores something: what it said was wrong.
-        """
-        return self.cross - self.floor
-
-    def cost(self, components: Sequence[int]) -> RatioEstimate:
-        """What the donor's output costs in the clean run, mean over components, as a share of what corruption does."""
-        kept = self._ratio(self.clean, self.kept[list(components)].mean(axis=0))
-        if kept.estimate is None:
-            return kept
-        ends = [None if end is None else 1 - end for end in (kept.high, kept.low)]
-        influence = None if kept.influence is None else -kept.influence
-        return replace(kept, estimate=1 - kept.estimate, low=ends[0], high=ends[1], influence=influence)
-
-    def pooled(self, components: Sequence[int]) -> RatioEstimate:
-        """How much of its own effects the donor's output brings, over several components."""
-        chosen = list(components)
-        return pooled_use(
-            self.brought[chosen],
-            self.own[chosen] - self.corrupt,
-            cluster=self.clusters,
-            confidence=self.confidence,
-        )
-
-    def _ratio(self, own: Floats, other: Floats) -> RatioEstimate:
-        found = transfer_ratio(
-            own, other, full=self.clean, empty=self.corrupt, cluster=self.clusters, confidence=self.confidence
-        )
-        if found.ratio.status != "undefined":
-            return found.ratio
-        return replace(found.ratio, message=found.ratio.message.replace("the own circuit restores", "it restores"))
 
 
 def measure_crossed(sample: Sample, spec: Spec, intervention: CrossPatching, results: Results) -> Measured:
     """Rows of `cross_patching`; use and cost of each model, and over the directions that hypotheses are about."""
     rows: Rows = []
     for side, stored in results.items():
-        reason = _unusable(sample, stored)
+        reason = unusable(sample, stored)
         if isinstance(stored, str) or reason:
             rows.append(_row(sample, side, intervention, COUNTED, "pooled", None, None, status=reason))
         else:
@@ -110,32 +52,6 @@ def measure_crossed_alone(sample: Sample, spec: Spec, intervention: CrossPatchin
     return _tested(sample, spec, intervention, results)
 
 
-def _unusable(sample: Sample, stored: Stored | str) -> str:
-    """Why a side has no numbers; empty where it has."""
-    if isinstance(stored, str):
-        return stored
-    return "" if len(stored.tensors["examples"]) > 1 else f"{sample.selection}; use needs at least 2"
-
-
-def _crossed(sample: Sample, spec: Spec, stored: Stored, place: int, chosen: npt.NDArray[np.bool_]) -> _Crossed:
-    """What a cell has, at all positions (place 0) or those of a token role, of some of its examples."""
-    values = {name: one.astype(np.float64)[..., chosen] for name, one in stored.tensors.items() if name != "examples"}
-    return _Crossed(
-        own=values["own"][place],
-        cross=values["cross"][place],
-        floor=values["floor"][place],
-        kept=values["kept"][place],
-        clean=values["clean_metric"],
-        corrupt=values["corrupt_metric"],
-        clusters=sample.clusters(stored.tensors["examples"][chosen]),
-        confidence=spec.statistics.confidence,
-    )
-
-
-def _everything(stored: Stored) -> npt.NDArray[np.bool_]:
-    return np.ones(len(stored.tensors["examples"]), dtype=bool)
-
-
 def _side_rows(
     sample: Sample, spec: Spec, intervention: CrossPatching, side: str, stored: Stored
 ) -> Iterator[dict[str, object]]:
@@ -144,14 +60,14 @@ def _side_rows(
     for place, (role, chosen) in enumerate(_places(sample, spec, side, stored)):
         if chosen.sum() < 2:
             continue
-        one = _crossed(sample, spec, stored, place, chosen)
+        one = crossed_of(sample, spec, stored, place, chosen)
         more = {"shared": shared, "n": int(chosen.sum())}
         for number, name in enumerate(names):
             row = _row(sample, side, intervention, name, kind_of(name), int(name[1:].partition(".")[0]), role)
             effects = (float((values[number] - one.corrupt).mean()) for values in (one.own, one.cross, one.floor))
             row |= dict(zip(RESTORED, effects, strict=True))
             yield row | more | _estimated(one.use(number), one.cost([number]))
-        for label, members in _groups(intervention, names).items():
+        for label, members in groups_of(intervention, names).items():
             row = _row(sample, side, intervention, label, "pooled", None, role)
             yield row | more | _estimated(one.pooled(members), one.cost(members))
 
@@ -160,7 +76,7 @@ def _places(
     sample: Sample, spec: Spec, side: str, stored: Stored
 ) -> Iterator[tuple[str | None, npt.NDArray[np.bool_]]]:
     """Token role, None for all positions, and which of a cell's examples have it."""
-    yield None, _everything(stored)
+    yield None, everything(stored)
     diffusion = spec.models[sample.side(side).model].paradigm == "masked_diffusion"
     read = [
         roles_read(sample.dataset.examples[number], sample.reading, diffusion=diffusion)
@@ -168,22 +84,6 @@ def _places(
     ]
     for role in stored.description["roles"]:
         yield role, np.array([role in found for found in read], dtype=bool)
-
-
-def kind_of(name: str) -> str:
-    """The kind of a component."""
-    if name[0] == "a":
-        return "head" if "." in name else "attention"
-    return {"m": "mlp", "x": "residual"}[name[0]]
-
-
-def _groups(intervention: CrossPatching, names: Sequence[str]) -> dict[str, list[int]]:
-    """What is pooled: each kind, and those that hypotheses are about."""
-    groups = {kind: [kind] for kind in intervention.components} | {COUNTED: list(intervention.counted)}
-    return {
-        label: [at for at, name in enumerate(names) if kind_of(name) in {KINDS[kind] for kind in kinds}]
-        for label, kinds in groups.items()
-    }
 
 
 def _estimated(use: RatioEstimate, cost: RatioEstimate) -> dict[str, object]:
@@ -231,12 +131,12 @@ def _tested(sample: Sample, spec: Spec, intervention: CrossPatching, results: Re
     problems: dict[str, str] = {}
     found: dict[str, dict[str, RatioEstimate | str]] = {USE: {}, COST: {}}
     for side, stored in results.items():
-        reason = _unusable(sample, stored)
+        reason = unusable(sample, stored)
         if isinstance(stored, str) or reason:
             found[USE][side] = found[COST][side] = reason
             continue
-        one = _crossed(sample, spec, stored, 0, _everything(stored))
-        members = _groups(intervention, stored.description["components"])[COUNTED]
+        one = crossed_of(sample, spec, stored, 0, everything(stored))
+        members = groups_of(intervention, stored.description["components"])[COUNTED]
         found[USE][side], found[COST][side] = one.pooled(members), one.cost(members)
     into = ("before", "after") if intervention.into == "both" else (intervention.into,)
     for measure, values in found.items():
