@@ -187,7 +187,7 @@ def test_states_are_removed_when_the_pair_is_complete_and_not_before(monkeypatch
 def test_an_interrupted_training_ends_with_code_130_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from mechshift_core.zoo import train
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
