@@ -86,7 +86,8 @@ def analyse(
         part.budget: AtBudget(needed, part.evidence) for needed, part in zip(at_budgets, undecided, strict=True)
     }
     comparison = Comparison(folder, failures, found_at, kept.of)
-    differences = _kept(broken, "comparison of budgets", partial(comparison.differences, spec), NO_ROWS)
+    none: dict[tuple[str, str], Evidence] = {}
+    differences = _kept(broken, "comparison of budgets", partial(comparison.differences, spec), none)
     statistics += comparison.statistics
     parts = [_decided(part, spec, differences, broken, dropped) for part in undecided]
     primary, *others = parts

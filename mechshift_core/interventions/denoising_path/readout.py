@@ -127,7 +127,7 @@ def _denoised(model: Model, examples: Sequence[Example], reading: Reading) -> li
     known = torch.zeros(tokens.shape, dtype=torch.bool)
     ordered = not diffusion or reading.order == "left_to_right"
     steps = reading.steps_of(length)
-    found: list[tuple[Readout, np.ndarray, bool]] = []  # type: ignore[type-arg]
+    found: list[tuple[Readout, np.ndarray, bool]] = []
     for step in range(steps):
         hidden = ~known[:, place].numpy()
         if not hidden.any():
@@ -149,7 +149,7 @@ def _denoised(model: Model, examples: Sequence[Example], reading: Reading) -> li
     return [_path_of(row, found) for row in range(len(examples))]
 
 
-def _path_of(row: int, found: Sequence[tuple[Readout, np.ndarray, bool]]) -> Readout:  # type: ignore[type-arg]
+def _path_of(row: int, found: Sequence[tuple[Readout, np.ndarray, bool]]) -> Readout:
     """The path of an example: the steps of the budget in which its answer is hidden, or the last if there are none."""
     steps = [(one, counted) for one, hidden, counted in found if hidden[row]]
     kept = [one for one, counted in steps if counted] or [steps[-1][0]]

@@ -46,7 +46,7 @@ def execute_probe(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
     examples = [dataset.examples[number] for number in selected]
     names = tuple(intervention.variables or variables_of(examples))
     values = {name: np.array(values_of(name, examples), dtype=str) for name in names if name not in OF_STATES}
-    usable = {name: _usable(own) for name, own in values.items()}
+    usable = {name: _usable(own.tolist()) for name, own in values.items()}
     halvings: list[int] = []
     units: dict[str, Units] = {}
     if any(own.any() for own in usable.values()) or len(values) < len(names):
