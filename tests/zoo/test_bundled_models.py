@@ -16,8 +16,8 @@ from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
 
 MODELS = ("arm", "arm-continued", "mdm", "mdm-scratch")
-ALONE = ("tiny-s3/arm", "tiny-s4/arm")
-"""Whose post-trained models are not there yet."""
+ALONE = ("tiny-s3/arm", "tiny-s3/mdm", "tiny-s4/arm", "tiny-s4/mdm")
+"""Of seeds that do not have all of their models yet."""
 NAMES = (*(f"tiny-s{seed}/{model}" for seed in (0, 1, 2) for model in MODELS), *ALONE)
 ADAPTERS = ("smollm2/arm-continued", "smollm2/mdm")
 """Of a model that is fetched; see `test_bundled_adapters.py`."""
