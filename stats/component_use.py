@@ -52,17 +52,19 @@ def pooled_use(
         confidence: Of the two-sided interval.
 
     Returns:
-        The estimate; its influence is of the units in the order of their sorted labels.
+        The estimate; its influence is of the units in the order of their sorted labels. It is undefined with fewer
+        than two units.
 
     Raises:
-        ValueError: if shapes do not match, an effect is not finite, or there are fewer than two units.
+        ValueError: if shapes do not match or an effect is not finite.
     """
     b, a = as_floats(cross, "cross", dimensions=2), as_floats(own, "own", dimensions=2)
     if a.shape != b.shape:
         raise ValueError(f"own: expected as many effects as in cross, {list(b.shape)}, got {list(a.shape)}")
     units = ExampleUnits.of(a.shape[1], cluster, confidence)
     if units.clusters < 2:
-        raise ValueError("cross: expected at least two independent units, whose products are taken, got 1")
+        reason = "there is one independent unit, and products of different ones are taken"
+        return units.estimate(0.0, np.zeros(units.clusters), reason)
     a, b = units.summed(a), units.summed(b)
     square, of_square = _products(a, a)
     product, of_product = _products(a, b)
@@ -91,6 +93,8 @@ def _no_denominator(units: ExampleUnits, square: float, of_square: Floats, round
     if abs(square) <= rounding:
         return f"{name} is 0 over all components"
     error = float(np.linalg.norm(units.centred(of_square - of_square.mean())))
+    if square < 0 and error == 0:  # as with two units
+        return f"{name} does not clear 0"
     if square < 0 or (units.enough and square <= units.quantile * error):
         return f"{name} does not clear 0: the sum of squared mean effects is {square / error:.2g} standard errors"
     return ""

@@ -182,7 +182,7 @@ def every_sort(material: Material) -> list[DataSets]:
 
 def about(spec: Spec, which: Callable[[Hypothesis], bool]) -> Spec:
     """The spec with some of its hypotheses alone."""
-    return spec.model_copy(update={"hypotheses": [one for one in spec.hypotheses if which(one)]})
+    return spec.model_copy(update={"hypotheses": tuple(one for one in spec.hypotheses if which(one))})
 
 
 def _with_fewer_replicates(spec: Spec) -> Spec:

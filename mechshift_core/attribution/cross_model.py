@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,9 +30,12 @@ from mechshift_core.options import Count, checked
 Move = str | tuple[str, str]
 """A node that takes its own counterpart's place, or (node of the donor, node of the recipient) of the same kind."""
 NODE = re.compile(r"(?:a(?P<attention>\d+)(?:\.h(?P<head>\d+))?|m(?P<mlp>\d+)|x(?P<residual>\d+))")
+MovedKind = Literal["heads", "attention", "mlps", "residual"]
+"""Kinds of nodes that are moved from one model into another."""
 
 
-def moved_names(shape: Shape, kinds: Sequence[str]) -> list[str]:
+@checked
+def moved_names(shape: Shape, kinds: Sequence[MovedKind]) -> list[str]:
     """Names of the nodes of some kinds (heads, attention, mlps, residual), kind by kind, layer by layer."""
     layers = range(shape.layers)
     names = {

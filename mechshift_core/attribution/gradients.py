@@ -225,7 +225,8 @@ def differentiate(
     dtype = next(model.module.parameters()).dtype
     with torch.no_grad():
         clean, corrupt = (widened(embed(ids)) for ids in (batch.clean_ids, batch.corrupt_ids))
-        alphas = torch.stack([torch.as_tensor(alpha).to(clean).expand(examples) for alpha, _ in path])
+        points = [torch.as_tensor(alpha, dtype=clean.dtype, device=clean.device) for alpha, _ in path]
+        alphas = torch.stack([point.expand(examples) for point in points])
 
         def between(clean: Tensor, corrupt: Tensor, alphas: Tensor) -> Tensor:
             found: Tensor = (corrupt + alphas[:, :, None, None] * (clean - corrupt)).flatten(0, 1)

@@ -120,5 +120,5 @@ def limits(data: ReportData) -> list[str]:
     if lacking:
         found.append(f"No estimate could be had: {formats.listed(lacking)}.")
     if not declared.before:
-        found.append("Not all of this was declared before the results; the verdicts below say what was not.")
+        found.append("Some of this was declared or changed after results; the verdicts below say what.")
     return [*found, *(note for note in notes(data.provenance) if "not the numbers of the published model" in note)]

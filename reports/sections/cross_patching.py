@@ -183,7 +183,9 @@ def _grids(
     pitch: float | None = None,
     title: str = "",
 ) -> tuple[Markup, ...]:
-    drawn = []
+    drawn: list[Markup] = []
+    if not columns.names:  # no component was measured
+        return ()
     for side, own in cells.items():
         first = sorted(own, key=lambda cell: -abs(cell.value))[:3]
         words = formats.listed([f"{cell.name} {formats.number(cell.value)}" for cell in first])

@@ -23,8 +23,8 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
-COUNT = 8 * 3 + 4 * 2 * 2 + 2
-"""Cells of EVERY_KIND: eight interventions on three models; four kinds that need a pair on two pairs and sides; and the
+COUNT = 9 * 3 + 6 * 2 * 2 + 2
+"""Cells of EVERY_KIND: nine interventions on three models; six kinds that need a pair on two pairs and sides; and the
 weights of two pairs."""
 
 

@@ -234,7 +234,7 @@ def test_the_report_shows_what_was_tested(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
     for text in (
         "a causal model has 0",
-        "The estimate for the effect of the components aimed at beyond random groups is",
+        "Shift of the effect of the components aimed at beyond random groups on ",
         "Attention to the right of every token that is no mask",
         "Effect of the components aimed at minus the mean effect of the random groups",
     ):

@@ -84,7 +84,7 @@ def test_estimates_are_trimmed_means_with_the_interval_of_the_hypothesis(finishe
 
 def test_the_report_says_what_is_estimated(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
-    assert "The estimate for the 20% trimmed mean of " in page and "contrast of 20% trimmed means over prompts" in page
+    assert "20% trimmed mean of the shift of " in page and "contrast of 20% trimmed means over prompts" in page
 
 
 def test_no_cell_depends_on_the_location(finished: Run, tmp_path: Path) -> None:

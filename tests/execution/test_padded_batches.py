@@ -42,11 +42,11 @@ OTHERS: list[dict[str, object]] = [
 ]
 """Beside those of `EVERY_KIND`, what is ablated in ways that can be padded."""
 PADDED = [
-    "circuit", "curve", "carried", "patched", "lens", "neurons", "read", "looked", "moved", "zeros", "swapped",
-    "emptied", "felled", "crossed", "between",
+    "circuit", "curve", "carried", "patched", "lens", "path", "neurons", "read", "looked", "moved", "crossed",
+    "between", "zeros", "swapped", "emptied", "felled",
 ]  # fmt: skip
 """Names of the interventions of which several lengths are one batch: all but means and resampling."""
-MORE = {"carried", "swapped", "emptied", "crossed", "between"}
+MORE = {"carried", "swapped", "emptied", "path", "crossed", "between"}
 """Those left to the tests with the marker `long`."""
 LOAD = hands.load_planned
 MASK = 39

@@ -81,7 +81,6 @@ def test_without_an_effect_of_its_own_it_is_undefined() -> None:
         ({"own": np.ones((2, 3))}, r"own: expected as many effects as in cross, \[2, 4\], got \[2, 3\]"),
         ({"own": np.full((2, 4), np.nan)}, "own: expected finite numbers"),
         ({"own": np.ones(4)}, r"own: expected 2 dimension\(s\)"),
-        ({"own": np.ones((2, 4)), "cluster": [1, 1, 1, 1]}, "at least two independent units"),
         ({"own": np.ones((2, 4)), "confidence": 1.0}, "confidence: expected a number between 0 and 1"),
     ],
 )
@@ -138,3 +137,11 @@ def test_a_contrast_of_two_pairs_on_the_same_prompts_errs_as_often_as_it_says() 
         assert p is not None
         rejected.append(p < 0.05)
     assert 0.025 <= np.mean(rejected) <= 0.075
+
+
+def test_one_unit_or_effects_that_cancel_have_no_use() -> None:
+    effects = np.array([[1.0, 2.0, 3.0]])
+    alone = pooled_use(effects, effects, cluster=["a", "a", "a"])
+    assert (alone.status, alone.estimate) == ("undefined", None) and "one independent unit" in alone.message
+    against = pooled_use(np.array([[1.0, -1.0]]), np.array([[1.0, -1.0]]))
+    assert (against.status, against.estimate) == ("undefined", None) and "does not clear 0" in against.message
