@@ -236,13 +236,12 @@ def test_halves_of_one_model_are_read_on_their_own_prompts(finished: tuple[Run, 
 @pytest.mark.long
 def test_prompts_are_not_selected_and_an_own_path_has_several_steps_token_by_token(tmp_path: Path) -> None:
     kinds = [STUDY["interventions"][0], {"name": "alone", "kind": "denoising_path", "tokens": "own"}]
-    path = write(
-        tmp_path, select={"correct": "both"}, interventions=kinds, denoising={}, hypotheses=[], tasks=STUDY["tasks"][:1]
-    )
+    tasks = [{**STUDY["tasks"][0], "examples": 40}]
+    path = write(tmp_path, select={"correct": "both"}, interventions=kinds, denoising={}, hypotheses=[], tasks=tasks)
     made = run(path, out=tmp_path / "out")
     assert made.failures == ()
-    assert table(made.path, "answer_paths")["n"].unique().to_list() == [14]
-    assert table(made.path, "examples").filter("selected")["example"].n_unique() < 14
+    assert table(made.path, "answer_paths")["n"].unique().to_list() == [40]
+    assert table(made.path, "examples").filter("selected")["example"].n_unique() < 40
     assert table(made.path, "confidence")["step"].max() > 1
     ((_, found),) = cells(made.path, intervention="alone", model="mdm")
     examples = make_plan(load_spec(path)).datasets["countdown"].examples

@@ -103,16 +103,16 @@ def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, m
             *[
                 f"{name} of {model} on mine, pair shift: what it needs failed, "
                 "circuit of after on mine, examples 0-12: no luck"
-                for name in ("curve", "carried", "aimed", "read")
+                for name in ("curve", "carried", "aimed", "read", "crossed", "between")
                 for model in ("before", "after")
             ],
         ]
     )
-    assert partial.computed == COUNT - 9
+    assert partial.computed == COUNT - 13
     assert table(out, "faithfulness")["pair"].unique().to_list() == ["control"]
     assert "no luck" in (out / "report.html").read_text()
     mended = run(study, out=out)
-    assert (mended.computed, mended.failures) == (9, ())
+    assert (mended.computed, mended.failures) == (13, ())
 
 
 @pytest.mark.long
@@ -223,10 +223,11 @@ def test_a_plan_lists_cells_of_every_kind_and_what_they_cost(
     printed = capsys.readouterr().out
     assert "to do   curve of before on mine, pair shift, at most 12 examples" in printed
     assert "to do   averaged of continued on mine, 12 examples" in printed
-    # Circuits: 3 sizes x 3 + 2, 2 + 2 and 2 + 3 + 1, of 4 sides; components: 4 roles x 12, 11 and 3, of 3 models.
+    # Circuits: 3 sizes x 3 + 2, 2 + 2 and 2 + 3 + 1, of 4 sides; components: 4 roles x 12, 11 and 3, of 3 models; moved
+    # into another model: 4 kinds of runs of none and of 2 MLPs, of 4 sides; 3 points between the models of 2 pairs.
     forward, patched = (
-        12 * (3 * (4 + 4 + 1 + 1 + 1 + 1 + 2 + 1) + 4 * 4),
-        12 * (4 * (11 + 4 + 6) + 3 * (4 * 12 + 11 + 3)),
+        12 * (3 * (4 + 4 + 1 + 1 + 1 + 1 + 2 + 1 + 1) + 4 * 4 + 4 * 4 + 2 * 3),
+        12 * (4 * (11 + 4 + 6) + 3 * (4 * 12 + 11 + 3) + 4 * 4 * (1 + 2)),
     )
     cost = f"{forward} forward and {72 + 36} backward passes of one prompt, {patched} patched passes"
     assert f"{COUNT} cells, {COUNT} to do: {cost}" in printed

@@ -192,7 +192,7 @@ def test_where_nothing_is_known_of_two_budgets_nothing_is_estimated(finished: tu
 def test_a_calibration_says_that_comparisons_of_budgets_are_not_in_it(finished: tuple[Run, Plan]) -> None:
     made, plan = finished
     found = calibrate(plan, RunFolder(made.path), {}, key="", repetitions=3, seed=0)
-    assert [one.hypothesis for one in found.hypotheses] == ["plain"]
+    assert [one.id for one in found.hypotheses] == ["plain"]
     assert "Hypotheses that compare inference budgets (over-time): data sets are of the first." in found.unseen
 
 
