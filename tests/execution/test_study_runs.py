@@ -34,8 +34,7 @@ def outputs(result: Run) -> dict[str, bytes]:
 
 
 NOT_ASKED_FOR = {"trajectory", "trajectory_changes", "attention_parts", "reliability"}
-"""Tables that are empty where a study has no trajectory, attention is not split by what is revealed, and answers are sets
-of tokens."""
+"""Tables that are empty where a study has no trajectory, attention is not split, and answers are sets of tokens."""
 
 
 def test_a_run_leaves_everything_that_is_promised(study: Path, out: Path) -> None:
