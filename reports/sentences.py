@@ -119,7 +119,9 @@ def _evidence(finding: Finding, *, plain: bool = False) -> str:
     if low is not None and high is not None:
         ends = f"{formats.number(low)} to {formats.number(high)}" if plain else _between(low, high)
         parts.append(f"{formats.confidence(level)} interval {ends}")
-    if finding.p is not None:
+    if finding.verdict == "refuted" and finding.p_opposite_corrected is not None:
+        parts.append(f"the opposite claim has corrected {formats.p_statement(finding.p_opposite_corrected)}")
+    elif finding.p is not None:
         which, p = ("uncorrected", finding.p) if finding.p_corrected is None else ("corrected", finding.p_corrected)
         parts.append(f"{which} {formats.p_statement(p)}")
     return "; ".join(parts) if parts else "without an interval"

@@ -151,3 +151,10 @@ def test_groups_that_differ_in_two_ways_are_named_whole() -> None:
 def test_what_can_not_be_taken_apart_has_its_estimate(groups: tuple[Group, ...]) -> None:
     with vocabulary(WORDS, ROLES):
         assert sentence(finding(groups=groups)).result.startswith("Retention index: −0.487 (95 % interval −0.628 to")
+
+
+def test_what_refutes_a_claim_is_the_p_of_its_opposite() -> None:
+    found = replace(made("retention", TESTS[0], TWO, "refuted"), p_corrected=1.0, p_opposite_corrected=0.0004)
+    with vocabulary(WORDS, ROLES):
+        said = sentence(found).result
+    assert "the opposite claim has corrected p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}.001" in said and ".999" not in said
