@@ -52,8 +52,15 @@ def measure_movement_shift(sample: Sample, spec: Spec, own: Movement, results: R
 
 def _nothing(sample: Sample, own: Movement, reason: str) -> Measured:
     """A row of each table that says why there is nothing."""
-    base = {**sample.labels(), "intervention": own.name, "n": 0, "status": reason, "low": None, "high": None}
-    place = {"token_role": READ, "layer": None}
+    base: dict[str, object] = {
+        **sample.labels(),
+        "intervention": own.name,
+        "n": 0,
+        "status": reason,
+        "low": None,
+        "high": None,
+    }
+    place: dict[str, object] = {"token_role": READ, "layer": None}
     lacking = ("kl", "kl_reverse", "reverse_low", "reverse_high", "same_token")
     rows: dict[str, Rows] = {
         "residual_shift": [base | place | {"distance": None, "length_ratio": None}],

@@ -71,7 +71,7 @@ class WeightNorms:
 
     squares: dict[Component, Squares] = field(default_factory=dict)
 
-    def norms(self) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def norms(self) -> dict[str, np.ndarray]:
         """`parameters` int64, and the norms `before`, `after` and `difference` float32, each [components]."""
         found = list(self.squares.values())
         roots = {
