@@ -126,7 +126,7 @@ def name_cells(
         _weights(spec, models, pair, intervention)
         for intervention in spec.interventions
         if INTERVENTIONS[intervention.kind].cells.weights
-        for pair in spec.pairs
+        for pair in spec.every_pair
         if not pair.unrelated
     ]
     return (*first, *joint, *second, *weights)

@@ -24,7 +24,7 @@ def check_graphs(spec: Spec, models: Mapping[str, ModelFacts]) -> Iterator[Compl
         kind = INTERVENTIONS[intervention.kind]
         path: Path = ("interventions", position)
         yield from kind.checks_models(intervention, models, path)
-        for pair in spec.pairs:
+        for pair in spec.every_pair:
             known = pair.before in models and pair.after in models and (kind.of_unrelated or not pair.unrelated)
             reason = kind.checks_pair(models[pair.before], models[pair.after]) if known else ""
             if reason:

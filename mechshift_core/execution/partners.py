@@ -29,7 +29,7 @@ def partner_of(plan: Plan, cell: Cell, model: Model) -> Model:
     Raises:
         ExecutionError: if it can't be loaded.
     """
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     name = pair.after if cell.side == "before" else pair.before
     facts = plan.models[name]
     key = (facts.weights, facts.declared, facts.dtype, plan.spec.execution.device)

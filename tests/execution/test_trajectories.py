@@ -12,7 +12,7 @@ import pytest
 from intervention_study import cells, table
 from random_models import write_random_model
 from ruamel.yaml import YAML
-from studies import ATTRIBUTION, write_study
+from studies import ATTRIBUTION, EVERY_KIND, write_study
 
 from mechshift_core.pipeline import Run, run
 from mechshift_core.spec import SpecError, load_spec
@@ -243,3 +243,11 @@ def test_models_of_different_graphs_are_refused_by_name(tmp_path: Path) -> None:
     changed(path, models=models, trajectories=[way])
     with pytest.raises(SpecError, match="trajectory 'way': 'before' and 'deeper' have different graphs"):
         run(load_spec(path), out=tmp_path / "out")
+
+
+@pytest.mark.long
+def test_every_kind_is_followed_along_a_trajectory(tmp_path: Path) -> None:
+    write(tmp_path, rule="none", interventions=EVERY_KIND, hypotheses=[DRIFT])
+    made = run(load_spec(tmp_path / "study.yaml"), out=tmp_path / "out")
+    assert made.failures == ()
+    assert series(tmp_path, "cross_patching_use", "first").height > 0

@@ -59,7 +59,7 @@ def execute_crossed(plan: Plan, cell: Cell, model: Model, folder: RunFolder, int
 
     attribution = plan.spec.edge_attribution
     assert attribution is not None  # a spec without one is refused
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     selected = examples_of(plan, folder, attribution.name, pair, cell)
     dataset = plan.dataset(cell.model, cell.task)
     components = moved_names(model.shape, intervention.components)
@@ -88,7 +88,7 @@ def _patched(
 ) -> dict[str, Floats]:
     """The tensors of a cell, each number the mean over the states of an example."""
     donor = partner_of(plan, cell, model)
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     partner = pair.after if cell.side == "before" else pair.before
     own_data, other_data = (plan.dataset(name, cell.task) for name in (cell.model, partner))
     own, other = ([data.examples[number] for number in selected] for data in (own_data, other_data))

@@ -50,13 +50,13 @@ def measure_weights(sample: Sample, spec: Spec, own: WeightMovement, results: Re
 
 
 def weight_rows(plan: Plan, folder: RunFolder, failures: Mapping[str, str], own: WeightMovement) -> Mapping[str, Rows]:
-    """Rows of `weight_shift`: every component of every pair, once; or why there are none."""
-    pairs = {pair.name: pair for pair in plan.spec.pairs}
+    """Rows of `weight_shift`: every component of every declared pair, once; or why there are none."""
+    roles = {pair.name: pair.role for pair in plan.spec.pairs}
     rows: Rows = []
     for cell in plan.cells:
-        if cell.intervention != own.name or cell.pair is None:
+        if cell.intervention != own.name or cell.pair not in roles:
             continue
-        base = {"pair": cell.pair, "role": pairs[cell.pair].role, "intervention": own.name}
+        base = {"pair": cell.pair, "role": roles[cell.pair], "intervention": own.name}
         if cell.key in failures:
             rows.append(base | dict.fromkeys(_NUMBERS) | {"status": f"failed: {failures[cell.key]}"})
         else:

@@ -89,7 +89,7 @@ def execute_weights(plan: Plan, cell: Cell, model: Model, folder: RunFolder) -> 
     Raises:
         ExecutionError: if the model after can't be loaded, its weights are others, or the cell can't be written.
     """
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     found = weight_norms(model, load_planned(plan, pair.after, device="cpu"))
     description = describe_cell(plan, cell, model) | {"weights_after": plan.models[pair.after].weights}
     components = [asdict(one) for one in found.squares]

@@ -35,7 +35,7 @@ def execute_path(plan: Plan, cell: Cell, model: Model, folder: RunFolder, interv
 
     attribution = plan.spec.edge_attribution
     assert attribution is not None  # a spec without one is refused
-    pair = next(pair for pair in plan.spec.pairs if pair.name == cell.pair)
+    pair = plan.spec.pair(cell.pair)
     selected = examples_of(plan, folder, attribution.name, pair, cell)
     points = np.linspace(0, 1, intervention.points)
     description = {**describe_cell(plan, cell, model), "points": points.tolist(), "paradigm": model.paradigm}
