@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
 from mechshift_core import __version__
 from mechshift_core.comparison.differences import differences
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.files import write_text
 from mechshift_core.run_files import DECLARATIONS, FINDINGS
 from mechshift_core.spec import Spec
-from mechshift_core.spec.schema import Statistics
 from mechshift_core.times import utc_text
 from stats.findings import Declaration, Dropped
 
@@ -71,7 +74,6 @@ class Record:
 def declared_by(spec: Spec) -> Document:
     """What a spec declares of its hypotheses and of what decides them, as plain data."""
     content = spec.model_dump(mode="json", by_alias=True)
-    content["hypotheses"] = [_given(one) for one in content["hypotheses"]]
     return {"name": spec.name, "hypotheses": content["hypotheses"], **{name: content[name] for name in PARTS}}
 
 
@@ -133,10 +135,11 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
     if registration is not None:
         registered = str(registration["registered"])
         declared = registration["declared"]
-        unlike = _unlike({"trajectories": []} | {name: _complete(name, part) for name, part in declared.items()}, now)
+        unlike = _unlike(_complete(declared, spec), now)
     first = record.first
     if first is None:
         return Declaration(known=False, registered=registered, unlike=unlike)
+    first = _complete(first, spec)
     before, after = ({one["id"]: one for one in part["hypotheses"]} for part in (first, now))
     changed = {
         name: _unlike(before[name], one) if name in before else ("added",)
@@ -148,8 +151,7 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
         for one in entry["declared"]["hypotheses"]:
             if one["id"] not in after:
                 dropped[one["id"]] = Dropped(id=one["id"], claim=str(one.get("claim", "")))
-    parts = {name: _complete(name, first.get(name, [])) for name in PARTS}  # trajectories are younger than records
-    settings = _unlike(parts, {name: now[name] for name in PARTS})
+    settings = _unlike(*({name: one[name] for name in PARTS} for one in (first, now)))
     return Declaration(
         known=True,
         changed=changed,
@@ -221,24 +223,44 @@ def find_registration(spec: Spec) -> Document | None:
     return dict(content)
 
 
-def _given(hypothesis: Document) -> Document:
-    """A hypothesis without the options of trajectories that it does not use, which older records do not have."""
-    kept = {key: value for key, value in hypothesis.items() if key != "along" or value is not None}
-    for key in ("where", "contrast", "test"):
-        kept[key] = _without_unset(kept[key])
-    return kept
+def _complete(declared: Document, spec: Spec) -> Document:
+    """What was declared; what there was no option for when that was written has its default."""
+    fields = type(spec).model_fields
+    return {
+        **declared,
+        **{
+            name: _filled(declared[name], getattr(spec, name)) if name in declared else _default(fields[name], declared)
+            for name in ("hypotheses", *PARTS)
+        },
+    }
 
 
-def _without_unset(part: Any) -> Any:
-    if not isinstance(part, dict):
-        return part
-    return {key: _without_unset(value) for key, value in part.items() if key != "trajectory" or value is not None}
+def _filled(before: Any, now: Any) -> Any:
+    """Plain data, with the defaults of the fields that its sections have by now and it lacks."""
+    if isinstance(now, BaseModel) and isinstance(before, dict):
+        fields = {field.alias or name: (name, field) for name, field in type(now).model_fields.items()}
+        known = {
+            key: _filled(value, getattr(now, fields[key][0])) if key in fields else value
+            for key, value in before.items()
+        }
+        lacking = {key: _default(field, before) for key, (_, field) in fields.items() if key not in before}
+        return known | {key: value for key, value in lacking.items() if value is not PydanticUndefined}
+    if isinstance(now, tuple) and isinstance(before, list):
+        entries = {_name(one): one for one in now}
+        return [_filled(one, entries.get(_name(one))) for one in before]
+    return before
 
 
-def _complete(name: str, part: Any) -> Any:
-    """A part of a declaration; statistics that there was no setting for when it was made have their default."""
-    known = Statistics().model_dump(mode="json", by_alias=True) if name == "statistics" else {}
-    return {**known, **part} if known else part
+def _default(field: FieldInfo, section: Document) -> Any:
+    """The default of a field as plain data, given the other fields of its section."""
+    value = field.get_default(call_default_factory=True, validated_data=section)
+    return value if value is PydanticUndefined else to_jsonable_python(value, by_alias=True)
+
+
+def _name(entry: Any) -> object:
+    """What an entry of a list is known by."""
+    of = entry.get if isinstance(entry, dict) else lambda key: getattr(entry, key, None)
+    return of("id") or of("name")
 
 
 def _unlike(before: Any, now: Any) -> tuple[str, ...]:

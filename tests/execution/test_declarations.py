@@ -186,3 +186,25 @@ def test_a_setting_that_there_was_not_yet_is_no_change(tmp_path: Path) -> None:
     assert found.before and (found.settings, found.unlike) == ((), ())
     other = spec.model_copy(update={"statistics": spec.statistics.model_copy(update={"location": "trimmed"})})
     assert declaration_of(record, other).settings == ('statistics.location: "mean" -> "trimmed"',)
+
+
+def test_options_that_an_older_version_did_not_have_are_as_declared(tmp_path: Path) -> None:
+    contrast = {"role": ["treatment", "control"]}
+    claim = {"id": "more", "measure": "depth_slope", "contrast": contrast, "test": {"kind": "difference"}}
+    spec = load_spec(write_study(tmp_path, hypotheses=[claim]))
+    old = declared_by(spec)
+    del old["trajectories"], old["statistics"]["location"], old["interventions"][0]["draws"]
+    del old["hypotheses"][0]["along"], old["hypotheses"][0]["contrast"]["budget"]
+    del old["hypotheses"][0]["where"]["trajectory"]
+    entry = {"results": False, "declared": old}
+    found = declaration_of(Record((entry,), {"registered": "2026-01-01", "declared": old}), spec)
+    assert (found.changed, found.settings, found.unlike) == ({}, (), ())
+
+
+def test_an_option_that_is_used_now_is_a_change(tmp_path: Path) -> None:
+    kinds = [{"name": "circuit", "kind": "edge_attribution", "method": "expected-gradients", "draws": 3}]
+    spec = load_spec(write_study(tmp_path, interventions=kinds))
+    old = declared_by(spec)
+    del old["interventions"][0]["draws"]
+    found = declaration_of(Record(({"results": False, "declared": old},)), spec)
+    assert found.settings == ("interventions.0.draws: 1 -> 3",)
