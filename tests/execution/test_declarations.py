@@ -207,4 +207,4 @@ def test_an_option_that_is_used_now_is_a_change(tmp_path: Path) -> None:
     old = declared_by(spec)
     del old["interventions"][0]["draws"]
     found = declaration_of(Record(({"results": False, "declared": old},)), spec)
-    assert found.settings == ("interventions.0.draws: 1 -> 3",)
+    assert found.settings == ("interventions[circuit].draws: 1 -> 3",)
