@@ -259,8 +259,8 @@ def _default(field: FieldInfo, section: Document) -> Any:
 
 def _name(entry: Any) -> object:
     """What an entry of a list is known by."""
-    of = entry.get if isinstance(entry, dict) else lambda key: getattr(entry, key, None)
-    return of("id") or of("name")
+    found = entry if isinstance(entry, dict) else {key: getattr(entry, key, None) for key in ("id", "name")}
+    return found.get("id") or found.get("name")
 
 
 def _unlike(before: Any, now: Any) -> tuple[str, ...]:

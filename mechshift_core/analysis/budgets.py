@@ -57,9 +57,8 @@ class Comparison:
         """The evidence of each two budgets that hypotheses compare."""
         wanted: dict[Budgets, list[str]] = {}
         for hypothesis in spec.hypotheses:
-            budgets = hypothesis.contrast and hypothesis.contrast.budgets
-            if budgets:
-                wanted.setdefault(budgets, []).append(hypothesis.measure)
+            if hypothesis.budgets is not None:
+                wanted.setdefault(hypothesis.budgets, []).append(hypothesis.measure)
         return {budgets: self._difference(budgets, list(dict.fromkeys(names))) for budgets, names in wanted.items()}
 
     def _difference(self, budgets: Budgets, measures: Sequence[str]) -> Evidence:

@@ -50,7 +50,7 @@ class Material:
     @classmethod
     def of(cls, plan: Plan, folder: RunFolder, failures: Mapping[str, str], seed: int) -> Material:
         """That of a run."""
-        decided = about(plan.spec, lambda one: one.contrast is None or one.contrast.budgets is None)
+        decided = about(plan.spec, lambda one: one.budgets is None)
         lean = replace(plan, spec=_with_fewer_replicates(decided))
         samples = collect(lean, folder, failures, readings(lean.spec.denoising)[0])
         left_out = tuple(one.id for one in plan.spec.hypotheses if one not in decided.hypotheses)

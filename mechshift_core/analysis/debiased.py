@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
 from mechshift_core.analysis.indices import REFERENCES
-from mechshift_core.analysis.measured import Measured, Rows, by_example, estimate
+from mechshift_core.analysis.linearised import jackknifed
+from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
 from stats.hypothesis_tests import difference_test
 from stats.jackknife import Jackknifed, shift
-from stats.minimums import MINIMUM_CLUSTERS
 from stats.replicates import Replicated
-
-Floats = npt.NDArray[np.float64]
 
 
 def measure_debiased(
@@ -84,7 +79,7 @@ def measure_debiased(
 def _side(sample: Sample, label: str, side: str, one: Jackknifed) -> Replicated | str:
     if one.estimate is None:
         return one.message
-    return _replicated(sample, label, one.estimate, {side: one.influence})
+    return jackknifed(sample, label, one.estimate, {side: one.influence})
 
 
 def _shift(sample: Sample, label: str, sides: Mapping[str, Jackknifed]) -> Replicated | str:
@@ -92,22 +87,4 @@ def _shift(sample: Sample, label: str, sides: Mapping[str, Jackknifed]) -> Repli
     if before.estimate is None or after.estimate is None:
         return "; ".join(f"{side}: {one.message}" for side, one in sides.items() if one.estimate is None)
     change = shift(before, after, paired=sample.selected_after is None)
-    return _replicated(sample, label, change.estimate, {"before": change.before, "after": change.after})
-
-
-def _replicated(sample: Sample, label: str, value: float, parts: Mapping[str, Floats | None]) -> Replicated:
-    known = {side: one for side, one in parts.items() if one is not None}
-    enough = sample.units >= MINIMUM_CLUSTERS and len(known) == len(parts)
-    influence = by_example(sample, known)
-    units = "templates" if sample.by_template else "prompts"
-    return Replicated(
-        label=f"{label} of {sample.pair.name} on {sample.task.name}",
-        estimate=value,
-        replicates=None,
-        se=float(np.linalg.norm(influence)) if enough else None,
-        df=sample.units - 1,
-        units=sample.units,
-        influence=influence if enough else None,
-        message="" if enough else f"{sample.units} {units}: fewer than {MINIMUM_CLUSTERS}, no interval",
-        linearised=True,
-    )
+    return jackknifed(sample, label, change.estimate, {"before": change.before, "after": change.after})

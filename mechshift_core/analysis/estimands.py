@@ -28,8 +28,8 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
         text += f", minus the ceiling {hypothesis.ceiling:g}"
     elif negative:
         text += f", minus the same over {' and over '.join(negative)}"
-    if hypothesis.contrast is not None and hypothesis.contrast.budgets is not None:
-        first, second = hypothesis.contrast.budgets
+    if hypothesis.budgets is not None:
+        first, second = hypothesis.budgets
         text += f", at the inference budget {first!r} minus at {second!r}"
     return text if hypothesis.every is None else f"{text}, in every {hypothesis.every}"
 

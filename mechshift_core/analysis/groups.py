@@ -19,7 +19,7 @@ def groups_of(
     Args:
         replicated: What was measured, by (measure, pair, task).
     """
-    if hypothesis.along is not None or (hypothesis.contrast is not None and hypothesis.contrast.budgets is not None):
+    if hypothesis.along is not None or hypothesis.budgets is not None:
         return ()
     found = []
     for sign, group in hypothesis.groups():

@@ -82,11 +82,10 @@ test_hypotheses.__test__ = False  # type: ignore[attr-defined]  # no test case o
 
 def _evidence(hypothesis: Hypothesis, evidence: Evidence, differences: Mapping[tuple[str, str], Evidence]) -> Evidence:
     """What a hypothesis is decided on: the evidence of a difference, where it compares inference budgets."""
-    budgets = hypothesis.contrast.budgets if hypothesis.contrast is not None else None
-    if budgets is None:
+    if hypothesis.budgets is None:
         return evidence
-    if budgets in differences:
-        return differences[budgets]
+    if hypothesis.budgets in differences:
+        return differences[hypothesis.budgets]
     reason = "inference budgets are compared on the study's own results and choices alone"
     problems = {(str(hypothesis.measure), *key): reason for key in evidence.samples}
     return replace(evidence, replicated={}, problems=problems, failed=frozenset())

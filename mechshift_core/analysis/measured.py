@@ -15,6 +15,7 @@ from mechshift_core.execution.scores import Stored
 from mechshift_core.spec import Spec
 from stats.findings import Estimate, Status
 from stats.hypothesis_tests import difference_test
+from stats.means import MeanIntervals, mean_intervals
 from stats.percentile_tests import percentile_difference
 from stats.prompt_means import mean_replicates
 from stats.replicates import Contrast, Replicated, linear_contrast
@@ -135,6 +136,22 @@ def mean_interval(
         cluster=sample.clusters(examples),
         strata=sample.strata_of(examples) if location == "mean" else None,
         statistic="trimmed mean" if location == "trimmed" else "mean",
+        method=bootstrap.method,
+        confidence=spec.statistics.confidence,
+        replicates=bootstrap.replicates,
+        seed=sample.seed,
+    )
+
+
+def mean_intervals_of(
+    sample: Sample, spec: Spec, values: npt.NDArray[np.float64], examples: npt.ArrayLike
+) -> MeanIntervals:
+    """Intervals of the means of several values per example, [n, values], as the spec's statistics say."""
+    bootstrap = spec.statistics.bootstrap
+    return mean_intervals(
+        values,
+        cluster=sample.clusters(examples),
+        strata=sample.strata_of(examples),
         method=bootstrap.method,
         confidence=spec.statistics.confidence,
         replicates=bootstrap.replicates,

@@ -236,7 +236,7 @@ def _groups(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Compla
 
 def _budgets(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
     """Budgets that are compared are two of those that the spec has."""
-    compared, place = hypothesis.contrast and hypothesis.contrast.budgets, (*path, "contrast", "budget")
+    compared, place = hypothesis.budgets, (*path, "contrast", "budget")
     if not compared or "denoising" in draft.broken:
         return
     known = draft.spec.denoising.budgets

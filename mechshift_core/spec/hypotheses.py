@@ -163,6 +163,11 @@ class Hypothesis(Section):
         return tuple(found)
 
     @property
+    def budgets(self) -> tuple[str, str] | None:
+        """The inference budgets that it compares; None where it is decided at each."""
+        return None if self.contrast is None else self.contrast.budgets
+
+    @property
     def ceiling(self) -> float:
         """What the estimate is taken from besides groups: the ceiling where the test is `to` it, else 0."""
         from mechshift_core.kinds import testable

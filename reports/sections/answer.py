@@ -8,6 +8,7 @@ from reports import formats
 from reports.data import ReportData
 from reports.sections.base import Section
 from reports.sections.provenance import notes
+from reports.sections.robustness import is_robust
 from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Finding
@@ -38,7 +39,7 @@ def section(data: ReportData) -> Section | None:
         ],
         others=_others(hypotheses[FIRST:]),
         rests_on=_rests_on(data, hypotheses),
-        robust=robust(data),
+        robust=_robust(data),
         limits=limits(data),
     )
     return Section(id="answer", title="In short", body=body)
@@ -75,27 +76,14 @@ def _from_to(amounts: list[int]) -> str:
     return formats.count(low) if low == high else f"{formats.count(low)} to {formats.count(high)}"
 
 
-def robust(data: ReportData) -> str:
+def _robust(data: ReportData) -> str:
     """How many verdicts are the same under all other choices that the spec names; empty where it names none."""
-    others = data.findings.alternatives
+    others, hypotheses = data.findings.alternatives, data.findings.hypotheses
     if not others:
         return ""
-    kept = [one for one in data.findings.hypotheses if all(_same(one, other.hypotheses) for other in others)]
-    total = formats.plural(len(data.findings.hypotheses), "verdict")
-    verb = "is" if len(kept) == 1 else "are"
-    return f"{len(kept)} of {total} {verb} the same under {formats.plural(len(others), 'other choice')}."
-
-
-def same_under(data: ReportData, finding: Finding) -> tuple[int, int] | None:
-    """Under how many of the other choices a verdict is the same, and how many there are; None where there are none."""
-    others = data.findings.alternatives
-    if not others:
-        return None
-    return sum(_same(finding, other.hypotheses) for other in others), len(others)
-
-
-def _same(finding: Finding, others: tuple[Finding, ...]) -> bool:
-    return any(other.id == finding.id and other.verdict == finding.verdict for other in others)
+    kept = sum(is_robust(data, one) for one in hypotheses)
+    total, choices = formats.plural(len(hypotheses), "verdict"), formats.plural(len(others), "other choice")
+    return f"{kept} of {total} {'is' if kept == 1 else 'are'} the same under {choices}."
 
 
 def limits(data: ReportData) -> list[str]:

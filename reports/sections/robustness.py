@@ -11,7 +11,7 @@ from reports.figures.base import Figure, Panel
 from reports.figures.coefficients import Coefficient, draw
 from reports.sections.base import Part, Section
 from reports.templating import render_template
-from stats.findings import Alternative, Finding
+from stats.findings import Finding
 
 CHOICES = {
     "denoising": "inference budget",
@@ -67,20 +67,22 @@ def _explained(data: ReportData) -> str:
 
 def _agreement(data: ReportData) -> str:
     """Which verdicts change, in words."""
-    changed = [
-        finding.id
-        for finding in data.findings.hypotheses
-        if any(_of(other, finding).verdict != finding.verdict for other in data.findings.alternatives)
-    ]
+    changed = [finding.id for finding in data.findings.hypotheses if not is_robust(data, finding)]
     total = len(data.findings.hypotheses)
     if not changed:
         return f"No verdict changes ({formats.plural(total, 'hypothesis', 'hypotheses')})."
     return f"{len(changed)} of {formats.plural(total, 'verdict')} change: {formats.listed(changed)}."
 
 
-def _of(alternative: Alternative, finding: Finding) -> Finding:
-    """The same hypothesis under another choice."""
-    return next(other for other in alternative.hypotheses if other.id == finding.id)
+def same_under(data: ReportData, finding: Finding) -> int:
+    """Under how many of the other choices that the spec names a verdict is the same."""
+    others = (one for other in data.findings.alternatives for one in other.hypotheses)
+    return sum((one.id, one.verdict) == (finding.id, finding.verdict) for one in others)
+
+
+def is_robust(data: ReportData, finding: Finding) -> bool:
+    """Whether a verdict is the same under all of them."""
+    return same_under(data, finding) == len(data.findings.alternatives)
 
 
 def _rows(data: ReportData) -> list[_Row]:

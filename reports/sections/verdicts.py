@@ -9,8 +9,8 @@ from markupsafe import Markup
 from reports import formats, prose, tables
 from reports.data import ReportData
 from reports.figures.forest import forest, scales
-from reports.sections.answer import same_under
 from reports.sections.base import Section
+from reports.sections.robustness import same_under
 from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Finding
@@ -24,7 +24,7 @@ class Row:
     measure: str
     question: str
     drawing: Markup
-    same: tuple[int, int] | None
+    same: int
 
 
 def section(data: ReportData) -> Section:
@@ -46,6 +46,7 @@ def section(data: ReportData) -> Section:
             )
             for finding in hypotheses
         ],
+        choices=len(data.findings.alternatives),
         readings=[
             f"{prose.measure_name(measure)}: {prose.reading(measure)}" for measure in ranges if prose.reading(measure)
         ],

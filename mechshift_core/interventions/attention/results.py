@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Results
+from mechshift_core.analysis.measured import Measured, Results, mean_intervals_of
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.attention.right_context import measure_right_context
 from mechshift_core.interventions.attention.section import Attention
 from mechshift_core.spec import Spec
 from stats.hypothesis_tests import difference_test
-from stats.means import MeanIntervals, mean_intervals
+from stats.means import MeanIntervals
 from stats.multiplicity import benjamini_hochberg
 
 Floats = npt.NDArray[np.float64]
@@ -80,22 +80,13 @@ def _looked(stored: Stored, ids: npt.NDArray[np.int64], roles: Sequence[str]) ->
 def _rows(
     sample: Sample, spec: Spec, intervention: Attention, side: str, looked: _Looked, roles: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    bootstrap = spec.statistics.bootstrap
     for at, role in enumerate((READ, *roles)):
         chosen = looked.present[:, at]
         if not chosen.any():
             continue
         mass = looked.mass[chosen, :, :, at]
         ids = sample.ids("before" if side == "before" else "after")[chosen]
-        found = mean_intervals(
-            mass.reshape(len(mass), -1),
-            cluster=sample.clusters(ids),
-            strata=sample.strata_of(ids),
-            method=bootstrap.method,
-            confidence=spec.statistics.confidence,
-            replicates=bootstrap.replicates,
-            seed=sample.seed,
-        )
+        found = mean_intervals_of(sample, spec, mass.reshape(len(mass), -1), ids)
         heads = mass.shape[2] - 1
         corrected = _corrected(found, mass.shape[1:]) if (side, role) == ("shift", READ) else None
         uniform = looked.uniform[chosen, at].mean(axis=0)

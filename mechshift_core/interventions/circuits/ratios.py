@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
-from mechshift_core.analysis.measured import by_example, estimate
+from mechshift_core.analysis.linearised import labelled, linearised, tested
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.circuits.section import CircuitPatching
 from mechshift_core.spec import Spec
 from stats.faithfulness import METHOD, RatioEstimate
 from stats.findings import Estimate
-from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
-from stats.resampling import MINIMUM_CLUSTERS
 
 Value = RatioEstimate | str
 """A ratio, or why there is none."""
@@ -36,45 +35,19 @@ def performance_shift(sample: Sample, values: Mapping[str, Value]) -> Replicated
 
 
 def _combined(sample: Sample, measure: str, parts: Mapping[str, tuple[float, Value]]) -> Replicated | str:
-    total, known = 0.0, {}
+    total = 0.0
+    known: dict[str, npt.NDArray[np.float64] | None] = {}
     problems = []
     for side, (sign, value) in parts.items():
         if isinstance(value, str) or value.estimate is None:
             problems.append(f"{side}: {value if isinstance(value, str) else value.message}")
             continue
         total += sign * value.estimate
-        if value.influence is not None:
-            known[side] = sign * value.influence
-    if problems:
-        return "; ".join(problems)
-    enough = sample.units >= MINIMUM_CLUSTERS
-    influence = by_example(sample, known)
-    return Replicated(
-        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
-        estimate=total,
-        replicates=None,
-        se=float(np.linalg.norm(influence)) if enough else None,
-        df=sample.units - 1,
-        units=sample.units,
-        influence=influence if enough else None,
-        linearised=True,
-    )
+        known[side] = None if value.influence is None else sign * value.influence
+    return "; ".join(problems) or linearised(sample, measure, total, known)
 
 
 def shift_estimate(sample: Sample, spec: Spec, intervention: CircuitPatching, shift: Replicated | str) -> Estimate:
     """The shift of the CPR, as it stands beside the CPR of each model."""
-    test = None
-    if not isinstance(shift, str):
-        test = difference_test(shift.estimate, shift.se, shift.df, confidence=spec.statistics.confidence)
-    return estimate(
-        sample,
-        spec,
-        measure="cpr",
-        side="shift",
-        value=None if test is None else test.estimate,
-        low=None if test is None else test.low,
-        high=None if test is None else test.high,
-        method=f"{intervention.name}: {METHOD}",
-        status="undefined" if test is None else test.status,
-        message=str(shift) if test is None else test.message,
-    )
+    method = f"{intervention.name}: {METHOD}"
+    return labelled(sample, spec, tested(spec, shift), str(shift), measure="cpr", side="shift", method=method)

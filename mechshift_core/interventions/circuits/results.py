@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Results, Rows, estimate
+from mechshift_core.analysis.linearised import labelled
+from mechshift_core.analysis.measured import Measured, Results, Rows
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.execution.selected import FEWEST
@@ -227,16 +228,5 @@ def _estimate(
     reference: Mapping[str, float | None] | None = None,
 ) -> Estimate:
     halves = "ranked on the other half of the prompts" if intervention.held_out else "ranked on the same prompts"
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side=side,
-        value=None if value is None else value.estimate,
-        low=None if value is None else value.low,
-        high=None if value is None else value.high,
-        method=f"{intervention.name}: {intervention.ablation} ablation, {halves}; {METHOD}",
-        status="undefined" if value is None else value.status,
-        message=reason if value is None else value.message,
-        reference=reference,
-    )
+    method = f"{intervention.name}: {intervention.ablation} ablation, {halves}; {METHOD}"
+    return labelled(sample, spec, value, reason, measure=measure, side=side, method=method, reference=reference)

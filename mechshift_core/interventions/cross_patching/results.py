@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Results, Rows, by_example, estimate
+from mechshift_core.analysis.linearised import labelled, linearised, tested
+from mechshift_core.analysis.measured import Measured, Results, Rows
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.batches import roles_read
 from mechshift_core.execution.scores import Stored
@@ -25,9 +26,7 @@ from mechshift_core.spec import Spec
 from stats.component_use import METHOD as POOLED
 from stats.faithfulness import METHOD, RatioEstimate
 from stats.findings import Estimate
-from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
-from stats.resampling import MINIMUM_CLUSTERS
 
 USE, COST = "cross_patching_use", "cross_patching_cost"
 ALIKE = {USE: 1.0, COST: 0.0}
@@ -152,28 +151,15 @@ def _tested(sample: Sample, spec: Spec, intervention: CrossPatching, results: Re
 
 def _mean(sample: Sample, measure: str, values: Mapping[str, RatioEstimate | str]) -> Replicated | str:
     """The mean over directions; or why there is none."""
-    problems, total, known = [], 0.0, {}
+    problems, total = [], 0.0
+    known: dict[str, npt.NDArray[np.float64] | None] = {}
     for side, one in values.items():
         if isinstance(one, str) or one.estimate is None:
             problems.append(f"into the model {side}: {one if isinstance(one, str) else one.message}")
             continue
         total += one.estimate / len(values)
-        if one.influence is not None:
-            known[side] = one.influence / len(values)
-    if problems:
-        return "; ".join(problems)
-    enough = sample.units >= MINIMUM_CLUSTERS and len(known) == len(values)
-    influence = by_example(sample, known)
-    return Replicated(
-        label=f"{measure} of {sample.pair.name} on {sample.task.name}",
-        estimate=total,
-        replicates=None,
-        se=float(np.linalg.norm(influence)) if enough else None,
-        df=sample.units - 1,
-        units=sample.units,
-        influence=influence if enough else None,
-        linearised=True,
-    )
+        known[side] = None if one.influence is None else one.influence / len(values)
+    return "; ".join(problems) or linearised(sample, measure, total, known)
 
 
 def _method(intervention: CrossPatching, measure: str) -> str:
@@ -183,36 +169,19 @@ def _method(intervention: CrossPatching, measure: str) -> str:
 def _of_side(
     sample: Sample, spec: Spec, intervention: CrossPatching, measure: str, side: str, one: RatioEstimate | str
 ) -> Estimate:
-    known = None if isinstance(one, str) else one
-    return estimate(
-        sample,
-        spec,
-        measure=measure,
-        side=side,
-        value=None if known is None else known.estimate,
-        low=None if known is None else known.low,
-        high=None if known is None else known.high,
-        method=_method(intervention, measure),
-        status="undefined" if known is None else known.status,
-        message=str(one) if known is None else known.message,
-        reference={"alike": ALIKE[measure]},
-    )
+    known, reason = (None, one) if isinstance(one, str) else (one, "")
+    method, reference = _method(intervention, measure), {"alike": ALIKE[measure]}
+    return labelled(sample, spec, known, reason, measure=measure, side=side, method=method, reference=reference)
 
 
 def _of_pair(sample: Sample, spec: Spec, intervention: CrossPatching, measure: str, made: Replicated | str) -> Estimate:
-    test = None
-    if not isinstance(made, str):
-        test = difference_test(made.estimate, made.se, made.df, confidence=spec.statistics.confidence)
-    return estimate(
+    return labelled(
         sample,
         spec,
+        tested(spec, made),
+        str(made),
         measure=measure,
         side="between",
-        value=None if test is None else test.estimate,
-        low=None if test is None else test.low,
-        high=None if test is None else test.high,
         method=f"{_method(intervention, measure)}; into: {intervention.into}",
-        status="undefined" if test is None else test.status,
-        message=str(made) if test is None else test.message,
         reference={"alike": ALIKE[measure]},
     )

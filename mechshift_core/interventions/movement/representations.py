@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechshift_core.analysis.measured import Measured, Rows, by_example, estimate
+from mechshift_core.analysis.linearised import jackknifed
+from mechshift_core.analysis.measured import Measured, Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, unlike
 from mechshift_core.interventions.movement.section import Movement
@@ -12,8 +13,6 @@ from mechshift_core.spec import Spec
 from stats.cka import FEWEST_FOR_CKA, linear_cka, mean_linear_cka
 from stats.hypothesis_tests import TestResult, difference_test
 from stats.jackknife import Jackknifed
-from stats.minimums import MINIMUM_CLUSTERS
-from stats.replicates import Replicated
 
 MEASURE = "representation_similarity"
 
@@ -28,7 +27,7 @@ def measure_representations(sample: Sample, spec: Spec, own: Movement, both: Bot
     one = found.debiased
     if one.estimate is None:
         return Measured(problems={MEASURE: one.message})
-    made = _replicated(sample, one.estimate, one)
+    made = jackknifed(sample, MEASURE, one.estimate, {"before": one.influence})
     test = _tested(spec, one, made.se, made.df)
     shown = estimate(
         sample,
@@ -88,20 +87,3 @@ def _lacking(sample: Sample, both: Both, prompts: int) -> str:
 def _tested(spec: Spec, one: Jackknifed, se: float | None, df: float) -> TestResult:
     assert one.estimate is not None
     return difference_test(one.estimate, se, df, confidence=spec.statistics.confidence)
-
-
-def _replicated(sample: Sample, value: float, one: Jackknifed) -> Replicated:
-    influence = one.influence
-    units = "templates" if sample.by_template else "prompts"
-    few = "" if influence is not None else f"{one.units} {units}: fewer than {MINIMUM_CLUSTERS}, no interval"
-    return Replicated(
-        label=f"{MEASURE} of {sample.pair.name} on {sample.task.name}",
-        estimate=value,
-        replicates=None,
-        se=None if influence is None else float(np.linalg.norm(influence)),
-        df=one.units - 1,
-        units=one.units,
-        influence=None if influence is None else by_example(sample, {"before": influence}),
-        message=few,
-        linearised=True,
-    )

@@ -16,6 +16,7 @@ from mechshift_core.analysis.measured import (
     located,
     mean_estimate,
     mean_interval,
+    mean_intervals_of,
 )
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, both_read, unlike
@@ -23,7 +24,6 @@ from mechshift_core.interventions.movement.representations import measure_repres
 from mechshift_core.interventions.movement.section import Movement
 from mechshift_core.spec import Spec
 from stats.distances import cosine_distance, kl_divergence
-from stats.means import mean_intervals
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,22 +112,13 @@ def _stream_rows(sample: Sample, spec: Spec, own: Movement, both: Both) -> Rows:
     if lacking:
         return [*_nothing(sample, own, lacking).rows["residual_shift"]]
     rows: Rows = []
-    bootstrap = spec.statistics.bootstrap
     for role in both.roles:
         kept = both.present(role)
         if not len(kept):
             continue
         streams = list(both.streams(role))
-        ids = sample.selected[kept]
-        found = mean_intervals(
-            np.stack([cosine_distance(*pair) for pair in streams], axis=1),
-            cluster=sample.clusters(ids),
-            strata=sample.strata_of(ids),
-            method=bootstrap.method,
-            confidence=spec.statistics.confidence,
-            replicates=bootstrap.replicates,
-            seed=sample.seed,
-        )
+        distances = np.stack([cosine_distance(*pair) for pair in streams], axis=1)
+        found = mean_intervals_of(sample, spec, distances, sample.selected[kept])
         for layer, pair in enumerate(streams):
             low, high = float(found.low[layer]), float(found.high[layer])
             rows.append(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.measured import Measured, Results, Rows, estimate, mean_interval
+from mechshift_core.analysis.linearised import labelled
+from mechshift_core.analysis.measured import Measured, Results, Rows, mean_interval
 from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.weight_interpolation.section import WeightInterpolation
@@ -149,17 +150,6 @@ def _estimate(
             "loss before": float(path.loss[0].mean()),
             "loss after": float(path.loss[-1].mean()),
         }
-    return estimate(
-        sample,
-        spec,
-        measure=BARRIER,
-        side=side,
-        value=None if interval is None else interval.estimate,
-        low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
-        method=f"{intervention.name}: read as the model {side}, at the point that the other half of the prompts chose"
-        + ("" if interval is None else f"; {interval.method}"),
-        status="undefined" if interval is None else interval.status,
-        message=reason if interval is None else interval.message,
-        reference=reference,
-    )
+    how = f"{intervention.name}: read as the model {side}, at the point that the other half of the prompts chose"
+    method = how if interval is None else f"{how}; {interval.method}"
+    return labelled(sample, spec, interval, reason, measure=BARRIER, side=side, method=method, reference=reference)
