@@ -29,8 +29,7 @@ def partner_of(plan: Plan, cell: Cell, model: Model) -> Model:
     Raises:
         ExecutionError: if it can't be loaded.
     """
-    pair = plan.spec.pair(cell.pair)
-    name = pair.after if cell.side == "before" else pair.before
+    name = plan.partner(cell)
     facts = plan.models[name]
     key = (facts.weights, facts.declared, facts.dtype, plan.spec.execution.device)
     held = _partners.get(model.module)

@@ -98,6 +98,11 @@ class Plan:
         """The inference budgets; hypotheses are decided at the first."""
         return self.spec.denoising.budgets
 
+    def partner(self, cell: Cell) -> str:
+        """The model that the model of a cell has a pair with."""
+        pair = self.spec.pair(cell.pair)
+        return pair.after if cell.side == "before" else pair.before
+
     def reading(self, budget: str) -> Reading:
         """How answers are read at one of the budgets."""
         return next(reading for reading in readings(self.spec.denoising) if reading.budget == budget)

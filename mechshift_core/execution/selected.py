@@ -17,7 +17,6 @@ from mechshift_core.execution.scores import (
     task_seed,
 )
 from mechshift_core.execution.store import RunFolder
-from mechshift_core.spec.pairs import PairSpec
 from stats.minimums import FEWEST_FOR_FOLDS
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts
@@ -27,9 +26,15 @@ FEWEST = FEWEST_FOR_FOLDS
 """Selected examples below which there are no folds."""
 
 
-def examples_of(plan: Plan, folder: RunFolder, attribution: str, pair: PairSpec, cell: Cell) -> Numbers:
-    """The examples that are kept for the cell's side of its pair."""
-    dataset = plan.datasets[cell.task]
+def examples_of(plan: Plan, folder: RunFolder, cell: Cell, *, of: str | None = None) -> Numbers:
+    """The examples that are kept for the cell's side of its pair, by the answers that an edge attribution stored.
+
+    Args:
+        of: Its name; the first of the spec unless given.
+    """
+    first = plan.spec.edge_attribution
+    assert first is not None  # a spec without one is refused
+    attribution, pair, dataset = of or first.name, plan.spec.pair(cell.pair), plan.datasets[cell.task]
     by = judgement(plan.spec, dataset)
     answers = [
         read_answers(folder, plan.cells_of(attribution, name, cell.task, budget=cell.budget), dataset, by)

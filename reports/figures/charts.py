@@ -93,6 +93,23 @@ def rows(values: Sequence[Row]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=list(values)))
 
 
+def numbered(field: str, values: Sequence[int], *, title: str, **axis: Any) -> alt.X:
+    """An axis of whole numbers in order, each with its label: layers, streams, steps.
+
+    Args:
+        field: The column.
+        values: Its values, ascending.
+        title: Of the axis.
+        axis: More options of it.
+    """
+    return alt.X(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(domain=[values[0] - 0.4, values[-1] + 0.4], nice=False),
+        axis=alt.Axis(values=list(values), format="d", labelOverlap="greedy", **axis),
+    )
+
+
 def to_svg(chart: dict[str, Any], *, label: str) -> Markup:
     """Draw a Vega-Lite chart as one `<svg>` with the text alternative `label`, without ids, styles or own fonts."""
     drawn = vl_convert.vegalite_to_svg(chart)

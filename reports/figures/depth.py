@@ -76,11 +76,7 @@ def legend() -> tuple[Key, ...]:
 
 def _x(rows: pl.DataFrame) -> alt.X:
     numbers = sorted(set(rows["layer"].to_list()))
-    scale = alt.Scale(domain=[numbers[0] - 0.4, numbers[-1] + 0.4], nice=False)
-    axis = alt.Axis(
-        values=numbers, format="d", labelOverlap="greedy", labelExpr="datum.value < 0 ? 'input' : datum.label"
-    )
-    return alt.X("layer:Q", title="layer", scale=scale, axis=axis)
+    return charts.numbered("layer", numbers, title="layer", labelExpr="datum.value < 0 ? 'input' : datum.label")
 
 
 def _values(rows: pl.DataFrame, side: str) -> list[Row]:

@@ -25,12 +25,7 @@ def trajectories(rows: pl.DataFrame, *, domain: Domain, label: str) -> Markup:
         label: Text alternative.
     """
     streams = sorted(set(rows["layer"].to_list()))
-    x = alt.X(
-        "layer:Q",
-        title="residual stream (last: the output)",
-        scale=alt.Scale(domain=[streams[0] - 0.4, streams[-1] + 0.4], nice=False),
-        axis=alt.Axis(values=streams, format="d", labelOverlap="greedy", labelExpr="'x' + datum.label"),
-    )
+    x = charts.numbered("layer", streams, title="residual stream (last: the output)", labelExpr="'x' + datum.label")
     scale, axis = alt.Scale(domain=list(domain), nice=False), alt.Axis(tickCount=5, format=".2~f")
 
     def y(column: str) -> alt.Y:
@@ -104,12 +99,7 @@ def decisions(rows: pl.DataFrame, *, label: str) -> Markup:
         label: Text alternative.
     """
     steps = sorted(set(rows["step"].to_list()))
-    x = alt.X(
-        "step:Q",
-        title="denoising step",
-        scale=alt.Scale(domain=[steps[0] - 0.4, steps[-1] + 0.4], nice=False),
-        axis=alt.Axis(values=steps, format="d", labelOverlap="greedy"),
-    )
+    x = charts.numbered("step", steps, title="denoising step")
     y = alt.Y(
         "decided:Q",
         title="share of prompts decided",

@@ -23,12 +23,7 @@ def over_steps(rows: pl.DataFrame, *, label: str) -> Markup:
         label: Text alternative.
     """
     steps = sorted(set(rows["step"].to_list()))
-    x = alt.X(
-        "step:Q",
-        title="denoising step",
-        scale=alt.Scale(domain=[steps[0] - 0.4, steps[-1] + 0.4], nice=False),
-        axis=alt.Axis(values=steps, format="d", labelOverlap="greedy"),
-    )
+    x = charts.numbered("step", steps, title="denoising step")
 
     def y(column: str) -> alt.Y:
         return alt.Y(f"{column}:Q", title="share of prompts right", scale=_SHARE, axis=_AXIS)

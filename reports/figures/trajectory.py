@@ -8,14 +8,13 @@ import altair as alt
 import polars as pl
 from markupsafe import Markup
 
-from reports.figures import charts, svg
+from reports.figures import charts, roles, svg
 from reports.figures.base import Key
 from reports.figures.charts import PALETTE, Row
+from reports.figures.roles import LOOKS
 from reports.figures.sides import HEIGHT, WIDTH, Domain, clamped
 from reports.templating import visible
 
-LOOKS = {"control": ("before", "square", [5, 3]), "treatment": ("after", "circle", [1, 0])}
-"""Role -> colour, shape of the points and dashes of the line; the last is drawn on top."""
 FOOT = 0.06
 """Height of a marked change above the frame's foot, and between two of them, as a share of the frame's height."""
 
@@ -46,17 +45,17 @@ def draw(points: pl.DataFrame, changes: Sequence[Row], *, y: Domain, unit: str, 
     lines = [(role, values) for role in LOOKS for values in _lines(points, role, y)]
     for role, values in lines:
         banded = [row for row in values if row["joint_low"] is not None]
-        area = charts.rows(banded).mark_area(color=PALETTE[LOOKS[role][0]], opacity=0.2)
+        area = charts.rows(banded).mark_area(color=PALETTE[LOOKS[role][2]], opacity=0.2)
         marks.append(area.encode(across("at"), up("joint_low"), alt.Y2("joint_high")))
     for role, values in lines:
-        colour, shape, dash = LOOKS[role]
+        shape, dash, colour = LOOKS[role]
         line = charts.rows(values).mark_line(color=PALETTE[colour], strokeWidth=2, strokeDash=dash)
         point = charts.rows(values).mark_point(shape=shape, filled=True, color=PALETTE[colour], size=30, opacity=1)
         marks += [one.encode(across("at"), up("estimate")) for one in (line, point)]
     for number, change in enumerate(changes):
         foot = y[0] + (number + 0.6) * FOOT * (y[1] - y[0])
         one = charts.rows([{**change, "foot": foot}])
-        colour = PALETTE[LOOKS[str(change["role"])][0]]
+        colour = PALETTE[LOOKS[str(change["role"])][2]]
         bar = one.mark_rule(color=colour, strokeWidth=5, opacity=0.45)
         marks.append(bar.encode(across("low"), up("foot"), alt.X2("high")))
         tick = one.mark_tick(color=colour, orient="vertical", thickness=2.5, size=11, opacity=1)
@@ -73,24 +72,9 @@ def domain_of(points: pl.DataFrame) -> Domain:
     return low - 0.2 * air, high + 0.06 * air
 
 
-def legend(roles: Sequence[str], *, changes: bool) -> tuple[Key, ...]:
+def legend(shown: Sequence[str], *, changes: bool) -> tuple[Key, ...]:
     """What lines, bands and bars mean."""
-    found = []
-    for role, (colour, shape, dash) in LOOKS.items():
-        if role not in roles:
-            continue
-        gaps = None if dash == [1, 0] else " ".join(map(str, dash))
-        mark = (
-            svg.element("circle", cx=17, cy=7, r=3.5, class_=f"f-{colour}")
-            if shape == "circle"
-            else svg.element("rect", x=14, y=4, width=6, height=6, class_=f"f-{colour}")
-        )
-        sample = svg.sample(
-            svg.element("rect", x=1, y=2, width=32, height=10, class_=f"f-{colour}", opacity=0.2),
-            svg.element("line", x1=1, y1=7, x2=33, y2=7, class_=f"s-{colour}", stroke_width=2, stroke_dasharray=gaps),
-            mark,
-        )
-        found.append(Key(sample=sample, label=f"{role}, with its joint band"))
+    found = [*roles.keys((role for role in LOOKS if role in shown), note=", with its joint band")]
     if changes:
         sample = svg.sample(
             svg.element("line", x1=2, y1=7, x2=32, y2=7, class_="s-ink", stroke_width=5, opacity=0.45),

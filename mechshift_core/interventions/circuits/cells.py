@@ -65,9 +65,8 @@ def execute_circuits(
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    pair = plan.spec.pair(cell.pair)
-    partner = pair.after if cell.side == "before" else pair.before
-    selected = examples_of(plan, folder, intervention.of, pair, cell)
+    partner = plan.partner(cell)
+    selected = examples_of(plan, folder, cell, of=intervention.of)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
     if len(selected) < FEWEST:
         folder.write_cell(cell.key, {**description, "circuits": []}, {"examples": selected})

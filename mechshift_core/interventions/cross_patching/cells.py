@@ -57,10 +57,7 @@ def execute_crossed(plan: Plan, cell: Cell, model: Model, folder: RunFolder, int
     """
     from mechshift_core.attribution import moved_names
 
-    attribution = plan.spec.edge_attribution
-    assert attribution is not None  # a spec without one is refused
-    pair = plan.spec.pair(cell.pair)
-    selected = examples_of(plan, folder, attribution.name, pair, cell)
+    selected = examples_of(plan, folder, cell)
     dataset = plan.dataset(cell.model, cell.task)
     components = moved_names(model.shape, intervention.components)
     by_role = intervention.positions == "roles"
@@ -88,9 +85,7 @@ def _patched(
 ) -> dict[str, Floats]:
     """The tensors of a cell, each number the mean over the states of an example."""
     donor = partner_of(plan, cell, model)
-    pair = plan.spec.pair(cell.pair)
-    partner = pair.after if cell.side == "before" else pair.before
-    own_data, other_data = (plan.dataset(name, cell.task) for name in (cell.model, partner))
+    own_data, other_data = (plan.dataset(name, cell.task) for name in (cell.model, plan.partner(cell)))
     own, other = ([data.examples[number] for number in selected] for data in (own_data, other_data))
     runs: list[list[str]] = [[], *([name] for _ in range(1 + len(roles)) for name in components)]
     metric = {name: np.zeros((len(runs), len(selected))) for name in (RESTORED, CROSSED, FLOOR, KEPT)}

@@ -38,10 +38,7 @@ def execute_probe(plan: Plan, cell: Cell, model: Model, folder: RunFolder, inter
         ExecutionError: if an activation is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    attribution = plan.spec.edge_attribution
-    assert attribution is not None  # a spec without one is refused
-    pair = plan.spec.pair(cell.pair)
-    selected = examples_of(plan, folder, attribution.name, pair, cell)
+    selected = examples_of(plan, folder, cell)
     dataset = plan.dataset(cell.model, cell.task)
     examples = [dataset.examples[number] for number in selected]
     names = tuple(intervention.variables or variables_of(examples))

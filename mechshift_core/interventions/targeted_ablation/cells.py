@@ -49,8 +49,7 @@ def execute_targeted(plan: Plan, cell: Cell, model: Model, folder: RunFolder, in
         ExecutionError: if a number is not finite, or the cell can't be written.
         MemoryError: if a single example does not fit into memory.
     """
-    pair = plan.spec.pair(cell.pair)
-    selected = examples_of(plan, folder, intervention.of, pair, cell)
+    selected = examples_of(plan, folder, cell, of=intervention.of)
     description = {**describe_cell(plan, cell, model), "held_out": intervention.held_out}
     if len(selected) < FEWEST:
         folder.write_cell(cell.key, {**description, "groups": []}, {"examples": selected})

@@ -33,10 +33,7 @@ def execute_path(plan: Plan, cell: Cell, model: Model, folder: RunFolder, interv
     from mechshift_core.interventions.weight_interpolation.path import read_point
     from mechshift_core.models.weight_path import weight_path
 
-    attribution = plan.spec.edge_attribution
-    assert attribution is not None  # a spec without one is refused
-    pair = plan.spec.pair(cell.pair)
-    selected = examples_of(plan, folder, attribution.name, pair, cell)
+    selected = examples_of(plan, folder, cell)
     points = np.linspace(0, 1, intervention.points)
     description = {**describe_cell(plan, cell, model), "points": points.tolist(), "paradigm": model.paradigm}
     if not len(selected):
