@@ -81,9 +81,15 @@ def cross_validated_probe(
     shuffled = [rng.permutation(y) if of is None else _permuted_within(y, of, rng) for _ in range(shuffles)]
     chance = [(one, _folds(one, rng) if of is None else folds) for one in shuffled]
     control = np.mean([_correct(x, *one) for one in chance], axis=0)
-    weights = np.full(len(y), 1 / len(y)) if of is None else 1 / (np.bincount(of)[of] * (of.max() + 1))
-    majority = float(np.bincount(y, weights=weights).max())
-    return Probe(correct=_correct(x, y, folds), control=control, majority=majority, classes=classes)
+    return Probe(correct=_correct(x, y, folds), control=control, majority=_majority(y, of), classes=classes)
+
+
+def _majority(y: NDArray[np.int64], of: NDArray[np.int64] | None) -> float:
+    """Share of the most frequent label; of units in groups the mean over groups."""
+    if of is None:
+        return float(np.bincount(y).max() / len(y))
+    weights = 1 / (np.bincount(of)[of] * (of.max() + 1))
+    return float(np.bincount(y, weights=weights).max())
 
 
 def _grouped(groups: ArrayLike | None, n: int) -> NDArray[np.int64] | None:

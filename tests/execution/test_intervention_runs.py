@@ -247,7 +247,13 @@ def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     spec.write_text((study / "study.yaml").read_text().replace("device: cpu", "device: cpu\n  batch_size: 3"))
     apart = run(spec, out=tmp_path / "out")
     assert apart.failures == ()
-    assert len(list((tmp_path / "out" / "cells").iterdir())) == 7 * 9 + 4 * 4
+    plan = make_plan(load_spec(spec))
+    stored = {folder.name for folder in (tmp_path / "out" / "cells").iterdir()}
+    assert stored == {cell.key for cell in plan.cells}
+    sharded = {cell.intervention for cell in plan.cells if cell.stop - cell.start < 12 and not cell.of_weights}
+    whole = {"curve", "carried", "read", "aimed", "crossed", "between", "weights"}
+    assert sharded == {entry["name"] for entry in EVERY_KIND} - whole
+    assert all(sum(cell.intervention == name for cell in plan.cells) == 3 * 3 for name in sharded)  # of three models
     columns = {
         "faithfulness": "metric",
         "components": "effect",
