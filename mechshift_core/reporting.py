@@ -14,6 +14,7 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.timing import spent
 from mechshift_core.files import write_text
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testables
 from mechshift_core.spec.base import Section
@@ -44,6 +45,7 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
     examples = tables.get("examples")
     calibration = read_calibration(folder)
     key = calibration_key(plan, len(failures))
+    computed = spent(folder.path, {cell.key for cell in plan.cells})
     shown = {name: _first_budget(plan, table) for name, table in tables.items() if "path" not in table.columns}
     data = ReportData(
         title=plan.spec.title or plan.spec.name,
@@ -63,6 +65,8 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         words=words_of_measures(),
         roles=_roles(plan),
         kinds=_kinds(plan),
+        day=computed.day,
+        seconds=computed.seconds,
     )
     broken: list[str] = []
     write_text(folder.path / "report.html", render(data, broken=broken))

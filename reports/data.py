@@ -238,6 +238,8 @@ class ReportData:
         roles: Role of pairs -> where in a sentence a value of them is: "after diffusion".
         kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
             one.
+        day: When the models ran last (UTC), as year-month-day; empty where that is not known.
+        seconds: How long all models took together, in one process; None where that is not known.
     """
 
     title: str
@@ -257,6 +259,8 @@ class ReportData:
     words: Mapping[str, Words] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     kinds: Sequence[KindFacts] = ()
+    day: str = ""
+    seconds: float | None = None
 
     def declares(self, measure: str) -> bool:
         """Whether the spec asks for a measure, as far as is known."""

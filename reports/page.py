@@ -37,6 +37,7 @@ from reports.sections import (
     similarity,
     specialization,
     targeted,
+    terms,
     token_roles,
     trajectories,
     verdicts,
@@ -102,6 +103,7 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     robustness.section,
     diagnostics.section,
     calibration.section,
+    terms.section,
     methods.section,
     provenance.section,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import formats
@@ -40,6 +41,7 @@ def section(data: ReportData) -> Section | None:
         others=_others(hypotheses[FIRST:]),
         rests_on=_rests_on(data, hypotheses),
         robust=_robust(data),
+        computed=computed(data),
         limits=limits(data),
     )
     return Section(id="answer", title="In short", body=body)
@@ -84,6 +86,20 @@ def _robust(data: ReportData) -> str:
     kept = sum(is_robust(data, one) for one in hypotheses)
     total, choices = formats.plural(len(hypotheses), "verdict"), formats.plural(len(others), "other choice")
     return f"{kept} of {total} {'is' if kept == 1 else 'are'} the same under {choices}."
+
+
+def computed(data: ReportData) -> str:
+    """When, how long and on what machine the models ran, as far as it is known."""
+    machine = data.provenance.get("machine")
+    facts = machine if isinstance(machine, Mapping) else {}
+    devices = facts.get("cells_ran_on")
+    where = formats.listed([str(one) for one in devices]) if isinstance(devices, Sequence) and devices else ""
+    system = " ".join(str(facts[name]) for name in ("system", "processor") if facts.get(name))
+    parts = [f"on {data.day}" if data.day else ""]
+    parts.append(f"in {formats.duration(data.seconds)} of model time" if data.seconds is not None else "")
+    parts.append(f"on {where}{f' ({system})' if system else ''}" if where else "")
+    said = ", ".join(part for part in parts if part)
+    return formats.sentence(said) if said else ""
 
 
 def limits(data: ReportData) -> list[str]:
