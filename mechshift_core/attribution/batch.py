@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mechshift_core.models.precision import widened
-from mechshift_core.options import check_option
-
-MetricKind = Literal["logit_difference", "probability_difference"]
-NO_TOKEN = -1
+from mechshift_core.metrics import LOGIT_DIFFERENCE, METRICS, NO_TOKEN, MetricKind, TokenSet
+from mechshift_core.options import listing, suggestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +24,9 @@ class CounterfactualBatch:
             the end of the row, padding included. (A shifted model's logits at i-1 predict token i.)
         attention_mask: [examples, positions], 1 where there is a token and 0 where there is padding, at the start or
             at the end of a row; None where nothing is padded. What is computed is what the prompts alone would give.
-        metric: `logit_difference` is the mean logit of the answers minus that of the foils, `probability_difference`
-            the probability of all answers minus that of all foils.
+        metric: Name of a registered metric, or a metric. `logit_difference` is the mean logit of the answers minus that
+            of the foils, `probability_difference` the probability of all answers minus that of all foils, and
+            `log_probability` the natural logarithm of the probability of all answers.
 
     Raises:
         ValueError: if shapes disagree, tokens are missing or no token ids, padding is within a prompt or is read, or
@@ -42,10 +39,12 @@ class CounterfactualBatch:
     foil_ids: Tensor
     position: int | Tensor = -1
     attention_mask: Tensor | None = None
-    metric: MetricKind = "logit_difference"
+    metric: str | MetricKind = LOGIT_DIFFERENCE.name
 
     def __post_init__(self) -> None:
-        check_option("metric", self.metric, MetricKind)
+        if not isinstance(self.metric, MetricKind) and self.metric not in METRICS:
+            expected = f"expected {listing(METRICS)}, got {self.metric!r}"
+            raise ValueError(f"metric: {expected}{suggestion(self.metric, METRICS)}")
         for name in ("clean_ids", "corrupt_ids", "answer_ids", "foil_ids"):
             object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         if self.clean_ids.ndim != 2 or self.clean_ids.shape != self.corrupt_ids.shape:
@@ -167,15 +166,13 @@ class CounterfactualBatch:
         """Each example's metric, [copies x examples], of logits at the position read, [copies x examples, vocabulary].
 
         Computed in float32, of float64 logits in float64.
-        """
-        copies = len(logits) // len(self)
-        values = widened(logits).softmax(-1) if self.metric == "probability_difference" else logits
-        return self._of(values, self.answer_ids.repeat(copies, 1)) - self._of(values, self.foil_ids.repeat(copies, 1))
 
-    def _of(self, values: Tensor, ids: Tensor) -> Tensor:
-        present = ids != NO_TOKEN
-        total = (widened(values.gather(1, ids.clamp(min=0))) * present).sum(1)
-        return total if self.metric == "probability_difference" else total / present.sum(1)
+        Raises:
+            ExecutionError: if the metric does not give one finite number for each row.
+        """
+        kind = METRICS[self.metric] if isinstance(self.metric, str) else self.metric
+        copies = len(logits) // len(self)
+        return kind.values(logits, TokenSet(self.answer_ids).repeated(copies), TokenSet(self.foil_ids).repeated(copies))
 
 
 def whole_numbers(name: str, values: object) -> Tensor:
