@@ -122,7 +122,7 @@ def _fault(found: object, logits: Tensor) -> str:
         return "does not depend on the logits in a way that can be differentiated, so that nothing can be attributed"
     if not bool(found.isfinite().all()) and bool(logits.isfinite().all()):
         rows = (~found.isfinite()).nonzero()[:, 0].tolist()
-        return f"is {float(found[rows[0]])} where all logits are finite (row {rows[0]})"
+        return f"is {float(found.detach()[rows[0]])} where all logits are finite (row {rows[0]})"
     return ""
 
 

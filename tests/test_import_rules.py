@@ -22,13 +22,14 @@ MAY_IMPORT = {
 MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
-        "mechshift_core.options",
+        "mechshift_core.options", "mechshift_core.metrics",
     ],
     "mechshift_core.components": [
         "mechshift_core.components", "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph",
         "mechshift_core.errors", "mechshift_core.options",
     ],
     "mechshift_core.options": ["stats.options"],
+    "mechshift_core.metrics": ["mechshift_core.errors", "mechshift_core.models.precision", "mechshift_core.registry"],
     "mechshift_core.minimums": ["stats.minimums"],
     "mechshift_core.graph": [],
     "mechshift_core.errors": [],
