@@ -62,7 +62,7 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "dropped": dict(dataset.dropped),
                 "metric": dataset.metric,
                 "judged_by": judgement(spec, dataset),
-                **({} if dataset.file is None else asdict(dataset.file)),
+                **({} if dataset.file is None else {k: v for k, v in asdict(dataset.file).items() if v is not None}),
                 **({} if dataset.words is None else {"words": dataset.words}),
                 "templates": dataset.account.templates,
             }

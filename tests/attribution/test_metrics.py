@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -95,57 +95,80 @@ def test_only_one_whose_zero_means_neither_says_so() -> None:
         assert exchanged == neither == kind.indifferent_at_zero, kind.name
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Logits where one edge at a time carries a little of what it carries on the corrupted prompt, or the opposite.
+
+    Attributes:
+        columns: Numbers of the edges.
+        up: Logits, [edges, examples, vocabulary]; `down` of the opposite.
+    """
+
+    model: Model
+    slow: SlowModel
+    columns: list[int]
+    up: Tensor
+    down: Tensor
+
+
+STEP = 1e-5
+READERS = ("m0", "m1", "logits")
+
+
 @pytest.fixture(scope="module", params=["autoregressive", "masked_diffusion"])
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, SlowModel]:
+def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Moved:
     folder = write_random_model("gpt2", tmp_path_factory.mktemp("gpt2"))
     model = load_model(folder, paradigm=request.param, dtype="float64", device="cpu")
-    return model, SlowModel(folder, bidirectional=request.param == "masked_diffusion")
+    slow = SlowModel(folder, bidirectional=request.param == "masked_diffusion")
+    given = batch("logit_difference")
+    (clean, _), (corrupt, _) = (written(slow, ids) for ids in (given.clean_ids, given.corrupt_ids))
+    graph, columns, ups, downs, column = Graph.of(slow.shape), [], [], [], 0
+    for receiver in graph.receivers:
+        if receiver.name in READERS:
+            sources = [source.name for source in graph.sources[: receiver.sources]]
+            columns += range(column, column + len(sources))
+            change = STEP * torch.stack([corrupt[name] - clean[name] for name in sources])
+            for sign, found in ((1, ups), (-1, downs)):
+                found.append(slow_logits(slow, given.clean_ids, receiver.name, sign * change))
+        column += receiver.sources
+    return Moved(model, slow, columns, torch.cat(ups), torch.cat(downs))
+
+
+def slow_logits(slow: SlowModel, ids: Tensor, receiver: str, change: Tensor) -> Tensor:
+    """Logits where the batch is read, with a change to what an MLP or the head reads, [copies, examples, vocabulary]."""
+    declared, copies = slow.declared, len(change)
+    read = slow.at(declared.final_norm) if receiver == "logits" else slow.at(declared.mlp_norm, int(receiver[1:]))
+    handle = read.register_forward_pre_hook(lambda module, inputs: (inputs[0] + change.flatten(0, 1),))
+    try:
+        with torch.no_grad():
+            found = slow.logits(ids.repeat(copies, 1), torch.tensor([5, 4, 3] * copies))
+    finally:
+        handle.remove()
+    return found.unflatten(0, (copies, len(ids)))
+
+
+def plain_logits(slow: SlowModel, ids: Tensor) -> Tensor:
+    return slow_logits(slow, ids, "m0", torch.zeros(1, *ids.shape, slow.shape.hidden_size))[0]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_scores_are_finite_differences_of_the_formula(both: tuple[Model, SlowModel], name: str) -> None:
-    """A reader's input is moved a little towards what one source writes on the corrupted prompt."""
-    model, slow = both
-    given, step = batch(name), 1e-5
-    scores = attribute_edges(model, given, method="eap")
-    torch.testing.assert_close(
-        scores.clean_metric, by_hand(name, slow_logits(slow, given.clean_ids)), rtol=1e-10, atol=1e-10
-    )
-    (clean, _), (corrupt, _) = (written(slow, ids) for ids in (given.clean_ids, given.corrupt_ids))
-    graph, column, found, expected = Graph.of(slow.shape), 0, [], []
-    for receiver in graph.receivers:
-        for source in graph.sources[: receiver.sources]:
-            if receiver.name in ("m0", "m1", "logits"):
-                change = step * (corrupt[source.name] - clean[source.name])
-                up, down = (
-                    by_hand(name, slow_logits(slow, given.clean_ids, receiver.name, sign * change)) for sign in (1, -1)
-                )
-                expected.append(-(up - down) / (2 * step))
-                found.append(scores.values[:, column])
-            column += 1
-    assert column == scores.values.shape[1] and len(found) == 5 + 10 + 11
-    difference = (torch.stack(found) - torch.stack(expected)).abs().max()
-    assert float(difference) <= 1e-7 * float(torch.stack(expected).abs().max())
+def test_scores_are_finite_differences_of_the_formula(moved: Moved, name: str) -> None:
+    """Edges to both MLPs and to the head: minus the change of the metric, over the step."""
+    scores = attribute_edges(moved.model, batch(name), method="eap")
+    clean = by_hand(name, plain_logits(moved.slow, batch(name).clean_ids))
+    torch.testing.assert_close(scores.clean_metric, clean, rtol=1e-10, atol=1e-10)
+    pairs = zip(moved.up, moved.down, strict=True)
+    expected = torch.stack([-(by_hand(name, up) - by_hand(name, down)) / (2 * STEP) for up, down in pairs], dim=1)
+    assert expected.shape == (3, 5 + 10 + 11) and float(expected.abs().max()) > 1e-3
+    assert float((scores.values[:, moved.columns] - expected).abs().max()) <= 1e-7 * float(expected.abs().max())
 
 
-def slow_logits(slow: SlowModel, ids: Tensor, receiver: str = "m0", change: Tensor | float = 0.0) -> Tensor:
-    """Logits where the batch is read, with something added to what an MLP or the head reads."""
-    declared = slow.declared
-    read = slow.at(declared.final_norm) if receiver == "logits" else slow.at(declared.mlp_norm, int(receiver[1:]))
-    handle = read.register_forward_pre_hook(lambda module, inputs: (inputs[0] + change,))
-    try:
-        with torch.no_grad():
-            return slow.logits(ids, torch.tensor([5, 4, 3]))
-    finally:
-        handle.remove()
-
-
-def test_whole_and_empty_circuit_have_the_metric_of_both_prompts(both: tuple[Model, SlowModel]) -> None:
-    model, slow = both
+def test_whole_and_empty_circuit_have_the_metric_of_both_prompts(moved: Moved) -> None:
+    model, slow = moved.model, moved.slow
     given = batch("log_probability")
     found = evaluate_circuits(model, given, [list(Graph.of(model.shape).edges), []])
     for values, ids in zip(found, (given.clean_ids, given.corrupt_ids), strict=True):
-        torch.testing.assert_close(values, by_hand("log_probability", slow_logits(slow, ids)), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(values, by_hand("log_probability", plain_logits(slow, ids)), rtol=1e-9, atol=1e-9)
 
 
 def own(measure: Any) -> MetricKind:
@@ -183,10 +206,10 @@ def test_a_metric_that_is_none_is_refused_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["shape", "whole numbers", "not a number", "detached"])
-def test_it_is_refused_where_it_is_used_too(both: tuple[Model, SlowModel], name: str) -> None:
+def test_it_is_refused_where_it_is_used_too(moved: Moved, name: str) -> None:
     measure, message = WRONG[name]
     with pytest.raises(ExecutionError, match=f"the metric 'own' {message}"):
-        attribute_edges(both[0], batch(own(measure)), method="eap")
+        attribute_edges(moved.model, batch(own(measure)), method="eap")
 
 
 def test_a_single_prompt_is_enough_to_try_a_metric() -> None:
@@ -217,8 +240,8 @@ def test_an_inconsistent_metric_is_not_registered(changed: dict[str, Any], messa
         METRICS.add(replace(own(_mixed), **changed), origin="here")
 
 
-def test_in_python_a_metric_need_not_be_registered(both: tuple[Model, SlowModel]) -> None:
+def test_in_python_a_metric_need_not_be_registered(moved: Moved) -> None:
     summed = own(lambda logits, answers, foils: answers.sum(logits) - foils.sum(logits))
     single = replace(batch(summed), answer_ids=torch.tensor([1, 3, 4]), foil_ids=torch.tensor([20, 21, 23]))
-    expected = attribute_edges(both[0], replace(single, metric="logit_difference"), method="eap-ig", steps=2)
-    torch.testing.assert_close(attribute_edges(both[0], single, method="eap-ig", steps=2).values, expected.values)
+    expected = attribute_edges(moved.model, replace(single, metric="logit_difference"), method="eap-ig", steps=2)
+    torch.testing.assert_close(attribute_edges(moved.model, single, method="eap-ig", steps=2).values, expected.values)

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 from mechshift_core import SpecError, load_spec, run
 from mechshift_core.cli.main import main
 from mechshift_core.execution.plan import make_plan
+from mechshift_core.files import sha256_of
 from mechshift_core.metrics import METRICS
 
 EXAMPLE = (Path(__file__).parents[2] / "docs" / "examples" / "log_odds.py").read_text()
@@ -30,7 +31,11 @@ def study(folder: Path, *, source: str | None = None, by: str | None = "argmax",
     path = write_study(folder, hypotheses=[], rule="none", interventions=of_task.pop("interventions", None))
     content = YAML().load(path.read_text())
     task = {key: value for key, value in {**content["tasks"][0], **of_task}.items() if value is not None}
-    content |= {"tasks": [task], "select": {"correct": "none"} | ({} if by is None else {"by": by})}
+    content |= {
+        "tasks": [task],
+        "measures": {"depth": {}},
+        "select": {"correct": "none"} | ({} if by is None else {"by": by}),
+    }
     if source is not None:
         (folder / "mine.py").write_text(source)
         content["extensions"] = ["./mine.py"]
@@ -135,9 +140,9 @@ def test_a_run_has_the_metric_of_transformers_and_says_so(
     page = (out / "report.html").read_text()
     assert f"The metric is {METRICS[name].summary}." in page
     provenance = json.loads((out / "provenance.json").read_text())
-    assert provenance["data"]["mine"]["metric"] == name
+    data = provenance["data"]["mine"]
+    assert (data["metric"], data["source"], "revision" in data) == (name, "pairs.jsonl", False)
+    assert data["file_sha256"] == sha256_of(tmp_path / "pairs.jsonl")
     assert provenance["extensions"][0]["kinds"] == ["metric log_odds"]
-    assert main(["report", str(out), "--allow-code"]) == 0
-    capsys.readouterr()
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["log_probability"] == METRICS["log_probability"].summary

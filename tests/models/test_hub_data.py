@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +18,11 @@ from studies import write_study
 from mechshift_core import SpecError, load_spec
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError
-from mechshift_core.execution.plan import make_plan
+from mechshift_core.execution.plan import load_plan, make_plan, save_plan
 from mechshift_core.models.hub import NotHadError
 from mechshift_core.models.hub_data import hub_file
 from mechshift_core.spec.placed import UnavailableError
+from mechshift_core.tasks.counterfactual import DataFile
 
 COMMIT, OLDER = "c" * 40, "d" * 40
 NAME = "org/pairs/data/pairs.jsonl"
@@ -43,7 +43,8 @@ class FakeHub(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        self.asked.append(f"{self.command} {self.path}")
+        if self.path.startswith("/datasets/"):  # the client asks for more than the file
+            self.asked.append(f"{self.command} {self.path}")
         repository, _, rest = self.path.removeprefix("/datasets/").partition("/resolve/")
         revision, _, file = rest.partition("/")
         commit = {"main": COMMIT, COMMIT: COMMIT, "v1": OLDER, OLDER: OLDER}.get(revision)
@@ -180,27 +181,27 @@ def of_hub(folder: Path, **changed: object) -> Path:
     return path
 
 
-def test_a_study_reads_it_and_keeps_where_it_is_from(
-    hub: type[FakeHub], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_study_reads_it_and_knows_where_it_is_from(
+    hub: type[FakeHub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = make_plan(load_spec(write_study(tmp_path)))
     content = (tmp_path / "pairs.jsonl").read_bytes()
     hub.files[f"{OLDER} data/pairs.jsonl"] = content
-    path, out = of_hub(tmp_path, revision="v1"), tmp_path / "out"
-    assert main(["validate", str(path)]) == 0 and "mine: 12 of 12 aligned" in capsys.readouterr().out
-    plan = make_plan(load_spec(path))
+    spec, store = load_spec(of_hub(tmp_path, revision="v1")), tmp_path / "data"
+    store.mkdir()
+    plan = make_plan(spec, store=store)
     assert [cell.key for cell in plan.cells] == [cell.key for cell in local.cells]  # the content counts, not the place
+    expected = DataFile(f"hf:{NAME}", hashlib.sha256(content).hexdigest(), OLDER)
+    assert plan.datasets["mine"].file == expected
+    assert load_plan(spec, save_plan(plan), store=store).datasets == plan.datasets  # without the file
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert main(["run", str(path), "--out", str(out)]) == 0
-    stored = json.loads((out / "provenance.json").read_text())["data"]["mine"]
-    expected = {"source": f"hf:{NAME}", "file_sha256": hashlib.sha256(content).hexdigest(), "revision": OLDER}
-    assert {name: stored[name] for name in expected} == expected
-    assert main(["analyze", str(out)]) == 0
+    assert make_plan(spec).datasets == plan.datasets
 
 
 def test_what_is_wrong_is_said_at_its_line(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = of_hub(tmp_path)
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if f"hf:{NAME}" in text)
+    capsys.readouterr()
     assert main(["validate", str(path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"{path}:{line}:") and "HF_HUB_OFFLINE is set" in said and "not checked: the prompts" in said
