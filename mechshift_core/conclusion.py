@@ -18,6 +18,7 @@ from mechshift_core.files import write_text
 from mechshift_core.kinds.extensions import origins
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, STATE
+from mechshift_core.run_tables import RunTables
 
 if TYPE_CHECKING:
     from mechshift_core.execution.profiles import Profile
@@ -38,6 +39,7 @@ class Run:
         too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
         prompts: How many prompts of each task were asked for, aligned and read.
         notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
+        allowed_code: Whether its spec has `extensions`, whose code was allowed to run.
     """
 
     path: Path
@@ -50,6 +52,22 @@ class Run:
     prompts: tuple[PromptAccount, ...] = ()
     shared: int = 0
     notice: str = ""
+    allowed_code: bool = False
+
+    @property
+    def tables(self) -> RunTables:
+        """Its tables by name, polars frames that are read when they are asked for."""
+        return RunTables(self.path / "tables")
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"Run({self.findings.name!r} in {str(self.path)!r}: {len(self.findings.hypotheses)} hypotheses{failed})"
+
+    def _repr_html_(self) -> str | None:
+        """Its answer and verdicts, for notebooks; None, so that its text is shown, where they can't be drawn."""
+        from mechshift_core.drawing import conclusion_html
+
+        return conclusion_html(self)
 
 
 def conclude(
@@ -109,6 +127,7 @@ def conclude(
         prompts=accounts(plan),
         shared=execution.shared,
         notice=execution.notice,
+        allowed_code=bool(plan.spec.loaded_extensions),
     )
 
 

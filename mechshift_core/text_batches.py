@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Unusable = Literal["drop", "refuse"]
 _OURS = {"answer": "answers", "foil": "distractors"}
-_STACK = 4
+_STACK = 5
 """From where a warning is given to whoever called `CounterfactualBatch.from_text`."""
 
 
