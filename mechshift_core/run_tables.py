@@ -42,9 +42,7 @@ class RunTables(Mapping[str, "pl.DataFrame"]):
 
         if name not in list(self):
             known = ", ".join(self) or "none"
-            raise UnknownTableError(
-                f"no table {name!r} in {self._folder}{suggestion(name, self)}; there are: {known}"
-            )
+            raise UnknownTableError(f"no table {name!r} in {self._folder}{suggestion(name, self)}; there are: {known}")
         file = self._folder / f"{name}.parquet"
         try:
             return pl.read_parquet(file)

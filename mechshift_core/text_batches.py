@@ -103,7 +103,9 @@ def _encoder(
             "hf:ORG/NAME), here or to load_model, or make the batch of token ids"
         )
     if not callable(getattr(found, "get_vocab", None)):
-        raise ValueError(f"tokenizer: expected one of Transformers, a folder or hf:ORG/NAME, got {type(found).__name__}")
+        raise ValueError(
+            f"tokenizer: expected one of Transformers, a folder or hf:ORG/NAME, got {type(found).__name__}"
+        )
     if is_diffusion(model) and model.mask_token_id is None:
         raise ValueError(
             f"{model.source} is a masked diffusion model without a mask token, so that what it is to fill in can't be "

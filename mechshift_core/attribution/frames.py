@@ -1,4 +1,4 @@
-"""Results with arrays as polars frames: a row an edge, a node or a run of a model, with what its name says as columns."""
+"""Results with arrays as polars frames: a row an edge, a node or a run, with what its name says as columns."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def edge_columns(edges: Sequence[str]) -> pl.DataFrame:
     source, target = pl.col("source"), pl.col("target")
     role = target.str.extract(r"<([qkv])>$", 1)
     return named.with_columns(
-        kind=pl.concat_str(
-            node_kind(source), pl.lit("->"), pl.coalesce(role, node_kind(target))
-        ),
+        kind=pl.concat_str(node_kind(source), pl.lit("->"), pl.coalesce(role, node_kind(target))),
         source_layer=_number(source, r"^[am](\d+)").fill_null(-1),
         source_head=_number(source, r"\.h(\d+)$"),
         target_layer=_number(target, r"^[am](\d+)"),

@@ -189,13 +189,13 @@ def test_what_is_no_model_and_a_model_without_a_mask_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="model: expected a model as load_model gives it, got str"):
         from_text("bundled:tiny-s0/arm", **PROMPTS)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="masked diffusion model without a mask token, .*give `mask_token` to load"):
+    with pytest.raises(ValueError, match=r"masked diffusion model without a mask token, .*give `mask_token` to load"):
         from_text(wordless("masked_diffusion"), **PROMPTS, tokenizer=tokenizer)
 
 
 def test_a_prompt_that_is_too_long_is_refused(causal: Model) -> None:
     long = "the cat saw a " * 9
-    with pytest.raises(ValueError, match="a prompt has 36 tokens, but .* reads 32"):
+    with pytest.raises(ValueError, match=r"a prompt has 36 tokens, but .* reads 32"):
         from_text(causal, [long], [long.replace("cat", "dog")], ["cat"], ["dog"])
 
 
