@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mechshift_core.execution.code_version import whole_code
@@ -15,59 +14,14 @@ from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
+from mechshift_core.finished_run import Run
 from mechshift_core.kinds.extensions import origins
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, STATE
-from mechshift_core.run_tables import RunTables
 
 if TYPE_CHECKING:
     from mechshift_core.execution.profiles import Profile
-    from mechshift_core.tasks.account import PromptAccount
-    from stats.findings import Declaration, Findings
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished (or partial) run.
-
-    Attributes:
-        path: The run directory.
-        findings: What it concludes.
-        computed: Cells computed by this call; `cached` were there already, and `shared` were taken from the store.
-        failures: What failed, one line each; the run is partial if there are any.
-        analysed: Whether this call computed the statistics (False: nothing had changed).
-        too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
-        prompts: How many prompts of each task were asked for, aligned and read.
-        notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
-        allowed_code: Whether its spec has `extensions`, whose code was allowed to run.
-    """
-
-    path: Path
-    findings: Findings
-    computed: int
-    cached: int
-    failures: tuple[str, ...]
-    analysed: bool
-    too_few: str = ""
-    prompts: tuple[PromptAccount, ...] = ()
-    shared: int = 0
-    notice: str = ""
-    allowed_code: bool = False
-
-    @property
-    def tables(self) -> RunTables:
-        """Its tables by name, polars frames that are read when they are asked for."""
-        return RunTables(self.path / "tables")
-
-    def __repr__(self) -> str:
-        failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"Run({self.findings.name!r} in {str(self.path)!r}: {len(self.findings.hypotheses)} hypotheses{failed})"
-
-    def _repr_html_(self) -> str | None:
-        """Its answer and verdicts, for notebooks; None, so that its text is shown, where they can't be drawn."""
-        from mechshift_core.drawing import conclusion_html
-
-        return conclusion_html(self)
+    from stats.findings import Declaration
 
 
 def conclude(

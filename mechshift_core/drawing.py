@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
-from mechshift_core.execution.store import RunFolder
+from mechshift_core.export.runs import report_data_of
 from mechshift_core.files import replace_file
-from mechshift_core.gate.stored import read_run
 from mechshift_core.options import listing, suggestion
-from mechshift_core.pipeline import stored_plan
 
 if TYPE_CHECKING:
     import polars as pl
     from markupsafe import Markup
 
-    from mechshift_core.conclusion import Run
+    from mechshift_core.finished_run import Run
     from reports import ReportData
+    from reports.export.drawn import Drawn
     from reports.figures.base import Figure
 
-FOREST = "forest"
-"""The verdicts as a figure, which the page has as a table."""
+VERDICTS = ("verdicts", "forest")
+"""What the verdicts are called as a figure, which the page has as a table."""
 SUFFIXES = (".svg", ".pdf", ".png")
 SCALE = 2.0
 """Pixels of a PNG for one of the page."""
@@ -58,16 +57,7 @@ class Drawing:
     @property
     def svg(self) -> str:
         """One SVG document with legend and panels, in light colours; it needs no stylesheet and no font of its own."""
-        from reports.export.pictures import alternatives, compose, definitions_in
-
-        return compose(
-            self.figure.panels,
-            legend=self.figure.legend,
-            abreast=self.figure.abreast,
-            title=self.name.replace("-", " "),
-            description=f"{self.caption} {alternatives(self.figure.panels)}",
-            definitions=definitions_in(self.shared),
-        )
+        return self._drawn().svg
 
     @property
     def tables(self) -> Mapping[str, pl.DataFrame]:
@@ -100,8 +90,8 @@ class Drawing:
         if target.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{target}: expected a name that ends in {listing(SUFFIXES)}, got {target.suffix!r}")
         content = {
-            ".svg": lambda: self.svg.encode("utf-8"),
-            ".pdf": lambda: vl_convert.svg_to_pdf(self.svg),
+            ".svg": lambda: self.svg.encode("utf-8", "replace"),
+            ".pdf": lambda: self._drawn().pdf,
             ".png": lambda: vl_convert.svg_to_png(self.svg, scale=SCALE),
         }[target.suffix.lower()]()
         try:
@@ -111,6 +101,14 @@ class Drawing:
             raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
         return target
 
+    def _drawn(self) -> Drawn:
+        from reports.export.drawn import picture
+        from reports.export.pictures import definitions_in
+
+        shown = replace(self.figure, panels=tuple(panel for panel in self.figure.panels if panel.drawings))
+        title = self.name.replace("-", " ").capitalize()
+        return picture(shown, self.name, title, definitions_in(self.shared))
+
 
 def drawing_of(
     data: ReportData, name: str, *, pair: str | None = None, task: str | None = None, measure: str | None = None
@@ -119,18 +117,19 @@ def drawing_of(
     data = chosen(data, pair=pair, task=task, measure=measure)
     given = [one for one in (pair, task, measure) if one is not None]
     only = f" of {listing(given, conjunction='and')}" if given else ""
-    if name == FOREST:
-        return _forest(data, only)
+    if name in VERDICTS:
+        return _verdicts(data, only)
     from reports.page import drawn_as, sections_of
 
     broken: list[str] = []
     sections = sections_of(data, broken=broken, only=name)
-    drawn = [(figure, section) for section in sections for figure in section.figures if figure.panels]
-    for figure, section in drawn:
-        if name in (_called(figure), section.id, *section.draws):
-            from reports.notebook import shared_in
+    drawn = [(figure, section) for section in sections for figure in section.figures if _has_drawings(figure)]
+    called = [one for one in drawn if name == _called(one[0])]
+    within = [one for one in drawn if name in (one[1].id, *one[1].draws)]
+    for figure, section in [*called, *within][:1]:
+        from reports.notebook import shared_in
 
-            return Drawing(name=_called(figure), caption=figure.caption, figure=figure, shared=shared_in(section.body))
+        return Drawing(name=_called(figure), caption=figure.caption, figure=figure, shared=shared_in(section.body))
     if broken and drawn_as(name):
         raise ExecutionError(f"{name!r}{only} can't be drawn: {'; '.join(broken)}")
     known = names_of(data)
@@ -144,8 +143,8 @@ def names_of(data: ReportData) -> tuple[str, ...]:
     """What can be drawn of a run, in the order of the report."""
     from reports.page import sections_of
 
-    found = [_called(figure) for one in sections_of(data, broken=[]) for figure in one.figures if figure.panels]
-    return tuple(dict.fromkeys([*([FOREST] if data.findings.hypotheses else []), *found]))
+    found = [_called(figure) for one in sections_of(data, broken=[]) for figure in one.figures if _has_drawings(figure)]
+    return tuple(dict.fromkeys([*([VERDICTS[0]] if data.findings.hypotheses else []), *found]))
 
 
 def data_of(run: Run | str | os.PathLike[str], *, allow_code: bool = False) -> ReportData:
@@ -155,15 +154,13 @@ def data_of(run: Run | str | os.PathLike[str], *, allow_code: bool = False) -> R
         UsageError: if it is neither a run nor a run directory.
         ExecutionError: if the run has not come to an end, or its files are damaged.
     """
-    from mechshift_core.conclusion import Run
-    from mechshift_core.reporting import report_data
+    from mechshift_core.finished_run import Run
 
-    if not isinstance(run, Run | str | os.PathLike):
+    if isinstance(run, Run):
+        return report_data_of(run.path, allow_code=allow_code or run.allowed_code)
+    if not isinstance(run, str | os.PathLike):
         raise UsageError(f"run: expected a run or its directory, got {type(run).__name__}")
-    path = run.path if isinstance(run, Run) else Path(run)
-    read_run(path)
-    plan = stored_plan(path, allow_code=allow_code or (isinstance(run, Run) and run.allowed_code))
-    return report_data(plan, RunFolder(path), static=True)
+    return report_data_of(Path(run), allow_code=allow_code)
 
 
 def conclusion_html(run: Run) -> str | None:
@@ -215,17 +212,21 @@ def _known(data: ReportData, column: str) -> list[str]:
     return sorted({str(one) for one in found if one is not None})
 
 
-def _forest(data: ReportData, only: str) -> Drawing:
+def _verdicts(data: ReportData, only: str) -> Drawing:
     from markupsafe import Markup
 
-    from reports.figures.verdicts import verdict_figure
+    from reports.export.drawn import verdict_figure
     from reports.prose import vocabulary
 
     if not data.findings.hypotheses:
         raise UsageError(f"the run {data.name!r} declares no hypothesis{only}, so there are no verdicts to draw")
     with vocabulary(data.words, data.roles):
-        figure = verdict_figure(data.findings.hypotheses)
-    return Drawing(name=FOREST, caption=figure.caption, figure=figure, shared=Markup(""))
+        figure = verdict_figure(data)
+    return Drawing(name=VERDICTS[0], caption=figure.caption, figure=figure, shared=Markup(""))
+
+
+def _has_drawings(figure: Figure) -> bool:
+    return any(panel.drawings for panel in figure.panels)
 
 
 def _called(figure: Figure) -> str:

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 from mechshift_core import __version__
-from mechshift_core.conclusion import Run
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.finished_run import Run
 from mechshift_core.gate.stored import read_run
 from mechshift_core.options import checked_as
 from mechshift_core.pipeline import require_end, stored_plan

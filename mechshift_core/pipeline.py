@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechshift_core.conclusion import Run, conclude
+from mechshift_core.conclusion import conclude
 from mechshift_core.declarations import declaration_of, note
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cell_store import open_store
@@ -18,6 +18,7 @@ from mechshift_core.execution.profiles import Profile, chosen_profile, default_p
 from mechshift_core.execution.runner import Execution, execute
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import replace_file, write_text
+from mechshift_core.finished_run import Run
 from mechshift_core.gate.stored import read_run
 from mechshift_core.kinds.extensions import FOLDER, activate, copied_name
 from mechshift_core.options import Count, Seed, checked_as

@@ -15,7 +15,7 @@ from mechshift_core.errors import UsageError
 from mechshift_core.options import checked_as
 
 if TYPE_CHECKING:
-    from mechshift_core.conclusion import Run
+    from mechshift_core.finished_run import Run
 
 __all__ = [
     "Drawing",
@@ -70,7 +70,7 @@ def names(run: Run | str | os.PathLike[str], *, allow_code: bool = False) -> tup
 
 def forest(run: Run | str | os.PathLike[str], *, measure: str | None = None) -> Drawing:
     """The verdicts: each hypothesis with its estimate, its interval and what it is held against."""
-    return figure(run, "forest", measure=measure)
+    return figure(run, "verdicts", measure=measure)
 
 
 def circuit(run: Run | str | os.PathLike[str], *, pair: str | None = None, task: str | None = None) -> Drawing:

@@ -13,8 +13,8 @@ from functools import cache
 from markupsafe import Markup
 
 from reports.data import ReportData
+from reports.export.drawn import verdict_figure
 from reports.figures.base import Figure
-from reports.figures.verdicts import verdict_rows
 from reports.sections import answer
 from reports.templating import render_template, source
 
@@ -45,7 +45,11 @@ def figure_piece(figure: Figure, *, shared: Markup) -> str:
 def conclusion_piece(data: ReportData) -> str:
     """What a run concludes: the answer, and a row for each verdict."""
     found = answer.section(data)
-    rows = verdict_rows(data.findings.hypotheses)
+    hypotheses = data.findings.hypotheses
+    rows = [
+        {"finding": one, "drawing": panel.drawings[0]}
+        for one, panel in zip(hypotheses, verdict_figure(data).panels, strict=True)
+    ]
     return _piece(render_template("conclusion", title=data.title, answer=found and found.body, rows=rows))
 
 

@@ -126,12 +126,12 @@ def test_drawings_are_of_a_run_or_its_directory(finished: Run) -> None:
     drawing = plot.circuit(finished, task="mine", pair="shift")
     assert [(panel.title, panel.subtitle) for panel in drawing.figure.panels] == [("mine", "shift")]
     assert plot.circuit(str(finished.path), pair="shift").figure == drawing.figure
-    assert {"forest", "circuits", "overlap", "depth"} <= set(plot.names(finished.path))
-    assert plot.forest(finished).name == "forest"
+    assert {"verdicts", "circuits", "overlap", "depth"} <= set(plot.names(finished.path))
+    assert plot.forest(finished).name == "verdicts"
     with pytest.raises(UsageError, match=r"task: the run 'random-study' has none called 'mien' \(did you mean 'mine'"):
         plot.overlap(finished, task="mien")
     with pytest.raises(
-        UsageError, match=r"no drawing 'faithfulness' in the run 'random-study'; there are: forest, cir"
+        UsageError, match=r"no drawing 'faithfulness' in the run 'random-study'; there are: verdicts, cir"
     ):
         plot.faithfulness(finished)
     with pytest.raises(UsageError, match="run: expected a run or its directory, got int"):

@@ -39,8 +39,9 @@ def titles(drawing: Drawing) -> set[tuple[str, str]]:
 
 def test_all_figures_of_the_page_have_a_name(run: ReportData) -> None:
     found = names_of(run)
-    drawn = [figure.id for section in sections_of(run) for figure in section.figures]
-    assert found == ("forest", *(one.removeprefix("figure-") for one in drawn))
+    every = [figure for section in sections_of(run) for figure in section.figures]
+    drawn = [figure.id for figure in every if any(panel.drawings for panel in figure.panels)]
+    assert found == ("verdicts", *(one.removeprefix("figure-") for one in drawn))
     assert {"circuits", "overlap", "faithfulness", "depth", "transfer", "lens", "neurons-1"} <= set(found)
 
 
@@ -74,11 +75,10 @@ def test_one_pair_and_one_task_are_chosen(run: ReportData, circuits: Drawing) ->
 
 def test_verdicts_are_drawn_and_chosen_by_measure(run: ReportData, forest: Drawing) -> None:
     assert [panel.title for panel in forest.figure.panels] == [one.claim for one in run.findings.hypotheses]
-    assert [panel.subtitle for panel in forest.figure.panels] == [one.verdict for one in run.findings.hypotheses]
-    one = drawing_of(run, "forest", measure="depth_slope")
-    assert [panel.subtitle for panel in one.figure.panels] == ["inconclusive"]
-    (table,) = one.tables.values()
-    assert table.select("estimate", "low", "high", "p").row(0) == (-0.042, -0.101, 0.017, 0.081)
+    for panel, one in zip(forest.figure.panels, run.findings.hypotheses, strict=True):
+        assert panel.note.endswith(f": {one.verdict}")
+    (panel,) = drawing_of(run, "verdicts", measure="depth_slope").figure.panels
+    assert panel.note.startswith("−0.042 [−0.101, 0.017]")
 
 
 def test_what_a_run_has_not_is_refused_with_what_it_has(run: ReportData) -> None:
