@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
+from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.export.runs import report_data_of
 from mechshift_core.files import replace_file
 from mechshift_core.options import listing, suggestion
@@ -61,16 +61,15 @@ class Drawing:
 
     @property
     def tables(self) -> Mapping[str, pl.DataFrame]:
-        """Caption -> the numbers behind the drawing, with the page's headings as columns."""
+        """Caption -> the numbers behind the drawing, with the page's headings as columns; a second `low` is `low 2`."""
         import polars as pl
 
-        return {
-            one.caption: pl.DataFrame(
-                [dict(zip((field.label for field in one.fields), row, strict=True)) for row in one.values],
-                infer_schema_length=None,
-            )
-            for one in self.figure.tables
-        }
+        found = {}
+        for one in self.figure.tables:
+            names = _distinct([field.label for field in one.fields])
+            rows = [dict(zip(names, row, strict=True)) for row in one.values]
+            found[one.caption] = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it to a file, whole or not at all.
@@ -147,7 +146,7 @@ def names_of(data: ReportData) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*([VERDICTS[0]] if data.findings.hypotheses else []), *found]))
 
 
-def data_of(run: Run | str | os.PathLike[str], *, allow_code: bool = False) -> ReportData:
+def data_of(run: object, *, allow_code: bool = False) -> ReportData:
     """What the report of a finished run is made from.
 
     Raises:
@@ -172,7 +171,7 @@ def conclusion_html(run: Run) -> str | None:
         data = data_of(run)
         with vocabulary(data.words, data.roles):
             return conclusion_piece(data)
-    except MechshiftError:
+    except Exception:  # as with a section of the report: what can't be drawn leaves the rest as it is
         return None
 
 
@@ -227,6 +226,11 @@ def _verdicts(data: ReportData, only: str) -> Drawing:
 
 def _has_drawings(figure: Figure) -> bool:
     return any(panel.drawings for panel in figure.panels)
+
+
+def _distinct(labels: Sequence[str]) -> list[str]:
+    before = [labels[:place].count(label) for place, label in enumerate(labels)]
+    return [f"{label} {times + 1}" if times else label for label, times in zip(labels, before, strict=True)]
 
 
 def _called(figure: Figure) -> str:

@@ -106,7 +106,9 @@ class Run:
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"Run({self.findings.name!r} in {str(self.path)!r}: {len(self.findings.hypotheses)} hypotheses{failed})"
+        count = len(self.findings.hypotheses)
+        claims = f"{count} hypothes{'is' if count == 1 else 'es'}"
+        return f"Run({self.findings.name!r} in {str(self.path)!r}: {claims}{failed})"
 
     def _repr_html_(self) -> str | None:
         """Its answer and verdicts, for notebooks; None, so that its text is shown, where they can't be drawn."""

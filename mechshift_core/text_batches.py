@@ -47,8 +47,7 @@ def batch_from_text(
     unusable: Unusable = "drop",
 ) -> CounterfactualBatch:
     """See :meth:`.CounterfactualBatch.from_text`."""
-    if not isinstance(model, Model):
-        raise ValueError(f"model: expected a model as load_model gives it, got {type(model).__name__}")
+    _check_model(model)
     lines = _lines({"clean": clean, "corrupt": corrupt, "answers": answers, "distractors": distractors})
     encoder = _encoder(model, tokenizer, add_bos_token)
     assert encoder.vocabulary is not None
@@ -62,6 +61,11 @@ def batch_from_text(
     batch = made.keeping([number for number, _ in kept])
     check_readable(model, batch)
     return batch
+
+
+def _check_model(given: object) -> None:
+    if not isinstance(given, Model):
+        raise ValueError(f"model: expected a model as load_model gives it, got {type(given).__name__}")
 
 
 def _lines(columns: Mapping[str, Sequence[str | Sequence[str]]]) -> list[TextLine]:

@@ -39,7 +39,8 @@ def figure_piece(figure: Figure, *, shared: Markup) -> str:
         figure: The figure.
         shared: What its drawings refer to, as of :func:`shared_in`.
     """
-    return _piece(shared + render_template("figures", figures=[figure], missing=""))
+    body = render_template("figures", figures=[figure], missing="")
+    return _piece(shared + Markup(str(body).replace('<a href="#tables">downloads</a>', "tables of the run")))
 
 
 def conclusion_piece(data: ReportData) -> str:

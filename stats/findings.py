@@ -246,8 +246,8 @@ class Findings:
     def __repr__(self) -> str:
         verdicts = [finding.verdict for finding in self.hypotheses]
         counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
-        hypotheses = f"{len(verdicts)} hypotheses{counted and f' ({counted})'}"
-        return f"Findings({self.name!r}: {hypotheses}, {len(self.estimates)} estimates)"
+        claims = f"{len(verdicts)} hypothes{'is' if len(verdicts) == 1 else 'es'}{counted and f' ({counted})'}"
+        return f"Findings({self.name!r}: {claims}, {len(self.estimates)} estimate{'s' * (len(self.estimates) != 1)})"
 
     def to_frame(self, of: Literal["hypotheses", "estimates"] = "hypotheses") -> pl.DataFrame:
         """The findings as a polars frame.

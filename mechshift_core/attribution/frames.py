@@ -75,10 +75,13 @@ def scored(columns: pl.DataFrame, values: Tensor, *, per: Per) -> pl.DataFrame:
     mean = array.mean(axis=0)
     ranks = np.empty(len(mean), dtype=np.int64)
     ranks[np.argsort(-np.abs(mean), kind="stable")] = np.arange(1, len(mean) + 1)
-    few = len(array) < 2
+    if len(array) < 2:
+        errors = pl.Series([None] * len(mean), dtype=pl.Float64)
+    else:
+        errors = pl.Series(array.std(axis=0, ddof=1) / np.sqrt(len(array)))
     return columns.with_columns(
         score=mean,
-        se=pl.lit(None, dtype=pl.Float64) if few else array.std(axis=0, ddof=1) / np.sqrt(len(array)),
+        se=errors,
         rank=pl.Series(ranks).set(pl.Series(mean == 0), None),
     )
 

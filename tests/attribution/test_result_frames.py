@@ -11,6 +11,7 @@ import torch
 
 from mechshift_core.attribution import EdgeScores, NodeScores, metric_frame, node_names
 from mechshift_core.graph import Graph, Shape
+from mechshift_core.interchange.scoring import CircuitScore, Measured, SizeScore
 from mechshift_core.interventions.neurons.scores import NeuronScores
 
 SHAPES = [
@@ -105,3 +106,23 @@ def test_metrics_of_runs() -> None:
         metric_frame(values, ["all"])
     with pytest.raises(ValueError, match=r"values: expected \[runs, examples\], got \[3\]"):
         metric_frame(values[0])
+
+
+def test_scored_circuits() -> None:
+    def faithful(estimate: float | None, *random: float | None) -> Measured:
+        known = estimate is not None
+        ends = (0.1, 0.9) if known else (None, None)
+        status = "ok" if known else "undefined"
+        return Measured(
+            estimate=estimate, low=ends[0], high=ends[1], bootstrap=None, status=status, message="", random=random
+        )
+
+    own = SizeScore(percent=None, edges=7, live_edges=6, metric=1.5, faithfulness=faithful(0.5, 0.2, None, 0.4))
+    half = SizeScore(percent=50.0, edges=10, live_edges=9, metric=2.0, faithfulness=faithful(None))
+    score = CircuitScore(
+        edges=20, prompts=4, preferred=1.0, full=3.0, empty=0.0, circuit=own, curve=(half,), cpr=None, cmd=None
+    )
+    frame = score.to_frame()
+    assert frame.row(0) == (None, 7, 6, 1.5, 0.5, 0.1, 0.9, "ok", pytest.approx(0.3))
+    assert frame.row(1) == (50.0, 10, 9, 2.0, None, None, None, "undefined", None)
+    assert repr(score) == "CircuitScore(circuit of 7 edges, 1 size of 20 edges on 4 prompts)"

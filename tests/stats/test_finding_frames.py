@@ -67,4 +67,4 @@ def test_other_words_are_refused() -> None:
 
 
 def test_findings_are_one_line() -> None:
-    assert repr(FINDINGS) == "Findings('study': 2 hypotheses (1 supported, 1 not estimable), 1 estimates)"
+    assert repr(FINDINGS) == "Findings('study': 2 hypotheses (1 supported, 1 not estimable), 1 estimate)"
