@@ -74,7 +74,7 @@ class EdgeScores:
         Returns:
             Columns `edge`, `source`, `target`, `kind`, `source_layer`, `source_head`, `target_layer` and `target_head`
             (see :func:`.edge_columns`), `score`, in units of the metric; of means also `se`, the standard error over
-            prompts, and `rank` by magnitude; of prompts `example`.
+            prompts, and `rank` by magnitude, in which scores of 0 share the last one; of prompts `example`.
         """
         return scored(edge_columns(self.edges), self.values, per=per)
 

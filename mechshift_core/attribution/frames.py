@@ -66,7 +66,7 @@ def scored(columns: pl.DataFrame, values: Tensor, *, per: Per) -> pl.DataFrame:
         columns: A row for each of what is scored.
         values: Scores, [examples, scored].
         per: `mean` adds `score`, the mean over the examples, `se`, its standard error (null of a single example), and
-            `rank` by magnitude, 1 is the largest and null that of a score of 0. `prompt` gives every row once an
+            `rank` by magnitude, 1 is the largest; scores of 0 share the last one. `prompt` gives every row once an
             example, with `example`, its number in the batch, and `score`.
     """
     array: Floats = values.double().cpu().numpy()
@@ -82,7 +82,7 @@ def scored(columns: pl.DataFrame, values: Tensor, *, per: Per) -> pl.DataFrame:
     return columns.with_columns(
         score=mean,
         se=errors,
-        rank=pl.Series(ranks).set(pl.Series(mean == 0), None),
+        rank=np.where(mean == 0, np.count_nonzero(mean) + 1, ranks),  # a null would come first where these are sorted
     )
 
 
@@ -95,12 +95,12 @@ def repeated(columns: pl.DataFrame, values: Mapping[str, npt.NDArray[Any]]) -> p
 
 
 @checked
-def metric_frame(values: Tensor, names: Sequence[object] | None = None, *, run: str = "run") -> pl.DataFrame:
+def metric_frame(values: Tensor, names: Sequence[str | int | float] | None = None, *, run: str = "run") -> pl.DataFrame:
     """Metrics of several runs of a model as a frame: what `evaluate_circuits`, `patch_nodes` and `cross_patch` return.
 
     Args:
         values: [runs, examples].
-        names: What each run is called, [runs]; numbers from 0 on unless given.
+        names: What each run is called, [runs]: texts, or numbers; numbers from 0 on unless given.
         run: Name of the column of these, such as `circuit`.
 
     Returns:
@@ -113,8 +113,10 @@ def metric_frame(values: Tensor, names: Sequence[object] | None = None, *, run: 
         raise ValueError(f"values: expected [runs, examples], got {list(getattr(values, 'shape', []))}")
     if names is not None and len(names) != len(values):
         raise ValueError(f"names: expected one a run, {len(values)}, got {len(names)}")
+    if names is not None and len({isinstance(name, str) for name in names}) > 1:
+        raise ValueError("names: expected texts or numbers, not both")
     runs, examples = values.shape
-    called = pl.Series(range(runs) if names is None else [str(name) for name in names])
+    called = pl.Series(range(runs) if names is None else list(names))
     return pl.DataFrame(
         {
             run: called.gather(np.repeat(np.arange(runs), examples)),

@@ -58,11 +58,23 @@ def test_means_have_their_standard_errors_and_ranks() -> None:
         spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / 2)
         assert row["score"] == pytest.approx(mean, abs=1e-12)
         assert row["se"] == pytest.approx(spread / math.sqrt(3), abs=1e-12)
-    ranked = frame.drop_nulls("rank").sort("rank")
-    assert ranked["rank"].to_list() == list(range(1, len(frame)))
+    ranked = frame.sort("rank")
+    assert ranked["rank"].to_list() == list(range(1, len(frame) + 1))
     assert ranked["score"].abs().is_sorted(descending=True)
-    assert frame["rank"][1] is None, "in which order scores of 0 come says nothing"
-    assert edge_scores(SHAPES[0], examples=1).to_frame()["se"].null_count() == len(frame)
+
+
+def test_scores_of_zero_share_the_last_rank() -> None:
+    scores = edge_scores(SHAPES[0])
+    scores.values[:, 3:6] = 0.0
+    frame = scores.to_frame()
+    last = len(frame) - 3
+    assert frame.filter(pl.col("score") == 0)["rank"].to_list() == [last] * 4
+    assert frame.filter(pl.col("score") != 0)["rank"].sort().to_list() == list(range(1, last))
+
+
+def test_a_single_example_has_no_standard_error() -> None:
+    frame = edge_scores(SHAPES[0], examples=1).to_frame()
+    assert frame["se"].null_count() == len(frame)
 
 
 def test_prompts_have_a_row_for_every_edge() -> None:
@@ -102,6 +114,11 @@ def test_metrics_of_runs() -> None:
     assert frame.columns == ["circuit", "example", "metric"]
     assert frame.row(4) == ("none", 1, 5.0)
     assert metric_frame(values)["run"].to_list() == [0, 0, 0, 1, 1, 1]
+    assert metric_frame(values, [39, 156])["run"].to_list() == [39, 39, 39, 156, 156, 156], "numbers sort as such"
+    with pytest.raises(ValueError, match=r"names\[1\]: expected text or an integer or a finite number, got None"):
+        metric_frame(values, ["all", None])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="names: expected texts or numbers, not both"):
+        metric_frame(values, ["all", 3])
     with pytest.raises(ValueError, match=r"names: expected one a run, 2, got 1"):
         metric_frame(values, ["all"])
     with pytest.raises(ValueError, match=r"values: expected \[runs, examples\], got \[3\]"):
