@@ -361,6 +361,8 @@ def _signature(name: str, found: Any) -> str:
     if isinstance(found, type) and issubclass(found, Exception | BaseModel):
         return f"class {name}({found.__base__.__name__})"
     for parameter in inspect.signature(found).parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not keywords:
             keywords = True
             parameters.append("*")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from pydantic import ValidationError
 
 from mechshift_core.attribution.batch import CounterfactualBatch
@@ -58,7 +60,7 @@ def batch_from_text(
     examples = tuple(example for _, example in kept)
     _tell_several(examples)
     made = to_batch(model, Dataset("text", metric, len(lines), examples), examples)
-    batch = made.keeping([number for number, _ in kept])
+    batch = replace(made, kept=torch.tensor([number for number, _ in kept]))
     check_readable(model, batch)
     return batch
 

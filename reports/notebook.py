@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cache
+from xml.etree import ElementTree
 
 from markupsafe import Markup
 
 from reports.data import ReportData
 from reports.export.drawn import verdict_figure
+from reports.export.pictures import definitions_in
 from reports.figures.base import Figure
 from reports.sections import answer
 from reports.templating import render_template, source
@@ -37,10 +39,15 @@ def figure_piece(figure: Figure, *, shared: Markup) -> str:
 
     Args:
         figure: The figure.
-        shared: What its drawings refer to, as of :func:`shared_in`.
+        shared: What its drawings refer to, as of :func:`shared_in`; each gets a copy of its own, since a copy by
+            reference would be out of reach of rules that hold within the piece.
     """
-    body = render_template("figures", figures=[figure], missing="")
-    return _piece(shared + Markup(str(body).replace('<a href="#tables">downloads</a>', "tables of the run")))
+    body = str(render_template("figures", figures=[figure], missing=""))
+    body = body.replace('<a href="#tables">downloads</a>', "tables of the run")
+    for name, part in definitions_in(shared).items():
+        part.attrib.pop("id")
+        body = body.replace(f'<use href="#{name}"/>', ElementTree.tostring(part, "unicode"))
+    return _piece(body)
 
 
 def conclusion_piece(data: ReportData) -> str:

@@ -224,10 +224,6 @@ class CounterfactualBatch:
             kept=None if self.kept is None else self.kept[part],
         )
 
-    def keeping(self, numbers: Sequence[int]) -> CounterfactualBatch:
-        """The batch with the numbers that its examples had in a longer list."""
-        return replace(self, kept=torch.tensor(numbers))
-
     def to(self, device: torch.device) -> CounterfactualBatch:
         """The batch on a device."""
         assert isinstance(self.position, Tensor)
