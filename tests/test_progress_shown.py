@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mechshift_core import showing
+from mechshift_core import run, showing
+from mechshift_core.errors import UsageError
 from mechshift_core.showing import in_notebook, shown
 
 
@@ -82,3 +83,8 @@ def test_a_function_of_ones_own_is_called(lines: list[str]) -> None:
     with shown(mine) as progress:
         assert progress is mine
     assert lines == []
+
+
+def test_what_is_no_way_to_show_progress_is_refused() -> None:
+    with pytest.raises(UsageError, match="progress: expected a function or True or False or None, got 3"):
+        run("study.yaml", progress=3)  # type: ignore[arg-type]

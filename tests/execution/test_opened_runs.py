@@ -150,3 +150,32 @@ def test_every_short_function_draws_something_of_the_report() -> None:
     for name in set(plot.__all__) - {"Drawing", "figure", "names"}:
         wanted = named.get(name, name)
         assert wanted is None or drawn_as(wanted), f"plot.{name}: no section of the report is called so"
+
+
+def test_a_run_is_checked_against_a_baseline(finished: Run, tmp_path: Path) -> None:
+    path = finished.save_baseline(tmp_path / "baseline.json")
+    gate = finished.check(path)
+    assert [one.outcome for one in gate.comparisons] == ["unchanged"] * 2 and not gate.regressed
+    assert repr(gate) == f"Gate('random-study': 2 unchanged; exit code {gate.exit_code})"
+    recorded = json.loads(path.read_text())
+    moved = [{**one, "estimate": one["estimate"] + 1e3} for one in recorded["findings"]]
+    path.write_text(json.dumps({**recorded, "findings": moved}))
+    assert finished.check(path).exit_code == 1
+    with pytest.raises(UsageError, match=r"no hypothesis 'kep' \(did you mean 'kept'\?\); there are: kept, earlier"):
+        finished.check(path, must_hold=["kep"])
+    with pytest.raises(UsageError, match="must_hold: expected a list, each text, got 'kept'"):
+        finished.check(path, must_hold="kept")
+    with pytest.raises(UsageError, match="tolerance: expected a number > 0 or None, got -1"):
+        finished.check(path, tolerance=-1)
+    with pytest.raises(UsageError, match="no such file"):
+        finished.check(tmp_path / "other.json")
+    with pytest.raises(UsageError, match="cannot be written"):
+        finished.save_baseline(tmp_path / "nowhere" / "baseline.json")
+
+
+def test_a_partial_run_is_opened_as_such_and_makes_no_baseline(finished: Run, tmp_path: Path) -> None:
+    changed(finished.path / "provenance.json", failures=["mine of after: broken"])
+    run = open_run(finished.path)
+    assert run.failures == ("mine of after: broken",) and repr(run).endswith("2 hypotheses, 1 failed)")
+    with pytest.raises(ExecutionError, match="is partial, which makes no baseline: mine of after: broken"):
+        run.save_baseline(tmp_path / "baseline.json")
