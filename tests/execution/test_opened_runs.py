@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import mechshift_core
-from mechshift_core import open_run, plot
+from mechshift_core import drawing, open_run, plot
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import Run
@@ -123,9 +123,9 @@ def test_a_run_of_a_newer_version_says_so(finished: Run, file: str) -> None:
 
 
 def test_drawings_are_of_a_run_or_its_directory(finished: Run) -> None:
-    drawing = plot.circuit(finished, task="mine", pair="shift")
-    assert [(panel.title, panel.subtitle) for panel in drawing.figure.panels] == [("mine", "shift")]
-    assert plot.circuit(str(finished.path), pair="shift").figure == drawing.figure
+    shown = plot.circuit(finished, task="mine", pair="shift")
+    assert [(panel.title, panel.subtitle) for panel in shown.figure.panels] == [("mine", "shift")]
+    assert plot.circuit(str(finished.path), pair="shift").figure == shown.figure
     assert {"verdicts", "circuits", "overlap", "depth"} <= set(plot.names(finished.path))
     assert plot.forest(finished).name == "verdicts"
     with pytest.raises(UsageError, match=r"task: the run 'random-study' has none called 'mien' \(did you mean 'mine'"):
@@ -179,3 +179,16 @@ def test_a_partial_run_is_opened_as_such_and_makes_no_baseline(finished: Run, tm
     assert run.failures == ("mine of after: broken",) and repr(run).endswith("2 hypotheses, 1 failed)")
     with pytest.raises(ExecutionError, match="is partial, which makes no baseline: mine of after: broken"):
         run.save_baseline(tmp_path / "baseline.json")
+
+
+def test_a_run_whose_code_was_allowed_is_drawn_with_it(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def data_of(path: Path, *, allow_code: bool) -> None:
+        assert path == finished.path
+        asked.append(allow_code)
+
+    monkeypatch.setattr(drawing, "report_data_of", data_of)
+    for run, allow in ((finished, False), (replace(finished, allowed_code=True), False), (finished, True)):
+        drawing.data_of(run, allow_code=allow)
+    assert asked == [False, True, True]
