@@ -158,7 +158,12 @@ def test_a_run_is_checked_against_a_baseline(finished: Run, tmp_path: Path) -> N
     assert [one.outcome for one in gate.comparisons] == ["unchanged"] * 2 and not gate.regressed
     assert repr(gate) == f"Gate('random-study': 2 unchanged; exit code {gate.exit_code})"
     recorded = json.loads(path.read_text())
-    moved = [{**one, "estimate": one["estimate"] + 1e3} for one in recorded["findings"]]
+    known = [one["estimate"] for one in recorded["findings"]]
+    assert any(estimate is not None for estimate in known)
+    moved = [
+        {**one, "estimate": None if estimate is None else estimate + 1e3}
+        for one, estimate in zip(recorded["findings"], known, strict=True)
+    ]
     path.write_text(json.dumps({**recorded, "findings": moved}))
     assert finished.check(path).exit_code == 1
     with pytest.raises(UsageError, match=r"no hypothesis 'kep' \(did you mean 'kept'\?\); there are: kept, earlier"):
