@@ -143,6 +143,7 @@ def test_a_run_without_tables_says_so_in_every_section(run: ReportData) -> None:
         "depth": 1,
         "specialization": 1,
         "diagnostics": 0,
+        "terms": 0,
         "methods": 0,
         "provenance": 2,
     }
