@@ -239,8 +239,8 @@ def _models(data: ReportData) -> str:
     told = []
     for name, facts in known.items() if isinstance(known, Mapping) else ():
         recorded = facts if isinstance(facts, Mapping) else {}
-        about = [str(recorded[key]).replace("_", " ") for key in ("source", "paradigm") if recorded.get(key)]
-        told.append(f"{name} ({', '.join(about)})" if about else str(name))
+        about = [str(recorded.get("source") or ""), str(recorded.get("paradigm") or "").replace("_", " ")]
+        told.append(f"{name} ({', '.join(filter(None, about))})" if any(about) else str(name))
     return f"The models were {formats.listed(told)}." if told else ""
 
 
