@@ -86,8 +86,8 @@ def _marked(
     select = _SELECTIONS.get(facts.select, facts.select)
     judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
-        f"Circuits before and after post-training were compared with mechshift {version} "
-        f"({_mark(works.MECHANISM_SHIFT)}).",
+        f"Circuits before and after post-training were compared with mechshift {version}, following "
+        f"{_mark(works.MECHANISM_SHIFT)}.",
         f"Edge attributions were computed with {_attribution(facts)}{steps}{rule}, per example and "
         f"then averaged over {select}.{judged}",
     ]

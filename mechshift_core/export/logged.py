@@ -17,7 +17,10 @@ from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, SPEC
 
 NUMBERS = ("estimate", "low", "high", "p", "p_corrected")
 """What is logged of each hypothesis as numbers, besides its verdict."""
-NEEDED = {"wandb": "pip install wandb", "mlflow": "pip install mlflow"}
+NEEDED = {
+    "wandb": "pip install wandb",
+    "mlflow": "pip install mlflow",
+}
 """Package of a tracker -> how it is installed."""
 
 _REFUSED = re.compile(r"[^\w. /-]")
