@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
@@ -46,6 +48,7 @@ from reports.sections import (
 from reports.sections.base import Section
 from reports.sections.general import section_of
 from reports.sharing import share
+from reports.shown import shown_in
 
 DRAWN = frozenset(
     name
@@ -126,9 +129,7 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     """
     style = templating.source("style.css")
     script = templating.source(SCRIPT) if data.interactive else ""
-    # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
-    with debug_mode(False), vocabulary(data.words, data.roles):
-        sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
+    sections = sections_of(data, broken=broken)
     page = templating.render_template(
         "page",
         data=data,
@@ -143,19 +144,37 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     return str(page)
 
 
+def sections_of(data: ReportData, *, broken: list[str] | None = None) -> list[Section]:
+    """The sections of the page in order, each with its figures and tables as objects, for what is no page as well.
+
+    Args:
+        data: What they show.
+        broken: As of :func:`render`.
+    """
+    # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
+    with debug_mode(False), vocabulary(data.words, data.roles):
+        return [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
+
+
 def _made(
     section: Callable[[ReportData], Section | None], data: ReportData, broken: list[str] | None
 ) -> Section | None:
-    if broken is None:
-        return section(data)
     try:
-        return section(data)
+        with templating.noted() as contexts:
+            made = section(data)
     except Exception as error:
+        if broken is None:
+            raise
         name = section.__module__.rpartition(".")[2]
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         broken.append(f"section {name} of the report: {reason}")
         body = Markup("<p>This section could not be drawn: {}. The tables of the run are whole.</p>").format(reason)
         return Section(id=name, title=name.replace("_", " ").capitalize(), body=body)
+    if made is None:
+        return None
+    figures, tables = shown_in(contexts)
+    draws = getattr(sys.modules[section.__module__], "DRAWS", ())
+    return replace(made, figures=figures, tables=tables, draws=tuple(draws))
 
 
 def policy(style: str, script: str = "") -> str:
