@@ -108,8 +108,12 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
 """What makes the sections, in order; None where a run has nothing for one that not every run has."""
 
 
+STYLES = ("style.css", "circuit.css")
+"""The stylesheet of a page, in parts."""
 SCRIPT = "report.js"
-"""The script among the templates, the only one that a page may run."""
+"""The script among the templates that every interactive page runs; no page runs any but ours."""
+CIRCUIT_SCRIPT = "circuit.js"
+"""The script of the circuits, where there are any."""
 
 
 def render(data: ReportData, *, broken: list[str] | None = None) -> str:
@@ -122,17 +126,21 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
         broken: Where given, a section that can't be drawn says so on the page and is added here, and the others come;
             else its error is raised.
     """
-    style = templating.source("style.css")
+    style = "".join(templating.source(name) for name in STYLES)
     script = templating.source(SCRIPT) if data.interactive else ""
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
     with debug_mode(False), vocabulary(data.words, data.roles):
         sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
+    circuit_data = circuits.script_data(data) if data.interactive else None
+    circuit_script = templating.source(CIRCUIT_SCRIPT) if circuit_data else ""
     page = templating.render_template(
         "page",
         data=data,
         style=Markup(style),
         script=Markup(script),
-        policy=policy(style, script),
+        circuit_data=circuit_data,
+        circuit_script=Markup(circuit_script),
+        policy=policy(style, script, circuit_script),
         filters={name: names for name in ("task", "pair") if len(names := _names(data, name)) > 1},
         sections=sections,
         body=Markup(share(templating.render_template("sections", sections=sections))),
@@ -156,10 +164,11 @@ def _made(
         return Section(id=name, title=name.replace("_", " ").capitalize(), body=body)
 
 
-def policy(style: str, script: str = "") -> str:
-    """Content-security policy that allows this one stylesheet, this one script if any, and images within the page."""
+def policy(style: str, *scripts: str) -> str:
+    """Content-security policy that allows this one stylesheet, these scripts if any, and images within the page."""
     sources = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
-    sources += [f"script-src {_digest(script)}"] if script else []
+    if allowed := [_digest(script) for script in scripts if script]:
+        sources.append(f"script-src {' '.join(allowed)}")
     return "; ".join((*sources, "base-uri 'none'", "form-action 'none'"))
 
 
