@@ -131,7 +131,7 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
     with debug_mode(False), vocabulary(data.words, data.roles):
         sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
-    circuit_data = circuits.script_data(data) if data.interactive else None
+    circuit_data = _circuit_data(data, broken) if data.interactive else None
     circuit_script = templating.source(CIRCUIT_SCRIPT) if circuit_data else ""
     page = templating.render_template(
         "page",
@@ -158,10 +158,24 @@ def _made(
         return section(data)
     except Exception as error:
         name = section.__module__.rpartition(".")[2]
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = _reason(error)
         broken.append(f"section {name} of the report: {reason}")
         body = Markup("<p>This section could not be drawn: {}. The tables of the run are whole.</p>").format(reason)
         return Section(id=name, title=name.replace("_", " ").capitalize(), body=body)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _circuit_data(data: ReportData, broken: list[str] | None) -> Markup | None:
+    try:
+        return circuits.script_data(data)
+    except Exception as error:
+        if broken is None:
+            raise
+        broken.append(f"script of the circuits: {_reason(error)}")  # their drawings stay
+        return None
 
 
 def policy(style: str, *scripts: str) -> str:

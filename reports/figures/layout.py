@@ -68,7 +68,7 @@ class Layout:
     @property
     def head_size(self) -> Point:
         """Width and height of a head's box, which holds its name."""
-        return min(36.0, self.step - 3), 13.0 if self.dense else 16.0
+        return min(36.0, self.step - 2), 13.0 if self.dense else 16.0
 
     @property
     def mlp_size(self) -> Point:
@@ -136,7 +136,7 @@ def layout_of(sources: list[str], targets: list[str]) -> Layout:
                 head = max(head, int(found[3]))
     heads, layers = head + 1, layer + 1
     groups = min(heads, group + 1) if group >= 0 else heads
-    step = max(27.0, min(86.0, 430 / (heads + 1)))
+    step = max(28.0, min(86.0, 430 / (heads + 1)))
     return Layout(
         layers=layers,
         heads=heads,

@@ -45,6 +45,8 @@ def route(layout: Layout, source: str, target: str) -> str:
         return _from_input(layout, _port(layout, port), layer=port[0])
     if into is not None:
         return _input_to_mlp(layout, _mlp(layout, into, side=1, shift=3), layers=into + 1)
+    if target != "logits":
+        return ""
     lane = layout.left + 6
     return _curve((lane, input_bar(layout)), (lane, _mid(layout)), (lane, _mid(layout)), (lane, logits_bar()))
 
@@ -77,10 +79,13 @@ def _mlp(layout: Layout, layer: int, *, side: int, shift: float) -> Point:
 def _between_heads(layout: Layout, start: Point, end: Point, *, layers: int) -> str:
     (x1, y1), (x2, y2) = start, end
     rise = y1 - y2
-    # Along a column, beside the heads that lie between; else only so far that parallel edges part.
-    beside = layout.step * (0.6 + 0.25 * layers / layout.layers)
-    bow = beside if abs(x2 - x1) < layout.step / 2 and layers > 1 else min(0.1 * rise, 30.0) * (1 if x2 >= x1 else -1)
-    lift = max(0.45 * rise, 10.0)
+    if abs(x2 - x1) < layout.step / 2 and layers > 1:
+        # Along a column: beside the heads that lie between, and soon.
+        bow = layout.step * (0.75 + 0.25 * layers / layout.layers)
+        lift = min(0.45 * rise, 1.2 * layout.rise)
+    else:
+        bow = min(0.1 * rise, 30.0) * (1 if x2 >= x1 else -1)  # only so far that parallel edges part
+        lift = max(0.45 * rise, 10.0)
     return _curve(start, (x1 + bow, y1 - lift), (x2 + bow, y2 + lift), end)
 
 
@@ -97,12 +102,13 @@ def _from_mlp(start: Point, end: Point) -> str:
 
 def _swing(layout: Layout, layers: int) -> float:
     """How far right of the MLPs an edge over some layers swings; a cubic reaches three quarters of its handles."""
-    return layout.reach * (0.25 + 0.75 * layers / (layout.layers + 1)) / 0.75
+    return layout.reach * (0.2 + 0.8 * layers / (layout.layers + 1)) / 0.75
 
 
 def _between_mlps(layout: Layout, start: Point, end: Point, *, layers: int) -> str:
     out = _swing(layout, layers)
-    return _curve(start, (start[0] + out, start[1]), (end[0] + out, end[1]), end)
+    tilt = 0.25 * layout.rise / layers  # short ones leave steeper, so that they part from longer ones at once
+    return _curve(start, (start[0] + out, start[1] - tilt), (end[0] + out, end[1] + tilt), end)
 
 
 def _input_to_mlp(layout: Layout, end: Point, *, layers: int) -> str:

@@ -74,7 +74,7 @@ def box(spot: Spot, *, dense: bool, class_: str) -> Markup:
         y=spot.y - spot.height / 2,
         width=spot.width,
         height=spot.height,
-        rx=spot.height / 2 if spot.kind == "head" else 2.5,
+        rx=6 if spot.kind == "head" else 2.5,
     )
     small = dense or spot.kind == "port"
     written = element("text", spot.label, x=spot.x, y=spot.y + (3 if small else 3.7), class_="small" if small else None)

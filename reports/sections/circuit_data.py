@@ -103,7 +103,7 @@ def _row(place: int, edge: circuit.Edge) -> Row:
 def _scores(rows: pl.DataFrame, sources: set[str]) -> dict[str, Row]:
     """Source -> sum of the scores of its outgoing edges and its rank by magnitude, before and after."""
     found: dict[str, Row] = {name: [None, 0, None, 0] for name in sorted(sources)}
-    sums = rows.group_by("side", "source").agg(pl.col("score").sum()).sort(pl.col("score").abs(), descending=True)
+    sums = rows.group_by("side", "source").agg(pl.col("score").sum())
     for place, side in enumerate(_SIDES):
         # Equal magnitudes share the better rank, so that the order of rows decides nothing.
         ranked = sums.filter(pl.col("side") == side).with_columns(

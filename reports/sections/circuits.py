@@ -21,7 +21,7 @@ DRAWS = ("edges", "edge_scores")
 
 PAGE = 1300
 """Width that a row of drawings may have, in pixels: a little more than the page, since drawings shrink."""
-WIDE = 560
+WIDE = 600
 """Width of a drawing above which paper has one in a row."""
 LARGEST = 40
 """Most edges of each model in a drawing; more cannot be told apart."""

@@ -33,7 +33,7 @@
     ({ label, words, layer, kind, x, y, width, height, tie, shownBy, names }));
   const boxes = data.names.map(() => []);  // of each name the spots whose edges it has; the one that is its box first
   spots.forEach((spot, at) => spot.names.forEach(name => boxes[name][spot.shownBy.includes(name) ? "unshift" : "push"](at)));
-  const own = name => (boxes[name].length ? spots[boxes[name][0]] : { words: data.names[name], label: data.names[name] });
+  const wordsOf = name => spots[boxes[name][0]]?.words ?? data.names[name];
   const panels = data.panels.map(panel => {
     const rows = panel.rows.map(([edge, before, scoreBefore, after, scoreAfter]) =>
       ({ edge, ranks: [before, after].map(rank => rank || Infinity), scores: [scoreBefore, scoreAfter] }));
@@ -104,7 +104,7 @@
   const boxOf = (at, fate) => {
     const { label, words, kind, x, y, width, height } = spots[at];
     const small = data.dense || kind === "port";
-    const box = draw("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: kind === "head" ? height / 2 : 2.5 });
+    const box = draw("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: kind === "head" ? 6 : 2.5 });
     const text = draw("text", { x, y: y + (small ? 3 : 3.7), class: small && kind !== "bar" ? "small" : "" }, label);
     const named = { role: "button", tabindex: -1, "aria-label": `${words}: ${SAID[fate]}`, "aria-pressed": false };
     const made = draw("g", { class: `node ${kind} ${fate}`, ...named }, box, text);
@@ -127,10 +127,12 @@
     });
     const svg = draw("svg", { class: "circuit", role: "group", "aria-label": title, viewBox: `0 0 ${data.width} ${data.height}` },
       draw("use", { href: "#circuit-frame" }), ...ties, ...rows.map(({ row, fate }) => edgeOf(row, fate, k)), ...nodes);
-    // As wide as there is room for, but never so small that names cannot be read, nor larger than is of use.
+    // As large as there is room for, but never so small that names cannot be read; a tall one goes beyond the window.
     const abreast = side === null ? 1 : 2;
-    const room = (stage.clientWidth - 6 - 16 * (abreast - 1)) / abreast;
-    svg.style.width = `${Math.max(Math.min(room, 1.35 * data.width), (data.dense ? 0.85 : 0.7) * data.width)}px`;
+    const room = (stage.clientWidth - 6 - 16 * (abreast - 1)) / abreast / data.width;
+    const largest = Math.min(1.35, Math.max(data.dense ? 1.25 : 1, 0.9 * innerHeight / data.height));
+    const smallest = data.dense && abreast === 1 ? 0.85 : data.dense ? 0.72 : 0.6;
+    svg.style.width = `${Math.max(Math.min(room, largest), smallest) * data.width}px`;
     return make("div", {}, make("h3", {}, title), svg);
   };
   const layers = () => {  // of each drawing, the boxes of each layer from left to right
@@ -173,7 +175,7 @@
   // What is pointed at, or pinned, stands out; the panel beside the drawing says what it is.
   const near = thing => {
     const found = new Set([thing]);
-    const add = edge => [edges[edge].source, edges[edge].target].forEach(name => boxes[name].forEach(at => found.add(`s${at}`)));
+    const add = edge => [edges[edge].source, edges[edge].target].forEach(name => found.add(`s${boxes[name][0]}`));
     if (thing[0] === "e") add(Number(thing.slice(1)));
     else {
       for (const { edge } of rowsOf(panel(), spots[thing.slice(1)]).filter(row => fateOf(row.ranks, state.k) !== "none")) {
@@ -197,7 +199,7 @@
   const nameOf = thing => {
     if (thing[0] === "s") return spots[thing.slice(1)].words;
     const { source, target } = edges[thing.slice(1)];
-    return `${own(source).words} → ${own(target).words}`;
+    return `${wordsOf(source)} → ${wordsOf(target)}`;
   };
   const button = (thing, text, fate = "") => {
     const made = make("button", { type: "button", class: fate, "aria-label": `${nameOf(thing)}${fate && `, ${fate}`}` }, text);
@@ -258,14 +260,19 @@
     return [nameOf(thing), `${fate === "none" ? "" : `${fate}, `}${SAID[fate]}`, ...parts.filter(one => one.matches("h4")).map(one => one.textContent)];
   };
   const tell = thing => {
+    facts.classList.toggle("held", state.pinned !== null);
     if (thing === null) {
-      facts.replaceChildren(make("p", {}, "Point at a node or an edge; a click holds it, Escape lets it go. By keyboard: "
-        + "Tab goes from layer to layer, arrows to neighbours, Enter holds a node, and again goes on to its edges here."));
+      facts.replaceChildren(make("p", {}, "Point at a node or an edge. A click or a tap holds it; a second one, or Escape, "
+        + "lets it go. By keyboard: Tab goes from layer to layer, arrows to neighbours, Enter holds a node, and again goes "
+        + "on to its edges here."));
       return;
     }
     const [fate, parts] = about(thing);
     const word = fate === "none" ? "At this K" : fate[0].toUpperCase() + fate.slice(1);
+    const { source, target } = edges[thing.slice(1)] ?? {};
+    const names = thing[0] === "e" ? [source, target] : spots[thing.slice(1)].shownBy.slice(0, 1);
     facts.replaceChildren(make("h3", {}, nameOf(thing)),
+      make("p", {}, make("code", {}, names.map(name => data.names[name]).join(" → "))),
       make("p", {}, make("strong", {}, word), `: ${SAID[fate]}${thing === state.pinned ? " · held" : ""}`), ...parts);
   };
   const pin = (thing, keep = false) => {
