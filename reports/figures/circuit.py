@@ -193,8 +193,7 @@ def _frame(layout: Layout) -> list[Markup]:
     names = [(layout.column(head), f"h{head}") for head in range(0, layout.heads, every)]
     for x, name in [*names, (layout.column(layout.heads), "MLP")]:
         parts.append(element("text", name, x=x, y=layout.height - 8, class_="label middle"))
-    for spot in spots_of(layout, ("input", "logits")):
-        parts.append(box(spot, dense=False, class_=""))
+    parts += [box(spot, dense=False, class_="") for spot in spots_of(layout, ("input", "logits"))]
     parts.append(element("text", "layer", x=0, y=22, class_="label"))
     return parts
 

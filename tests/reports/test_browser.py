@@ -144,7 +144,7 @@ def test_the_filters_hide_the_panels_and_rows_of_other_tasks_on_the_screen_only(
 def test_values_of_a_drawing_are_said_to_pointer_and_keyboard(browser: Browser, folder: Path) -> None:
     browser.open(folder / "live.html", width=1280)
     tip = "document.querySelector('.tip').checkVisibility() ? document.querySelector('.tip').textContent : null"
-    spoken = "document.querySelector('.unseen[role=status]').textContent"
+    spoken = "document.querySelector('body > .unseen[role=status]').textContent"
     assert browser.evaluate(tip) is None
     browser.evaluate("document.querySelector('[name=circuit-view][value=all]').click()")
     browser.evaluate("document.querySelector('.still [name=circuit-size]:checked').focus()")

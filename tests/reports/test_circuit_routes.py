@@ -33,7 +33,7 @@ def shape(layers: int, heads: int, groups: int, *, every: int = 1) -> tuple[Layo
 def points(path: str, *, count: int = 41) -> npt.NDArray[np.float64]:
     """Points of a route, which is one cubic curve with its handles given from its start, [count, 2]."""
     x, y, *rest = (float(number) for number in re.findall(r"-?[\d.]+", path))
-    ends = np.array([(0.0, 0.0), *((rest[at], rest[at + 1]) for at in (0, 2, 4))]) + (x, y)
+    ends = np.array([(x, y), *((x + rest[at], y + rest[at + 1]) for at in (0, 2, 4))])
     t = np.linspace(0, 1, count)[:, None]
     return np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]) @ ends
 
@@ -124,8 +124,14 @@ def test_the_script_is_given_every_edge_up_to_the_largest_k_with_its_scores_and_
 
 def test_the_rank_of_a_node_counts_the_nodes_that_write_more() -> None:
     edges = pl.DataFrame(
-        [("before", "input", "m0", 0.4, 1), ("before", "m0", "logits", -0.9, 2), ("before", "a0.h0", "m0", 0.4, 3)]
-        + [("after", "input", "m0", -0.2, 2), ("after", "m0", "logits", 0.1, 3), ("after", "a0.h0", "m0", 0.4, 1)],
+        [
+            ("before", "input", "m0", 0.4, 1),
+            ("before", "m0", "logits", -0.9, 2),
+            ("before", "a0.h0", "m0", 0.4, 3),
+            ("after", "input", "m0", -0.2, 2),
+            ("after", "m0", "logits", 0.1, 3),
+            ("after", "a0.h0", "m0", 0.4, 1),
+        ],
         schema=["side", "source", "target", "score", "rank"],
         orient="row",
     ).with_columns(task=pl.lit("t"), pair=pl.lit("p"))
@@ -164,9 +170,7 @@ def test_the_largest_k_is_the_largest_that_the_page_has_room_for(
 
 def test_an_edge_costs_little() -> None:
     edges = edges_of_shape(30, 9, 3, strongest=500)
-    data = ReportData(
-        title="", name="", version="", findings=None, tables={"edges": edges, "stability": sizes_table()}
-    )  # type: ignore[arg-type]
+    data = ReportData(title="", name="", version="", findings=None, tables={"edges": edges, "stability": sizes_table()})  # type: ignore[arg-type]
     text = circuits.script_data(data)
     assert text is not None and text == circuits.script_data(data)
     found = json.loads(text)
@@ -180,9 +184,7 @@ def test_an_edge_costs_little() -> None:
 @pytest.mark.long
 def test_the_circuits_of_all_tasks_of_a_larger_study_stay_light() -> None:
     edges = edges_of_shape(30, 9, 3, tasks=4, pairs=6, strongest=500)
-    data = ReportData(
-        title="", name="", version="", findings=None, tables={"edges": edges, "stability": sizes_table()}
-    )  # type: ignore[arg-type]
+    data = ReportData(title="", name="", version="", findings=None, tables={"edges": edges, "stability": sizes_table()})  # type: ignore[arg-type]
     text = circuits.script_data(data)
     assert text is not None
     assert len(json.loads(text)["panels"]) == 24

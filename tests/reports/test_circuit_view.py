@@ -276,6 +276,18 @@ def test_it_fits_a_phone_in_both_themes(browser: Browser, page: Path, scheme: st
     assert browser.problems() == []
 
 
+def test_a_tap_holds_and_what_is_said_stays_in_view(browser: Browser, page: Path) -> None:
+    browser.open(page, width=390)
+    x, y = centre(browser, "[...document.querySelectorAll('.stage .mlp')].at(-1)")
+    browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    assert browser.evaluate(f"new Promise(done => setTimeout(() => done({HELD}.length), 300))") == 1
+    low, high = browser.evaluate(
+        "(() => { const b = document.querySelector('.facts').getBoundingClientRect(); return [b.top, b.bottom] })()"
+    )
+    assert 450 < low < high <= 900
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_the_circuits(browser: Browser, page: Path, scheme: str) -> None:

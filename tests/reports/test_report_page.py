@@ -53,9 +53,17 @@ def test_the_policy_of_an_interactive_page_allows_exactly_the_two_scripts(run: R
     assert f"; script-src {' '.join(digests)}; base-uri" in (policy.get("content") or "")
     assert "unsafe" not in (policy.get("content") or "")
     assert data.attributes == {"type": "application/json", "id": "circuit-data"}
-    for script, name, most in ((report, "report.js", 10_000), (circuits, "circuit.js", 24_000)):
-        assert script.text == source(name) and script.attributes == {} and len(script.text) < most
-        for word in ("eval(", "Function(", "innerHTML", "insertAdjacentHTML", "fetch(", "import(", 'setAttribute("style'):
+    for script, file, most in ((report, "report.js", 10_000), (circuits, "circuit.js", 24_000)):
+        assert script.text == source(file) and script.attributes == {} and len(script.text) < most
+        for word in (
+            "eval(",
+            "Function(",
+            "innerHTML",
+            "insertAdjacentHTML",
+            "fetch(",
+            "import(",
+            'setAttribute("style',
+        ):
             assert word not in script.text
     main = render(small).split('<main id="main">')[1].split("</main>")[0]
     assert main in live
