@@ -112,8 +112,8 @@ STYLES = ("style.css", "circuit.css")
 """The stylesheet of a page, in parts."""
 SCRIPT = "report.js"
 """The script among the templates that every interactive page runs; no page runs any but ours."""
-CIRCUIT_SCRIPT = "circuit.js"
-"""The script of the circuits, where there are any."""
+CIRCUIT_SCRIPTS = ("circuit_model.js", "circuit.js")
+"""The script of the circuits, where there are any, in parts."""
 
 
 def render(data: ReportData, *, broken: list[str] | None = None) -> str:
@@ -132,7 +132,7 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     with debug_mode(False), vocabulary(data.words, data.roles):
         sections = [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
     circuit_data = _circuit_data(data, broken) if data.interactive else None
-    circuit_script = templating.source(CIRCUIT_SCRIPT) if circuit_data else ""
+    circuit_script = "".join(templating.source(name) for name in CIRCUIT_SCRIPTS) if circuit_data else ""
     page = templating.render_template(
         "page",
         data=data,

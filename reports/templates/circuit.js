@@ -1,4 +1,3 @@
-"use strict";
 // The circuits to explore: one drawing at a time at any K, whose nodes and edges can be pointed at and pinned.
 // Where things are, and how an edge runs, comes from the page; what is drawn follows from ranks and K alone. Every
 // text is set as text, never as markup.
@@ -7,7 +6,12 @@
   const home = document.querySelector(".circuits");
   if (!home) return;
   const SVG = "http://www.w3.org/2000/svg";
-  const FATES = ["kept", "lost", "gained"];
+  const model = circuitModel(data);
+  const { FATES, edges, spots, boxes, panels, fateOf, countsOf, rowsOf, bestOf } = model;
+  const { written, listed, within, wordsOf } = model;
+  const LISTED = 12;  // edges of a node that the panel lists
+  const HINT = "Point at a node or an edge. A click or a tap holds it; a second one, or Escape, lets it go. "
+    + "By keyboard: Tab goes from layer to layer, arrows to neighbours; Enter holds, again goes on to the edges.";
   const SAID = { kept: "in both circuits", lost: "only before", gained: "only after", none: "in neither circuit" };
   const fill = (made, attributes, children) => {
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -16,43 +20,6 @@
   };
   const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
   const draw = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
-  const written = value => {  // as numbers are written in the page
-    if (value === null) return "–";
-    const size = Math.abs(value);
-    if (size > 0 && size < 0.0005) {
-      const [head, power] = value.toExponential(1).split("e");
-      return `${head} × 10${power.replace("+", "")}`.replace(/-/, "−").replace(/10(.*)$/, (_, digits) =>
-        `10${[...digits].map(one => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`);
-    }
-    return value === 0 ? "0" : value.toFixed(size < 10 ? 3 : size < 100 ? 2 : 1).replace("-", "−");
-  };
-  const listed = counts => FATES.map(fate => `${counts[fate]} ${fate}`).join(", ");
-
-  const edges = data.edges.map(([source, target, path]) => ({ source, target, path }));
-  const spots = data.spots.map(([label, words, layer, kind, x, y, width, height, tie, shownBy, names]) =>
-    ({ label, words, layer, kind, x, y, width, height, tie, shownBy, names }));
-  const boxes = data.names.map(() => []);  // of each name the spots whose edges it has; the one that is its box first
-  spots.forEach((spot, at) => spot.names.forEach(name => boxes[name][spot.shownBy.includes(name) ? "unshift" : "push"](at)));
-  const wordsOf = name => spots[boxes[name][0]]?.words ?? data.names[name];
-  const panels = data.panels.map(panel => {
-    const rows = panel.rows.map(([edge, before, scoreBefore, after, scoreAfter]) =>
-      ({ edge, ranks: [before, after].map(rank => rank || Infinity), scores: [scoreBefore, scoreAfter] }));
-    const top = [0, 1].map(side => Math.max(...rows.map(row => Math.abs(row.scores[side] ?? 0))) || 1);
-    return { ...panel, rows, top };
-  });
-
-  const fateOf = (ranks, k) => {
-    const [before, after] = ranks.map(rank => rank <= k);
-    return before && after ? "kept" : before ? "lost" : after ? "gained" : "none";
-  };
-  const countsOf = (panel, k) => {
-    const counts = { kept: 0, lost: 0, gained: 0, none: 0 };
-    for (const row of panel.rows) counts[fateOf(row.ranks, k)] += 1;
-    return counts;
-  };
-  const best = rows => [0, 1].map(side => Math.min(Infinity, ...rows.map(row => row.ranks[side])));
-  const rowsOf = (panel, spot, names = spot.names) =>
-    panel.rows.filter(({ edge }) => names.includes(edges[edge].source) || names.includes(edges[edge].target));
 
   // What is looked at. A thing is "e3" (the edge 3) or "s5" (the spot 5).
   const state = { panel: 0, k: data.k, view: "overlaid", pinned: null, pointed: null };
@@ -69,7 +36,7 @@
   const sliderRow = make("div", { class: "slider" },
     make("label", { for: "edges" }, "Edges of each model (K)"), slider, shown,
     make("datalist", { id: "edge-stops" }, ...stops.map(k => make("option", { value: k, label: k }))),
-    make("div", { class: "stops", role: "group", "aria-label": "K that the study chose" }, ...marks), beyond);
+    make("div", { class: "stops", role: "group", "aria-label": "K to go to" }, ...marks), beyond);
   const VIEWS = [["overlaid", "both models overlaid"], ["beside", "side by side"], ["all", "all drawings"]];
   const views = make("fieldset", { class: "switch views" }, make("legend", {}, "View"), ...VIEWS.map(([value, words]) =>
     make("label", {}, make("input", { type: "radio", name: "circuit-view", value, autocomplete: "off" }), words)));
@@ -81,9 +48,10 @@
   const tasks = [...new Set(panels.map(one => one.task))];
   const pairs = [...new Set(panels.map(one => one.pair))];
   const choices = panels.map((one, at) => {
-    const share = make("span", { class: "share", "aria-hidden": "true" }, ...FATES.map(fate => make("span", { class: fate })));
+    const parts = FATES.map(fate => make("span", { class: fate }));
+    const share = make("span", { class: "share", "aria-hidden": "true" }, ...parts);
     const button = make("button", { type: "button" }, make("span"), share);
-    button.addEventListener("click", () => Object.assign(state, { panel: at }) && show());
+    button.addEventListener("click", () => choose({ panel: at }));
     return { button, share };
   });
   picks.append(make("table", {},
@@ -95,9 +63,8 @@
 
   // The drawing
   const edgeOf = (row, fate, k) => {
-    const inside = [0, 1].filter(side => row.ranks[side] <= k);
-    const weight = inside.reduce((sum, side) => sum + Math.abs(row.scores[side]) / panel().top[side], 0) / inside.length;
-    const path = draw("path", { d: edges[row.edge].path, class: `edge ${fate} w${1 + Math.min(5, Math.floor(6 * weight))}` });
+    const step = 1 + Math.min(5, Math.floor(6 * model.weightOf(panel(), row, k)));
+    const path = draw("path", { d: edges[row.edge].path, class: `edge ${fate} w${step}` });
     drawn.push({ thing: `e${row.edge}`, element: path });
     return path;
   };
@@ -120,12 +87,13 @@
     const used = rows.map(one => one.row);
     const ties = [], nodes = [];
     spots.forEach((spot, at) => {
-      const touching = used.filter(({ edge }) => spot.shownBy.includes(edges[edge].source) || spot.shownBy.includes(edges[edge].target));
-      if (!touching.length) return;
+      const touches = ({ edge }) => [edges[edge].source, edges[edge].target].some(name => spot.shownBy.includes(name));
+      if (!used.some(touches)) return;
       if (spot.tie) ties.push(draw("path", { d: spot.tie, class: "tie" }));
-      nodes.push(boxOf(at, fateOf(best(rowsOf(panel(), spot, spot.shownBy)), k)));
+      nodes.push(boxOf(at, fateOf(bestOf(rowsOf(panel(), spot.shownBy)), k)));
     });
-    const svg = draw("svg", { class: "circuit", role: "group", "aria-label": title, viewBox: `0 0 ${data.width} ${data.height}` },
+    const viewBox = `0 0 ${data.width} ${data.height}`;
+    const svg = draw("svg", { class: "circuit", role: "group", "aria-label": title, viewBox },
       draw("use", { href: "#circuit-frame" }), ...ties, ...rows.map(({ row, fate }) => edgeOf(row, fate, k)), ...nodes);
     // As large as there is room for, but never so small that names cannot be read; a tall one goes beyond the window.
     const abreast = side === null ? 1 : 2;
@@ -168,6 +136,7 @@
     stage.replaceChildren(...(view === "beside"
       ? [0, 1].map(side => picture(side, `${name}: ${["before", "after"][side]}, ${models[side]}`))
       : [picture(null, `${name}: ${models[0]} and ${models[1]}`)]));
+    stage.classList.toggle("many", counts.kept + counts.lost + counts.gained > 250);
     for (const row of layers()) row[0].setAttribute("tabindex", 0);
     light();
   };
@@ -175,13 +144,12 @@
   // What is pointed at, or pinned, stands out; the panel beside the drawing says what it is.
   const near = thing => {
     const found = new Set([thing]);
-    const add = edge => [edges[edge].source, edges[edge].target].forEach(name => found.add(`s${boxes[name][0]}`));
-    if (thing[0] === "e") add(Number(thing.slice(1)));
-    else {
-      for (const { edge } of rowsOf(panel(), spots[thing.slice(1)]).filter(row => fateOf(row.ranks, state.k) !== "none")) {
-        found.add(`e${edge}`);
-        add(edge);
-      }
+    const place = thing.slice(1);
+    const touching = thing[0] === "e" ? [{ edge: place }]
+      : rowsOf(panel(), spots[place].names).filter(row => fateOf(row.ranks, state.k) !== "none");
+    for (const { edge } of touching) {
+      found.add(`e${edge}`);
+      for (const name of [edges[edge].source, edges[edge].target]) found.add(`s${boxes[name][0]}`);
     }
     return found;
   };
@@ -202,23 +170,21 @@
     return `${wordsOf(source)} → ${wordsOf(target)}`;
   };
   const button = (thing, text, fate = "") => {
-    const made = make("button", { type: "button", class: fate, "aria-label": `${nameOf(thing)}${fate && `, ${fate}`}` }, text);
+    const label = [nameOf(thing), fate].filter(Boolean).join(", ");
+    const made = make("button", { type: "button", class: fate, "aria-label": label }, text);
+    const mark = on => drawn.forEach(one => one.element.classList.toggle("marked", on && one.thing === thing));
     made.addEventListener("click", () => pin(thing, true));
-    made.addEventListener("pointerenter", () => drawn.forEach(one => one.element.classList.toggle("marked", one.thing === thing)));
-    made.addEventListener("pointerleave", () => drawn.forEach(one => one.element.classList.remove("marked")));
+    made.addEventListener("pointerenter", () => mark(true));
+    made.addEventListener("pointerleave", () => mark(false));
     return made;
   };
   const table = (caption, columns, rows) => make("table", {}, make("caption", {}, caption),
     make("thead", {}, make("tr", {}, make("td"), ...columns.map(one => make("th", { scope: "col", class: "n" }, one)))),
     make("tbody", {}, ...rows.map(([head, ...cells]) =>
       make("tr", {}, make("th", { scope: "row" }, head), ...cells.map(one => make("td", {}, one))))));
-  const within = rank => {
-    const found = data.ks.filter(k => rank <= k);
-    return `${found.length} of ${data.ks.length}${found.length ? ` (K ≥ ${found[0]})` : ""}`;
-  };
+  const place = rank => (Number.isFinite(rank) && rank > 0 ? String(rank) : "–");
   const sides = (caption, scores, ranks, inside) => table(caption, ["score", "rank", "in chosen K"], [0, 1].map(side =>
-    [["before", "after"][side], written(scores[side]), Number.isFinite(ranks[side]) && ranks[side] ? String(ranks[side]) : "–", within(inside[side])]));
-  const LISTED = 12;
+    [["before", "after"][side], written(scores[side]), place(ranks[side]), within(inside[side])]));
   const neighbours = (title, rows, end) => {
     const found = rows.map(row => ({ row, fate: fateOf(row.ranks, state.k) })).filter(one => one.fate !== "none");
     found.sort((a, b) => Math.min(...a.row.ranks) - Math.min(...b.row.ranks));
@@ -243,9 +209,9 @@
   };
   const aboutSpot = at => {
     const spot = spots[at];
-    const rows = rowsOf(panel(), spot);
+    const rows = rowsOf(panel(), spot.names);
     const writes = spot.names.map(name => panel().scores[data.names[name]]).find(Boolean);
-    const inside = best(rowsOf(panel(), spot, spot.shownBy));
+    const inside = bestOf(rowsOf(panel(), spot.shownBy));
     return [fateOf(inside, state.k), [
       writes ? sides(`Sum of its outgoing edges' scores; rank among ${data.sources} heads, MLPs and input`,
         [writes[0], writes[2]], [writes[1], writes[3]], inside)
@@ -257,14 +223,13 @@
   const about = thing => (thing[0] === "e" ? aboutEdge : aboutSpot)(Number(thing.slice(1)));
   const summary = thing => {
     const [fate, parts] = about(thing);
-    return [nameOf(thing), `${fate === "none" ? "" : `${fate}, `}${SAID[fate]}`, ...parts.filter(one => one.matches("h4")).map(one => one.textContent)];
+    const counted = parts.filter(one => one.matches("h4")).map(one => one.textContent);
+    return [nameOf(thing), fate === "none" ? SAID.none : `${fate}, ${SAID[fate]}`, ...counted];
   };
   const tell = thing => {
     facts.classList.toggle("held", state.pinned !== null);
     if (thing === null) {
-      facts.replaceChildren(make("p", {}, "Point at a node or an edge. A click or a tap holds it; a second one, or Escape, "
-        + "lets it go. By keyboard: Tab goes from layer to layer, arrows to neighbours, Enter holds a node, and again goes "
-        + "on to its edges here."));
+      facts.replaceChildren(make("p", {}, HINT));
       return;
     }
     const [fate, parts] = about(thing);
@@ -293,8 +258,8 @@
   const NEAR = [[0, 0], [0, -3], [3, 0], [0, 3], [-3, 0], [5, 5], [-5, 5], [5, -5], [-5, -5]];
   const thingAt = event => {
     for (const [dx, dy] of NEAR) {
-      const element = document.elementFromPoint(event.clientX + dx, event.clientY + dy)?.closest(".stage .node, .stage .edge");
-      const found = drawn.find(one => one.element === element);
+      const under = document.elementFromPoint(event.clientX + dx, event.clientY + dy);
+      const found = drawn.find(one => one.element === under?.closest(".stage .node, .stage .edge"));
       if (found) return found.thing;
     }
     return null;
@@ -310,7 +275,8 @@
   let last = null;
   stage.addEventListener("focusin", ({ target }) => {
     last = target;
-    for (const one of layers().find(row => row.includes(target)) ?? []) one.setAttribute("tabindex", one === target ? 0 : -1);
+    const row = layers().find(boxesOfLayer => boxesOfLayer.includes(target)) ?? [];
+    for (const one of row) one.setAttribute("tabindex", one === target ? 0 : -1);
     if (target.matches(":focus-visible")) point(drawn.find(one => one.element === target)?.thing ?? null);
   });
   stage.addEventListener("focusout", () => point(null));
@@ -320,7 +286,8 @@
     if (across) return all[at][all[at].indexOf(target) + across];
     const next = all[at + up] ?? [];
     const middle = one => one.getBoundingClientRect().left + one.getBoundingClientRect().width / 2;
-    return [...next].sort((a, b) => Math.abs(middle(a) - middle(target)) - Math.abs(middle(b) - middle(target)))[0];
+    const away = one => Math.abs(middle(one) - middle(target));
+    return [...next].sort((a, b) => away(a) - away(b))[0];
   };
   stage.addEventListener("keydown", event => {
     const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
@@ -338,9 +305,13 @@
     if (inside && last?.isConnected) last.focus();
   });
 
-  slider.addEventListener("input", () => Object.assign(state, { k: Number(slider.value) }) && show());
-  marks.forEach(mark => mark.addEventListener("click", () => Object.assign(state, { k: Number(mark.value) }) && show()));
-  views.addEventListener("change", event => Object.assign(state, { view: event.target.value }) && show());
+  const choose = change => {
+    Object.assign(state, change);
+    show();
+  };
+  slider.addEventListener("input", () => choose({ k: Number(slider.value) }));
+  marks.forEach(mark => mark.addEventListener("click", () => choose({ k: Number(mark.value) })));
+  views.addEventListener("change", event => choose({ view: event.target.value }));
   // The page's filters choose here too: other tasks and pairs go, and with them the drawing of one that has gone.
   const filters = [...document.querySelectorAll(".filters select")];
   const filter = () => {
@@ -349,7 +320,7 @@
     const rows = [...picks.querySelectorAll("tr")];
     rows.forEach((row, at) => {
       row.classList.toggle("away", at > 0 && away(tasks[at - 1], "task"));
-      [...row.cells].forEach((cell, column) => cell.classList.toggle("away", column > 0 && away(pairs[column - 1], "pair")));
+      [...row.cells].slice(1).forEach((cell, column) => cell.classList.toggle("away", away(pairs[column], "pair")));
     });
     const stays = one => !away(one.task, "task") && !away(one.pair, "pair");
     if (!stays(panel())) state.panel = Math.max(0, panels.findIndex(stays));

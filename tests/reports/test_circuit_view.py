@@ -26,6 +26,7 @@ LIT = "[...document.querySelectorAll('.stage .edge.lit')].map(one => one.getAttr
 FACTS = "document.querySelector('.facts').innerText"
 LIVE = "document.querySelector('.explorer [role=status]').textContent"
 FOCUSED = "document.activeElement.getAttribute('aria-label')"
+EMPTY: dict[str, list[object]] = {"edges": [], "spots": [], "names": [], "panels": [], "ks": []}
 HELD = "[...document.querySelectorAll('.stage [aria-pressed=true]')].map(one => one.getAttribute('aria-label'))"
 
 
@@ -180,6 +181,12 @@ def test_from_a_node_the_keyboard_goes_on_to_its_edges_and_back(opened: Browser,
     assert opened.evaluate("document.querySelector('.facts').contains(document.activeElement)")
     press(opened, "Escape")
     assert opened.evaluate("document.activeElement.matches('.stage .mlp')")
+
+
+def test_numbers_are_written_as_in_the_rest_of_the_page(opened: Browser) -> None:
+    values = [0, 1.5, -0.25, 0.00049, -0.0000123, 0.0005, 9.9994, 12.345, -999.9, 1234.4, -56789, 2.5e-12, None]
+    written = opened.evaluate(f"(model => {json.dumps(values)}.map(model.written))(circuitModel({json.dumps(EMPTY)}))")
+    assert written == [formats.number(value) for value in values]
 
 
 def test_tab_goes_by_layer_and_arrows_go_along_and_across_layers(opened: Browser) -> None:
