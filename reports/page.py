@@ -152,16 +152,23 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
     return str(page)
 
 
-def sections_of(data: ReportData, *, broken: list[str] | None = None) -> list[Section]:
+def sections_of(data: ReportData, *, broken: list[str] | None = None, only: str = "") -> list[Section]:
     """The sections of the page in order, each with its figures and tables as objects, for what is no page as well.
 
     Args:
         data: What they show.
         broken: As of :func:`render`.
+        only: Where a section is of this name, or is drawn from this table or measure, no other is made.
     """
+    made_of = [section for section in SECTIONS if _name(section) in drawn_as(only)] or SECTIONS
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
     with debug_mode(False), vocabulary(data.words, data.roles):
-        return [made for section in SECTIONS if (made := _made(section, data, broken)) is not None]
+        return [made for section in made_of if (made := _made(section, data, broken)) is not None]
+
+
+def drawn_as(name: str) -> tuple[str, ...]:
+    """The sections that are of a name, or are drawn from a table or measure of it."""
+    return tuple(_name(section) for section in SECTIONS if name in (_name(section), *_draws(section)))
 
 
 def _made(
@@ -173,7 +180,7 @@ def _made(
     except Exception as error:
         if broken is None:
             raise
-        name = section.__module__.rpartition(".")[2]
+        name = _name(section)
         reason = _reason(error)
         broken.append(f"section {name} of the report: {reason}")
         body = Markup("<p>This section could not be drawn: {}. The tables of the run are whole.</p>").format(reason)
@@ -181,8 +188,16 @@ def _made(
     if made is None:
         return None
     figures, tables = shown_in(contexts)
-    draws = getattr(sys.modules[section.__module__], "DRAWS", ())
-    return replace(made, figures=figures, tables=tables, draws=tuple(draws))
+    return replace(made, figures=figures, tables=tables, draws=_draws(section))
+
+
+def _name(section: Callable[[ReportData], Section | None]) -> str:
+    return section.__module__.rpartition(".")[2]
+
+
+def _draws(section: Callable[[ReportData], Section | None]) -> tuple[str, ...]:
+    """The tables and measures that a section says that it draws."""
+    return tuple(getattr(sys.modules[section.__module__], "DRAWS", ()))
 
 
 def _reason(error: Exception) -> str:

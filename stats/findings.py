@@ -10,7 +10,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FINDINGS_SCHEMA = "mechshift-findings/v1"
 
@@ -246,6 +249,30 @@ class Findings:
     estimates: tuple[Estimate, ...]
     alternatives: tuple[Alternative, ...] = ()
     declaration: Declaration = field(default_factory=Declaration)
+
+    def __repr__(self) -> str:
+        verdicts = [finding.verdict for finding in self.hypotheses]
+        counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+        claims = f"{len(verdicts)} hypothes{'is' if len(verdicts) == 1 else 'es'}{counted and f' ({counted})'}"
+        return f"Findings({self.name!r}: {claims}, {len(self.estimates)} estimate{'s' * (len(self.estimates) != 1)})"
+
+    def to_frame(self, of: Literal["hypotheses", "estimates"] = "hypotheses") -> pl.DataFrame:
+        """The findings as a polars frame.
+
+        Args:
+            of: `hypotheses` has a row for each of them, with `id`, `claim`, `estimate`, `low`, `high`, `p`,
+                `p_corrected`, `verdict` and the other fields of :class:`Finding` but for its lists; `estimates` a row
+                for each measure on each pair and task, with the fields of :class:`Estimate`. `n_prompt` and the like
+                are the numbers of units.
+
+        Raises:
+            ValueError: for another word.
+        """
+        from stats.finding_frames import estimate_frame, finding_frame
+        from stats.options import check_option
+
+        check_option("of", of, Literal["hypotheses", "estimates"])
+        return finding_frame(self.hypotheses) if of == "hypotheses" else estimate_frame(self.estimates)
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version; numbers that are not finite become null."""

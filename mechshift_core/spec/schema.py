@@ -332,6 +332,10 @@ class Spec(Section):
     _text: str = PrivateAttr(default="")
     _extensions: tuple[Extension, ...] = PrivateAttr(default=())
 
+    def __repr__(self) -> str:
+        parts = ("models", "pairs", "tasks", "interventions", "hypotheses")
+        return f"Spec({self.name!r}: {', '.join(f'{len(getattr(self, part))} {part}' for part in parts)})"
+
     @property
     def path(self) -> Path | None:
         """The file that the spec was loaded from; None for one made in Python."""

@@ -107,16 +107,17 @@ def _drawn_figure(
 ) -> DrawnFigure:
     shown = [(panel, words) for panel, words in zip(figure.panels, called, strict=True) if panel.drawings]
     name = names.name(figure.id.removeprefix("figure-"))
-    whole = _picture(replace(figure, panels=tuple(panel for panel, _ in shown)), name, section.title, definitions)
+    whole = picture(replace(figure, panels=tuple(panel for panel, _ in shown)), name, section.title, definitions)
     parts = []
     for panel, words in shown if len(shown) > 1 else []:
         title = ", ".join(filter(None, (section.title, panel.title, panel.subtitle)))
-        one = _picture(replace(figure, panels=(panel,)), names.name(name, *words), title, definitions)
+        one = picture(replace(figure, panels=(panel,)), names.name(name, *words), title, definitions)
         parts.append((panel, one))
     return DrawnFigure(section=section, figure=figure, whole=whole, panels=tuple(parts))
 
 
-def _picture(figure: Figure, name: str, title: str, definitions: Mapping[str, Element]) -> Drawn:
+def picture(figure: Figure, name: str, title: str, definitions: Mapping[str, Element]) -> Drawn:
+    """A figure as one picture; `definitions` are of :func:`.definitions_in`."""
     words = alternatives(figure.panels)
     svg = compose(
         figure.panels,
