@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechshift_core.execution.code_version import whole_code
 from mechshift_core.execution.plan import Plan
@@ -38,6 +38,8 @@ class Run:
         too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
         prompts: How many prompts of each task were asked for, aligned and read.
         notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
+        overrides: What of the spec was given beside its file, by key.
+        changed: What of the spec is not as it was when the run directory was last written to, a line each.
     """
 
     path: Path
@@ -50,6 +52,8 @@ class Run:
     prompts: tuple[PromptAccount, ...] = ()
     shared: int = 0
     notice: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 def conclude(
@@ -109,6 +113,7 @@ def conclude(
         prompts=accounts(plan),
         shared=execution.shared,
         notice=execution.notice,
+        overrides=dict(plan.spec.overrides),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import RunFolder, check_ids
@@ -96,8 +97,10 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 
     if console.json:
         content = formats.as_json(gate) | {"exit_code": code, "updated": update}
-        console.result_json({"run": str(run.path), "baseline": str(baseline), **content})
+        told = verdicts.as_json(run.findings.hypotheses)
+        console.result_json({"run": str(run.path), "baseline": str(baseline), **content, "hypotheses": told})
     else:
+        verdicts.tell(console, run.findings.hypotheses)
         console.say(f"wrote {baseline}" if update else formats.text(gate))
     for line in gate.failures:
         console.complain(f"failed: {printable(line)}")

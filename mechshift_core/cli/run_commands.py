@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechshift_core.cli import verdicts
 from mechshift_core.cli.console import Console
+from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.errors import UsageError
+from mechshift_core.run_files import REPORT
 
 if TYPE_CHECKING:
     from mechshift_core.pipeline import Run
-    from stats.findings import Finding
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
@@ -68,6 +70,8 @@ def run(
     profile: ProfileName = None,
     cells: Cells = None,
     copy_cells: CopyCells = False,
+    settings: Set = None,
+    limit: Limit = None,
 ) -> None:
     """Plan, execute what is missing, analyse, write the report; running it again resumes."""
     from mechshift_core.execution.profiles import chosen_profile
@@ -76,7 +80,7 @@ def run(
 
     console: Console = context.obj
     how = chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster)
-    loaded = load_spec(spec)
+    loaded = load_spec(spec, overrides=overrides(settings, limit))
     wanted = fail_on or []
     check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
@@ -84,7 +88,9 @@ def run(
     _summarise(console, finished, wanted)
 
 
-def plan(context: typer.Context, spec: SpecFile, cells: Cells = None) -> None:
+def plan(
+    context: typer.Context, spec: SpecFile, cells: Cells = None, settings: Set = None, limit: Limit = None
+) -> None:
     """Show the prompts and cells of a spec, what of them is there, the hypotheses and the cost; run nothing."""
     from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
     from mechshift_core.execution.cell_store import open_store
@@ -96,7 +102,7 @@ def plan(context: typer.Context, spec: SpecFile, cells: Cells = None) -> None:
     from mechshift_core.spec import load_spec
 
     console: Console = context.obj
-    loaded = load_spec(spec)
+    loaded = load_spec(spec, overrides=overrides(settings, limit))
     planned = make_plan(loaded)
     folder, store = Store(RUNS / loaded.name), open_store(cells, device=loaded.execution.device)
     states: dict[str, str] = {}
@@ -197,6 +203,10 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "too_few": finished.too_few,
                 "tasks": [account.to_json() for account in finished.prompts],
                 "verdicts": {finding.id: finding.verdict for finding in findings},
+                "hypotheses": verdicts.as_json(findings),
+                "overrides": dict(finished.overrides),
+                "changed": list(finished.changed),
+                "report": str(finished.path / REPORT),
             }
         )
     elif not console.quiet:
@@ -207,11 +217,15 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
         console.say(f"cells: {counted}")
         if finished.notice:
             console.say(f"note: {finished.notice}")
-        for finding in findings:
-            console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")
-            if finding.message and finding.estimate is not None:
-                console.say(f"{'':<14} note: {finding.message}")
-        console.say(f"report: {finished.path / 'report.html'}")
+        if finished.overrides:
+            told = ", ".join(f"{key}={value}" for key, value in finished.overrides.items())
+            console.say(f"note: run with {told}, not as in the file alone")
+        if finished.changed:
+            console.say("note: the run directory held a run of another spec; what is not as it was:")
+            for line in finished.changed:
+                console.say(f"  {line}")
+        verdicts.tell(console, findings)
+        console.say(f"report: {finished.path / REPORT}")
     for line in finished.failures:
         console.complain(f"failed: {line}")
     if finished.too_few:
@@ -222,10 +236,3 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
         console.complain(f"not supported: {', '.join(broken)}")
         raise typer.Exit(1)
 
-
-def _numbers(finding: Finding) -> str:
-    if finding.estimate is None:
-        return finding.message
-    interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
-    p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
-    return f"{finding.estimate:.3f}{interval}{p}"

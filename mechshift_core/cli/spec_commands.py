@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mechshift_core.cli.console import Console
+from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +23,12 @@ def register(app: typer.Typer) -> None:
     app.command("register")(register_spec)
 
 
-def check_spec_file(path: Path) -> Plan:
+def check_spec_file(path: Path, given: Mapping[str, Any] | None = None) -> Plan:
     """Every check of a spec that needs no GPU; the one place where `validate` is extended.
+
+    Args:
+        path: The spec.
+        given: Values that replace some of it.
 
     Returns:
         The plan, which knows the prompts of every task.
@@ -33,7 +39,7 @@ def check_spec_file(path: Path) -> Plan:
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.spec import load_spec
 
-    return make_plan(load_spec(path), headers_only=True)
+    return make_plan(load_spec(path, overrides=given), headers_only=True)
 
 
 def validate(
@@ -42,6 +48,8 @@ def validate(
     no_files: Annotated[
         bool, typer.Option("--no-files", help="Check the specs alone: look up no models, tokenizers or data.")
     ] = False,
+    settings: Set = None,
+    limit: Limit = None,
 ) -> None:
     """Check specs without running anything: every problem, with its line, and how many prompts of each task are usable.
 
@@ -53,15 +61,16 @@ def validate(
 
     console: Console = context.obj
     results: list[dict[str, Any]] = []
+    given = overrides(settings, limit)
     for path in specs:
         tasks: list[dict[str, object]] = []
         warnings: list[str] = []
         lines: list[str] = []
         try:
             if no_files:
-                load_spec(path, check_files=False)
+                load_spec(path, check_files=False, overrides=given)
             else:
-                planned = check_spec_file(path)
+                planned = check_spec_file(path, given) if given else check_spec_file(path)
                 tasks, warnings, lines = tasks_as_json(planned), [*cautions(planned)], prompt_lines(planned)
         except SpecError as error:
             results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})

@@ -37,6 +37,7 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             "sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
             "seed": spec.seed,
         },
+        **({"overrides": dict(spec.overrides)} if spec.overrides else {}),
         "models": {
             name: {
                 "source": facts.declared.source,

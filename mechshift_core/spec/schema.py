@@ -11,15 +11,13 @@ from pydantic_core import PydanticCustomError
 from mechshift_core.kinds.extensions import Extension
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.registry import generation
-from mechshift_core.spec.base import Dtype, Location, Name, Regime, Section, Seed, Share
+from mechshift_core.spec.base import MOST, Dtype, Location, Name, Regime, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
 from mechshift_core.spec.pairs import MOST_TRAJECTORIES, PairSpec, TrajectorySpec
 from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
-MOST = 200
-"""Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 GENERATED = 200
 """Prompt pairs of a generated task whose `examples` are not given."""
 Text = Annotated[str, Field(max_length=1000)]
@@ -325,11 +323,15 @@ class Spec(Section):
     """Where and how it runs."""
     report: Report = Report()
     """What the HTML report holds."""
+    overrides: Annotated[dict[Annotated[str, Field(max_length=400)], Any], Field(max_length=MOST)] = {}
+    """Values that replace those above, by dotted path with places or names in lists: `tasks.ioi.examples: 50`. `limit:
+    20` stands for at most 20 prompts of every task. What is given with `--set` and `--limit` is written here."""
 
     model_config = ConfigDict(defer_build=True)
 
     _path: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
+    _base: tuple[str, dict[str, Any]] = PrivateAttr(default=("", {}))
     _extensions: tuple[Extension, ...] = PrivateAttr(default=())
 
     @property
@@ -339,8 +341,13 @@ class Spec(Section):
 
     @property
     def text(self) -> str:
-        """The file's text, verbatim; empty for a spec made in Python."""
+        """The file's text, verbatim, and then what was given beside it; empty for a spec made in Python."""
         return self._text
+
+    @property
+    def base(self) -> tuple[str, dict[str, Any]]:
+        """The file's text as it stands there, and what was given beside it."""
+        return self._base
 
     @property
     def loaded_extensions(self) -> tuple[Extension, ...]:

@@ -1,0 +1,339 @@
+"""Values that replace those of a spec, by dotted path: `--set tasks.ioi.examples=50`, or `overrides:` in its file.
+
+They are applied to the plain data of a document before it is validated, so that they are held to the same grammar. What
+is given on a command line is written into the text of the spec as `overrides:`, so that the copy in a run directory is
+all that it takes to run the same again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mechshift_core.errors import UsageError
+from mechshift_core.options import suggestion
+from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
+from mechshift_core.spec.base import MOST
+from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
+from mechshift_core.wording import clip, describe
+
+SECTION = "overrides"
+LIMIT = "limit"
+"""The key among overrides that stands for at most so many prompts of every task."""
+NAMED = ("name", "id")
+"""What names the entries of a list."""
+NAMES = "models"
+"""The section whose keys are names that the user chose."""
+HEADING = "# given beside the file, with --set or --limit"
+LONGEST = 400
+"""Characters of a key."""
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One value that replaces another: where it stands, and where the replacement is written."""
+
+    key: str
+    path: Path
+    value: Any
+    mark: Mark
+
+
+def parsed(settings: Iterable[str], limit: int | None = None) -> dict[str, Any]:
+    """Overrides from a command line.
+
+    Args:
+        settings: `KEY=VALUE` each; values are YAML.
+        limit: At most so many prompts of each task.
+
+    Raises:
+        UsageError: for one without `=`, a value that is no YAML, or a key that is given twice.
+    """
+    found: dict[str, Any] = {} if limit is None else {LIMIT: limit}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"--set {setting}: expected KEY=VALUE, e.g. --set tasks.0.examples=50")
+        if key in found:
+            other = "--limit and --set say the same" if key == LIMIT else "is given twice"
+            raise UsageError(f"--set {key}: {other}; leave one out")
+        found[key] = _value(key, text)
+    return found
+
+
+def _value(key: str, text: str) -> Any:
+    if not text.strip():
+        raise UsageError(f"--set {key}: no value after '='; write null for nothing, \"''\" for an empty text")
+    try:
+        document = read_document(text)
+    except Unreadable as error:
+        raise UsageError(f"--set {key}: {error.message}") from error
+    if document.problems:
+        raise UsageError(f"--set {key}: {min(document.problems)[1]}")
+    return document.data
+
+
+def overridden(text: str, given: Given) -> Document:
+    """A document with its own overrides and those that are given, which go first.
+
+    The positions of what is given have line 0, and the number of the override as column; see :func:`problem_at`.
+
+    Raises:
+        Unreadable: as :func:`mechshift_core.spec.tree.read_document`.
+    """
+    document = read_document(text)
+    data = document.data
+    if not isinstance(data, dict):
+        return document
+    own = data.get(SECTION, {})
+    if not isinstance(own, dict) or len(own) > MOST:
+        return document  # the grammar says what is wrong with it
+    original = copy.deepcopy(data)
+    listed = [(key, value, document.keys[SECTION, key]) for key, value in own.items()]
+    first = _resolved(document, original, listed)
+    later = _resolved(document, original, [(k, v, Mark(0, n)) for n, (k, v) in enumerate(given.items())])
+    kept = [one for one in first if not any(_within(one.path, new.path) for new in later)]
+    _refuse_overlaps(document, [*kept, *later])
+    for one in (*kept, *later):
+        _put(document, one)
+    if kept or later:
+        data[SECTION] = {one.key: one.value for one in (*kept, *later)}
+        document.values.setdefault((SECTION,), Mark(0, 0))
+    for one in (*kept, *later):
+        if one.path == (LIMIT,):
+            _limit(document, one)
+    return document
+
+
+def plain(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides from Python as plain data.
+
+    Raises:
+        UsageError: for a value that YAML can't hold.
+    """
+    try:
+        return dict(json.loads(json.dumps(dict(overrides), allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"overrides: expected numbers, text, lists and mappings of these ({error})") from error
+
+
+def written(text: str, given: Given, *, file: str = "") -> str:
+    """The text of a spec with what is given written into it; it reads as the two together.
+
+    Args:
+        text: The text.
+        given: What is given beside it.
+        file: The spec's file, for messages.
+
+    Raises:
+        SpecError: if something given has no place in the spec.
+        UsageError: if a value can't be written.
+    """
+    if not given:
+        return text
+    document = overridden(text, given)
+    if document.problems:
+        lines = lines_of(text)
+        raise SpecError(problem_at(file, mark, message, lines, given) for mark, message in document.problems)
+    wanted = document.data
+    if not isinstance(wanted, dict):
+        return text  # whoever reads it says what is wrong
+    lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in wanted[SECTION].items()]
+    block = "\n".join([HEADING, f"{SECTION}:", *lines])
+    rest = {key: value for key, value in _read(text).items() if key != SECTION}
+    dumped = json.dumps(rest, ensure_ascii=False, indent=2)
+    ours = text.rfind(f"{HEADING}\n")
+    candidates = [
+        f"{text if ours < 0 else text[:ours]}".rstrip("\n") + f"\n{block}\n",
+        f'{dumped[:-2]},\n  "{SECTION}": {json.dumps(wanted[SECTION], ensure_ascii=False)}\n}}\n',
+    ]
+    for candidate in candidates:
+        try:
+            document = overridden(candidate, {})
+        except Unreadable:
+            continue
+        if not document.problems and _same(document.data, wanted):
+            return candidate
+    raise UsageError(f"--set {', '.join(given)}: a value can't be written as YAML; write it into the file itself")
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two documents are the same, `1` and `true` told apart."""
+    return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+
+
+def _read(text: str) -> dict[str, Any]:
+    data = read_document(text).data
+    assert isinstance(data, dict)
+    return data
+
+
+def problem_at(file: str, mark: Mark, message: str, lines: Sequence[str], given: Given) -> Problem:
+    """A problem at a position of a document: of its text, or of what is given beside it."""
+    if mark.line == 0:
+        key = [*given][mark.column] if mark.column < len(given) else SECTION
+        return Problem(f"--{LIMIT}" if key == LIMIT else f"--set {key}", 0, 0, message)
+    return Problem(file, mark.line, mark.column, message, lines[min(mark.line, len(lines)) - 1])
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as positions count them, and one behind the last."""
+    return [*LINE_BREAK.split(text), ""]
+
+
+def _resolved(document: Document, data: Any, listed: Iterable[tuple[str, Any, Mark]]) -> list[Override]:
+    """Overrides whose places there are; a complaint for each that has none."""
+    found = []
+    for key, value, mark in listed:
+        path = _path_of(data, key)
+        if isinstance(path, str):
+            document.complain(mark, path)
+        else:
+            found.append(Override(_key_of(data, path), path, value, mark))
+    return found
+
+
+def _path_of(data: Any, key: str) -> Path | str:
+    """Where a dotted key leads to in a spec's data; what is wrong with it where that is nowhere."""
+    if key == LIMIT:
+        return (LIMIT,)
+    parts = key.split(".")
+    if not all(parts) or len(key) > LONGEST:
+        return f"{clip(key)!r} is no dotted path such as tasks.0.examples"
+    if parts[0] == SECTION:
+        return f"{SECTION!r} can't be overridden itself"
+    path: list[str | int] = []
+    here = data
+    while parts:
+        if isinstance(here, list):
+            taken, step = _entry(here, parts)
+            if step is None:
+                return _no_entry(here, parts[0], path)
+        elif isinstance(here, dict):
+            taken, step = _known(here, parts)
+            if path == [NAMES] and step not in here:
+                hint = suggestion(step, map(str, here)) or f" (known here: {', '.join(map(str, here))})"
+                return f"unknown entry {step!r} of {NAMES}{hint}"
+        elif here is None:
+            taken, step = 1, parts[0]
+        else:
+            return f"{'.'.join(map(str, path))!r} is {describe(here)}, which has no part {parts[0]!r}"
+        path.append(step)
+        parts = parts[taken:]
+        here = here[step] if isinstance(here, list) or (isinstance(here, dict) and step in here) else None
+    return tuple(path)
+
+
+def _entry(entries: list[Any], parts: list[str]) -> tuple[int, int | None]:
+    """How many parts of a key name an entry of a list, by place or by name, and which it is; names may have dots."""
+    if parts[0].isdecimal() and parts[0].isascii():
+        return 1, int(parts[0]) if int(parts[0]) < len(entries) else None
+    names = _names(entries)
+    for count in range(len(parts), 0, -1):
+        name = ".".join(parts[:count])
+        if names.count(name) == 1:
+            return count, names.index(name)
+    return 1, None
+
+
+def _no_entry(entries: list[Any], part: str, path: Iterable[str | int]) -> str:
+    where, names = ".".join(map(str, path)), [name for name in _names(entries) if name is not None]
+    if part.isdecimal():
+        places = f"0 to {len(entries) - 1}" if entries else "none"
+        return f"{where!r} has no entry {part} ({len(entries)} entries: {places})"
+    if names.count(part) > 1:
+        return f"{where!r} has {names.count(part)} entries {part!r}; give the place of one, 0 is the first"
+    known = ", ".join(names) or "none"
+    return f"{where!r} has no entry {part!r}{suggestion(part, names) or f' (known here: {known})'}"
+
+
+def _names(entries: list[Any]) -> list[str | None]:
+    """The name of each entry of a list; None where it has none."""
+    found: list[str | None] = []
+    for entry in entries:
+        values = [entry.get(key) for key in NAMED] if isinstance(entry, dict) else []
+        found.append(next((value for value in values if isinstance(value, str)), None))
+    return found
+
+
+def _known(entries: dict[str, Any], parts: list[str]) -> tuple[int, str]:
+    """How many parts of a key are a key of a mapping, and which; the first part where none is there."""
+    for count in range(len(parts), 0, -1):
+        if (name := ".".join(parts[:count])) in entries:
+            return count, name
+    return 1, parts[0]
+
+
+def _key_of(data: Any, path: Path) -> str:
+    """The key of a path, with names in place of places where they are clear."""
+    parts, here = [], data
+    for step in path:
+        part = str(step)
+        if isinstance(here, list) and isinstance(step, int):
+            names = _names(here)
+            name = names[step]
+            part = name if name is not None and names.count(name) == 1 and not name.isdecimal() else part
+            here = here[step]
+        else:
+            here = here.get(step) if isinstance(here, dict) else None
+        parts.append(part)
+    return ".".join(parts)
+
+
+def _within(path: Path, other: Path) -> bool:
+    return path[: len(other)] == other
+
+
+def _refuse_overlaps(document: Document, overrides: Sequence[Override]) -> None:
+    for number, one in enumerate(overrides):
+        for before in overrides[:number]:
+            if one.path == before.path:
+                document.complain(one.mark, f"duplicate override of {one.key!r}")
+            elif _within(one.path, before.path) or _within(before.path, one.path):
+                document.complain(one.mark, f"{one.key!r} and {before.key!r} override parts of one another")
+
+
+def _put(document: Document, one: Override) -> None:
+    """Replace a value, make the mappings around it that are not there, and say where all of it stands."""
+    if one.path == (LIMIT,):
+        return
+    here: Any = document.data
+    for length, step in enumerate(one.path[:-1], start=1):
+        inner = here[step] if isinstance(here, list) or step in here else None
+        if inner is None:
+            inner = here[step] = {}
+            document.values[one.path[:length]] = document.keys[one.path[:length]] = one.mark
+        here = inner
+    here[one.path[-1]] = copy.deepcopy(one.value)
+    for places in (document.values, document.keys):
+        for path in [path for path in places if _within(path, one.path)]:
+            del places[path]
+        places[one.path] = one.mark
+    document.suspect -= {path for path in document.suspect if _within(path, one.path)}
+
+
+def _limit(document: Document, one: Override) -> None:
+    """At most so many prompts of every task; where a task asks for fewer it stays so."""
+    from mechshift_core.spec.schema import GENERATED
+
+    most = one.value
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        document.complain(one.mark, f"{LIMIT}: expected a number of prompts of at least 1, got {describe(most)}")
+        return
+    for number, task in enumerate(_tasks(document.data)):
+        if not isinstance(task, dict):
+            continue
+        asked = task.get("examples", GENERATED if task.get("dataset") is None else None)
+        if asked is None or (isinstance(asked, int) and not isinstance(asked, bool) and asked > most):
+            task["examples"] = most
+            document.values["tasks", number, "examples"] = document.keys["tasks", number, "examples"] = one.mark
+
+
+def _tasks(data: Any) -> Iterator[Any]:
+    tasks = data.get("tasks") if isinstance(data, dict) else None
+    yield from tasks if isinstance(tasks, list) else ()
