@@ -48,9 +48,10 @@ def other_overrides(folder: Path, spec: Spec) -> str:
     before = (data.get(SECTION) if isinstance(data, dict) else None) or {}
     if before == spec.overrides:
         return ""
+    there, here = _said(before), _said(spec.overrides)
     return (
-        f"{folder} holds a run of {spec.name!r} {_said(before)}, and this one is {_said(spec.overrides)}; choose another "
-        f"folder, e.g. --out {RUNS / _suggested(spec)}"
+        f"{folder} holds a run of {spec.name!r} {there}, and this one is {here}; choose another folder, e.g. --out "
+        f"{RUNS / _suggested(spec)}"
     )
 
 

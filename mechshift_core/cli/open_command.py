@@ -30,7 +30,9 @@ def open_report(
     page = run / REPORT
     if not page.is_file():
         require_run(run)
-        raise UsageError(f"{run} holds no {REPORT} yet; `mechshift run` writes it, and `mechshift report` writes it again")
+        raise UsageError(
+            f"{run} holds no {REPORT} yet; `mechshift run` writes it, and `mechshift report` writes it again"
+        )
     opened = False
     if not path:
         try:

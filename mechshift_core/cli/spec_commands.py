@@ -89,12 +89,37 @@ def _as_json(problem: Any) -> dict[str, Any]:
     return {key: getattr(problem, key) for key in ("file", "line", "column", "message")}
 
 
-def schema(context: typer.Context) -> None:
-    """Print the JSON Schema of a spec, for editors."""
+def schema(
+    context: typer.Context,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it to a file instead, e.g. mechshift.schema.json beside the specs."),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a spec, for editors; specs of `mechshift init` name it in their first line."""
     from mechshift_core.spec import json_schema
+    from mechshift_core.spec.starters import is_schema
 
     console: Console = context.obj
-    console.result_json(json_schema())
+    if write is None:
+        console.result_json(json_schema())
+        return
+    if write.exists() and not is_schema(write):
+        raise UsageError(f"{write}: exists already, is no schema of specs and is not overwritten; choose another file")
+    _write_schema(write)
+    if console.json:
+        console.result_json({"written": str(write)})
+    console.say(f"wrote {write}")
+
+
+def _write_schema(path: Path) -> None:
+    from mechshift_core.files import write_text
+    from mechshift_core.spec.starters import schema_text
+
+    try:
+        write_text(path, schema_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def init(
@@ -107,7 +132,7 @@ def init(
 ) -> None:
     """Write a commented spec to start from."""
     from mechshift_core.spec.problems import listing, suggestion
-    from mechshift_core.spec.starters import starter, starters
+    from mechshift_core.spec.starters import SCHEMA_FILE, is_schema, starter, starters
 
     console: Console = context.obj
     known = starters()
@@ -123,10 +148,17 @@ def init(
     target = out if out is not None else Path(f"{template}.yaml")
     texts = {target: chosen.spec} | {target.parent / name: text for name, text in chosen.companions.items()}
     _write_new(texts)
+    schema_file = target.parent / SCHEMA_FILE
+    ours = SCHEMA_FILE in chosen.spec and (not schema_file.exists() or is_schema(schema_file))
+    if ours:
+        _write_schema(schema_file)
     if console.json:
-        console.result_json({"written": [str(path) for path in texts]})
+        written = {"written": [str(path) for path in texts]}
+        console.result_json({**written, "schema": str(schema_file) if ours else None})
     for path in texts:
         console.say(f"wrote {path}")
+    if ours:
+        console.say(f"wrote {schema_file} (editors complete and check specs by it)")
     console.say(f"next: mechshift validate {target}")
 
 

@@ -56,11 +56,11 @@ def _lines(plan: Plan, tried: Tried) -> list[str]:
     from mechshift_core.execution.trying import PATCHED
 
     shown = ["prompts:", *(f"  {one.task}: {one}" for one in accounts(plan)), "answers:"]
-    for one in tried.answered:
-        shown.append(
-            f"  {one.model} on {one.task}: {one.correct} of {one.looked_at} right (by {one.judged_by}); most likely "
-            f"token right on {one.argmax}, metric above 0 on {one.metric_above}, {one.mean_metric:.3g} in the mean"
-        )
+    shown += [
+        f"  {one.model} on {one.task}: {one.correct} of {one.looked_at} right (by {one.judged_by}); most likely "
+        f"token right on {one.argmax}, metric above 0 on {one.metric_above}, {one.mean_metric:.3g} in the mean"
+        for one in tried.answered
+    ]
     shown.append(f"selected (correct: {plan.spec.select.correct}):")
     for pair in tried.kept:
         why = "; ".join(f"{count} x {reason}" for reason, count in pair.dropped.items())
@@ -81,8 +81,8 @@ def _lines(plan: Plan, tried: Tried) -> list[str]:
         shown.append(f"  {passes.model}: {forward}, {both}; {passes.loading:.3g} s to load it")
     shown.append(
         f"whole run: {_minutes(tried.seconds)} in one process, from these times: {tried.forward} forward, "
-        f"{tried.backward} backward and {tried.patched} patched passes of one prompt (one of these counted as {PATCHED} "
-        "forward ones) and loading the models; statistics and report are not counted"
+        f"{tried.backward} backward and {tried.patched} patched passes of one prompt (each of the last counted as "
+        f"{PATCHED} forward ones) and loading the models; statistics and report are not counted"
     )
     return [*shown, *(f"warning: {text}" for text in tried.warnings)]
 

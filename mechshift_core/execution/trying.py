@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mechshift_core.execution.batches import Rows, batch_rows, row_groups, to_batch
-from mechshift_core.execution.cost import cost
+from mechshift_core.execution.cells import Cell
+from mechshift_core.execution.cost import Cost, cost
 from mechshift_core.execution.hands import load_planned
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.prompts import cautions
@@ -134,12 +135,19 @@ class Tried:
     warnings: tuple[str, ...] = field(default=())
 
 
-def look(plan: Plan, *, limit: int = LOOKED_AT, progress: Progress | None = None) -> Tried:
+def look(
+    plan: Plan,
+    *,
+    limit: int = LOOKED_AT,
+    cells: Iterable[tuple[Plan, Cell]] | None = None,
+    progress: Progress | None = None,
+) -> Tried:
     """Run every model of a plan on a few prompts of every task.
 
     Args:
         plan: The plan; nothing of it is written.
         limit: Prompts of each task, at least 1.
+        cells: Those whose time is estimated, each with its plan; all of them unless given.
         progress: Called with (what is being done, steps done, steps in all).
 
     Raises:
@@ -161,11 +169,10 @@ def look(plan: Plan, *, limit: int = LOOKED_AT, progress: Progress | None = None
             found, one = _answer(plan, model, name, dataset, [dataset.examples[n] for n in numbers])
             answers[name, task] = found
             answered.append(one)
-        first = answered[-len(chosen)]
-        passes.append(_passes(plan, model, name, plan.dataset(name, first.task), loading, first.forward))
+        passes.append(_passes(plan, model, name, plan.dataset(name, next(iter(chosen))), loading))
         del model
     kept = tuple(_kept(plan, pair, task.name, answers) for pair in plan.spec.every_pair for task in plan.spec.tasks)
-    seconds, work = _whole(plan, answered, passes)
+    seconds, work = _whole(plan.every_cell if cells is None else cells, answered, passes)
     return Tried(
         answered=tuple(answered),
         kept=kept,
@@ -262,19 +269,30 @@ def _seen(model: Model, example: Example, state: Sequence[bool], logits: Tensor)
     )
 
 
-def _passes(plan: Plan, model: Model, name: str, dataset: Dataset, loading: float, forward: float) -> Passes:
-    """What gradients take beside a forward pass: attribution with one gradient is three forward passes and it."""
+def _passes(plan: Plan, model: Model, name: str, dataset: Dataset, loading: float) -> Passes:
+    """What gradients take beside a forward pass: attribution with one gradient is three forward passes and it.
+
+    A backward pass is taken to last as long as a forward one at least, whatever so short a measurement says.
+    """
     from mechshift_core.attribution import attribute_edges
 
     examples = dataset.examples[:AT_ONCE]
     group = row_groups(model, examples, plan.reading(plan.budgets[0]))[0]
     rows = group.part(slice(min(len(group.numbers), batch_rows(plan.spec) or AT_ONCE)))
     batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states)
-    attribute_edges(model, batch, method="eap")
-    began = time.perf_counter()
-    attribute_edges(model, batch, method="eap")
-    spent = (time.perf_counter() - began) / len(rows.numbers)
-    return Passes(model=name, loading=loading, forward=forward, both=max(spent - 2 * forward, 2 * forward))
+    forward = _fastest(lambda: _read(model, dataset, examples, rows)) / len(rows.numbers)
+    whole = _fastest(lambda: attribute_edges(model, batch, method="eap")) / len(rows.numbers)
+    return Passes(model=name, loading=loading, forward=forward, both=max(whole - 2 * forward, 2 * forward))
+
+
+def _fastest(do: Callable[[], object]) -> float:
+    """Seconds of something, the least of a few: others on the machine make it longer only."""
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        do()
+        found.append(time.perf_counter() - began)
+    return min(found)
 
 
 def _kept(plan: Plan, pair: PairSpec, task: str, answers: Mapping[tuple[str, str], Answers]) -> Kept:
@@ -312,17 +330,20 @@ def _wrong(names: Sequence[str], of: int) -> str:
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} wrong"
 
 
-def _whole(plan: Plan, answered: Sequence[Answered], passes: Sequence[Passes]) -> tuple[float, Any]:
-    """Seconds of all cells, and their passes, each by its model and task."""
+def _whole(
+    cells: Iterable[tuple[Plan, Cell]], answered: Sequence[Answered], passes: Sequence[Passes]
+) -> tuple[float, Cost]:
+    """Seconds of some cells and of loading their models, and their passes, each by its model and task."""
     forward = {(one.model, one.task): one.forward for one in answered}
     backward = {one.model: (one.both - one.forward) / one.forward for one in passes}
-    total = sum(one.loading for one in passes)
-    cells = {cell.key: (own, cell) for own, cell in plan.every_cell}
-    for own, cell in cells.values():
-        work, each = cost([(own, cell)]), forward.get((cell.model, cell.task))
-        if each is not None:  # what reads no prompts takes no passes
-            total += each * (work.forward + PATCHED * work.patched + backward[cell.model] * work.backward)
-    return total, cost(cells.values())
+    each = {cell.key: (own, cell) for own, cell in cells}
+    used = {cell.model for _, cell in each.values()}
+    total = sum(one.loading for one in passes if one.model in used)
+    for own, cell in each.values():
+        work, once = cost([(own, cell)]), forward.get((cell.model, cell.task))
+        if once is not None:  # what reads no prompts takes no passes
+            total += once * (work.forward + PATCHED * work.patched + backward[cell.model] * work.backward)
+    return total, cost(each.values())
 
 
 def _warnings(plan: Plan, answered: Sequence[Answered], kept: Sequence[Kept]) -> Iterator[str]:

@@ -169,8 +169,8 @@ class Submissions:
 def _refuse_code(path: Path) -> None:
     """Refuse a spec that names Python files, before anything looks for them: they may be called anything."""
     from mechshift_core.spec import SpecError
-    from mechshift_core.spec.problems import LINE_BREAK, Problem
     from mechshift_core.spec.overrides import overridden
+    from mechshift_core.spec.problems import LINE_BREAK, Problem
     from mechshift_core.spec.tree import Unreadable
 
     try:

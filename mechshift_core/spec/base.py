@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mechshift_core.wording import NAME_PATTERN
 
+SCHEMA_TITLE = "mechshift spec"
+"""Title of the JSON Schema."""
 MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]

@@ -15,8 +15,8 @@ from typing import Any
 
 from mechshift_core.errors import UsageError
 from mechshift_core.options import suggestion
-from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
 from mechshift_core.spec.base import MOST
+from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 from mechshift_core.wording import clip, describe
 

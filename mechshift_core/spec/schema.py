@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from mechshift_core.kinds.extensions import Extension
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.registry import generation
-from mechshift_core.spec.base import MOST, Dtype, Location, Name, Regime, Section, Seed, Share
+from mechshift_core.spec.base import MOST, SCHEMA_TITLE, Dtype, Location, Name, Regime, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
@@ -323,7 +323,9 @@ class Spec(Section):
     """Where and how it runs."""
     report: Report = Report()
     """What the HTML report holds."""
-    overrides: Annotated[dict[Annotated[str, Field(max_length=400)], Any], Field(max_length=MOST)] = {}
+    overrides: Annotated[dict[Annotated[str, Field(max_length=400)], Any], Field(max_length=MOST)] = Field(
+        default_factory=dict
+    )
     """Values that replace those above, by dotted path with places or names in lists: `tasks.ioi.examples: 50`. `limit:
     20` stands for at most 20 prompts of every task. What is given with `--set` and `--limit` is written here."""
 
@@ -427,6 +429,6 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
-        "title": "mechshift spec",
+        "title": SCHEMA_TITLE,
         "description": Spec.__doc__,
     }

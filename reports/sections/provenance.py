@@ -58,7 +58,9 @@ def varied(provenance: Mapping[str, object]) -> list[str]:
     overrides = dict(_mapping(provenance.get("overrides")))
     found, limit = [], overrides.pop("limit", None)
     if limit is not None:
-        found.append(f"This run was limited to at most {limit} prompts of each task; the study asks for what its file says.")
+        found.append(
+            f"This run was limited to at most {limit} prompts of each task; the study asks for what its file says."
+        )
     if overrides:
         values = formats.listed([f"{key} = {_leaf(value)}" for key, value in overrides.items()])
         found.append(f"This run has other values than the file of its study: {values}.")

