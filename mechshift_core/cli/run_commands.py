@@ -146,6 +146,7 @@ def plan(
         }
         hypotheses = [h.id for h in loaded.hypotheses]
         note = {"overrides": dict(loaded.overrides), "folder": str(folder.path), "other_run": other}
+        note |= {"expanded": dict(loaded.expanded)} if loaded.expanded else {}
         times["measured_now"] = now
         told = {"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": hypotheses, "time": times}
         console.result_json({**told, **note})

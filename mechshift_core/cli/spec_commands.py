@@ -55,7 +55,7 @@ def validate(
 
     Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
     """
-    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
+    from mechshift_core.cli.prompts import expanded_lines, prompt_lines, tasks_as_json
     from mechshift_core.execution.prompts import cautions
     from mechshift_core.spec import SpecError, load_spec
 
@@ -65,19 +65,23 @@ def validate(
     for path in specs:
         tasks: list[dict[str, object]] = []
         warnings: list[str] = []
+        expanded: dict[str, tuple[str, ...]] = {}
         lines: list[str] = []
         try:
             if no_files:
-                load_spec(path, check_files=False, overrides=given)
+                expanded = dict(load_spec(path, check_files=False, overrides=given).expanded)
+                lines = expanded_lines(expanded)
             else:
                 planned = check_spec_file(path, given) if given else check_spec_file(path)
                 tasks, warnings, lines = tasks_as_json(planned), [*cautions(planned)], prompt_lines(planned)
+                expanded = dict(planned.spec.expanded)
         except SpecError as error:
             results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})
             if not console.json:
                 console.complain(str(error))
         else:
-            results.append({"spec": str(path), "ok": True, "problems": [], "tasks": tasks, "warnings": warnings})
+            told = {"spec": str(path), "ok": True, "problems": [], "tasks": tasks, "warnings": warnings}
+            results.append(told | ({"expanded": expanded} if expanded else {}))
             console.say("\n".join([f"ok: {path}", *lines]))
     if console.json:
         console.result_json({"specs": results})
@@ -97,12 +101,12 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of a spec, for editors; specs of `mechshift init` name it in their first line."""
-    from mechshift_core.spec import json_schema
+    from mechshift_core.spec.schema import editor_schema
     from mechshift_core.spec.starters import is_schema
 
     console: Console = context.obj
     if write is None:
-        console.result_json(json_schema())
+        console.result_json(editor_schema())
         return
     if write.exists() and not is_schema(write):
         raise UsageError(f"{write}: exists already, is no schema of specs and is not overwritten; choose another file")

@@ -61,7 +61,7 @@ def load_spec(
     _raise_if_any(path, text, document, complaints, given)
     assert spec is not None
     spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, given)
-    spec._text = written(text, given)
+    spec._text, spec._expanded = written(text, given), dict(document.expanded)
     return spec
 
 

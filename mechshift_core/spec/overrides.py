@@ -16,6 +16,8 @@ from typing import Any
 from mechshift_core.errors import UsageError
 from mechshift_core.options import suggestion
 from mechshift_core.spec.base import MOST
+from mechshift_core.spec.matrix import SECTION as MATRIX
+from mechshift_core.spec.matrix import expand
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 from mechshift_core.wording import clip, describe
@@ -79,7 +81,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def overridden(text: str, given: Given) -> Document:
-    """A document with its own overrides and those that are given, which go first.
+    """A document with its matrix written out, its own overrides, and those that are given, which go first.
 
     The positions of what is given have line 0, and the number of the override as column; see :func:`problem_at`.
 
@@ -92,22 +94,39 @@ def overridden(text: str, given: Given) -> Document:
         return document
     own = data.get(SECTION, {})
     if not isinstance(own, dict) or len(own) > MOST:
+        expand(document)
         return document  # the grammar says what is wrong with it
-    original = copy.deepcopy(data)
     listed = [(key, value, document.keys[SECTION, key]) for key, value in own.items()]
-    first = _resolved(document, original, listed)
-    later = _resolved(document, original, [(k, v, Mark(0, n)) for n, (k, v) in enumerate(given.items())])
-    kept = [one for one in first if not any(_within(one.path, new.path) for new in later)]
-    _refuse_overlaps(document, [*kept, *later])
-    for one in (*kept, *later):
-        _put(document, one)
-    if kept or later:
-        data[SECTION] = {one.key: one.value for one in (*kept, *later)}
+    named = [(key, value, Mark(0, number)) for number, (key, value) in enumerate(given.items())]
+    kept = _apply(document, *([one for one in part if _of_matrix(one[0])] for part in (listed, named)))
+    expand(document)
+    kept |= _apply(document, *([one for one in part if not _of_matrix(one[0])] for part in (listed, named)))
+    if kept:
+        data[SECTION] = kept
         document.values.setdefault((SECTION,), Mark(0, 0))
-    for one in (*kept, *later):
+    return document
+
+
+Listed = list[tuple[str, Any, Mark]]
+
+
+def _of_matrix(key: str) -> bool:
+    """Whether an override is of the matrix, and so comes before entries are written out."""
+    return key.partition(".")[0] == MATRIX
+
+
+def _apply(document: Document, own: Listed, given: Listed) -> dict[str, Any]:
+    """Apply overrides of a document and those that are given, which go first; all that hold, by key."""
+    original = copy.deepcopy(document.data)
+    first, later = _resolved(document, original, own), _resolved(document, original, given)
+    every = [*(one for one in first if not any(_within(one.path, new.path) for new in later)), *later]
+    _refuse_overlaps(document, every)
+    for one in every:
+        _put(document, one)
+    for one in every:
         if one.path == (LIMIT,):
             _limit(document, one)
-    return document
+    return {one.key: one.value for one in every}
 
 
 def plain(overrides: Mapping[str, Any]) -> dict[str, Any]:

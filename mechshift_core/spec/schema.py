@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -20,6 +21,11 @@ from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, se
 
 GENERATED = 200
 """Prompt pairs of a generated task whose `examples` are not given."""
+AxisName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+AxisValue = Annotated[str, Field(max_length=200)] | bool | int | float
+AXIS_PATTERN = r"\$\{\{.*\}\}"
+"""What names an axis of the matrix, for editors."""
+Most = Field(max_length=MOST)
 Text = Annotated[str, Field(max_length=1000)]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -323,6 +329,12 @@ class Spec(Section):
     """Where and how it runs."""
     report: Report = Report()
     """What the HTML report holds."""
+    matrix: Annotated[dict[AxisName, Annotated[tuple[AxisValue, ...], Field(min_length=1, max_length=MOST)]], Most] = (
+        Field(default_factory=dict)
+    )
+    """Axes and their values, `seed: [0, 1, 2]`. An entry of `models`, `pairs`, `trajectories`, `tasks`, `interventions`
+    or `hypotheses` that says `${{ seed }}` stands for one entry for each value, or each combination of the axes that it
+    names; a text that is nothing else becomes the value itself."""
     overrides: Annotated[dict[Annotated[str, Field(max_length=400)], Any], Field(max_length=MOST)] = Field(
         default_factory=dict
     )
@@ -334,6 +346,7 @@ class Spec(Section):
     _path: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
     _base: tuple[str, dict[str, Any]] = PrivateAttr(default=("", {}))
+    _expanded: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
     _extensions: tuple[Extension, ...] = PrivateAttr(default=())
 
     @property
@@ -345,6 +358,11 @@ class Spec(Section):
     def text(self) -> str:
         """The file's text, verbatim, and then what was given beside it; empty for a spec made in Python."""
         return self._text
+
+    @property
+    def expanded(self) -> Mapping[str, tuple[str, ...]]:
+        """Section -> the names of its entries that were written out from the matrix."""
+        return self._expanded
 
     @property
     def base(self) -> tuple[str, dict[str, Any]]:
@@ -418,6 +436,35 @@ def current() -> type[Spec]:
             section.model_rebuild(force=True)
         _made[0] = generation()
     return Spec
+
+
+def editor_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec as it is written: where a value is no mapping or list, it may name axes of the matrix.
+
+    That is looser than the grammar, which holds once entries are written out.
+    """
+    schema = json_schema()
+    for section in (*schema["$defs"].values(), schema["properties"]["models"]):
+        for places in ("properties", "patternProperties"):
+            if places in section:
+                section[places] = {_named(key): _or_axis(field) for key, field in section[places].items()}
+    return schema
+
+
+def _named(key: str) -> str:
+    """A pattern of names, or with axes in them; a name itself."""
+    return f"{key}|{AXIS_PATTERN}" if key.startswith("^") else key
+
+
+def _or_axis(field: dict[str, Any]) -> dict[str, Any]:
+    """What a field may be, or a text that names an axis; sections and lists are as they are."""
+    if "$ref" in field or field.get("type") in ("object", "array", "null"):
+        return field
+    told = {key: field[key] for key in ("description", "default", "title") if key in field}
+    return {
+        **told,
+        "anyOf": [{k: v for k, v in field.items() if k not in told}, {"pattern": AXIS_PATTERN, "type": "string"}],
+    }
 
 
 _made = [0]

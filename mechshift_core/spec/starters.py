@@ -66,9 +66,9 @@ def starter(name: str) -> Starter:
 
 def schema_text() -> str:
     """The JSON Schema of a spec, as the file beside specs has it."""
-    from mechshift_core.spec.schema import json_schema
+    from mechshift_core.spec.schema import editor_schema
 
-    return json.dumps(json_schema(), indent=1) + "\n"
+    return json.dumps(editor_schema(), indent=1) + "\n"
 
 
 def is_schema(path: Path) -> bool:
