@@ -66,9 +66,11 @@ def check_folder(folder: Path, spec: Spec) -> None:
 
 
 def _said(overrides: Mapping[str, Any]) -> str:
-    return f"with {', '.join(f'{key}={value}' for key, value in overrides.items())}" if overrides else "as in its file"
+    return (
+        f"with {', '.join(f'{key}={value}' for key, value in overrides.items())}" if overrides else "without overrides"
+    )
 
 
 def _suggested(spec: Spec) -> str:
-    parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in spec.overrides.items()] or ["as-in-file"]
+    parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in spec.overrides.items()] or ["plain"]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([spec.name, *parts]))[:80].rstrip("-.")

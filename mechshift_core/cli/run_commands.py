@@ -262,7 +262,7 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
             console.say(f"note: {finished.notice}")
         if finished.overrides:
             told = ", ".join(f"{key}={value}" for key, value in finished.overrides.items())
-            console.say(f"note: run with {told}, not as in the file alone")
+            console.say(f"note: overrides of the spec: {told}")
         if finished.changed:
             console.say("note: the run directory held a run of another spec; what is not as it was:")
             for line in finished.changed:

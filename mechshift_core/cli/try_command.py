@@ -38,7 +38,7 @@ def try_spec(
 
     from mechshift_core.cli.prompts import tasks_as_json
     from mechshift_core.execution.plan import make_plan
-    from mechshift_core.execution.trying import look
+    from mechshift_core.execution.trying import PATCHED, look
     from mechshift_core.spec import load_spec
 
     console: Console = context.obj
@@ -46,7 +46,8 @@ def try_spec(
     with progress_on(console) as progress:
         tried = look(planned, limit=limit, progress=progress)
     if console.json:
-        console.result_json({"tasks": tasks_as_json(planned), **asdict(tried), "minutes": tried.seconds / 60})
+        derived = {"minutes": tried.seconds / 60, "patched_counted_as": PATCHED}
+        console.result_json({"tasks": tasks_as_json(planned), **asdict(tried), **derived})
     else:
         console.result("\n".join(map(printable, _lines(planned, tried))))
 

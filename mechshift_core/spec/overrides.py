@@ -117,6 +117,8 @@ def _of_matrix(key: str) -> bool:
 
 def _apply(document: Document, own: Listed, given: Listed) -> dict[str, Any]:
     """Apply overrides of a document and those that are given, which go first; all that hold, by key."""
+    if not own and not given:
+        return {}
     original = copy.deepcopy(document.data)
     first, later = _resolved(document, original, own), _resolved(document, original, given)
     every = [*(one for one in first if not any(_within(one.path, new.path) for new in later)), *later]
@@ -342,7 +344,7 @@ def _limit(document: Document, one: Override) -> None:
 
     most = one.value
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        document.complain(one.mark, f"{LIMIT}: expected a number of prompts of at least 1, got {describe(most)}")
+        document.complain(one.mark, f"expected a number of prompts of at least 1, got {describe(most)}")
         return
     for number, task in enumerate(_tasks(document.data)):
         if not isinstance(task, dict):

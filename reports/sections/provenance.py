@@ -54,16 +54,14 @@ def notes(provenance: Mapping[str, object]) -> list[str]:
 
 
 def varied(provenance: Mapping[str, object]) -> list[str]:
-    """How the run is another than its file says: limited to some prompts, or with other values; a sentence each."""
+    """How the run is a variation of its study: limited to some prompts, or with other values; a sentence each."""
     overrides = dict(_mapping(provenance.get("overrides")))
     found, limit = [], overrides.pop("limit", None)
     if limit is not None:
-        found.append(
-            f"This run was limited to at most {limit} prompts of each task; the study asks for what its file says."
-        )
+        found.append(f"This run was limited to at most {limit} prompts of each task.")
     if overrides:
         values = formats.listed([f"{key} = {_leaf(value)}" for key, value in overrides.items()])
-        found.append(f"This run has other values than the file of its study: {values}.")
+        found.append(f"Values of the spec were overridden: {values}.")
     return found
 
 

@@ -23,7 +23,7 @@ def test_a_limited_run_says_so_and_can_be_repeated_from_its_own_copy(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", str(study), "--limit", "10", "--set", "statistics.confidence=0.9"]) == 0
-    assert "note: run with limit=10, statistics.confidence=0.9, not as in the file alone" in capsys.readouterr().out
+    assert "note: overrides of the spec: limit=10, statistics.confidence=0.9" in capsys.readouterr().out
     run = Path("runs/random-study")
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["overrides"] == {"limit": 10, "statistics.confidence": 0.9}
@@ -47,8 +47,8 @@ def test_the_folder_of_a_study_holds_one_variation_of_it(study: Path, capsys: py
     capsys.readouterr()
     assert main(["run", str(study)]) == 2
     assert capsys.readouterr().err == (
-        "runs/random-study holds a run of 'random-study' with limit=10, and this one is as in its file; choose another "
-        "folder, e.g. --out runs/random-study-as-in-file\n"
+        "runs/random-study holds a run of 'random-study' with limit=10, and this one is without overrides; choose "
+        "another folder, e.g. --out runs/random-study-plain\n"
     )
     assert main(["run", str(study), "--limit", "11"]) == 2
     assert "--out runs/random-study-limit-11" in capsys.readouterr().err

@@ -69,9 +69,7 @@ def edited(path: Path, old: str, new: str) -> Path:
     return path
 
 
-def test_a_matrix_comes_to_the_same_study_as_its_entries_written_by_hand(
-    short: Path, tmp_path: Path, long: str
-) -> None:
+def test_a_matrix_comes_to_the_study_whose_entries_are_written_by_hand(short: Path, tmp_path: Path, long: str) -> None:
     by_hand = tmp_path / "long.yaml"
     by_hand.write_text(long)
     one, other = (loaded(path).model_dump(mode="json") for path in (short, by_hand))
@@ -103,7 +101,6 @@ def test_several_axes_make_combinations_and_values_keep_their_types(short: Path)
     edited(short, "matrix: {seed: [0, 1, 2]}", "matrix: {seed: [0, 1, 2], size: [10, 20], kind: [heads, mlps]}")
     transfer = "{name: transfer, kind: circuit_transfer, of: circuit, size: 10}"
     edited(short, transfer, '{name: "transfer-${{ size }}", kind: circuit_transfer, of: circuit, size: "${{ size }}"}')
-    edited(short, "hypotheses:\n", "hypotheses:\n")
     attention = "{name: attention, kind: attention}"
     patched = '{name: "p-${{ kind }}-${{ size }}", kind: ablation, components: ["${{ kind }}"]}'
     edited(short, attention, patched)

@@ -102,7 +102,7 @@ WRONG = {
     "=1": "--set =1: expected KEY=VALUE",
     "a..b=1": "--set a..b: 'a..b' is no dotted path",
     "overrides.limit=1": "--set overrides.limit: 'overrides' can't be overridden itself",
-    "limit=0": "--limit: limit: expected a number of prompts of at least 1, got 0",
+    "limit=0": "--limit: expected a number of prompts of at least 1, got 0",
 }
 """Setting -> how its message begins."""
 
