@@ -101,8 +101,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of a spec, for editors; specs of `mechshift init` name it in their first line."""
-    from mechshift_core.spec.schema import editor_schema
-    from mechshift_core.spec.starters import is_schema
+    from mechshift_core.spec.editors import editor_schema, is_schema
 
     console: Console = context.obj
     if write is None:
@@ -118,7 +117,7 @@ def schema(
 
 def _write_schema(path: Path) -> None:
     from mechshift_core.files import write_text
-    from mechshift_core.spec.starters import schema_text
+    from mechshift_core.spec.editors import schema_text
 
     try:
         write_text(path, schema_text())
@@ -135,8 +134,9 @@ def init(
     list_templates: Annotated[bool, typer.Option("--list", help="List the templates and exit.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
+    from mechshift_core.spec.editors import SCHEMA_FILE, is_schema
     from mechshift_core.spec.problems import listing, suggestion
-    from mechshift_core.spec.starters import SCHEMA_FILE, is_schema, starter, starters
+    from mechshift_core.spec.starters import starter, starters
 
     console: Console = context.obj
     known = starters()

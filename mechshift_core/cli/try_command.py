@@ -14,7 +14,7 @@ from mechshift_core.markdown import printable
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
-    from mechshift_core.execution.trying import Tried
+    from mechshift_core.execution.tried import Tried
 
 
 def register(app: typer.Typer) -> None:

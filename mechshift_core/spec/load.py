@@ -15,11 +15,12 @@ from mechshift_core.allowed_code import code_allowed, is_code_allowed
 from mechshift_core.errors import UsageError
 from mechshift_core.kinds.extensions import Extension, ExtensionError, activate, found, load
 from mechshift_core.options import checked_as
+from mechshift_core.spec.base import MOST
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
 from mechshift_core.spec.overrides import Given, lines_of, overridden, plain, problem_at, written
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
-from mechshift_core.spec.schema import MOST, Spec, current
+from mechshift_core.spec.schema import Spec, current
 from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 

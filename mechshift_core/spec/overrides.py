@@ -14,24 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from mechshift_core.errors import UsageError
-from mechshift_core.options import suggestion
 from mechshift_core.spec.base import MOST
+from mechshift_core.spec.dotted import NowhereError, key_of, path_of
 from mechshift_core.spec.matrix import SECTION as MATRIX
 from mechshift_core.spec.matrix import expand
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
-from mechshift_core.wording import clip, describe
+from mechshift_core.wording import describe
 
 SECTION = "overrides"
 LIMIT = "limit"
 """The key among overrides that stands for at most so many prompts of every task."""
-NAMED = ("name", "id")
-"""What names the entries of a list."""
-NAMES = "models"
-"""The section whose keys are names that the user chose."""
 HEADING = "# given beside the file, with --set or --limit"
-LONGEST = 400
-"""Characters of a key."""
 Given = Mapping[str, Any]
 
 
@@ -211,99 +205,16 @@ def _resolved(document: Document, data: Any, listed: Iterable[tuple[str, Any, Ma
     """Overrides whose places there are; a complaint for each that has none."""
     found = []
     for key, value, mark in listed:
-        path = _path_of(data, key)
-        if isinstance(path, str):
-            document.complain(mark, path)
+        if key.partition(".")[0] == SECTION:
+            document.complain(mark, f"{SECTION!r} can't be overridden itself")
+            continue
+        try:
+            path = (LIMIT,) if key == LIMIT else path_of(data, key)
+        except NowhereError as error:
+            document.complain(mark, str(error))
         else:
-            found.append(Override(_key_of(data, path), path, value, mark))
+            found.append(Override(key_of(data, path), path, value, mark))
     return found
-
-
-def _path_of(data: Any, key: str) -> Path | str:
-    """Where a dotted key leads to in a spec's data; what is wrong with it where that is nowhere."""
-    if key == LIMIT:
-        return (LIMIT,)
-    parts = key.split(".")
-    if not all(parts) or len(key) > LONGEST:
-        return f"{clip(key)!r} is no dotted path such as tasks.0.examples"
-    if parts[0] == SECTION:
-        return f"{SECTION!r} can't be overridden itself"
-    path: list[str | int] = []
-    here = data
-    while parts:
-        if isinstance(here, list):
-            taken, step = _entry(here, parts)
-            if step is None:
-                return _no_entry(here, parts[0], path)
-        elif isinstance(here, dict):
-            taken, step = _known(here, parts)
-            if path == [NAMES] and step not in here:
-                hint = suggestion(step, map(str, here)) or f" (known here: {', '.join(map(str, here))})"
-                return f"unknown entry {step!r} of {NAMES}{hint}"
-        elif here is None:
-            taken, step = 1, parts[0]
-        else:
-            return f"{'.'.join(map(str, path))!r} is {describe(here)}, which has no part {parts[0]!r}"
-        path.append(step)
-        parts = parts[taken:]
-        here = here[step] if isinstance(here, list) or (isinstance(here, dict) and step in here) else None
-    return tuple(path)
-
-
-def _entry(entries: list[Any], parts: list[str]) -> tuple[int, int | None]:
-    """How many parts of a key name an entry of a list, by place or by name, and which it is; names may have dots."""
-    if parts[0].isdecimal() and parts[0].isascii():
-        return 1, int(parts[0]) if int(parts[0]) < len(entries) else None
-    names = _names(entries)
-    for count in range(len(parts), 0, -1):
-        name = ".".join(parts[:count])
-        if names.count(name) == 1:
-            return count, names.index(name)
-    return 1, None
-
-
-def _no_entry(entries: list[Any], part: str, path: Iterable[str | int]) -> str:
-    where, names = ".".join(map(str, path)), [name for name in _names(entries) if name is not None]
-    if part.isdecimal():
-        places = f"0 to {len(entries) - 1}" if entries else "none"
-        return f"{where!r} has no entry {part} ({len(entries)} entries: {places})"
-    if names.count(part) > 1:
-        return f"{where!r} has {names.count(part)} entries {part!r}; give the place of one, 0 is the first"
-    known = ", ".join(names) or "none"
-    return f"{where!r} has no entry {part!r}{suggestion(part, names) or f' (known here: {known})'}"
-
-
-def _names(entries: list[Any]) -> list[str | None]:
-    """The name of each entry of a list; None where it has none."""
-    found: list[str | None] = []
-    for entry in entries:
-        values = [entry.get(key) for key in NAMED] if isinstance(entry, dict) else []
-        found.append(next((value for value in values if isinstance(value, str)), None))
-    return found
-
-
-def _known(entries: dict[str, Any], parts: list[str]) -> tuple[int, str]:
-    """How many parts of a key are a key of a mapping, and which; the first part where none is there."""
-    for count in range(len(parts), 0, -1):
-        if (name := ".".join(parts[:count])) in entries:
-            return count, name
-    return 1, parts[0]
-
-
-def _key_of(data: Any, path: Path) -> str:
-    """The key of a path, with names in place of places where they are clear."""
-    parts, here = [], data
-    for step in path:
-        part = str(step)
-        if isinstance(here, list) and isinstance(step, int):
-            names = _names(here)
-            name = names[step]
-            part = name if name is not None and names.count(name) == 1 and not name.isdecimal() else part
-            here = here[step]
-        else:
-            here = here.get(step) if isinstance(here, dict) else None
-        parts.append(part)
-    return ".".join(parts)
 
 
 def _within(path: Path, other: Path) -> bool:
@@ -325,7 +236,7 @@ def _put(document: Document, one: Override) -> None:
         return
     here: Any = document.data
     for length, step in enumerate(one.path[:-1], start=1):
-        inner = here[step] if isinstance(here, list) or step in here else None
+        inner = here[step] if not isinstance(here, dict) or step in here else None
         if inner is None:
             inner = here[step] = {}
             document.values[one.path[:length]] = document.keys[one.path[:length]] = one.mark

@@ -23,8 +23,6 @@ GENERATED = 200
 """Prompt pairs of a generated task whose `examples` are not given."""
 AxisName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 AxisValue = Annotated[str, Field(max_length=200)] | bool | int | float
-AXIS_PATTERN = r"\$\{\{.*\}\}"
-"""What names an axis of the matrix, for editors."""
 Most = Field(max_length=MOST)
 Text = Annotated[str, Field(max_length=1000)]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -436,35 +434,6 @@ def current() -> type[Spec]:
             section.model_rebuild(force=True)
         _made[0] = generation()
     return Spec
-
-
-def editor_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec as it is written: where a value is no mapping or list, it may name axes of the matrix.
-
-    That is looser than the grammar, which holds once entries are written out.
-    """
-    schema = json_schema()
-    for section in (*schema["$defs"].values(), schema["properties"]["models"]):
-        for places in ("properties", "patternProperties"):
-            if places in section:
-                section[places] = {_named(key): _or_axis(field) for key, field in section[places].items()}
-    return schema
-
-
-def _named(key: str) -> str:
-    """A pattern of names, or with axes in them; a name itself."""
-    return f"{key}|{AXIS_PATTERN}" if key.startswith("^") else key
-
-
-def _or_axis(field: dict[str, Any]) -> dict[str, Any]:
-    """What a field may be, or a text that names an axis; sections and lists are as they are."""
-    if "$ref" in field or field.get("type") in ("object", "array", "null"):
-        return field
-    told = {key: field[key] for key in ("description", "default", "title") if key in field}
-    return {
-        **told,
-        "anyOf": [{k: v for k, v in field.items() if k not in told}, {"pattern": AXIS_PATTERN, "type": "string"}],
-    }
 
 
 _made = [0]

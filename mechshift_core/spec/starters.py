@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-
-from mechshift_core.spec.base import SCHEMA_TITLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +38,6 @@ _COMPANIONS = {
     "own-measure": ("mlp_share.py",),
     "gate": ("gate-workflow.yml",),
 }
-SCHEMA_FILE = "mechshift.schema.json"
-"""What the first line of a template names: the JSON Schema beside it, by which editors complete and check."""
 NEEDS_MODELS = ("own-models",)
 """Templates whose models are the user's to fill in."""
 
@@ -62,19 +56,3 @@ def starter(name: str) -> Starter:
     folder = files("mechshift_core.spec") / "templates"
     companions = {file: (folder / file).read_text(encoding="utf-8") for file in _COMPANIONS.get(name, ())}
     return Starter(name, _SUMMARIES[name], (folder / f"{name}.yaml").read_text(encoding="utf-8"), companions)
-
-
-def schema_text() -> str:
-    """The JSON Schema of a spec, as the file beside specs has it."""
-    from mechshift_core.spec.schema import editor_schema
-
-    return json.dumps(editor_schema(), indent=1) + "\n"
-
-
-def is_schema(path: Path) -> bool:
-    """Whether a file is such a schema, of any version, so that it may be replaced."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("title") == SCHEMA_TITLE

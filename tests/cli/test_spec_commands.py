@@ -175,7 +175,7 @@ def test_the_specs_of_the_repository_name_the_schema_beside_them() -> None:
     folder = Path(__file__).parents[2] / "specs"
     for path in folder.glob("*.yaml"):
         assert path.read_text().startswith("# yaml-language-server: $schema=mechshift.schema.json\n"), path
-    from mechshift_core.spec.starters import schema_text
+    from mechshift_core.spec.editors import schema_text
 
     stored = (folder / "mechshift.schema.json").read_text()
     assert stored == schema_text(), "run mechshift schema --write specs/mechshift.schema.json"

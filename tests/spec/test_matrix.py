@@ -10,8 +10,8 @@ import pytest
 
 from mechshift_core.errors import UsageError
 from mechshift_core.spec import Spec, load_spec
+from mechshift_core.spec.editors import editor_schema
 from mechshift_core.spec.overrides import parsed
-from mechshift_core.spec.schema import editor_schema
 
 ROOT = Path(__file__).parents[2]
 SHORT = """
