@@ -38,7 +38,7 @@ def path_of(data: Any, key: str) -> Path:
         taken, step = _step(here, parts, path)
         path.append(step)
         parts = parts[taken:]
-        here = here[step] if isinstance(here, list) or (isinstance(here, dict) and step in here) else None
+        here = _inner(here, step)
     return tuple(path)
 
 
@@ -51,9 +51,7 @@ def key_of(data: Any, path: Path) -> str:
             names = names_of(here)
             name = names[step]
             part = name if name is not None and names.count(name) == 1 and not name.isdecimal() else part
-            here = here[step]
-        else:
-            here = here.get(step) if isinstance(here, dict) else None
+        here = _inner(here, step)
         parts.append(part)
     return ".".join(parts)
 
@@ -65,6 +63,13 @@ def names_of(entries: Sequence[Any]) -> list[str | None]:
         values = [entry.get(key) for key in NAMED] if isinstance(entry, dict) else []
         found.append(next((value for value in values if isinstance(value, str)), None))
     return found
+
+
+def _inner(here: Any, step: str | int) -> Any:
+    """What is at a step; None where nothing is yet."""
+    if isinstance(here, list) and isinstance(step, int):
+        return here[step]
+    return here.get(step) if isinstance(here, dict) else None
 
 
 def _step(here: Any, parts: list[str], path: Sequence[str | int]) -> tuple[int, str | int]:
