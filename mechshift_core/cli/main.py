@@ -25,6 +25,7 @@ from mechshift_core.cli import (
     model_commands,
     open_command,
     pair_commands,
+    plan_command,
     run_commands,
     runs_commands,
     score_command,
@@ -72,6 +73,7 @@ def _options(
 
 for commands in (
     run_commands,
+    plan_command,
     try_command,
     open_command,
     gate_commands,

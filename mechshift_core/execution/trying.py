@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.batches import Rows, batch_rows, row_groups, to_batch
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.cost import Cost, cost
@@ -58,7 +59,7 @@ def look(
         progress: Called with (what is being done, steps done, steps in all).
 
     Raises:
-        ExecutionError: if a model can't be loaded.
+        ExecutionError: if a model can't be loaded, or what is read does not fit into memory.
     """
     chosen = {task.name: _spread(len(plan.datasets[task.name].examples), limit) for task in plan.spec.tasks}
     answers: dict[tuple[str, str], Answers] = {}
@@ -66,17 +67,19 @@ def look(
     passes: list[Passes] = []
     device = ""
     for number, name in enumerate(plan.models):
-        _tell(progress, f"loading {name}", number, len(plan.models))
-        began = time.perf_counter()
-        model = load_planned(plan, name)
-        loading, device = time.perf_counter() - began, str(model.device.type)
-        _tell(progress, f"{name}: {len(chosen)} tasks", number, len(plan.models))
-        for task, numbers in chosen.items():
-            dataset = plan.dataset(name, task)
-            found, one = _answer(plan, model, name, dataset, [dataset.examples[n] for n in numbers])
-            answers[name, task] = found
-            answered.append(one)
-        passes.append(_passes(plan, model, name, plan.dataset(name, next(iter(chosen))), loading))
+        if progress is not None:
+            progress(f"{name} on a few prompts", number, len(plan.models))
+        try:
+            began = time.perf_counter()
+            model = load_planned(plan, name)
+            loading, device = time.perf_counter() - began, str(model.device.type)
+            for task, numbers in chosen.items():
+                dataset = plan.dataset(name, task)
+                answers[name, task], one = _answer(plan, model, name, dataset, [dataset.examples[n] for n in numbers])
+                answered.append(one)
+            passes.append(_passes(plan, model, name, plan.dataset(name, next(iter(chosen))), loading))
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise ExecutionError(f"model {name!r}: {error or type(error).__name__}") from error
         del model
     kept = tuple(_kept(plan, pair, task.name, answers) for pair in plan.spec.every_pair for task in plan.spec.tasks)
     seconds, work = _whole(plan.every_cell if cells is None else cells, answered, passes)
@@ -91,11 +94,6 @@ def look(
         device=device,
         warnings=(*_warnings(plan, answered, kept), *cautions(plan)),
     )
-
-
-def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
-    if progress is not None:
-        progress(what, done, total)
 
 
 def _spread(count: int, limit: int) -> list[int]:
