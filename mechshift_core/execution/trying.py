@@ -79,7 +79,7 @@ def look(
                 answered.append(one)
             passes.append(_passes(plan, model, name, plan.dataset(name, next(iter(chosen))), loading))
         except (RuntimeError, ValueError, MemoryError) as error:
-            raise ExecutionError(f"model {name!r}: {error or type(error).__name__}") from error
+            raise ExecutionError(f"model {name!r}: {str(error) or type(error).__name__}") from error
         del model
     kept = tuple(_kept(plan, pair, task.name, answers) for pair in plan.spec.every_pair for task in plan.spec.tasks)
     seconds, work = _whole(plan.every_cell if cells is None else cells, answered, passes)
