@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +159,7 @@ def written(text: str, given: Given, *, file: str = "") -> str:
     wanted = document.data
     if not isinstance(wanted, dict):
         return text  # whoever reads it says what is wrong
-    lines = [f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in wanted[SECTION].items()]
+    lines = [f"  {_bare(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in wanted[SECTION].items()]
     block = "\n".join([HEADING, f"{SECTION}:", *lines])
     rest = {key: value for key, value in _read(text).items() if key != SECTION}
     dumped = json.dumps(rest, ensure_ascii=False, indent=2)
@@ -175,6 +176,11 @@ def written(text: str, given: Given, *, file: str = "") -> str:
         if not document.problems and _same(document.data, wanted):
             return candidate
     raise UsageError(f"--set {', '.join(given)}: a value can't be written as YAML; write it into the file itself")
+
+
+def _bare(key: str) -> str:
+    """A key as YAML has it, in quotes only where it needs them."""
+    return key if re.fullmatch(r"[a-z][A-Za-z0-9._-]*", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _same(first: Any, second: Any) -> bool:
