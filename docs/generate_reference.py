@@ -312,7 +312,7 @@ def _type(field: dict[str, Any]) -> str:
         return f"{'two' if 'prefixItems' in field else 'list'} of {_type(items)}"
     if field.get("type") == "object":
         values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {"": {}}).values()))
-        return f"mapping of names to {_type(values)}"
+        return f"mapping of names to {'values' if values is True else _type(values)}"
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
     text = words.get(field.get("type", ""), "anything")
     signs = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

@@ -9,7 +9,7 @@ from reports import formats
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
-from reports.sections.provenance import notes
+from reports.sections.provenance import notes, varied
 from reports.sections.robustness import is_robust
 from reports.sentences import sentence
 from reports.templating import render_template
@@ -128,7 +128,7 @@ def limits(data: ReportData) -> list[str]:
     terms = [term for finding in hypotheses for term in finding.terms]
     roles, seeds = {term.role for term in terms}, {term.seed for term in terms if term.role != "unrelated"}
     declared = data.findings.declaration
-    found = []
+    found = varied(data.provenance)
     if "treatment" in roles and "control" not in roles:
         found.append("No control is compared: what plain further training does to these models is not known.")
     if len(seeds) == 1:
