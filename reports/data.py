@@ -102,6 +102,7 @@ class MethodsFacts:
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
         judged_by: Task -> what makes an answer correct, `metric` or `argmax`.
+        metrics: Task -> what is read from its logits and attributed, in words.
         index: Index of specialization; `none` where it was not measured.
         integration: Index of integration; `none` where it was not measured.
         circuits: The interventions that ran circuits.
@@ -125,6 +126,7 @@ class MethodsFacts:
     correction: str = "holm"
     select: str = "both"
     judged_by: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
     index: str = "gini"
     integration: str = "none"
     circuits: Sequence[CircuitFacts] = ()

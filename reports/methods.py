@@ -89,7 +89,7 @@ def _marked(
         f"Circuits before and after post-training were compared with mechshift {version}, following "
         f"{_mark(works.MECHANISM_SHIFT)}.",
         f"Edge attributions were computed with {_attribution(facts)}{steps}{rule}, per example and "
-        f"then averaged over {select}.{judged}",
+        f"then averaged over {select}.{_metrics(facts.metrics)}{judged}",
     ]
     if facts.top_k:
         sizes = formats.listed([formats.count(k) for k in facts.top_k])
@@ -140,6 +140,18 @@ def _marked(
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")
     return " ".join(text)
+
+
+def _metrics(metrics: Mapping[str, str]) -> str:
+    """What is attributed, for the methods paragraph; nothing where it is not known."""
+    tasks: dict[str, list[str]] = {}
+    for task, metric in metrics.items():
+        tasks.setdefault(metric, []).append(task)
+    if not tasks:
+        return ""
+    if len(tasks) == 1:
+        return f" The metric is {next(iter(tasks))}."
+    return f" The metric is {formats.listed([f'on {formats.listed(names)} {one}' for one, names in tasks.items()])}."
 
 
 def _judged(judged_by: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 from mechshift_core import __version__
@@ -61,7 +62,9 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "found": dataset.account.found,
                 "aligned": dataset.account.aligned,
                 "dropped": dict(dataset.dropped),
+                "metric": dataset.metric,
                 "judged_by": judgement(spec, dataset),
+                **({} if dataset.file is None else asdict(dataset.file)),
                 **({} if dataset.words is None else {"words": dataset.words}),
                 "templates": dataset.account.templates,
             }

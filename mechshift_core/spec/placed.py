@@ -23,7 +23,7 @@ class PlacedError(ExecutionError):
 
 @contextmanager
 def placed(*path: str | int) -> Iterator[None]:
-    """Give an error the place of what is being looked at, unless it has one; models that can't be had have none."""
+    """Give an error the place of what is being looked at, unless it has one; what can't be had of the Hub has none."""
     try:
         yield
     except ExecutionError as error:
@@ -33,7 +33,7 @@ def placed(*path: str | int) -> Iterator[None]:
 
 
 class UnavailableError(SpecError):
-    """Nothing is wrong with a spec as far as it could be checked, but a model of it can't be had here."""
+    """Nothing is wrong with a spec as far as it could be checked, but a model or data set of it can't be had here."""
 
 
 def place_of(spec: Spec, section: str, name: str) -> Path:

@@ -86,7 +86,13 @@ class TaskSpec(Section):
     tasks, required with `dataset`."""
     dataset: NonEmpty | None = None
     """File of counterfactual pairs: JSON Lines, or CSV as EAP-IG and CircuitKIT have it, named `.csv`; a relative path
-    is looked up from the folder of the spec file."""
+    is looked up from the folder of the spec file. `hf:ORG/NAME/FILE.jsonl` (or `.csv`) is a file of a data set on the
+    Hub."""
+    revision: NonEmpty | None = None
+    """Commit, branch or tag of a data set on the Hub; its main branch unless given."""
+    metric: Name | None = None
+    """What is read from the logits of a prompt and attributed: `logit_difference`, `probability_difference`,
+    `log_probability`, or one of your own; that of the task unless given, of a data set `logit_difference`."""
     examples: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default_factory=lambda data: GENERATED if data.get("dataset") is None else None
     )
@@ -299,8 +305,8 @@ class Spec(Section):
     seed: Seed = 0
     """Seed of every random draw."""
     extensions: Annotated[tuple[NonEmpty, ...], Field(max_length=MOST)] = ()
-    """Python files that bring kinds of their own (tasks, interventions, measures, tests, architectures), each in a list
-    `KINDS`; looked up from the folder of the spec file. They are run only with `--allow-code`."""
+    """Python files that bring kinds of their own (tasks, metrics, interventions, measures, tests, architectures), each
+    in a list `KINDS`; looked up from the folder of the spec file. They are run only with `--allow-code`."""
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1, max_length=MOST)]
     """The models, by name."""
     pairs: Annotated[tuple[PairSpec, ...], Field(min_length=1, max_length=MOST)]

@@ -10,7 +10,7 @@ TERMS = (
     ("edge", "a way from what a head or an MLP writes (or the input) to what a later one (or the output) reads"),
     ("attribution", "an estimate of what it costs the metric if an edge carries what it would on the corrupted prompt"),
     ("circuit", "the edges of largest attribution, mean over prompts"),
-    ("metric", "how much the model prefers the answers to the foils, mostly a difference of logits"),
+    ("metric", "a number read from the logits of a prompt: mostly how much the model prefers the answers to the foils"),
     ("foil", "a wrong answer that the right one is held against"),
     ("before, after", "the two models of a pair: the parent, and what post-training made of it"),
     ("treatment", "a pair with the post-training that is asked about"),
