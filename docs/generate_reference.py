@@ -193,12 +193,29 @@ def tasks_page() -> str:
 
     counts = {name: [len(one.bank.frames) for one in banks_of(task).values()] for name, task in TASKS.items()}
     rows = [
-        f"| `{task.name}` | {task.regime} | {_cell(task.summary)} | {' | '.join(map(str, counts[task.name]))} |"
+        f"| `{task.name}` | {task.regime} | {_cell(task.summary)} | `{task.metric}` | "
+        f"{' | '.join(map(str, counts[task.name]))} |"
         for task in TASKS.values()
     ]
-    head = ["| task | regime | asks | bundled wordings | natural wordings |", "|---|---|---|---|---|"]
+    head = ["| task | regime | asks | metric | bundled wordings | natural wordings |", "|---|---|---|---|---|---|"]
     listed = [line for task in TASKS.values() for line in _wordings(task)]
-    return "\n".join(["# Tasks", "", *head, *rows, "", WORDS, "## Natural wordings", *listed]) + "\n"
+    return "\n".join(["# Tasks", "", *head, *rows, "", *_metrics(), WORDS, "## Natural wordings", *listed]) + "\n"
+
+
+def _metrics() -> list[str]:
+    from mechshift_core.metrics import METRICS
+
+    rows = [
+        f"| `{kind.name}` | {_cell(kind.summary)} | {'yes' if kind.indifferent_at_zero else 'no'} |"
+        for kind in METRICS.values()
+    ]
+    said = (
+        "What is read from the logits of a prompt. `metric` of the task in the spec overrides the task's own. Answers "
+        "can be judged by those whose 0 means that neither answers nor foils are preferred. [Add a "
+        "metric](../how-to/add-a-metric.md) of your own."
+    )
+    head = ["| metric | is | 0 means neither |", "|---|---|---|"]
+    return ["## Metrics", "", said, "", *head, *rows, ""]
 
 
 def _wordings(task: Any) -> list[str]:
@@ -312,7 +329,7 @@ def _type(field: dict[str, Any]) -> str:
         return f"{'two' if 'prefixItems' in field else 'list'} of {_type(items)}"
     if field.get("type") == "object":
         values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {"": {}}).values()))
-        return f"mapping of names to {_type(values)}"
+        return f"mapping of names to {'values' if values is True else _type(values)}"
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
     text = words.get(field.get("type", ""), "anything")
     signs = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

@@ -82,6 +82,7 @@ def conclude(
         shared=execution.shared,
         notice=execution.notice,
         allowed_code=bool(plan.spec.loaded_extensions),
+        overrides=dict(plan.spec.overrides),
     )
 
 

@@ -1,10 +1,10 @@
 """Everything that a kind of your own is made of: `from mechshift_core.extending import ...`.
 
 A kind is a value: a :class:`MeasureKind`, an :class:`InterventionKind`, a :class:`TestKind`, an
-:class:`ArchitectureKind`, or a :class:`Task`. A module lists what it brings as `KINDS`; a spec names the module
-(`extensions: [./my_measure.py]`, run with `--allow-code`), or a package brings it by the entry point group
-`mechshift.kinds`. For most kinds the helpers below are all there is to know: :func:`per_prompt` makes the cells of an
-intervention from one function of a model and a batch, and :func:`shift_of` the measure from what these cells hold.
+:class:`ArchitectureKind`, a :class:`MetricKind`, or a :class:`Task`. A module lists what it brings as `KINDS`; a spec
+names the module (`extensions: [./my_measure.py]`, run with `--allow-code`), or a package brings it by the entry point
+group `mechshift.kinds`. For most kinds the helpers below are all there is to know: :func:`per_prompt` makes the cells
+of an intervention from one function of a model and a batch, and :func:`shift_of` the measure from what these hold.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mechshift_core.kinds import (
     TestKind,
 )
 from mechshift_core.kinds.intervention import Compute, ResultsOf
+from mechshift_core.metrics import MetricKind, TokenSet
 from mechshift_core.models.declared import Architecture, ArchitectureKind
 from mechshift_core.spec.base import Section
 from mechshift_core.spec.schema import Spec
@@ -61,6 +62,7 @@ __all__ = [
     "Least",
     "MeasureKind",
     "Measured",
+    "MetricKind",
     "Results",
     "RoleSpan",
     "Sample",
@@ -70,6 +72,7 @@ __all__ = [
     "Task",
     "TestKind",
     "Testable",
+    "TokenSet",
     "estimate",
     "mean_estimate",
     "mean_interval",

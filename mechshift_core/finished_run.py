@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.files import write_text
@@ -34,6 +34,8 @@ class Run:
         prompts: How many prompts of each task were asked for, aligned and read.
         notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
         allowed_code: Whether its spec has `extensions`, whose code was allowed to run.
+        overrides: What of the spec was given beside its file, by key.
+        changed: What of the spec is not as it was when the run directory was last written to, a line each.
     """
 
     path: Path
@@ -47,6 +49,8 @@ class Run:
     shared: int = 0
     notice: str = ""
     allowed_code: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
     @property
     def tables(self) -> RunTables:

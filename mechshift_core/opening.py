@@ -59,6 +59,7 @@ def _opened(folder: RunFolder, *, allow_code: bool) -> Run:
         too_few=str(stored.provenance.get("too_few", "")),
         prompts=accounts(plan),
         allowed_code=bool(plan.spec.loaded_extensions),
+        overrides=dict(plan.spec.overrides),
     )
 
 

@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechshift_core.conclusion import conclude
 from mechshift_core.declarations import declaration_of, note
+from mechshift_core.earlier_spec import changes, check_folder
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cell_store import open_store
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
@@ -61,7 +63,8 @@ def run(
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
-        UsageError: if the run directory can't be used, or an argument is of another type.
+        UsageError: if the run directory can't be used, or an argument is of another type; also where the one of the
+            spec's name holds a run with other `overrides` and `out` is not given.
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
@@ -71,6 +74,9 @@ def run(
     store = open_store(cells, device=loaded.execution.device, copies=copy_cells)
     with folder.claim(), _writing(folder), shown(progress) as told:
         _check_name(folder, loaded)
+        if out is None:
+            check_folder(folder.path, loaded)
+        changed = changes(folder.path, loaded)
         folder.log("run", spec=loaded.name)
         plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
@@ -80,7 +86,9 @@ def run(
             _check_read(loaded, folder)
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
         execution = execute(plan, folder, profile=how, store=store, progress=told)
-        return conclude(plan, folder, execution, declaration, how or default_profile(loaded), told, force=False)
+        profile = how or default_profile(loaded)
+        finished = conclude(plan, folder, execution, declaration, profile, told, force=False)
+        return replace(finished, changed=changed)
 
 
 @checked_as(UsageError)

@@ -14,8 +14,10 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
+from mechshift_core.execution.timing import spent
 from mechshift_core.files import write_text
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testables
+from mechshift_core.metrics import metric_named
 from mechshift_core.spec.base import Section
 from mechshift_core.tables import read_tables
 from reports import (
@@ -51,6 +53,7 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
     examples = tables.get("examples")
     calibration = read_calibration(folder)
     key = calibration_key(plan, len(failures))
+    computed = spent(folder.path, {cell.key for cell in plan.cells})
     shown = {name: _first_budget(plan, table) for name, table in tables.items() if "path" not in table.columns}
     return ReportData(
         title=plan.spec.title or plan.spec.name,
@@ -70,6 +73,8 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
         words=words_of_measures(),
         roles=_roles(plan),
         kinds=_kinds(plan),
+        day=computed.day,
+        seconds=computed.seconds,
     )
 
 
@@ -150,6 +155,7 @@ def _methods(plan: Plan) -> MethodsFacts:
         correction=spec.statistics.correction,
         select=spec.select.correct,
         judged_by={task.name: judgement(spec, plan.datasets[task.name]) for task in spec.tasks},
+        metrics={task.name: metric_named(plan.datasets[task.name].metric).summary for task in spec.tasks},
         random_templates=spec.statistics.units.template == "random",
         random_seeds=spec.statistics.units.seed == "random",
         packages=package_versions(),
@@ -192,7 +198,8 @@ def _rows_of(examples: pl.DataFrame | None, pair: str, task: str, side: str) -> 
 
 
 def _share(rows: pl.DataFrame | None, column: str) -> float | None:
-    """Share of the rows in which a truth holds; None where there are none, or the run is older than the column."""
+    """Share of the rows in which a truth holds; None where it is not known of any, or the run is older."""
     if rows is None or column not in rows.columns or rows.is_empty():
         return None
-    return float(rows[column].cast(pl.Float64).to_numpy().mean())
+    known = rows[column].drop_nulls()
+    return None if known.is_empty() else float(known.cast(pl.Float64).to_numpy().mean())

@@ -49,7 +49,11 @@ SHARED: Tables = {
         "clean_metric": Column(REAL, "metric on the clean prompt"),
         "corrupt_metric": Column(REAL, "metric on the corrupted prompt"),
         "correct": Column(TRUTH, "whether the model answers the clean prompt correctly, by the rule of the task"),
-        "correct_by_metric": Column(TRUTH, "whether the metric on the clean prompt is above 0 (rule `metric`)"),
+        "correct_by_metric": Column(
+            TRUTH,
+            "whether the metric on the clean prompt is above 0 (rule `metric`); null of a metric whose 0 does not mean "
+            "that neither answers nor foils are preferred",
+        ),
         "correct_by_argmax": Column(TRUTH, "whether the most likely token is an answer (rule `argmax`)"),
         "selected": Column(TRUTH, "whether the example entered the analysis of this pair"),
     },

@@ -102,6 +102,7 @@ class MethodsFacts:
         correction: Correction within the family of hypotheses, e.g. `holm`.
         select: Whose correct answers select examples: `both`, `before`, `any` or `none` (all examples).
         judged_by: Task -> what makes an answer correct, `metric` or `argmax`.
+        metrics: Task -> what is read from its logits and attributed, in words.
         index: Index of specialization; `none` where it was not measured.
         integration: Index of integration; `none` where it was not measured.
         circuits: The interventions that ran circuits.
@@ -125,6 +126,7 @@ class MethodsFacts:
     correction: str = "holm"
     select: str = "both"
     judged_by: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
     index: str = "gini"
     integration: str = "none"
     circuits: Sequence[CircuitFacts] = ()
@@ -238,6 +240,8 @@ class ReportData:
         roles: Role of pairs -> where in a sentence a value of them is: "after diffusion".
         kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
             one.
+        day: When the models ran last (UTC), as year-month-day; empty where that is not known.
+        seconds: How long all models took together, in one process; None where that is not known.
     """
 
     title: str
@@ -257,6 +261,8 @@ class ReportData:
     words: Mapping[str, Words] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     kinds: Sequence[KindFacts] = ()
+    day: str = ""
+    seconds: float | None = None
 
     def declares(self, measure: str) -> bool:
         """Whether the spec asks for a measure, as far as is known."""

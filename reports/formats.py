@@ -89,3 +89,13 @@ def sentence(text: str) -> str:
     cleaned = text.strip()
     cleaned = cleaned[:1].upper() + cleaned[1:]
     return cleaned if not cleaned or cleaned.endswith((".", "!", "?")) else f"{cleaned}."
+
+
+def duration(seconds: float) -> str:
+    """`less than a second`, `45 s`, `7 min`, `3 h 20 min`."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{minutes} min" if not hours else f"{hours} h" + (f" {minutes} min" if minutes else "")

@@ -7,7 +7,7 @@ import re
 from reports.tables import Table
 from reports.templating import visible
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]#|~&@$<>]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]#|~@$<>]|&(?=#?\w+;)")
 
 
 def escaped(text: str) -> str:

@@ -86,10 +86,10 @@ def _marked(
     select = _SELECTIONS.get(facts.select, facts.select)
     judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
-        f"Circuits before and after post-training were compared with mechshift {version} "
-        f"({_mark(works.MECHANISM_SHIFT)}).",
+        f"Circuits before and after post-training were compared with mechshift {version}, following "
+        f"{_mark(works.MECHANISM_SHIFT)}.",
         f"Edge attributions were computed with {_attribution(facts)}{steps}{rule}, per example and "
-        f"then averaged over {select}.{judged}",
+        f"then averaged over {select}.{_metrics(facts.metrics)}{judged}",
     ]
     if facts.top_k:
         sizes = formats.listed([formats.count(k) for k in facts.top_k])
@@ -140,6 +140,18 @@ def _marked(
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")
     return " ".join(text)
+
+
+def _metrics(metrics: Mapping[str, str]) -> str:
+    """What is attributed, for the methods paragraph; nothing where it is not known."""
+    tasks: dict[str, list[str]] = {}
+    for task, metric in metrics.items():
+        tasks.setdefault(metric, []).append(task)
+    if not tasks:
+        return ""
+    if len(tasks) == 1:
+        return f" The metric is {next(iter(tasks))}."
+    return f" The metric is {formats.listed([f'on {formats.listed(names)} {one}' for one, names in tasks.items()])}."
 
 
 def _judged(judged_by: Mapping[str, str]) -> str:
@@ -239,8 +251,8 @@ def _models(data: ReportData) -> str:
     told = []
     for name, facts in known.items() if isinstance(known, Mapping) else ():
         recorded = facts if isinstance(facts, Mapping) else {}
-        about = [str(recorded[key]).replace("_", " ") for key in ("source", "paradigm") if recorded.get(key)]
-        told.append(f"{name} ({', '.join(about)})" if about else str(name))
+        about = [str(recorded.get("source") or ""), str(recorded.get("paradigm") or "").replace("_", " ")]
+        told.append(f"{name} ({', '.join(filter(None, about))})" if any(about) else str(name))
     return f"The models were {formats.listed(told)}." if told else ""
 
 

@@ -39,6 +39,7 @@ from reports.sections import (
     similarity,
     specialization,
     targeted,
+    terms,
     token_roles,
     trajectories,
     verdicts,
@@ -105,14 +106,19 @@ SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
     robustness.section,
     diagnostics.section,
     calibration.section,
+    terms.section,
     methods.section,
     provenance.section,
 )
 """What makes the sections, in order; None where a run has nothing for one that not every run has."""
 
 
+STYLES = ("style.css", "circuit.css")
+"""The stylesheet of a page, in parts."""
 SCRIPT = "report.js"
-"""The script among the templates, the only one that a page may run."""
+"""The script among the templates that every interactive page runs; no page runs any but ours."""
+CIRCUIT_SCRIPTS = ("circuit_model.js", "circuit.js")
+"""The script of the circuits, where there are any, in parts."""
 
 
 def render(data: ReportData, *, broken: list[str] | None = None) -> str:
@@ -125,15 +131,19 @@ def render(data: ReportData, *, broken: list[str] | None = None) -> str:
         broken: Where given, a section that can't be drawn says so on the page and is added here, and the others come;
             else its error is raised.
     """
-    style = templating.source("style.css")
+    style = "".join(templating.source(name) for name in STYLES)
     script = templating.source(SCRIPT) if data.interactive else ""
     sections = sections_of(data, broken=broken)
+    circuit_data = _circuit_data(data, broken) if data.interactive else None
+    circuit_script = "".join(templating.source(name) for name in CIRCUIT_SCRIPTS) if circuit_data else ""
     page = templating.render_template(
         "page",
         data=data,
         style=Markup(style),
         script=Markup(script),
-        policy=policy(style, script),
+        circuit_data=circuit_data,
+        circuit_script=Markup(circuit_script),
+        policy=policy(style, script, circuit_script),
         filters={name: names for name in ("task", "pair") if len(names := _names(data, name)) > 1},
         sections=sections,
         body=Markup(share(templating.render_template("sections", sections=sections))),
@@ -171,7 +181,7 @@ def _made(
         if broken is None:
             raise
         name = _name(section)
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = _reason(error)
         broken.append(f"section {name} of the report: {reason}")
         body = Markup("<p>This section could not be drawn: {}. The tables of the run are whole.</p>").format(reason)
         return Section(id=name, title=name.replace("_", " ").capitalize(), body=body)
@@ -190,10 +200,25 @@ def _draws(section: Callable[[ReportData], Section | None]) -> tuple[str, ...]:
     return tuple(getattr(sys.modules[section.__module__], "DRAWS", ()))
 
 
-def policy(style: str, script: str = "") -> str:
-    """Content-security policy that allows this one stylesheet, this one script if any, and images within the page."""
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _circuit_data(data: ReportData, broken: list[str] | None) -> Markup | None:
+    try:
+        return circuits.script_data(data)
+    except Exception as error:
+        if broken is None:
+            raise
+        broken.append(f"script of the circuits: {_reason(error)}")  # their drawings stay
+        return None
+
+
+def policy(style: str, *scripts: str) -> str:
+    """Content-security policy that allows this one stylesheet, these scripts if any, and images within the page."""
     sources = ["default-src 'none'", "img-src data:", f"style-src {_digest(style)}"]
-    sources += [f"script-src {_digest(script)}"] if script else []
+    if allowed := [_digest(script) for script in scripts if script]:
+        sources.append(f"script-src {' '.join(allowed)}")
     return "; ".join((*sources, "base-uri 'none'", "form-action 'none'"))
 
 

@@ -41,10 +41,11 @@ class Group:
 
     Attributes:
         sign: 1 where it is added, -1 where it is subtracted.
-        role: Role of its pairs, and `pair` their name, `regime` of its tasks and `task` their name, as far as the
-            hypothesis says; empty where it takes all.
+        role: Role of its pairs or trajectories, and `pair` their name, `regime` of its tasks and `task` their name, as
+            far as the hypothesis says; empty where it takes all.
         tasks: The tasks that it is over.
         estimate: The mean; None where a part of it has no estimate.
+        budget: The inference budget that it is at, where budgets are compared; empty otherwise.
     """
 
     sign: int
@@ -54,6 +55,7 @@ class Group:
     task: str
     tasks: tuple[str, ...]
     estimate: float | None
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,9 @@ class Finding:
             `statistic` and `df`; estimate and interval are of the average. Empty where the average is tested.
         parts: The same on each task or regime alone, where there are several.
         location: What is taken instead of the mean over prompts, `20% trimmed mean`; empty otherwise.
+        along: What of a trajectory the estimate is, `trend` or `value at 2000`, and the groups are of trajectories;
+            empty otherwise.
+        witness_of: The id of the hypothesis whose claim this one asks another measure about; empty otherwise.
     """
 
     id: str
@@ -142,6 +147,8 @@ class Finding:
     parts: tuple[Part, ...] = ()
     location: str = ""
     groups: tuple[Group, ...] = ()
+    along: str = ""
+    witness_of: str = ""
 
     @property
     def shown(self) -> tuple[float | None, float | None, float]:

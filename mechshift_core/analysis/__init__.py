@@ -281,6 +281,7 @@ def _example_rows(sample: Sample) -> Rows:
     rows: Rows = []
     for name, side in sample.sides:
         selected = np.isin(np.arange(sample.total), sample.ids(name))
+        preferred = side.answers.metric
         for number, example in enumerate(sample.dataset.examples):
             rows.append(
                 {
@@ -298,7 +299,7 @@ def _example_rows(sample: Sample) -> Rows:
                     "clean_metric": float(side.answers.clean_metric[number]),
                     "corrupt_metric": float(side.answers.corrupt_metric[number]),
                     "correct": bool(side.answers.correct[number]),
-                    "correct_by_metric": bool(side.answers.metric[number]),
+                    "correct_by_metric": None if preferred is None else bool(preferred[number]),
                     "correct_by_argmax": bool(side.answers.argmax[number]),
                     "selected": bool(selected[number]),
                 }

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from mechshift_core.models.precision import widened
-from mechshift_core.options import check_option
+from mechshift_core.metrics import LOGIT_DIFFERENCE, METRICS, NO_TOKEN, MetricKind, TokenSet
+from mechshift_core.options import listing, suggestion
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from mechshift_core.models.load import Model
-
-MetricKind = Literal["logit_difference", "probability_difference"]
-NO_TOKEN = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +32,9 @@ class CounterfactualBatch:
             the end of the row, padding included. (A shifted model's logits at i-1 predict token i.)
         attention_mask: [examples, positions], 1 where there is a token and 0 where there is padding, at the start or
             at the end of a row; None where nothing is padded. What is computed is what the prompts alone would give.
-        metric: `logit_difference` is the mean logit of the answers minus that of the foils, `probability_difference`
-            the probability of all answers minus that of all foils.
+        metric: Name of a registered metric, or a metric. `logit_difference` is the mean logit of the answers minus that
+            of the foils, `probability_difference` the probability of all answers minus that of all foils, and
+            `log_probability` the natural logarithm of the probability of all answers.
         kept: Where the examples come from a longer list, their numbers in it, [examples]; see :meth:`from_text`.
 
     Raises:
@@ -50,7 +48,7 @@ class CounterfactualBatch:
     foil_ids: Tensor
     position: int | Tensor = -1
     attention_mask: Tensor | None = None
-    metric: MetricKind = "logit_difference"
+    metric: str | MetricKind = LOGIT_DIFFERENCE.name
     kept: Tensor | None = None
 
     @classmethod
@@ -63,7 +61,7 @@ class CounterfactualBatch:
         distractors: Sequence[str | Sequence[str]],
         *,
         tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
-        metric: MetricKind = "logit_difference",
+        metric: str = LOGIT_DIFFERENCE.name,
         delimiter: str = " ",
         add_bos_token: bool | None = None,
         unusable: Literal["drop", "refuse"] = "drop",
@@ -85,7 +83,7 @@ class CounterfactualBatch:
             answers: What rightly follows each clean prompt: one text, or a list of texts of one token each.
             distractors: What the answers are held against, likewise.
             tokenizer: Of Transformers, or its folder, or `hf:ORG/NAME`, where the model has none of its own.
-            metric: As of the batch.
+            metric: Name of a registered metric.
             delimiter: What stands between prompt and answer where neither brings a space.
             add_bos_token: Whether prompts begin with the tokenizer's beginning-of-sequence token; by default as the
                 tokenizer does it.
@@ -120,7 +118,9 @@ class CounterfactualBatch:
         return f"CounterfactualBatch({examples} examples x {positions} positions{padded}, {self.metric})"
 
     def __post_init__(self) -> None:
-        check_option("metric", self.metric, MetricKind)
+        if not isinstance(self.metric, MetricKind) and self.metric not in METRICS:
+            expected = f"expected {listing(METRICS)}, got {self.metric!r}"
+            raise ValueError(f"metric: {expected}{suggestion(self.metric, METRICS)}")
         for name in ("clean_ids", "corrupt_ids", "answer_ids", "foil_ids"):
             object.__setattr__(self, name, whole_numbers(name, getattr(self, name)))
         if self.clean_ids.ndim != 2 or self.clean_ids.shape != self.corrupt_ids.shape:
@@ -248,15 +248,13 @@ class CounterfactualBatch:
         """Each example's metric, [copies x examples], of logits at the position read, [copies x examples, vocabulary].
 
         Computed in float32, of float64 logits in float64.
-        """
-        copies = len(logits) // len(self)
-        values = widened(logits).softmax(-1) if self.metric == "probability_difference" else logits
-        return self._of(values, self.answer_ids.repeat(copies, 1)) - self._of(values, self.foil_ids.repeat(copies, 1))
 
-    def _of(self, values: Tensor, ids: Tensor) -> Tensor:
-        present = ids != NO_TOKEN
-        total = (widened(values.gather(1, ids.clamp(min=0))) * present).sum(1)
-        return total if self.metric == "probability_difference" else total / present.sum(1)
+        Raises:
+            ExecutionError: if the metric does not give one finite number for each row.
+        """
+        kind = METRICS[self.metric] if isinstance(self.metric, str) else self.metric
+        copies = len(logits) // len(self)
+        return kind.values(logits, TokenSet(self.answer_ids).repeated(copies), TokenSet(self.foil_ids).repeated(copies))
 
 
 def whole_numbers(name: str, values: object) -> Tensor:

@@ -19,9 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def list_everything(context: typer.Context) -> None:
-    """List tasks, kinds and where they come from, bundled models and the runs in the working directory."""
+    """List tasks, metrics, kinds and where they come from, bundled models and the runs in the working directory."""
     from mechshift_core.kinds import INTERVENTIONS, MEASURES, TESTS, testables
     from mechshift_core.kinds.extensions import registries
+    from mechshift_core.metrics import METRICS
     from mechshift_core.models.declared import ARCHITECTURES
     from mechshift_core.registry import OURS
     from mechshift_core.run_files import PLAN, RUNS
@@ -40,6 +41,7 @@ def list_everything(context: typer.Context) -> None:
         "tasks": {
             task.name: of("task", task.name, f"{task.regime}: {task.summary}{_banks(task)}") for task in TASKS.values()
         },
+        "metrics": {kind.name: of("metric", kind.name, kind.summary) for kind in METRICS.values()},
         "interventions": {kind.name: of("intervention", kind.name, kind.summary) for kind in INTERVENTIONS.values()},
         "measures": {
             name: of("measure" if kind in MEASURES else "intervention", kind, words)

@@ -104,9 +104,10 @@ def score(
 
 def _print(console: Console, scored: CircuitScore, title: str) -> None:
     console.result(title)
+    preferred = "" if scored.preferred is None else f", answer preferred on {scored.preferred:.0%}"
     console.result(
-        f"  {scored.prompts} prompts, answer preferred on {scored.preferred:.0%}; metric {scored.full:.4g} of the full "
-        f"model, {scored.empty:.4g} of the empty circuit"
+        f"  {scored.prompts} prompts{preferred}; metric {scored.full:.4g} of the full model, {scored.empty:.4g} of the "
+        "empty circuit"
     )
     if scored.circuit is not None:
         console.result(f"  faithfulness {_text(scored.circuit.faithfulness)}")

@@ -25,6 +25,7 @@ SOURCES = (
     "mechshift_core/tasks",
     "mechshift_core/graph.py",
     "mechshift_core/loading.py",
+    "mechshift_core/metrics.py",
     "stats/checks.py",
     "stats/minimums.py",
     "stats/probes.py",

@@ -6,7 +6,6 @@ hypothesis or statistic touches no cell; a changed prompt only its own (and the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell, content_hash, name_cells
+from mechshift_core.execution.data_files import LocatedFile, locate_data
 from mechshift_core.execution.facts import (
     ModelFacts,
     hole_of,
@@ -27,7 +27,7 @@ from mechshift_core.execution.graph_checks import check_graphs
 from mechshift_core.execution.plan_checks import check_models, check_prompts
 from mechshift_core.execution.prompts import check_pooled
 from mechshift_core.execution.reading import Reading, readings
-from mechshift_core.files import read_regular, write_text
+from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.kinds.extensions import activate
 from mechshift_core.models.hub import NotHadError
@@ -40,7 +40,7 @@ from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.banks import in_words
 from mechshift_core.tasks.blanks import asking
 from mechshift_core.tasks.counterfactual import Dataset, generated_dataset
-from mechshift_core.tasks.custom import MOST_BYTES, NothingAlignedError, custom_dataset
+from mechshift_core.tasks.custom import NothingAlignedError, custom_dataset
 from mechshift_core.tasks.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def make_plan(spec: Spec, *, store: Path | None = None, headers_only: bool = Fal
         headers_only: Neither fetch nor hash weights: all checks are made, but the cells have no final names.
 
     Raises:
-        UnavailableError: if all that is wrong is that models of the Hub can't be had here.
+        UnavailableError: if all that is wrong is that models or data sets of the Hub can't be had here.
         SpecError: for a checkpoint, tokenizer or data set that can't be used, or too few aligned prompts.
     """
     activate(spec.loaded_extensions)
@@ -161,8 +161,9 @@ def _plan(spec: Spec, models: dict[str, ModelFacts], store: Path | None) -> Plan
     datasets: dict[str, Dataset] = {}
     for task in spec.tasks:
         with placed(*place_of(spec, "tasks", task.name), "name" if task.dataset is None else "dataset"):
-            keys[task.name] = _dataset_key(spec, task, readers)
-            datasets[task.name] = _dataset(spec, task, readers, _dataset_file(store, task.name, keys))
+            located = _located(spec, task)
+            keys[task.name] = _dataset_key(spec, task, readers, located)
+            datasets[task.name] = _dataset(spec, task, readers, located, _dataset_file(store, task.name, keys))
     check_prompts(spec, models, datasets)
     check_pooled(spec, datasets)
     plan = Plan(spec, models, datasets, keys, name_cells(spec, models, datasets, shard=SHARD))
@@ -290,18 +291,32 @@ def _readers(models: Mapping[str, ModelFacts]) -> tuple[dict[str, ModelFacts], _
     return begun, _Readers(first, encoder, holes, vocabulary)
 
 
-def _dataset_key(spec: Spec, task: TaskSpec, readers: _Readers) -> str:
+def _located(spec: Spec, task: TaskSpec) -> LocatedFile | None:
+    """The file of a task's data set.
+
+    Raises:
+        UnavailableError: if it is one of the Hub that can't be had here.
+    """
+    try:
+        return locate_data(spec, task)
+    except NotHadError as error:
+        place = (*place_of(spec, "tasks", task.name), "dataset")
+        raise UnavailableError(problems_of(spec, [Complaint(place, f"{error} (not checked: the prompts)")])) from error
+
+
+def _dataset_key(spec: Spec, task: TaskSpec, readers: _Readers, located: LocatedFile | None) -> str:
     seed = spec.seed if task.seed is None else task.seed
     read = [readers.first.tokenizer, readers.first.begin, sorted(readers.holes), readers.vocabulary]
     marks = TASKS.marks(task.name) if task.dataset is None else []
-    return content_hash([_source_digest(), task.model_dump(mode="json"), seed, read, _bytes(spec, task), *marks])
+    file = "" if located is None else asdict(located.file)
+    return content_hash([_source_digest(), task.model_dump(mode="json"), seed, read, file, *marks])
 
 
 def _dataset_file(store: Path | None, task: str, keys: Mapping[str, str]) -> Path | None:
     return None if store is None else store / f"{task}-{keys[task][:16]}.json"
 
 
-def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -> Dataset:
+def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, located: LocatedFile | None, file: Path | None) -> Dataset:
     """The stored data set, or a new one (also in place of a damaged file), which is stored.
 
     Of one without an aligned pair the account is stored, for whoever wants to know which lines were dropped.
@@ -314,7 +329,7 @@ def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -
         except (OSError, ValueError, KeyError, TypeError):
             pass
     try:
-        dataset = _new_dataset(spec, task, readers)
+        dataset = _new_dataset(spec, task, readers, located)
     except NothingAlignedError as error:
         if file is not None:
             write_text(file, error.dataset.to_json())
@@ -324,12 +339,18 @@ def _dataset(spec: Spec, task: TaskSpec, readers: _Readers, file: Path | None) -
     return dataset
 
 
-def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers) -> Dataset:
+def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers, located: LocatedFile | None) -> Dataset:
+    dataset = _read_or_drawn(spec, task, readers, located)
+    return dataset if task.metric is None else replace(dataset, metric=task.metric)
+
+
+def _read_or_drawn(spec: Spec, task: TaskSpec, readers: _Readers, located: LocatedFile | None) -> Dataset:
+    """The data set with the metric of its task."""
     seed = spec.seed if task.seed is None else task.seed
-    if task.dataset is not None:
-        return custom_dataset(
+    if located is not None:
+        read = custom_dataset(
             task.name,
-            spec.resolve(task.dataset),
+            located.path,
             readers.encoder,
             examples=task.examples,
             seed=seed,
@@ -337,20 +358,12 @@ def _new_dataset(spec: Spec, task: TaskSpec, readers: _Readers) -> Dataset:
             delimiter=task.target_delimiter,
             holes=readers.holes,
         )
+        return replace(read, file=located.file)
     if readers.encoder is None:
         raise ExecutionError(f"task {task.name!r} is text, but model {readers.first.name!r} has no tokenizer")
     with placed(*place_of(spec, "tasks", task.name), "name" if task.words == "auto" else "words"):
         drawn = asking(in_words(TASKS[task.name], task.words, readers.encoder), task.ask)
     return generated_dataset(drawn, readers.encoder, examples=task.examples or GENERATED, seed=seed)
-
-
-def _bytes(spec: Spec, task: TaskSpec) -> str:
-    if task.dataset is None:
-        return ""
-    try:
-        return hashlib.sha256(read_regular(spec.resolve(task.dataset), MOST_BYTES)).hexdigest()
-    except OSError as error:
-        raise ExecutionError(f"dataset {task.dataset} cannot be read: {error.strerror or error}") from error
 
 
 def _source_digest() -> str:

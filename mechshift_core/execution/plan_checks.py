@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from mechshift_core.execution.facts import ModelFacts, load_facts_tokenizer
 from mechshift_core.execution.reading import hides_left, readings
 from mechshift_core.execution.shift_model import check_mixed_model
+from mechshift_core.metrics import METRICS, TokenSet, judges_nothing, metric_named, try_metric
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import layout_of
 from mechshift_core.spec.placed import PlacedError, place_of, placed
 from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.counterfactual import Dataset
+
+TRIED = 4
+"""Prompts on whose answers and foils a metric of somebody's own is tried."""
 
 
 def check_models(spec: Spec, models: Mapping[str, ModelFacts]) -> None:
@@ -29,10 +33,12 @@ def check_prompts(spec: Spec, models: Mapping[str, ModelFacts], datasets: Mappin
     """Check that every model can read every prompt in every state that the spec's inference budgets ask for.
 
     Raises:
-        PlacedError: for a prompt that is too long, a mask token that is missing, or a budget that no prompt has.
+        PlacedError: for a prompt that is too long, a mask token that is missing, a budget that no prompt has, or a
+            metric that answers can't be judged by or that is none.
     """
     for dataset in datasets.values():
         _check_context(spec, dataset, [*models.values()])
+        _check_metric(spec, dataset, min(facts.vocabulary for facts in models.values()))
     _check_parts(spec, [*datasets.values()])
     for facts in models.values():
         _check_mask(spec, facts, [*datasets.values()])
@@ -76,6 +82,24 @@ def _check_context(spec: Spec, dataset: Dataset, models: Sequence[ModelFacts]) -
                 f"task {dataset.task!r} has a prompt of {longest} tokens, but model {model.name!r} "
                 f"reads {model.context}",
                 *place_of(spec, "tasks", dataset.task),
+            )
+
+
+def _check_metric(spec: Spec, dataset: Dataset, vocabulary: int) -> None:
+    """Whether answers can be judged by the metric, if they are; and what one of somebody's own is worth on logits."""
+    kind, place = metric_named(dataset.metric), place_of(spec, "tasks", dataset.task)
+    given = next(task.metric for task in spec.tasks if task.name == dataset.task)
+    place = (*place, "name" if given is None else "metric")
+    if (spec.select.by or dataset.judged_by) == "metric" and not kind.indifferent_at_zero:
+        raise PlacedError(judges_nothing(dataset.task, kind.name), *place)
+    if METRICS.marks(kind.name):
+        tried = dataset.examples[:TRIED]
+        with placed(*place):
+            try_metric(
+                kind,
+                TokenSet.of([example.answer_ids for example in tried]),
+                TokenSet.of([example.foil_ids for example in tried]),
+                vocabulary=vocabulary,
             )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 from mechshift_core import __version__
@@ -37,6 +38,8 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             "sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
             "seed": spec.seed,
         },
+        **({"overrides": dict(spec.overrides)} if spec.overrides else {}),
+        **({"matrix": {name: list(names) for name, names in spec.expanded.items()}} if spec.matrix else {}),
         "models": {
             name: {
                 "source": facts.declared.source,
@@ -59,7 +62,9 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
                 "found": dataset.account.found,
                 "aligned": dataset.account.aligned,
                 "dropped": dict(dataset.dropped),
+                "metric": dataset.metric,
                 "judged_by": judgement(spec, dataset),
+                **({} if dataset.file is None else asdict(dataset.file)),
                 **({} if dataset.words is None else {"words": dataset.words}),
                 "templates": dataset.account.templates,
             }

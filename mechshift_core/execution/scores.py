@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
+from mechshift_core.metrics import judges_nothing, metric_named
 from mechshift_core.spec.schema import Selection, Spec
 from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
@@ -122,6 +124,7 @@ class Answers:
         argmax: Whether the most likely token is an answer, [examples]; in the state in which it is decided.
         masks: Hidden tokens where the example is read first, [examples], and in how many `states` it is read; 0 where
             it has none at the inference budget, and counts nowhere.
+        prefers: Whether a metric above 0 means that answers are preferred to foils.
     """
 
     clean_metric: Floats
@@ -130,11 +133,15 @@ class Answers:
     argmax: npt.NDArray[np.bool_]
     masks: Numbers
     states: Numbers
+    prefers: bool = True
 
     @property
-    def metric(self) -> npt.NDArray[np.bool_]:
-        """Whether the metric on the clean prompt is above 0, so that answers are preferred to foils, [examples]."""
-        return self.clean_metric > 0
+    def metric(self) -> npt.NDArray[np.bool_] | None:
+        """Whether the metric on the clean prompt is above 0, so that answers are preferred to foils, [examples].
+
+        None of a metric that does not say which are preferred.
+        """
+        return self.clean_metric > 0 if self.prefers else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,7 +171,10 @@ def read_answers(folder: RunFolder, cells: Sequence[Cell], dataset: Dataset, by:
     )
     likely = [int(token) in example.answer_ids for token, example in zip(predicted, dataset.examples, strict=True)]
     argmax = np.array(likely, dtype=bool)
-    return Answers(clean, corrupt, clean > 0 if by == "metric" else argmax, argmax, masks, states)
+    prefers = metric_named(dataset.metric).indifferent_at_zero
+    if by == "metric" and not prefers:
+        raise ExecutionError(judges_nothing(dataset.task, dataset.metric))
+    return Answers(clean, corrupt, clean > 0 if by == "metric" else argmax, argmax, masks, states, prefers)
 
 
 def read_stored(folder: RunFolder, cells: Sequence[Cell]) -> Stored:

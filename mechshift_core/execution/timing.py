@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -56,6 +56,30 @@ class Timing:
             f"{amount}{share} for {self.timed} of {self.cells} cells, without loading models and statistics (from "
             f"{earlier} on this machine, in {', '.join(self.runs)}{rest})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the models of a run have taken.
+
+    Attributes:
+        day: When the last of its cells was computed (UTC), as year-month-day; empty where the log does not say.
+        seconds: Of all its cells together, in one process; None where some were computed elsewhere or not timed.
+    """
+
+    day: str = ""
+    seconds: float | None = None
+
+
+def spent(folder: Path, keys: Iterable[str]) -> Spent:
+    """When the cells of a run were computed and how long they took, by its log; nothing where it is not readable."""
+    wanted, seconds, days = set(keys), dict[str, float](), list[str]()
+    for event in _logged(folder):
+        key = event.get("key")
+        if key in wanted and event.get("event") == TIMED and isinstance(event.get("seconds"), int | float):
+            seconds[key] = event["seconds"]
+            days.append(str(event.get("time", ""))[:10])
+    return Spent(max(days, default=""), sum(seconds.values()) if wanted and len(seconds) == len(wanted) else None)
 
 
 def cell_facts(plan: Plan, cell: Cell, device: str) -> dict[str, Any]:
@@ -110,17 +134,10 @@ def _key(facts: dict[str, Any]) -> Key:
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:
-    """The events about times in the log of a run; half a line, as a kill leaves it, is left out."""
-    try:
-        if (folder / EVENTS).stat().st_size > MAX_BYTES:
-            return []
-        lines = (folder / EVENTS).read_bytes().splitlines()
-    except OSError:
-        return []
+    """The events about times in the log of a run."""
     found = []
-    for line in lines:
+    for event in _logged(folder):
         try:
-            event = json.loads(line)
             if event["event"] != TIMED:
                 continue
             _key(event)
@@ -129,3 +146,20 @@ def _events(folder: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
     return found
+
+
+def _logged(folder: Path) -> Iterator[dict[str, Any]]:
+    """The log of a run; half a line, as a kill leaves it, is left out."""
+    try:
+        if (folder / EVENTS).stat().st_size > MAX_BYTES:
+            return
+        lines = (folder / EVENTS).read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,12 @@ def export_paper(
         UsageError: if `run` is no run, or the folder can't be written or has files that would be replaced.
         ExecutionError: if the run has not come to an end, or is damaged.
     """
+    from reports.export import TEXTS, files_of
+
     _require_place(target)
     data = report_data_of(run, allow_code=allow_code)
-    from reports.export import files_of
-
+    if not force:
+        _require_free(target, TEXTS)
     made = files_of(data, run=run.as_posix(), most_rows=most_rows)
     if not force:
         _require_free(target, made.content)
@@ -85,8 +87,8 @@ def _require_place(target: Path) -> None:
         raise UsageError(f"{target}: cannot be written: no right to write in {within}; choose another --to")
 
 
-def _require_free(target: Path, content: Mapping[str, bytes]) -> None:
-    taken = [name for name in content if os.path.lexists(target / name)]
+def _require_free(target: Path, names: Iterable[str]) -> None:
+    taken = [name for name in names if os.path.lexists(target / name)]
     if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise UsageError(

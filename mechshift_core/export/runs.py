@@ -30,6 +30,8 @@ def report_data_of(run: Path, *, allow_code: bool = False) -> ReportData:
     from mechshift_core.reporting import report_data
 
     read_run(run)
+    if not RunFolder(run).data.is_dir():
+        raise ExecutionError(f"{run}: its data sets are not here, as of a run that was fetched; export it where it ran")
     plan = stored_plan(run, allow_code=allow_code)
     try:
         return report_data(plan, RunFolder(run), static=True)

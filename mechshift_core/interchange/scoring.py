@@ -16,6 +16,7 @@ import numpy as np
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.interchange.circuit import Bools, Floats, ScoredCircuit
 from mechshift_core.interchange.evaluated import fitted, metrics_of
+from mechshift_core.metrics import metric_named
 from mechshift_core.options import Count, Seed, checked_as
 from stats.faithfulness import FaithfulnessCurve, RatioEstimate, faithfulness_curve
 from stats.faithfulness_bootstrap import Ends, bootstrap_faithfulness
@@ -79,7 +80,8 @@ class CircuitScore:
     Attributes:
         edges: Edges of its graph.
         prompts: Prompts that it was run on.
-        preferred: Share of them on which the whole model prefers the answer to its foil.
+        preferred: Share of them on which the whole model prefers the answer to its foil; None where the metric does not
+            say so.
         full: Mean of the metric of the whole model; `empty` of the empty circuit.
         circuit: The circuit of the file; None where it has only scores.
         curve: Circuits of its strongest edges by size; empty where it has no scores. `cpr` and `cmd` are of these.
@@ -87,7 +89,7 @@ class CircuitScore:
 
     edges: int
     prompts: int
-    preferred: float
+    preferred: float | None
     full: float
     empty: float
     circuit: SizeScore | None
@@ -208,7 +210,7 @@ def score_circuit(
     return CircuitScore(
         edges=len(graph.edges),
         prompts=len(full),
-        preferred=float((full > 0).mean()),
+        preferred=float((full > 0).mean()) if metric_named(dataset.metric).indifferent_at_zero else None,
         full=float(full.mean()),
         empty=float(empty.mean()),
         circuit=scored(0) if first else None,

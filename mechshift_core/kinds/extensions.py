@@ -173,10 +173,11 @@ def _module(extension: Extension) -> ModuleType:
 def registries() -> Sequence[Registry[Any]]:
     """All sorts of kinds."""
     from mechshift_core.kinds import INTERVENTIONS, MEASURES, TESTS
+    from mechshift_core.metrics import METRICS
     from mechshift_core.models.declared import ARCHITECTURES
     from mechshift_core.tasks import TASKS
 
-    return (TASKS, INTERVENTIONS, MEASURES, TESTS, ARCHITECTURES)
+    return (METRICS, TASKS, INTERVENTIONS, MEASURES, TESTS, ARCHITECTURES)
 
 
 def origins() -> dict[str, str]:

@@ -128,7 +128,7 @@ def _not_had(repository: str, revision: str | None, error: Exception) -> Executi
     kind = ExecutionError if unknown and not isinstance(error, GatedRepoError) else NotHadError
     return kind(
         f"{HUB}{repository}{'' if revision is None else f' (revision {revision})'} is not in the local cache "
-        f"({constants.HF_HUB_CACHE}) and cannot be fetched from the Hub: {_reason(error)}; download it where the "
+        f"({constants.HF_HUB_CACHE}) and cannot be fetched from the Hub: {reason_of(error)}; download it where the "
         f"Hub can be reached (`hf download {repository}{'' if revision is None else f' --revision {revision}'}`) "
         "and set HF_HOME to that cache, or give its folder as the source"
     )
@@ -139,7 +139,8 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception, *, what: str = "repository") -> str:
+    """Why something of the Hub can't be had, in a clause."""
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -150,6 +151,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RevisionNotFoundError):
         return "there is no such revision"
     if isinstance(error, RepositoryNotFoundError):
-        return "there is no such repository, or it is private and HF_TOKEN does not open it"
+        return f"there is no such {what}, or it is private and HF_TOKEN does not open it"
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -24,6 +24,10 @@ from mechshift_core.spec.tree import Path
 
 REPOSITORY = re.compile(r"hf:[\w.-]+/[\w.-]+", re.ASCII)
 """A repository of the Hub; whether it is there is seen when it is fetched."""
+HUB_FILE = re.compile(r"hf:[\w.-]+/[\w.-]+(/(?!\.{1,2}(/|$))[^/\\\0]+)+")
+"""A file in one."""
+LINES = (".jsonl", ".json", ".ndjson", ".csv")
+"""What such a file is called if it can be a data set."""
 
 
 def check(draft: Draft) -> list[Complaint]:
@@ -129,9 +133,15 @@ def _check_tasks(draft: Draft) -> Iterator[Complaint]:
 
     for position, task in enumerate(draft.spec.tasks):
         path = draft.path("tasks", position)
+        yield from _metric(draft, task, path)
+        of_hub = task.dataset is not None and task.dataset.startswith("hf:")
+        if task.revision is not None and not of_hub:
+            yield Complaint((*path, "revision"), "only a data set of the Hub (hf:) has a revision", on_key=True)
         if task.dataset is not None:
             yield from _only_generated(task, path)
-            if draft.check_files:
+            if of_hub:
+                yield from _file_of_hub(task.dataset, (*path, "dataset"))
+            elif draft.check_files:
                 yield from _readable(draft.folder, task.dataset, (*path, "dataset"))
         elif task.name in TASKS:
             yield from _regime(task, TASKS[task.name].regime, path)
@@ -139,6 +149,30 @@ def _check_tasks(draft: Draft) -> Iterator[Complaint]:
         else:
             hint = suggestion(task.name, TASKS) or f" (known: {', '.join(TASKS)}; or give a dataset)"
             yield Complaint((*path, "name"), f"unknown task {task.name!r}{hint}")
+
+
+def _metric(draft: Draft, task: TaskSpec, path: Path) -> Iterator[Complaint]:
+    """The metric is known, and says what is right where answers are judged by it."""
+    from mechshift_core.metrics import METRICS, judges_nothing
+    from mechshift_core.tasks import TASKS
+
+    if task.metric is not None and task.metric not in METRICS:
+        hint = suggestion(task.metric, METRICS) or f" (known: {', '.join(METRICS)})"
+        yield Complaint((*path, "metric"), f"unknown metric {task.metric!r}{hint}")
+        return
+    registered = None if task.dataset is not None else TASKS.get(task.name)
+    metric = task.metric or (None if registered is None else registered.metric)
+    by = draft.spec.select.by or (None if registered is None else getattr(registered, "judged_by", None))
+    if metric is not None and by == "metric" and not METRICS[metric].indifferent_at_zero:
+        yield Complaint((*path, "name" if task.metric is None else "metric"), judges_nothing(task.name, metric))
+
+
+def _file_of_hub(dataset: str, path: Path) -> Iterator[Complaint]:
+    if not HUB_FILE.fullmatch(dataset):
+        yield Complaint(path, f"expected hf:ORG/NAME/FILE, e.g. hf:ORG/NAME/data/pairs.jsonl, got {dataset!r}")
+    elif not dataset.lower().endswith(LINES):
+        what = f"expected a file of JSON Lines or CSV ({', '.join(LINES)}), got {dataset.rpartition('/')[2]!r}"
+        yield Complaint(path, f"{what}; other formats are not read")
 
 
 def _only_generated(task: TaskSpec, path: Path) -> Iterator[Complaint]:

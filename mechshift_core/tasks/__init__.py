@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
+from mechshift_core.metrics import METRICS
 from mechshift_core.registry import Registry
 from mechshift_core.tasks.base import (
     CounterfactualText,
     Exercise,
     Judgement,
-    Metric,
     Regime,
     Task,
     is_held_out,
@@ -30,12 +30,15 @@ _BUNDLED = (IndirectObject(), GreaterThan(), Countdown(), Infilling(), Sudoku())
 def _faults(task: Task) -> Iterable[str]:
     words = {
         "regime": get_args(Regime),
-        "metric": get_args(Metric),
+        "metric": tuple(METRICS),
         "judged_by": get_args(Judgement),
     }
     for name, allowed in words.items():
         if getattr(task, name, None) not in allowed:
             yield f"its `{name}` is to be {' or '.join(allowed)}"
+    metric = METRICS.get(getattr(task, "metric", ""))
+    if metric is not None and getattr(task, "judged_by", "") == "metric" and not metric.indifferent_at_zero:
+        yield f"it is judged by its metric, but {metric.name} is not 0 where answers and foils are alike"
     if not getattr(task, "summary", ""):
         yield "it has no `summary`: what it asks, in a clause"
     if not isinstance(getattr(task, "roles", None), tuple):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from mechshift_core.tasks.roles import RoleSpan
 
 Regime = Literal["local", "global"]
-Metric = Literal["logit_difference", "probability_difference"]
+Metric: TypeAlias = str
+"""Name of a registered metric, see :mod:`mechshift_core.metrics`."""
 Judgement = Literal["metric", "argmax"]
 """What makes an answer correct: a metric above 0 on the clean prompt, or a most likely token that is an answer."""
 

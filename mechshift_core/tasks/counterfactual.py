@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.metrics import METRICS
 from mechshift_core.tasks.account import PromptAccount
 from mechshift_core.tasks.banks import bank_of
 from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
@@ -131,6 +132,21 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """The file of a data set.
+
+    Attributes:
+        source: What the spec calls it.
+        file_sha256: Of its content.
+        revision: Commit of a file of the Hub; None of any other.
+    """
+
+    source: str
+    file_sha256: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """The examples of one task for one tokenizer.
 
@@ -142,6 +158,7 @@ class Dataset:
         left_out: Aligned pairs of a data set that were not drawn, since fewer are asked for.
         dropped_lines: Reason -> numbers of the first such lines of a data set.
         words: The bank that a generated task drew from; None where it has a single one.
+        file: The file that a data set was read from.
     """
 
     task: str
@@ -154,6 +171,7 @@ class Dataset:
     left_out: int = 0
     dropped_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     words: str | None = None
+    file: DataFile | None = None
 
     @property
     def account(self) -> PromptAccount:
@@ -179,12 +197,12 @@ class Dataset:
         return self if same else replace(self, examples=examples)
 
     def digest(self, part: slice = slice(None)) -> str:
-        """SHA-256 over the tokens, and so over all that a model's run on these examples depends on (no role does)."""
+        """SHA-256 over tokens and metric: all that a model's run on these examples depends on (no role does)."""
         content = [
             (e.clean_ids, e.corrupt_ids, e.answer_ids, e.foil_ids, e.masks, e.revealed, *e.rest_ids, *e.behind_ids)
             for e in self.examples[part]
         ]
-        return hashlib.sha256(json.dumps([self.metric, content]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.metric, content, *METRICS.marks(self.metric)]).encode()).hexdigest()
 
     def role_digest(self, part: slice = slice(None)) -> str:
         """SHA-256 over the tokens and their roles, for results that depend on what a position is called."""
@@ -204,7 +222,13 @@ class Dataset:
             for row in content.pop("examples")
         ]
         lines = {reason: tuple(numbers) for reason, numbers in content.pop("dropped_lines", {}).items()}
-        return cls(**content, examples=tuple(Example(**row) for row in rows), dropped_lines=lines)
+        file = content.pop("file", None)
+        return cls(
+            **content,
+            examples=tuple(Example(**row) for row in rows),
+            dropped_lines=lines,
+            file=None if file is None else DataFile(**file),
+        )
 
 
 def generated_dataset(task: Task, tokenizer: PreTrainedTokenizerBase | Encoder, *, examples: int, seed: int) -> Dataset:

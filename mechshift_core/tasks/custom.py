@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.files import read_regular
+from mechshift_core.metrics import LOGIT_DIFFERENCE
 from mechshift_core.tasks.account import LISTED
 from mechshift_core.tasks.base import CounterfactualText, Judgement
 from mechshift_core.tasks.counterfactual import Dataset, Example, align
@@ -193,7 +194,7 @@ def custom_dataset(
     drawn = draw_examples(kept, asked, seed=seed, task=name)
     dataset = Dataset(
         name,
-        "logit_difference",
+        LOGIT_DIFFERENCE.name,
         asked,
         tuple(kept[place] for place in drawn),
         {reason: len(numbers) for reason, numbers in dropped.items()},

@@ -1,6 +1,7 @@
 """What an author puts into a paper: figures, tables, methods and sentences of a report as files.
 
-:func:`files_of` is a pure function of the report's data: the same data give the same bytes.
+:func:`files_of` is a pure function of the report's data: the same data give the same files (of a PDF the same picture;
+the order of fonts within it varies).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from reports.export.written import written_tables
 from reports.page import sections_of
 from reports.prose import vocabulary
 
-__all__ = ["Files", "files_of"]
+__all__ = ["TEXTS", "Files", "files_of"]
+
+TEXTS = ("README.md", "index.json", "all.tex", "methods.tex", "methods.md", "references.bib", "sentences.md")
+"""The files beside those of figures and tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +56,16 @@ def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
         known = list(written_tables(data, sections))
         tables = [one for one in known if len(one.table.rows) <= most_rows]
         left_out = [one for one in known if len(one.table.rows) > most_rows]
-        written = {
-            "README.md": texts.readme_md(data, figures, tables, left_out, run=run),
-            "index.json": texts.index_json(data, figures, tables, left_out, run=run),
-            "all.tex": texts.all_tex(data, figures, tables),
-            "methods.tex": texts.methods_tex(data),
-            "methods.md": texts.methods_md(data),
-            "references.bib": texts.references_bib(data),
-            "sentences.md": texts.sentences_md(data, sections),
-        }
+        contents = (
+            texts.readme_md(data, figures, tables, left_out, run=run),
+            texts.index_json(data, figures, tables, left_out, run=run),
+            texts.all_tex(data, figures, tables),
+            texts.methods_tex(data),
+            texts.methods_md(data),
+            texts.references_bib(data),
+            texts.sentences_md(data, sections),
+        )
+    written = dict(zip(TEXTS, contents, strict=True))
     written |= {f"tables/{one.name}.{ending}": content for one in tables for ending, content in one.files()}
     content = {name: text.encode("utf-8", "replace") for name, text in written.items()}
     for figure in figures:

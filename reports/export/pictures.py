@@ -54,7 +54,7 @@ def compose(
         definitions: What drawings refer to, as of :func:`definitions_in`.
     """
     blocks = [_panel(panel, definitions or {}) for panel in panels]
-    offered = range(1, 5) if abreast == 1 else [n for n in range(1, abreast + 1) if abreast % n == 0]
+    offered = range(1, 5) if abreast == 1 else [n for n in range(abreast, 0, -1) if abreast % n == 0]
     grid = max((_grid(blocks, columns) for columns in offered), key=lambda one: fitting(one.width, one.height))
     parts = [_legend(legend, max(grid.width, PAGE[0] / 2)), grid] if legend else [grid]
     whole = _stacked(parts, gap=GAP / 2)
@@ -182,6 +182,8 @@ def _stacked(blocks: Sequence[Block], *, gap: float) -> Block:
 def _placed(node: Element, x: float, y: float) -> Element:
     if node.tag == "svg":
         node.attrib |= {"x": short(x), "y": short(y)}
+        return node
+    if not (x or y):
         return node
     group = Element("g", {"transform": f"translate({short(x)} {short(y)})"})
     group.append(node)

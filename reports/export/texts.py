@@ -229,4 +229,5 @@ def _sources(one: DrawnFigure, data: ReportData, estimated: set[str]) -> list[st
     found = [f"tables/{name}.parquet" for name in one.section.draws if data.table(name) is not None]
     measures = [name for name in one.section.draws if name in estimated]
     found += [f"findings.json: estimates of {name}" for name in measures]
-    return found or ["findings.json: hypotheses"]
+    other = "calibration.json" if one.section.id == "calibration" else "findings.json: hypotheses"
+    return found or [other]

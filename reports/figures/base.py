@@ -42,7 +42,8 @@ class Figure:
 
     Attributes:
         id: Fragment identifier.
-        caption: What to see in it, in sentences.
+        caption: What to see in it, in two or three sentences.
+        more: What else a reader may ask about it, folded under the caption.
         panels: Small multiples, row by row.
         columns: Panels that belong in a row.
         legend: Entries of the legend.
@@ -55,6 +56,7 @@ class Figure:
     columns: int
     legend: tuple[Key, ...]
     tables: tuple[Table, ...]
+    more: str = ""
 
     @property
     def abreast(self) -> int:

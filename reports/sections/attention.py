@@ -96,9 +96,9 @@ def figure(rows: pl.DataFrame, *, more: tuple[tables.Table, ...] = ()) -> Figure
         caption=(
             "Left: attention from the position read to the tokens on its right, mean over the heads of a layer, before "
             "and after. Right: its change in every head, heads across and layers upwards; the area of a square is the "
-            "change, filled where the head looks more to the right after. Of the heads listed, p is corrected over all "
-            "heads and all that they look at (Benjamini and Hochberg)."
+            "change, filled where the head looks more to the right after."
         ),
+        more="Of the heads listed, p is corrected over all heads and all that they look at (Benjamini and Hochberg).",
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=sides.keys(line=False),

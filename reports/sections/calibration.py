@@ -132,9 +132,12 @@ def _figure(facts: CalibrationFacts) -> Figure:
         id="figure-calibration",
         caption=(
             "False positives: uncorrected, at the null of each test (an equivalence has two), and any of the family "
-            f"after the correction ({correction_name(facts.correction)}). Coverage: of the intervals of the hypotheses "
-            "and of the measures over all pairs and tasks. Power over the distance from the null towards the claim, in "
-            "units of the measure; the corrected one with all other hypotheses at their nulls."
+            f"after the correction ({correction_name(facts.correction)}). Power over the distance from the null "
+            "towards the claim, in units of the measure."
+        ),
+        more=(
+            "The corrected power is with all other hypotheses at their nulls. Coverage: of the intervals of the "
+            "hypotheses and of the measures over all pairs and tasks."
         ),
         panels=tuple(panel for panel in panels if panel.drawings),
         columns=2,

@@ -114,9 +114,9 @@ def figure(rows: pl.DataFrame, *, number: int, more: tuple[tables.Table, ...] = 
         id=f"figure-cross-patching-{number}",
         caption=(
             "First: use over all heads and MLPs (or what there is) with its interval; lines at 0 and 1. Then the use "
-            "of single components, layers upwards: a full square is a use of 1 or more, a hollow one is below 0. "
-            "Places stay empty where the model's own output restores nothing that clears 0."
+            "of single components, layers upwards: a full square is a use of 1 or more, a hollow one is below 0."
         ),
+        more="Places stay empty where the model's own output restores nothing that clears 0.",
         panels=tuple(panels),
         columns=len(in_order(whole, "pair")),
         legend=(*_keys(), *matrix.legend()),

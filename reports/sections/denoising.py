@@ -85,10 +85,12 @@ def denoising_figure(steps: pl.DataFrame, times: pl.DataFrame, *, varying: Seque
         id="figure-denoising",
         caption=(
             "First: share of the prompts whose answer is decided by each denoising step. Squares: share of the prompts "
-            "for which a stream (upwards), read through the lens, already has an answer as its most likely token at a "
-            "step (from left to right); a full square is all of them. Last: the decision time, beside its null. "
-            "Prompts whose answer comes early in the order have fewer steps; the table says how many prompts a step "
-            "has."
+            "for which a stream (upwards) already has an answer as its most likely token at a step (from left to "
+            "right); a full square is all of them. Last: the decision time, beside its null."
+        ),
+        more=(
+            "Streams are read through the lens. Prompts whose answer comes early in the order have fewer steps; the "
+            "table says how many prompts a step has."
         ),
         panels=tuple(panels),
         columns=len(in_order(shown, "pair")),

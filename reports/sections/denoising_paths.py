@@ -104,10 +104,10 @@ def figure(steps: pl.DataFrame, outcomes: pl.DataFrame | None, bins: pl.DataFram
         id=f"figure-denoising-paths{f'-{number + 1}' if number else ''}",
         caption=(
             "First: share of the prompts whose most likely token is an answer, by denoising step; in grey the mean "
-            "probability of that token, above the accuracy where the model is too sure. Later steps are of fewer "
-            "prompts, whose answers come later. Second: prompts of the first step in bins by confidence, with 95 % "
-            "bands; a calibrated model is on the line."
+            "probability of that token, above the accuracy where the model is too sure. Second: prompts of the first "
+            "step in bins by confidence, with 95 % bands; a calibrated model is on the line."
         ),
+        more="Later steps are of fewer prompts, whose answers come later.",
         panels=tuple(panels),
         columns=len(in_order(steps, "pair")),
         legend=(*sides.keys(), drawings.confidence_key()),

@@ -122,13 +122,15 @@ def model_figure(fitted: pl.DataFrame) -> Figure:
     return Figure(
         id="figure-mixed-model",
         caption=(
-            "The mixed-effects model of the shift, of each prompt in each layer on every pair, depth from -1/2 (first "
-            "layer) to 1/2 (last). A prompt's shifts sum to zero over the layers: they count as one row fewer, and "
-            "effects that do not vary over layers are zero and not shown. A negative effect of depth is a shift to "
-            "earlier layers; its interactions say how it differs between groups. Effects that vary over units which "
-            "the model does not let vary, or of which there are too few, are drawn without an interval. The model on "
-            "centred log-ratios is the sensitivity analysis: there a layer's gain does not show as a loss of all "
-            "others."
+            "The mixed-effects model of the shift over depth. A negative effect of depth is a shift to earlier layers; "
+            "its interactions say how it differs between groups."
+        ),
+        more=(
+            "The shift is that of each prompt in each layer on every pair, depth from -1/2 (first layer) to 1/2 "
+            "(last). A prompt's shifts sum to zero over the layers: they count as one row fewer, and effects that do "
+            "not vary over layers are zero and not shown. Effects that vary over units which the model does not let "
+            "vary, or of which there are too few, are drawn without an interval. The model on centred log-ratios is "
+            "the sensitivity analysis: there a layer's gain does not show as a loss of all others."
         ),
         panels=tuple(panels),
         columns=1,
@@ -157,12 +159,15 @@ def contrast_figure(contrasts: pl.DataFrame) -> Figure:
     return Figure(
         id="figure-marginal-contrasts",
         caption=(
-            "The slope of the shift over depth in each group, and its differences between groups, from one slope for "
-            "each prompt on every pair. From five seeds on the errors are over prompts and seeds; with fewer they are "
-            "over prompts, for these seeds, and say nothing about others: each seed is listed. Negative slopes are "
+            "The slope of the shift over depth in each group, and its differences between groups. Negative slopes are "
             "shifts to earlier layers; a negative difference says that the first group moved to earlier layers than "
-            "the second. Intervals are not corrected; p-values in the table are Holm-corrected over the rows of a "
-            "scale that are over all seeds, and are no part of the family of hypotheses."
+            "the second."
+        ),
+        more=(
+            "There is one slope for each prompt on every pair. From five seeds on the errors are over prompts and "
+            "seeds; with fewer they are over prompts, for these seeds, and say nothing about others: each seed is "
+            "listed. Intervals are not corrected; p-values in the table are Holm-corrected over the rows of a scale "
+            "that are over all seeds, and are no part of the family of hypotheses."
         ),
         panels=tuple(panels),
         columns=1,

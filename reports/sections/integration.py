@@ -105,11 +105,11 @@ def figure(rows: pl.DataFrame, ratios: pl.DataFrame) -> Figure:
     return Figure(
         id="figure-integration",
         caption=(
-            "Squares: mean interaction of two components, before and after; the area is the magnitude, on one scale "
-            "for both models of a panel; filled squares are positive, hollow ones negative. Each model has its own "
-            "strongest components. Last: the share of interactions with its interval, or the ratio beside its value "
-            "under random signs where there is no share."
+            "Squares: mean interaction of two components, before and after; the area is the magnitude, filled squares "
+            "are positive, hollow ones negative. Last: the share of interactions with its interval, or the ratio "
+            "beside its value under random signs where there is no share."
         ),
+        more="Both models of a panel share one scale. Each model has its own strongest components.",
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=sides.keys(line=False),

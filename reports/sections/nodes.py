@@ -109,8 +109,11 @@ def component_figure(rows: pl.DataFrame, reference: pl.DataFrame | None, *, numb
         id=f"figure-nodes-{number}",
         caption=(
             f"Effects of {title}, components across and layers upwards. The area of a square is the magnitude of the "
-            "effect, on one scale for both models of a panel. Point at a large square for its "
-            "number. Effects below 1 % of the largest are not drawn." + _comparison(reference)
+            "effect, on one scale for both models of a panel."
+        ),
+        more=(
+            "Point at a large square for its number. Effects below 1 % of the largest are not drawn."
+            + _comparison(reference)
         ),
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
@@ -149,10 +152,11 @@ def role_figure(rows: pl.DataFrame, *, number: int, title: str) -> Figure:
     return Figure(
         id=f"figure-nodes-{number}",
         caption=(
-            f"Effects of {title} at the tokens of one role only, roles downwards and layers from left to right. Of the "
-            "heads of a layer the one with the largest effect is drawn. Both models share a scale. A stream that "
-            "matters at one role in early layers and at another in late ones shows where information is moved."
+            f"Effects of {title} at the tokens of one role only, roles downwards and layers from left to right. A "
+            "stream that matters at one role in early layers and at another in late ones shows where information is "
+            "moved."
         ),
+        more="Of the heads of a layer the one with the largest effect is drawn. Both models share a scale.",
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=matrix.legend(),

@@ -55,6 +55,7 @@ class _Kind:
     table: str
     index: str
     caption: str
+    more: str = ""
 
 
 EDGES = _Kind(
@@ -73,10 +74,13 @@ NODES = _Kind(
     table="Node overlap and retention",
     index="Jaccard index of the nodes between the models",
     caption=(
-        "The same of the heads and MLPs that these edges touch; the input and the logits, which are in every circuit, "
-        "are left out. Circuits can share most of their nodes and few of their edges. Chance is as many heads and MLPs "
-        "of the early, middle and late layers at random, and it is high where a circuit has most of a model's nodes: "
-        "then little is left between chance and ceiling, and the index says little."
+        "The same of the heads and MLPs that these edges touch. Circuits can share most of their nodes and few of "
+        "their edges."
+    ),
+    more=(
+        "The input and the logits, which are in every circuit, are left out. Chance is as many heads and MLPs of the "
+        "early, middle and late layers at random, and it is high where a circuit has most of a model's nodes: then "
+        "little is left between chance and ceiling, and the index says little."
     ),
 )
 
@@ -117,7 +121,8 @@ def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None, *, kin
         panels.append(Panel(title=task, subtitle=pair, drawings=(curves, index), note=_note(rows)))
     return Figure(
         id=kind.id,
-        caption=f"{kind.caption} {_prompts(overlap)}{_cut(overlap)}",
+        caption=f"{kind.caption}{_cut(overlap)}",
+        more=f"{kind.more} {_prompts(overlap)}".strip(),
         panels=tuple(panels),
         columns=len(in_order(overlap, "pair")),
         legend=drawings.legend(),
@@ -158,11 +163,13 @@ def agreement_figure(free: pl.DataFrame) -> Figure:
         id="figure-agreement",
         caption=(
             "Agreement of all edge scores, which needs no circuit size, between the models at half of the prompts "
-            "each: the weighted Jaccard index of the magnitudes (it also falls where one model's scores are larger "
-            "throughout), and the Spearman correlation and the cosine of the signed scores. Noise alone keeps them "
-            "below 1: a circuit is kept where the point reaches the dashed line. The retention in the table runs from "
-            "0 (chance) to 1 (the ceiling). Chance is high where a few strata, or one edge that is alone in its "
-            "stratum, carry most of the scores."
+            "each. Noise alone keeps it below 1: a circuit is kept where the point reaches the dashed line."
+        ),
+        more=(
+            "The weighted Jaccard index is of the magnitudes (it also falls where one model's scores are larger "
+            "throughout), the Spearman correlation and the cosine of the signed scores. The retention in the table "
+            "runs from 0 (chance) to 1 (the ceiling). Chance is high where a few strata, or one edge that is alone in "
+            "its stratum, carry most of the scores."
         ),
         panels=tuple(panels),
         columns=len(in_order(free, "pair")),

@@ -57,19 +57,22 @@ def figure(found: pl.DataFrame) -> Figure:
         note = "; ".join(f"{row['pair']}: {row['status']}" for row in bad)
         panels.append(Panel(title=task, subtitle="", drawings=drawings, note=note))
     text = (
-        "The cosine of the two models' mean scores of all edges, corrected for the noise of both. It is a property of "
-        "the models and the task: neither the number of prompts nor the noise of the scores moves it. 1 (dashed): the "
-        "same circuit but for a factor; an estimate can lie above 1 by chance. A few strong edges that any model of "
-        "the shape has can bring it near 1"
+        "The cosine of the two models' mean scores of all edges, corrected for the noise of both. 1 (dashed): the same "
+        "circuit but for a factor."
     )
     if found["unrelated"].is_not_null().any():
-        text += ": the bar is the level of unrelated models, trained from another start"
+        text += " The bar is the level of unrelated models, trained from another start."
     else:
-        text += "; the spec has no pair of role unrelated, which would show that level"
-    text += "." if not inherited else ". Second: what is inherited, from that level (0) to 1."
+        text += " The spec has no pair of role unrelated, which would show how similar any two models are."
+    text += " Second: what is inherited, from that level (0) to 1." if inherited else ""
     return Figure(
         id="figure-similarity",
         caption=text,
+        more=(
+            "It is a property of the models and the task: neither the number of prompts nor the noise of the scores "
+            "moves it. An estimate can lie above 1 by chance. A few strong edges that any model of the shape has can "
+            "bring it near 1."
+        ),
         panels=tuple(panels),
         columns=1,
         legend=_legend(),

@@ -124,9 +124,9 @@ def figure(
         caption=(
             "First: share of the total effect that the components with the smallest effects hold together; the further "
             "a curve hangs below the diagonal, the fewer components do the work. "
-            f"Second: the {index_name(index)} of the same effects; the table has every index, all higher where fewer "
-            f"components do the work. {_TESTED if index == DEBIASED else _DESCRIBED}"
+            f"Second: the {index_name(index)} of the same effects, higher where fewer components do the work."
         ),
+        more=f"{_TESTED if index == DEBIASED else _DESCRIBED} The table has every index.",
         panels=tuple(panels),
         columns=len(in_order(grid, "pair")),
         legend=drawings.legend(),

@@ -45,10 +45,13 @@ def stability_figure(stable: pl.DataFrame) -> Figure:
     return Figure(
         id="figure-stability",
         caption=(
-            f"How much the circuit of one model depends on its prompts: the Jaccard index of two of "
+            "How much the circuit of one model depends on its prompts: the Jaccard index of two of "
             f"{formats.count(resamples)} bootstrap resamples, mean over all pairs. From {formats.compact(bar)} a "
-            "circuit has been called stable (arXiv 2510.00845). Two resamples have prompts in common (each has about "
-            "63 % of them), so that this is no ceiling: that of the overlap is taken on disjoint halves."
+            "circuit has been called stable (arXiv 2510.00845)."
+        ),
+        more=(
+            "Two resamples have prompts in common (each has about 63 % of them), so that this is no ceiling: that of "
+            "the overlap is taken on disjoint halves."
         ),
         panels=tuple(panels),
         columns=len(in_order(stable, "pair")),

@@ -59,8 +59,11 @@ def figure(rows: pl.DataFrame) -> Figure:
         id="figure-token-roles",
         caption=(
             "How the magnitude of the edges' scores is spread over the roles of the tokens. A long line between the "
-            "two points is a role that the model after reads more, or less, than the model before. The shares describe "
-            "the mean scores of the strongest edges, which the table `edge_roles` holds; they come without intervals."
+            "two points is a role that the model after reads more, or less, than the model before."
+        ),
+        more=(
+            "The shares describe the mean scores of the strongest edges, which the table `edge_roles` holds; they come "
+            "without intervals."
         ),
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),

@@ -75,7 +75,12 @@ def figure(points: pl.DataFrame, changes: pl.DataFrame, *, level: float) -> Figu
         return None
     return Figure(
         id="figure-trajectories",
-        caption=_caption(shown, changes, level),
+        caption=(
+            "Each panel is a measure on a task along the models of a trajectory. The band encloses the values at all "
+            "points at once. A bar at the foot is where the change-point may lie, if the points had two levels; its "
+            "tick is the best split."
+        ),
+        more=_more(shown, changes, level),
         panels=tuple(panels),
         columns=estimated["task"].n_unique(),
         legend=trajectory.legend(in_order(points, "role"), changes=not shown.is_empty()),
@@ -118,14 +123,12 @@ def _label(name: str, task: str, rows: pl.DataFrame, changed: pl.DataFrame) -> s
     return f"{name} on {task}: {'; '.join(said)}."
 
 
-def _caption(shown: pl.DataFrame, changes: pl.DataFrame, level: float) -> str:
+def _more(shown: pl.DataFrame, changes: pl.DataFrame, level: float) -> str:
     tested = changes["p_corrected"].is_not_null().sum()
     return (
-        "Each panel is a measure on a task along the models of a trajectory, which all have the same prompts. The band "
-        "encloses the values at all points at once. A shift is that from the first model, so it begins at exactly 0; "
-        "what is of two models is shown with the first and with the last one. A bar at the foot is where the "
-        "change-point may lie, if the points had two levels; its tick is the best split. It is drawn where p of no "
-        f"change at all is below {formats.number(level).rstrip('0')} after Holm's correction over all {tested} series "
-        f"({len(shown)} are). A gradual trend has a best split, too: it is then the middle of the way rather than an "
-        "event, and the half-way point in the table says more."
+        "All models have the same prompts. A shift is that from the first model, so it begins at exactly 0; what is of "
+        "two models is shown with the first and with the last one. A bar is drawn where p of no change at all is below "
+        f"{formats.number(level).rstrip('0')} after Holm's correction over all {tested} series ({len(shown)} are). A "
+        "gradual trend has a best split, too: it is then the middle of the way rather than an event, and the half-way "
+        "point in the table says more."
     )

@@ -74,6 +74,12 @@ def task(folder: Path) -> Path:
     )  # fmt: skip
 
 
+def metric(folder: Path) -> Path:
+    tasks = [{"name": "mine", "regime": "local", "dataset": "pairs.jsonl", "metric": "log_odds"}]
+    path = of_random_models(folder, tasks=tasks, measures={"depth": {}}, hypotheses=[unmoved("depth_slope")])
+    return edited(path, select={"correct": "none", "by": "argmax"})
+
+
 def architecture(folder: Path) -> Path:
     path = of_random_models(folder, measures={"depth": {}}, hypotheses=[unmoved("depth_slope")])
     for name in ("before", "after", "continued"):
@@ -86,6 +92,7 @@ STUDIES = {
     "mlp_share": (measure, "mlp_share"),
     "dimmed_embeddings": (intervention, "dimming_cost"),
     "handed_back": (task, "depth_slope"),
+    "log_odds": (metric, "depth_slope"),
     "smollm3": (architecture, "depth_slope"),
 }
 """Example -> what makes its study, and the measure that it tests."""
@@ -195,6 +202,7 @@ HOW_TO = {
     "add-a-measure": "mlp_share",
     "add-an-intervention": "dimmed_embeddings",
     "add-a-task": "handed_back",
+    "add-a-metric": "log_odds",
     "add-an-architecture": "smollm3",
 }
 

@@ -20,6 +20,7 @@ from mechshift_core.kinds import (
     Testable,
     testables,
 )
+from mechshift_core.metrics import METRICS
 from mechshift_core.models.declared import ARCHITECTURES
 from mechshift_core.registry import Registry
 from mechshift_core.spec.base import Section
@@ -58,6 +59,8 @@ def rooms() -> dict[str, set[Path]]:
         found.setdefault(name, set()).update({CORE / "models"})
     for name in TASKS:
         found.setdefault(name, set()).update({CORE / "tasks", CORE / "zoo"})
+    for name in METRICS:
+        found.setdefault(name, set()).update({CORE / "metrics.py", CORE / "tasks"})
     return found
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.metrics import LOGIT_DIFFERENCE, TokenSet, metric_named
 from mechshift_core.tasks.counterfactual import Dataset, Example, generated_dataset
 from mechshift_core.tasks.encoding import Encoder
 from mechshift_core.zoo.post_training.losses import Target, bucket_loss, causal_target, diffusion_target
@@ -109,9 +110,7 @@ def _answered(model: Read, dataset: Dataset) -> Answered:
             part = group[start : start + ROWS]
             position = len(part[0].clean_ids) - 1  # the token after the prompt is read here: prediction is shifted
             logits = model.logits(torch.tensor([_input(model, example) for example in part]))[:, position].float().cpu()
-            preferred += sum(
-                preference(one, example, dataset.metric) > 0 for one, example in zip(logits, part, strict=True)
-            )
+            preferred += int((preferences(logits, part, dataset.metric) > 0).sum())
             likeliest = logits.argmax(-1).tolist()
             right += sum(token in example.answer_ids for token, example in zip(likeliest, part, strict=True))
     count = len(dataset.examples)
@@ -126,13 +125,16 @@ def _input(model: Read, example: Example) -> tuple[int, ...]:
     return (*example.clean_ids, *[model.mask_token_id] * example.masks, *example.clean_behind_ids)
 
 
-def preference(logits: Tensor, example: Example, metric: Metric) -> float:
-    """The task's metric on one prompt, of the logits [vocabulary] at the position read."""
-    values = logits.softmax(-1) if metric == "probability_difference" else logits
-    answers, foils = values[list(example.answer_ids)], values[list(example.foil_ids)]
-    if metric == "probability_difference":
-        return float(answers.sum() - foils.sum())
-    return float(answers.mean() - foils.mean())
+def preferences(logits: Tensor, examples: Sequence[Example], metric: Metric) -> Tensor:
+    """How much answers are preferred to foils, [examples], of the logits [examples, vocabulary] at the position read.
+
+    By the task's metric, or by the difference of logits where that has no zero that means neither.
+    """
+    kind = metric_named(metric)
+    kind = kind if kind.indifferent_at_zero else LOGIT_DIFFERENCE
+    answers = TokenSet.of([example.answer_ids for example in examples])
+    foils = TokenSet.of([example.foil_ids for example in examples])
+    return kind.values(logits, answers, foils)
 
 
 def perplexity(
