@@ -15,11 +15,11 @@ from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.readable import check_readable
 from mechshift_core.execution.batches import is_diffusion, to_batch
 from mechshift_core.execution.facts import beginning_of
+from mechshift_core.metrics import LOGIT_DIFFERENCE, MetricKind
 from mechshift_core.models.load import Model, load_tokenizer
 from mechshift_core.models.sources import resolve_tokenizer
 from mechshift_core.options import checked
 from mechshift_core.tasks.account import LISTED
-from mechshift_core.tasks.base import Metric
 from mechshift_core.tasks.counterfactual import Dataset, Example
 from mechshift_core.tasks.custom import TextLine, aligned_lines
 from mechshift_core.tasks.encoding import Encoder
@@ -43,7 +43,7 @@ def batch_from_text(
     distractors: Sequence[str | Sequence[str]],
     *,
     tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
-    metric: Metric = "logit_difference",
+    metric: str | MetricKind = LOGIT_DIFFERENCE.name,
     delimiter: str = " ",
     add_bos_token: bool | None = None,
     unusable: Unusable = "drop",
@@ -59,8 +59,8 @@ def batch_from_text(
     _tell_dropped(dropped, of=len(lines), refuse=unusable == "refuse" or not kept)
     examples = tuple(example for _, example in kept)
     _tell_several(examples)
-    made = to_batch(model, Dataset("text", metric, len(lines), examples), examples)
-    batch = replace(made, kept=torch.tensor([number for number, _ in kept]))
+    made = to_batch(model, Dataset("text", LOGIT_DIFFERENCE.name, len(lines), examples), examples)
+    batch = replace(made, metric=metric, kept=torch.tensor([number for number, _ in kept]))
     check_readable(model, batch)
     return batch
 

@@ -61,7 +61,7 @@ class CounterfactualBatch:
         distractors: Sequence[str | Sequence[str]],
         *,
         tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
-        metric: str = LOGIT_DIFFERENCE.name,
+        metric: str | MetricKind = LOGIT_DIFFERENCE.name,
         delimiter: str = " ",
         add_bos_token: bool | None = None,
         unusable: Literal["drop", "refuse"] = "drop",
@@ -83,7 +83,7 @@ class CounterfactualBatch:
             answers: What rightly follows each clean prompt: one text, or a list of texts of one token each.
             distractors: What the answers are held against, likewise.
             tokenizer: Of Transformers, or its folder, or `hf:ORG/NAME`, where the model has none of its own.
-            metric: Name of a registered metric.
+            metric: Name of a registered metric, or a metric.
             delimiter: What stands between prompt and answer where neither brings a space.
             add_bos_token: Whether prompts begin with the tokenizer's beginning-of-sequence token; by default as the
                 tokenizer does it.
@@ -115,7 +115,8 @@ class CounterfactualBatch:
     def __repr__(self) -> str:
         examples, positions = self.clean_ids.shape
         padded = ", padded" if self.padded else ""
-        return f"CounterfactualBatch({examples} examples x {positions} positions{padded}, {self.metric})"
+        metric = self.metric if isinstance(self.metric, str) else self.metric.name
+        return f"CounterfactualBatch({examples} examples x {positions} positions{padded}, {metric})"
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, MetricKind) and self.metric not in METRICS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from mechshift_core import CounterfactualBatch, attribute_edges, load_model
 from mechshift_core.execution.batches import to_batch
 from mechshift_core.interchange.inputs import read_for
+from mechshift_core.metrics import LOGIT_DIFFERENCE
 from mechshift_core.models import Model
 
 WORDS = "[UNK] [MASK] the red ice hot blue cat dog saw a - one two . big".split()
@@ -114,6 +116,11 @@ def test_a_tokenizer_is_given_where_the_model_has_none(
         from_text(model, **PROMPTS, tokenizer=3)  # type: ignore[arg-type]
 
 
+def test_a_metric_of_ones_own_is_taken(causal: Model) -> None:
+    mine = replace(LOGIT_DIFFERENCE, name="mine")
+    assert repr(from_text(causal, **PROMPTS, metric=mine)).endswith(", padded, mine)")
+
+
 def test_sets_of_answers_and_tuples_are_taken(causal: Model) -> None:
     batch = from_text(causal, ("the cat saw a",), ("the dog saw a",), [("cat", "hot")], [["dog", "red"]])
     assert batch.answer_ids.tolist() == [[WORDS.index("cat"), WORDS.index("hot")]]
@@ -175,7 +182,7 @@ def test_nothing_left_is_an_error(causal: Model) -> None:
         ({"answers": ["cat", ["dog", 1], "red"]}, r"answers\[1\]\[1\]: expected text, got 1"),
         ({"answers": ["cat", [], "red"]}, r"answers\[1\]: expected text or at least 1 item, got a list"),
         ({"distractors": ["dog", "", "cat"]}, r"distractors\[1\]: expected text that is not empty or a list, got ''"),
-        ({"metric": "accuracy"}, "metric: expected 'logit_difference' or 'probability_difference', got 'accuracy'"),
+        ({"metric": "accuracy"}, "metric: expected .*'logit_difference'.*, got 'accuracy'"),
         ({"unusable": "keep"}, "unusable: expected 'drop' or 'refuse', got 'keep'"),
     ],
 )
