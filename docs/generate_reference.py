@@ -280,7 +280,7 @@ def exit_codes_page() -> str:
 def python_page() -> str:
     """The public names with signature and docstring."""
     parts = ["# Python API\n\nAll that is public; everything else may change without notice."]
-    for package in ("mechshift_core", "mechshift_core.interchange", "stats"):
+    for package in ("mechshift_core", "mechshift_core.plot", "mechshift_core.interchange", "stats"):
         module = importlib.import_module(package)
         parts.append(f"## {package}")
         for name in module.__all__:
@@ -288,7 +288,16 @@ def python_page() -> str:
             if callable(found):
                 doc = inspect.cleandoc(found.__doc__ or "")
                 parts.append(f"### {package}.{name}\n\n```python\n{_signature(name, found)}\n```\n\n{_quoted(doc)}")
+                parts += [f"#### {name}.{key}\n\n{text}" for key, text in _methods(found)]
     return "\n\n".join(parts) + "\n"
+
+
+def _methods(found: Any) -> Iterator[tuple[str, str]]:
+    """The public methods that a class of ours defines itself, with their signatures and docstrings."""
+    for key, value in vars(found).items() if inspect.isclass(found) else ():
+        method = getattr(value, "__func__", value)
+        if not key.startswith("_") and inspect.isfunction(method) and method.__doc__:
+            yield key, f"```python\n{_signature(key, method)}\n```\n\n{_quoted(inspect.cleandoc(method.__doc__))}"
 
 
 def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -320,7 +329,7 @@ def _type(field: dict[str, Any]) -> str:
         return f"{'two' if 'prefixItems' in field else 'list'} of {_type(items)}"
     if field.get("type") == "object":
         values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {"": {}}).values()))
-        return f"mapping of names to {_type(values)}"
+        return f"mapping of names to {'values' if values is True else _type(values)}"
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}
     text = words.get(field.get("type", ""), "anything")
     signs = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -369,6 +378,8 @@ def _signature(name: str, found: Any) -> str:
     if isinstance(found, type) and issubclass(found, Exception | BaseModel):
         return f"class {name}({found.__base__.__name__})"
     for parameter in inspect.signature(found).parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not keywords:
             keywords = True
             parameters.append("*")

@@ -10,10 +10,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mechshift_core.attribution import CounterfactualBatch, EdgeScores, attribute_edges, evaluate_circuits
+    from mechshift_core import plot
+    from mechshift_core.attribution import (
+        CounterfactualBatch,
+        EdgeScores,
+        attribute_edges,
+        evaluate_circuits,
+        metric_frame,
+    )
     from mechshift_core.errors import MechshiftError
     from mechshift_core.loading import load_model
     from mechshift_core.models import Model
+    from mechshift_core.opening import open_run
     from mechshift_core.pipeline import Run, analyze, calibrate, report, run
     from mechshift_core.spec import Spec, SpecError, load_spec
 
@@ -33,6 +41,8 @@ _HOMES = {
     "evaluate_circuits": "attribution",
     "load_model": "loading",
     "load_spec": "spec",
+    "metric_frame": "attribution",
+    "open_run": "opening",
     "report": "pipeline",
     "run": "pipeline",
 }
@@ -52,16 +62,21 @@ __all__ = [
     "evaluate_circuits",
     "load_model",
     "load_spec",
+    "metric_frame",
+    "open_run",
+    "plot",
     "report",
     "run",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name == "plot":
+        return importlib.import_module("mechshift_core.plot")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"mechshift_core.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({"__doc__", "__version__", *_HOMES})
+    return sorted({"__doc__", "__version__", "plot", *_HOMES})

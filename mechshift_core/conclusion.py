@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mechshift_core.execution.code_version import whole_code
@@ -15,41 +14,14 @@ from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.runner import Execution
 from mechshift_core.execution.store import RunFolder, file_digest
 from mechshift_core.files import write_text
+from mechshift_core.finished_run import Run
 from mechshift_core.kinds.extensions import origins
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import FINDINGS, PROVENANCE, REPORT, STATE
 
 if TYPE_CHECKING:
     from mechshift_core.execution.profiles import Profile
-    from mechshift_core.tasks.account import PromptAccount
-    from stats.findings import Declaration, Findings
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished (or partial) run.
-
-    Attributes:
-        path: The run directory.
-        findings: What it concludes.
-        computed: Cells computed by this call; `cached` were there already, and `shared` were taken from the store.
-        failures: What failed, one line each; the run is partial if there are any.
-        analysed: Whether this call computed the statistics (False: nothing had changed).
-        too_few: Why nothing at all could be estimated: the selected examples of every pair and task; otherwise empty.
-        prompts: How many prompts of each task were asked for, aligned and read.
-        notice: Why the store of cells was left out, or could not be used for some; otherwise empty.
-    """
-
-    path: Path
-    findings: Findings
-    computed: int
-    cached: int
-    failures: tuple[str, ...]
-    analysed: bool
-    too_few: str = ""
-    prompts: tuple[PromptAccount, ...] = ()
-    shared: int = 0
-    notice: str = ""
+    from stats.findings import Declaration
 
 
 def conclude(
@@ -109,6 +81,8 @@ def conclude(
         prompts=accounts(plan),
         shared=execution.shared,
         notice=execution.notice,
+        allowed_code=bool(plan.spec.loaded_extensions),
+        overrides=dict(plan.spec.overrides),
     )
 
 

@@ -135,14 +135,14 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
     if registration is not None:
         registered = str(registration["registered"])
         declared = registration["declared"]
-        unlike = _unlike(_complete(declared, spec), now)
+        unlike = difference_lines(_complete(declared, spec), now)
     first = record.first
     if first is None:
         return Declaration(known=False, registered=registered, unlike=unlike)
     first = _complete(first, spec)
     before, after = ({one["id"]: one for one in part["hypotheses"]} for part in (first, now))
     changed = {
-        name: _unlike(before[name], one) if name in before else ("added",)
+        name: difference_lines(before[name], one) if name in before else ("added",)
         for name, one in after.items()
         if one != before.get(name)
     }
@@ -151,7 +151,7 @@ def declaration_of(record: Record, spec: Spec) -> Declaration:
         for one in entry["declared"]["hypotheses"]:
             if one["id"] not in after:
                 dropped[one["id"]] = Dropped(id=one["id"], claim=str(one.get("claim", "")))
-    settings = _unlike(*({name: one[name] for name in PARTS} for one in (first, now)))
+    settings = difference_lines(*({name: one[name] for name in PARTS} for one in (first, now)))
     return Declaration(
         known=True,
         changed=changed,
@@ -263,8 +263,8 @@ def _name(entry: Any) -> object:
     return found.get("id") or found.get("name")
 
 
-def _unlike(before: Any, now: Any) -> tuple[str, ...]:
-    """What differs, a line each: `test.margin: 0.2 -> 0.3`."""
+def difference_lines(before: Any, now: Any) -> tuple[str, ...]:
+    """What differs between two documents, a line each: `test.margin: 0.2 -> 0.3`."""
     found = []
     for one in differences(before, now):
         was, is_now = (_short(json.dumps(value, ensure_ascii=False)) for value in (one.first, one.second))

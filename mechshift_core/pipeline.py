@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechshift_core.conclusion import Run, conclude
+from mechshift_core.conclusion import conclude
 from mechshift_core.declarations import declaration_of, note
+from mechshift_core.earlier_spec import changes, check_folder
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cell_store import open_store
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
@@ -18,11 +20,13 @@ from mechshift_core.execution.profiles import Profile, chosen_profile, default_p
 from mechshift_core.execution.runner import Execution, execute
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.files import replace_file, write_text
+from mechshift_core.finished_run import Run
 from mechshift_core.gate.stored import read_run
 from mechshift_core.kinds.extensions import FOLDER, activate, copied_name
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, RUNS, SPEC, require_run
+from mechshift_core.showing import shown
 from mechshift_core.spec import Spec, load_spec
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ def run(
     profile: Profile | str | None = None,
     cells: str | os.PathLike[str] | None = None,
     copy_cells: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     allow_code: bool = False,
 ) -> Run:
     """Do what a spec says: compute what is missing, analyse it, write the report. Running it again resumes.
@@ -53,12 +57,14 @@ def run(
             `cells` in the cache.
         copy_cells: Whether cells of a store on another file system are copied to the run directory; otherwise they are
             links to it.
-        progress: Called with (what is being done, steps done, steps in all): cells, then statistics.
+        progress: Called with (what is being done, steps done, steps in all): cells, then statistics. Or whether it is
+            shown; unless given, in a notebook only.
         allow_code: Whether the files of `extensions` may be run.
 
     Raises:
         SpecError: if the spec, its models or its data are wrong.
-        UsageError: if the run directory can't be used, or an argument is of another type.
+        UsageError: if the run directory can't be used, or an argument is of another type; also where the one of the
+            spec's name holds a run with other `overrides` and `out` is not given.
         ExecutionError: if nothing can be run at all (a part that fails is reported in `failures`).
     """
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
@@ -66,8 +72,11 @@ def run(
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
     store = open_store(cells, device=loaded.execution.device, copies=copy_cells)
-    with folder.claim(), _writing(folder):
+    with folder.claim(), _writing(folder), shown(progress) as told:
         _check_name(folder, loaded)
+        if out is None:
+            check_folder(folder.path, loaded)
+        changed = changes(folder.path, loaded)
         folder.log("run", spec=loaded.name)
         plan = make_plan(loaded, store=folder.data)
         write_text(folder.path / SPEC, loaded.text)
@@ -76,8 +85,10 @@ def run(
         if not (how or default_profile(loaded)).alone:
             _check_read(loaded, folder)
         declaration = declaration_of(note(folder.path, loaded, "run"), loaded)
-        execution = execute(plan, folder, profile=how, store=store, progress=progress)
-        return conclude(plan, folder, execution, declaration, how or default_profile(loaded), progress, force=False)
+        execution = execute(plan, folder, profile=how, store=store, progress=told)
+        profile = how or default_profile(loaded)
+        finished = conclude(plan, folder, execution, declaration, profile, told, force=False)
+        return replace(finished, changed=changed)
 
 
 @checked_as(UsageError)
@@ -85,7 +96,7 @@ def analyze(
     path: str | os.PathLike[str],
     *,
     profile: Profile | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     allow_code: bool = False,
 ) -> Run:
     """Statistics and report again, from the stored cells and the stored spec; no model is loaded.
@@ -99,13 +110,13 @@ def analyze(
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     folder = RunFolder(Path(path))
     plan = stored_plan(path, allow_code=allow_code)
-    with folder.claim(), _writing(folder):
+    with folder.claim(), _writing(folder), shown(progress) as told:
         folder.log("analyze")
         declaration = declaration_of(note(folder.path, plan.spec, "analyze"), plan.spec)
         every = [cell for _, cell in plan.every_cell]
         failures = {cell: "not computed" for cell in every if not folder.has_cell(cell.key)}
         execution = Execution(0, len(every) - len(failures), failures)
-        return conclude(plan, folder, execution, declaration, how or default_profile(plan.spec), progress, force=True)
+        return conclude(plan, folder, execution, declaration, how or default_profile(plan.spec), told, force=True)
 
 
 @checked_as(UsageError)
@@ -126,7 +137,7 @@ def report(path: str | os.PathLike[str], *, static: bool = False, allow_code: bo
     folder = RunFolder(Path(path))
     plan = stored_plan(path, allow_code=allow_code)
     with folder.claim(), _writing(folder):
-        _require_end(plan, folder)
+        require_end(plan, folder)
         undrawn = write_report(plan, folder, static=static)
     if undrawn:
         raise ExecutionError("; ".join(undrawn))
@@ -145,7 +156,7 @@ def calibrate(
     profile: Profile | str | None = None,
     cells: str | os.PathLike[str] | None = None,
     copy_cells: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     allow_code: bool = False,
 ) -> tuple[Run, Calibration]:
     """Run a spec as :func:`run` does, and its hypotheses on A/A data of its cells many times.
@@ -163,7 +174,7 @@ def calibrate(
         replace: Whether a calibration of the run directory with more repetitions may be replaced.
         profile: As of :func:`run`; data sets are shared out, too.
         cells: The store of cells, as of :func:`run`; so is `copy_cells`.
-        progress: Called with (what is being done, steps done, steps in all).
+        progress: As of :func:`run`.
         allow_code: Whether the files of `extensions` may be run.
 
     Raises:
@@ -185,7 +196,7 @@ def calibrate(
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     finished = run(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)
-    with folder.claim(), _writing(folder):
+    with folder.claim(), _writing(folder), shown(progress) as told:
         from mechshift_core.analysis.calibration import calibrate as calibrate_run
         from mechshift_core.calibration_file import calibration_key, write_calibration
         from mechshift_core.reporting import write_report
@@ -202,7 +213,7 @@ def calibrate(
             seed=loaded.seed if seed is None else seed,
             distances=distances,
             profile=how or default_profile(loaded),
-            progress=progress,
+            progress=told,
         )
         write_calibration(folder, calibration)
         write_report(plan, folder)
@@ -256,7 +267,7 @@ def _writing(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _require_end(plan: Plan, folder: RunFolder) -> None:
+def require_end(plan: Plan, folder: RunFolder) -> None:
     """Refuse a run that was interrupted, or whose data have changed, since its findings were written, if ever.
 
     Raises:

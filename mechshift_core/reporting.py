@@ -39,6 +39,13 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
     Returns:
         The sections that could not be drawn, and why.
     """
+    broken: list[str] = []
+    write_text(folder.path / "report.html", render(report_data(plan, folder, static=static), broken=broken))
+    return tuple(broken)
+
+
+def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> ReportData:
+    """All that the report, and whatever else is drawn like it, is made from; `static` as of :func:`write_report`."""
     tables = read_tables(folder.tables)
     findings = Findings.from_json((folder.path / "findings.json").read_text(encoding="utf-8"))
     stored = json.loads((folder.path / "provenance.json").read_text(encoding="utf-8"))
@@ -48,7 +55,7 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
     key = calibration_key(plan, len(failures))
     computed = spent(folder.path, {cell.key for cell in plan.cells})
     shown = {name: _first_budget(plan, table) for name, table in tables.items() if "path" not in table.columns}
-    data = ReportData(
+    return ReportData(
         title=plan.spec.title or plan.spec.name,
         name=plan.spec.name,
         version=__version__,
@@ -69,9 +76,6 @@ def write_report(plan: Plan, folder: RunFolder, *, static: bool = False) -> tupl
         day=computed.day,
         seconds=computed.seconds,
     )
-    broken: list[str] = []
-    write_text(folder.path / "report.html", render(data, broken=broken))
-    return tuple(broken)
 
 
 def words_of_measures() -> dict[str, Words]:

@@ -68,6 +68,21 @@ class Compared:
         """Whether the difference is beyond the intervals: its own excludes zero; None where it has none."""
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
+    @property
+    def opposite(self) -> bool:
+        """Whether the claim is supported by one run and refuted by the other."""
+        sides = {"" if side is None else side.verdict for side in (self.first, self.second)}
+        return sides == {"supported", "refuted"}
+
+    @property
+    def position(self) -> str:
+        """Where the difference lies, or what weighs more, opposite verdicts; empty where it has no interval."""
+        if self.beyond is None:
+            return "opposite verdicts" if self.opposite else ""
+        if self.opposite and not self.beyond:
+            return "opposite verdicts"
+        return "beyond the intervals" if self.beyond else "within the intervals"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRuns:
@@ -110,6 +125,8 @@ def compared_cells(found: Compared) -> tuple[str, str, str, str, str]:
     """A finding or estimate under the headings `COMPARED`."""
     interval = "" if found.low is None else f" {formats.interval(found.low, found.high)}"
     beyond = {True: "yes", False: "no", None: "; ".join(found.redefined) or formats.MISSING}[found.beyond]
+    if found.opposite and not found.beyond:
+        beyond = "opposite verdicts" if found.beyond is False else f"opposite verdicts; {beyond}".removesuffix("; –")
     sides = (numbers(found.first), numbers(found.second))
     return found.name, *sides, formats.number(found.difference) + interval, beyond
 

@@ -1,13 +1,19 @@
-"""The methods paragraph and the works that it cites. Plain text: the templates escape it."""
+"""The methods paragraph and the works that it cites. Plain text: the templates escape it.
+
+Within the text a citation is a mark, `[@key]` with the key of a work; :func:`cited` writes it as a name or a command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 from reports import formats
-from reports.data import CircuitFacts, MethodsFacts
+from reports import references as works
+from reports.data import CircuitFacts, MethodsFacts, ReportData
 from reports.prose import ablation_words, correction_name, index_name
+from reports.references import Reference
 
 _SELECTIONS = {
     "both": "examples that both models of a pair answer correctly",
@@ -17,12 +23,41 @@ _SELECTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """A work that the methods paragraph cites."""
+_MARK = re.compile(r"\[@([a-z0-9]+)\]")
 
-    text: str
-    href: str | None = None
+
+def methods_of(data: ReportData) -> str:
+    """The methods of a run, with citations as marks: the paragraph, then its models, prompts and margins."""
+    hypotheses = data.findings.hypotheses
+    used = list(dict.fromkeys(found.method for found in hypotheses if found.method and found.estimate is not None))
+    told = [_marked(data.methods, version=data.version, methods_used=used, **_asked(data))]
+    told += [said for said in (_models(data), _prompts(data), _margins(data)) if said]
+    return " ".join(told)
+
+
+def references_of(data: ReportData) -> tuple[Reference, ...]:
+    """The works that the methods of a run cite, in order."""
+    return references(data.methods, **_asked(data))
+
+
+def cited(text: str, cite: Callable[[Reference], str], *, other: Callable[[str], str] = str) -> str:
+    """A text with its citations written out.
+
+    Args:
+        text: With marks.
+        cite: How a work is cited; :func:`in_words` for people to read.
+        other: How what stands between citations is written.
+    """
+    parts = _MARK.split(text)  # text, key, text, key, ..., text
+    for at in range(1, len(parts), 2):
+        work = works.WORKS.get(parts[at])
+        parts[at] = cite(work) if work else other(f"[@{parts[at]}]")
+    return "".join(part if at % 2 else other(part) for at, part in enumerate(parts))
+
+
+def in_words(work: Reference) -> str:
+    """How a sentence names a work."""
+    return work.short
 
 
 def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -> str:
@@ -33,13 +68,26 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
         version: Version of mechshift.
         methods_used: How intervals and tests were made, from the findings.
     """
+    return cited(_marked(facts, version=version, methods_used=methods_used), in_words)
+
+
+def _marked(
+    facts: MethodsFacts,
+    *,
+    version: str,
+    methods_used: Sequence[str],
+    equivalence: bool = True,
+    shapley: bool = False,
+) -> str:
+    """The methods paragraph with citations as marks."""
     steps = "" if facts.steps is None else f" with {formats.plural(facts.steps, 'integration step')}"
     rule = "" if not facts.quadrature else f" ({facts.quadrature} quadrature)"
     rule += "" if facts.draws is None else f" ({formats.plural(facts.draws, 'draw')} for each prompt)"
     select = _SELECTIONS.get(facts.select, facts.select)
     judged = "" if facts.select == "none" else _judged(facts.judged_by)
     text = [
-        f"Circuits before and after post-training were compared with mechshift {version}.",
+        f"Circuits before and after post-training were compared with mechshift {version}, following "
+        f"{_mark(works.MECHANISM_SHIFT)}.",
         f"Edge attributions were computed with {_attribution(facts)}{steps}{rule}, per example and "
         f"then averaged over {select}.{_metrics(facts.metrics)}{judged}",
     ]
@@ -61,6 +109,8 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
         )
     text += [_circuit_runs(run) for run in facts.circuits]
     replicates = "" if not facts.replicates else f" with {formats.count(facts.replicates)} replicates"
+    if facts.replicates:
+        replicates += f" ({_mark(works.BOOTSTRAP)})"
     unit = "templates" if facts.random_templates else "prompts"
     seeds = "training seeds are averaged over as they are"
     if facts.random_seeds:
@@ -72,10 +122,13 @@ def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequen
     )
     if methods_used:
         text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
+    if shapley:
+        text.append(f"Components were also knocked out in combinations ({_mark(works.SHAPLEY)}).")
+    family = f" ({_mark(works.HOLM)})" if facts.correction.lower() == "holm" else ""
     text.append(
         f"{_specialization(facts.index)}{_integration(facts.integration)}p-values of the declared hypotheses are "
-        f"{correction_name(facts.correction)}-corrected as one family; claims of equivalence were tested against "
-        "declared margins (two one-sided tests)."
+        f"{correction_name(facts.correction)}-corrected as one family{family}; claims of equivalence were tested "
+        f"against declared margins (two one-sided tests{f'; {_mark(works.SCHUIRMANN)}' if equivalence else ''})."
     )
     if facts.alignment:
         text.append(
@@ -164,90 +217,66 @@ def _circuit_runs(run: CircuitFacts) -> str:
     return (
         f"In {run.name}, circuits {made}, {ranked}, were run with every other edge carrying "
         f"{ablation_words(run.ablation)}{drawn}; faithfulness is (m(C) − m(∅)) / (m(full) − m(∅)), a ratio of means "
-        "over prompts."
+        f"over prompts ({_mark(works.MIB)})."
     )
 
 
 def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False) -> tuple[Reference, ...]:
-    """The works behind the methods of this run.
+    """The works that the methods paragraph cites, in order.
 
     Args:
         facts: Choices of the run.
         equivalence: Whether a hypothesis is of equivalence.
         shapley: Whether components were knocked out in combinations.
     """
-    found = [
-        Reference(
-            text="Kong, Lee & Jo (2026). Mechanism Shift During Post-training from Autoregressive to Masked Diffusion "
-            "Language Models.",
-            href="https://arxiv.org/abs/2601.14758",
-        )
+    text = _marked(facts, version="", methods_used=(), equivalence=equivalence, shapley=shapley)
+    return tuple(works.WORKS[key] for key in dict.fromkeys(_MARK.findall(text)) if key in works.WORKS)
+
+
+class _Asked(TypedDict):
+    equivalence: bool
+    shapley: bool
+
+
+def _asked(data: ReportData) -> _Asked:
+    return {
+        "equivalence": any(found.test == "equivalence" for found in data.findings.hypotheses),
+        "shapley": data.table("shapley") is not None,
+    }
+
+
+def _models(data: ReportData) -> str:
+    """The models by name with their source and how they read; empty where the run does not record them."""
+    known = data.provenance.get("models")
+    told = []
+    for name, facts in known.items() if isinstance(known, Mapping) else ():
+        recorded = facts if isinstance(facts, Mapping) else {}
+        about = [str(recorded.get("source") or ""), str(recorded.get("paradigm") or "").replace("_", " ")]
+        told.append(f"{name} ({', '.join(filter(None, about))})" if any(about) else str(name))
+    return f"The models were {formats.listed(told)}." if told else ""
+
+
+def _prompts(data: ReportData) -> str:
+    """How many prompts of each task every pair was read and analysed on; empty where that is not recorded."""
+    told = [
+        f"{formats.count(count.kept)} of {formats.count(count.read)} of {count.task} for {count.pair}"
+        for count in data.task_counts
     ]
-    used = facts.averaged or (facts.attribution,)
-    if any(method.startswith("eap") or method == "clean-corrupted" for method in used):
-        found.append(
-            Reference(
-                text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
-                "Finding Model Mechanisms (EAP-IG).",
-                href="https://arxiv.org/abs/2403.17806",
-            )
-        )
-    found += [_METHODS[method] for method in used if method in _METHODS]
-    if facts.circuits:
-        found.append(
-            Reference(
-                text="Mueller et al. (2025). MIB: A Mechanistic Interpretability Benchmark (faithfulness, CMD, CPR).",
-                href="https://arxiv.org/abs/2504.13151",
-            )
-        )
-    if shapley:
-        found.append(
-            Reference(
-                text="Grabisch & Roubens (1999). An axiomatic approach to the concept of interaction among players in "
-                "cooperative games. International Journal of Game Theory 28, 547–565."
-            )
-        )
-    if facts.correction.lower() == "holm":
-        found.append(
-            Reference(
-                text="Holm (1979). A simple sequentially rejective multiple test procedure. "
-                "Scandinavian Journal of Statistics 6, 65–70."
-            )
-        )
-    if equivalence:
-        found.append(
-            Reference(
-                text="Schuirmann (1987). A comparison of the two one-sided tests procedure and the power approach for "
-                "assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and "
-                "Biopharmaceutics 15, 657–680."
-            )
-        )
-    if facts.replicates:
-        found.append(
-            Reference(
-                text="Davison & Hinkley (1997). Bootstrap Methods and their Application. Cambridge University Press."
-            )
-        )
-    return tuple(found)
+    return f"Of the prompts that the models read, these were analysed: {formats.listed(told)}." if told else ""
 
 
-_METHODS = {
-    "expected-gradients": Reference(
-        text="Erion, Janizek, Sturmfels, Lundberg & Lee (2021). Improving performance of deep learning models with "
-        "axiomatic attribution priors and expected gradients. Nature Machine Intelligence 3, 620–631.",
-        href="https://arxiv.org/abs/1906.10670",
-    ),
-    "gim": Reference(
-        text="Edin et al. (2025). GIM: Improved Interpretability for Large Language Models.",
-        href="https://arxiv.org/abs/2505.17630",
-    ),
-    "relp": Reference(
-        text="Rezaei Jafari, Eberle, Khakzar & Nanda (2025). RelP: Faithful and Efficient Circuit Discovery via "
-        "Relevance Patching.",
-        href="https://arxiv.org/abs/2508.21258",
-    ),
-}
-"""Attribution method -> where it is from."""
+def _margins(data: ReportData) -> str:
+    """The margins that hypotheses declare; empty where none does."""
+    told = [
+        f"{'' if found.test == 'non_inferiority' else '±'}{formats.compact(found.margin)} ({found.id})"
+        for found in data.findings.hypotheses
+        if found.margin is not None
+    ]
+    return f"The declared {'margin is' if len(told) == 1 else 'margins are'} {formats.listed(told)}." if told else ""
+
+
+def _mark(work: Reference) -> str:
+    return f"[@{work.key}]"
 
 
 def _attribution(facts: MethodsFacts) -> str:
@@ -258,14 +287,16 @@ def _attribution(facts: MethodsFacts) -> str:
 
 def _method_name(method: str) -> str:
     names = {
-        "eap": "edge attribution patching",
-        "eap-ig": "edge attribution patching with integrated gradients (EAP-IG; Hanna et al. 2024)",
-        "eap-ig-activations": "EAP-IG over the activations of all components in turn (Hanna et al. 2024)",
-        "eap-ig-sources": "integrated gradients over the activations of each edge's own source",
-        "expected-gradients": "edge attribution patching with expected gradients (Erion et al. 2021)",
-        "gim": "edge attribution patching with gradient interaction modifications (GIM; Edin et al. 2025)",
-        "relp": "relevance patching of edges (RelP; Rezaei Jafari et al. 2025)",
-        "clean-corrupted": "edge attribution patching averaged over the clean and the corrupted run",
+        "eap": f"edge attribution patching ({_mark(works.EAP_IG)})",
+        "eap-ig": f"edge attribution patching with integrated gradients (EAP-IG; {_mark(works.EAP_IG)})",
+        "eap-ig-activations": f"EAP-IG over the activations of all components in turn ({_mark(works.EAP_IG)})",
+        "eap-ig-sources": "integrated gradients over the activations of each edge's own source, a variant of EAP-IG "
+        f"({_mark(works.EAP_IG)})",
+        "expected-gradients": f"edge attribution patching with expected gradients ({_mark(works.EXPECTED_GRADIENTS)})",
+        "gim": f"edge attribution patching with gradient interaction modifications (GIM; {_mark(works.GIM)})",
+        "relp": f"relevance patching of edges (RelP; {_mark(works.RELP)})",
+        "clean-corrupted": "edge attribution patching averaged over the clean and the corrupted run "
+        f"({_mark(works.EAP_IG)})",
         "exact": "exact edge patching",
     }
     return names.get(method, method)

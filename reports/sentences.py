@@ -8,7 +8,7 @@ from reports import formats
 from reports.prose import direction, measure_name, quantity, role_words
 from stats.findings import Finding, Group
 
-_KEYS = ("role", "pair", "regime", "task")
+_KEYS = ("role", "pair", "regime", "task", "budget")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ def named(group: Group, keys: tuple[str, ...] = _KEYS) -> str:
         parts.append(f"of {group.pair}")
     elif group.role and "role" in keys:
         parts.append(role_words(group.role))
+    if group.budget and "budget" in keys:
+        parts.append(f"at {group.budget}")
     return " ".join(parts)
 
 
@@ -86,7 +88,8 @@ def _twice(finding: Finding, name: str) -> str:
     here, there = named(one, outer), named(three, outer)
     values = [formats.number(group.estimate) for group in finding.groups]
     first = f"{values[0]} {named(one, inner)} and {values[1]} {named(two, inner)}"
-    far = f"The first minus the second is {_amount(finding.estimate)} {here} than {there} ({_evidence(finding)})."
+    compared = f"{_amount(finding.estimate)} {here} than {there}" if finding.estimate else f"as large {here} as {there}"
+    far = f"The first minus the second is {compared} ({_evidence(finding)})."
     return f"{_capital(name)} {here}: {first}; {there}: {values[2]} and {values[3]}. {far}"
 
 
@@ -96,7 +99,8 @@ _SAID = {(1,): _alone, (1, -1): _against, (1, -1, -1, 1): _twice}
 
 def _named_quantity(finding: Finding) -> str:
     name = quantity(finding.measure)
-    return f"{finding.location} of the {name}" if finding.location else name
+    name = f"{finding.location} of the {name}" if finding.location else name
+    return f"{finding.along} of the {name} along the way" if finding.along else name
 
 
 def _everywhere(group: Group, keys: tuple[str, ...] = ()) -> str:
@@ -137,6 +141,8 @@ def _between(low: float, high: float) -> str:
 
 def _way(finding: Finding) -> str:
     """Which way the estimate points, in the measure's own words, where the test has shown that."""
+    if finding.along:
+        return ""  # what a measure's own words say of a value, they do not say of a trend
     shown = finding.verdict in ("supported", "refuted") and finding.test in ("difference", "bound")
     if not shown or finding.estimate is None or (finding.test == "bound" and finding.null):
         return ""

@@ -37,11 +37,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of the page: headings, written cells and a caption."""
+    """A table of the page: headings, written cells and a caption; `values` are the cells before they were written."""
 
     caption: str
     fields: tuple[Field, ...]
     rows: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[Any, ...], ...]
 
     @property
     def shown(self) -> tuple[tuple[str, ...], ...]:
@@ -89,7 +90,7 @@ def p_values(label: str) -> Field:
 def build(caption: str, fields: Sequence[Field], rows: Sequence[Sequence[object]]) -> Table:
     """Write every cell by its column's rule."""
     written = tuple(tuple(column.write(cell) for column, cell in zip(fields, row, strict=True)) for row in rows)
-    return Table(caption=caption, fields=tuple(fields), rows=written)
+    return Table(caption=caption, fields=tuple(fields), rows=written, values=tuple(map(tuple, rows)))
 
 
 def from_frame(caption: str, frame: pl.DataFrame, fields: Mapping[str, Field]) -> Table:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
@@ -12,6 +15,8 @@ from reports import formats
 
 # C0/C1 controls but tab and newline, bidirectional controls, invisible operators, byte-order mark, lone surrogates.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+_noted: ContextVar[list[Mapping[str, object]] | None] = ContextVar("what templates are filled with", default=None)
 
 
 def visible(text: str) -> str:
@@ -54,7 +59,20 @@ def new_environment(loader: BaseLoader) -> Environment:
 
 def render_template(name: str, /, **context: object) -> Markup:
     """Fill the template `templates/<name>.html.j2`."""
+    if (notes := _noted.get()) is not None:
+        notes.append(context)
     return Markup(environment().get_template(f"{name}.html.j2").render(**context))
+
+
+@contextmanager
+def noted() -> Iterator[list[Mapping[str, object]]]:
+    """What templates are filled with by :func:`render_template` while this lasts, in order: values by name."""
+    notes: list[Mapping[str, object]] = []
+    before = _noted.set(notes)
+    try:
+        yield notes
+    finally:
+        _noted.reset(before)
 
 
 def source(name: str) -> str:

@@ -10,7 +10,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FINDINGS_SCHEMA = "mechshift-findings/v1"
 
@@ -38,10 +41,11 @@ class Group:
 
     Attributes:
         sign: 1 where it is added, -1 where it is subtracted.
-        role: Role of its pairs, and `pair` their name, `regime` of its tasks and `task` their name, as far as the
-            hypothesis says; empty where it takes all.
+        role: Role of its pairs or trajectories, and `pair` their name, `regime` of its tasks and `task` their name, as
+            far as the hypothesis says; empty where it takes all.
         tasks: The tasks that it is over.
         estimate: The mean; None where a part of it has no estimate.
+        budget: The inference budget that it is at, where budgets are compared; empty otherwise.
     """
 
     sign: int
@@ -51,6 +55,7 @@ class Group:
     task: str
     tasks: tuple[str, ...]
     estimate: float | None
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,9 @@ class Finding:
             `statistic` and `df`; estimate and interval are of the average. Empty where the average is tested.
         parts: The same on each task or regime alone, where there are several.
         location: What is taken instead of the mean over prompts, `20% trimmed mean`; empty otherwise.
+        along: What of a trajectory the estimate is, `trend` or `value at 2000`, and the groups are of trajectories;
+            empty otherwise.
+        witness_of: The id of the hypothesis whose claim this one asks another measure about; empty otherwise.
     """
 
     id: str
@@ -139,6 +147,8 @@ class Finding:
     parts: tuple[Part, ...] = ()
     location: str = ""
     groups: tuple[Group, ...] = ()
+    along: str = ""
+    witness_of: str = ""
 
     @property
     def shown(self) -> tuple[float | None, float | None, float]:
@@ -239,6 +249,30 @@ class Findings:
     estimates: tuple[Estimate, ...]
     alternatives: tuple[Alternative, ...] = ()
     declaration: Declaration = field(default_factory=Declaration)
+
+    def __repr__(self) -> str:
+        verdicts = [finding.verdict for finding in self.hypotheses]
+        counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+        claims = f"{len(verdicts)} hypothes{'is' if len(verdicts) == 1 else 'es'}{counted and f' ({counted})'}"
+        return f"Findings({self.name!r}: {claims}, {len(self.estimates)} estimate{'s' * (len(self.estimates) != 1)})"
+
+    def to_frame(self, of: Literal["hypotheses", "estimates"] = "hypotheses") -> pl.DataFrame:
+        """The findings as a polars frame.
+
+        Args:
+            of: `hypotheses` has a row for each of them, with `id`, `claim`, `estimate`, `low`, `high`, `p`,
+                `p_corrected`, `verdict` and the other fields of :class:`Finding` but for its lists; `estimates` a row
+                for each measure on each pair and task, with the fields of :class:`Estimate`. `n_prompt` and the like
+                are the numbers of units.
+
+        Raises:
+            ValueError: for another word.
+        """
+        from stats.finding_frames import estimate_frame, finding_frame
+        from stats.options import check_option
+
+        check_option("of", of, Literal["hypotheses", "estimates"])
+        return finding_frame(self.hypotheses) if of == "hypotheses" else estimate_frame(self.estimates)
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version; numbers that are not finite become null."""

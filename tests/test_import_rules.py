@@ -23,6 +23,7 @@ MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
         "mechshift_core.options", "mechshift_core.metrics",
+        "mechshift_core.text_batches",  # the one way up: text becomes tokens as in a study
     ],
     "mechshift_core.components": [
         "mechshift_core.components", "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph",

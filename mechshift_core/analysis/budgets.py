@@ -69,7 +69,8 @@ class Comparison:
             self._on(one, {key: both[place] for key, both in common.items() if not isinstance(both, str)}, measures)
             for place, one in enumerate((first, second))
         ]
-        found = replace(known[0], replicated={}, problems={})
+        sides = tuple(one.replicated for one in known)
+        found = replace(known[0], replicated={}, problems={}, at_budgets=sides)
         for key, measure in ((key, measure) for key in keys for measure in measures):
             name, both = (measure, *key), common[key]
             lacking = both if isinstance(both, str) else _lacking(budgets, known, name)

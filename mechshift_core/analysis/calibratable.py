@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from mechshift_core.analysis.aa_samples import Key
 from mechshift_core.analysis.derived import derived_of
-from mechshift_core.analysis.hypotheses import cell_weights
 from mechshift_core.analysis.measured import Measured, Results
 from mechshift_core.analysis.samples import Sample
+from mechshift_core.analysis.weights import cell_weights
 from mechshift_core.execution.scores import Stored
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, server, testables
 from mechshift_core.spec import Spec

@@ -14,7 +14,7 @@ from mechshift_core.analysis.aa_samples import Key
 from mechshift_core.analysis.calibratable import truths, unseen
 from mechshift_core.analysis.data_sets import DataSets, Material, about, as_it_is, halves, planted
 from mechshift_core.analysis.derived import with_derived
-from mechshift_core.analysis.hypotheses import Evidence, cell_weights
+from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.kept_series import KeptSeries
 from mechshift_core.analysis.planting import Known
 from mechshift_core.analysis.repeated import Repeated, covered_by, evidence_of
@@ -23,6 +23,7 @@ from mechshift_core.analysis.series import Series, series_of
 from mechshift_core.analysis.sign_flips import PLANTED, Planting
 from mechshift_core.analysis.stretches import compute, cut, each
 from mechshift_core.analysis.stretches_elsewhere import share_out
+from mechshift_core.analysis.weights import cell_weights
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.profiles import Profile
 from mechshift_core.execution.store import RunFolder

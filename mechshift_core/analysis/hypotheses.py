@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.estimands import estimand, location
@@ -10,10 +10,9 @@ from mechshift_core.analysis.groups import groups_of
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.analysis.step_weights import step_weights
+from mechshift_core.analysis.weights import cell_weights
 from mechshift_core.kinds import TESTS, is_two_sided, testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
-from mechshift_core.spec.pairs import TrajectorySpec
 from mechshift_core.spec.schema import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult
@@ -32,12 +31,21 @@ CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Every measured quantity by (measure, pair, task), and why others have none; `failed` are those that broke."""
+    """What was measured of pairs and tasks.
+
+    Attributes:
+        replicated: Every measured quantity by (measure, pair, task).
+        problems: Why others have none.
+        samples: The prompts by (pair, task).
+        failed: Those that broke.
+        at_budgets: The quantities at either of two inference budgets, where `replicated` are their differences.
+    """
 
     replicated: Mapping[tuple[str, str, str], Replicated]
     problems: Mapping[tuple[str, str, str], str]
     samples: Mapping[tuple[str, str], Sample]
     failed: frozenset[tuple[str, str, str]] = frozenset()
+    at_budgets: tuple[Mapping[tuple[str, str, str], Replicated], ...] = ()
 
     def with_measured(self, key: tuple[str, str], measured: Measured) -> Evidence:
         """This evidence and what was measured of a pair and task, which takes the place of what there is of it."""
@@ -91,24 +99,6 @@ def _evidence(hypothesis: Hypothesis, evidence: Evidence, differences: Mapping[t
     return replace(evidence, replicated={}, problems=problems, failed=frozenset())
 
 
-def cell_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[PairSpec, TaskSpec], float]:
-    """Weight of every pair and task in the estimate; groups are averaged over their members with equal weights."""
-    weights: dict[tuple[PairSpec, TaskSpec], float] = {}
-    for sign, group in hypothesis.groups():
-        members = spec.members(hypothesis, group)
-        for one, task in members:
-            for pair, share in _shares(hypothesis, one):
-                weights[pair, task] = weights.get((pair, task), 0.0) + sign * share / len(members)
-    return {member: weight for member, weight in weights.items() if weight != 0.0}
-
-
-def _shares(hypothesis: Hypothesis, one: PairSpec | TrajectorySpec) -> Iterable[tuple[PairSpec, float]]:
-    """What of a pair, or of the steps of a trajectory, goes into the estimate."""
-    if isinstance(one, TrajectorySpec):
-        return step_weights(hypothesis, one).items()
-    return [(one, 1.0)]
-
-
 def _drafted(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
     """The draft of a finding; one whose test breaks has failed and leaves the others as they are."""
     try:
@@ -136,7 +126,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         )
         for ((pair, task), weight), part in zip(weights.items(), parts, strict=True)
     )
-    groups = groups_of(spec, hypothesis, evidence.replicated)
+    groups = groups_of(spec, hypothesis, evidence.replicated, evidence.at_budgets)
     contrast, templates = contrast_of(spec, hypothesis, evidence), _templates(evidence, list(weights))
     if contrast is None:
         reasons = [
@@ -309,8 +299,20 @@ def _finding(
         inner_low=None if result is None else result.inner_low,
         inner_high=None if result is None else result.inner_high,
         every=hypothesis.every or "",
+        along=_along(hypothesis),
+        witness_of=hypothesis.witness_of or "",
         location=location(spec, hypothesis.measure),
     )
+
+
+def _along(hypothesis: Hypothesis) -> str:
+    """What of a trajectory is estimated, in words before "of the measure"; empty where it is about pairs."""
+    if hypothesis.along is None:
+        return ""
+    at = 0.0 if hypothesis.along.at is None else hypothesis.along.at
+    return {"trend": "trend", "value": f"value at {at:g}", "halfway": f"value at {at:g}, less the mean of both ends,"}[
+        hypothesis.along.quantity
+    ]
 
 
 def null_value(hypothesis: Hypothesis) -> float:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mechshift_core.analysis.hypotheses import cell_weights
 from mechshift_core.analysis.samples import Sample, Side
+from mechshift_core.analysis.weights import cell_weights
 from mechshift_core.execution.scores import EdgeScoreStore, Floats
 from mechshift_core.kinds import Testable, testable, testables
 from mechshift_core.spec import Hypothesis, Spec

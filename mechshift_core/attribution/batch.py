@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from mechshift_core.metrics import LOGIT_DIFFERENCE, METRICS, NO_TOKEN, MetricKind, TokenSet
 from mechshift_core.options import listing, suggestion
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from mechshift_core.models.load import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,7 @@ class CounterfactualBatch:
         metric: Name of a registered metric, or a metric. `logit_difference` is the mean logit of the answers minus that
             of the foils, `probability_difference` the probability of all answers minus that of all foils, and
             `log_probability` the natural logarithm of the probability of all answers.
+        kept: Where the examples come from a longer list, their numbers in it, [examples]; see :meth:`from_text`.
 
     Raises:
         ValueError: if shapes disagree, tokens are missing or no token ids, padding is within a prompt or is read, or
@@ -40,6 +49,74 @@ class CounterfactualBatch:
     position: int | Tensor = -1
     attention_mask: Tensor | None = None
     metric: str | MetricKind = LOGIT_DIFFERENCE.name
+    kept: Tensor | None = None
+
+    @classmethod
+    def from_text(
+        cls,
+        model: Model,
+        clean: Sequence[str],
+        corrupt: Sequence[str],
+        answers: Sequence[str | Sequence[str]],
+        distractors: Sequence[str | Sequence[str]],
+        *,
+        tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
+        metric: str | MetricKind = LOGIT_DIFFERENCE.name,
+        delimiter: str = " ",
+        add_bos_token: bool | None = None,
+        unusable: Literal["drop", "refuse"] = "drop",
+    ) -> CounterfactualBatch:
+        """A batch for one model from prompts as text, prepared as a study prepares a data set.
+
+        Prompts are tokenised from their beginning on, with what the tokenizer puts before a text. Prompts of different
+        length are padded. A masked diffusion model sees the answer as masks behind the prompt. An answer and a
+        distractor of several tokens are compared at the first, where they differ; a warning says so.
+
+        Examples that a study would drop are dropped with a warning that counts the reasons: another number of tokens
+        in the clean than in the corrupted prompt, the same prompt twice, a word that is not in the vocabulary, an
+        answer that is its distractor, or of a set of answers one of several tokens. :attr:`kept` are the numbers of
+        the others.
+
+        Args:
+            model: As :func:`.load_model` gives it.
+            clean: Clean prompts, up to the answer; `corrupt` the corrupted ones, one each.
+            answers: What rightly follows each clean prompt: one text, or a list of texts of one token each.
+            distractors: What the answers are held against, likewise.
+            tokenizer: Of Transformers, or its folder, or `hf:ORG/NAME`, where the model has none of its own.
+            metric: Name of a registered metric, or a metric.
+            delimiter: What stands between prompt and answer where neither brings a space.
+            add_bos_token: Whether prompts begin with the tokenizer's beginning-of-sequence token; by default as the
+                tokenizer does it.
+            unusable: `refuse` makes examples that would be dropped an error.
+
+        Returns:
+            The batch, read at the position at which this model predicts the answer.
+
+        Raises:
+            ValueError: if the lists are empty or of different lengths, an entry is no text or empty, no example can be
+                used, or the model has no tokenizer or, being a masked diffusion model, no mask token.
+            ExecutionError: if the tokenizer can't be read, or what it puts before a text can't be told.
+        """
+        from mechshift_core.text_batches import batch_from_text
+
+        return batch_from_text(
+            model,
+            clean,
+            corrupt,
+            answers,
+            distractors,
+            tokenizer=tokenizer,
+            metric=metric,
+            delimiter=delimiter,
+            add_bos_token=add_bos_token,
+            unusable=unusable,
+        )
+
+    def __repr__(self) -> str:
+        examples, positions = self.clean_ids.shape
+        padded = ", padded" if self.padded else ""
+        metric = self.metric if isinstance(self.metric, str) else self.metric.name
+        return f"CounterfactualBatch({examples} examples x {positions} positions{padded}, {metric})"
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, MetricKind) and self.metric not in METRICS:
@@ -64,6 +141,10 @@ class CounterfactualBatch:
         object.__setattr__(self, "position", torch.where(position < 0, position + length, position))
         if self.attention_mask is not None:
             object.__setattr__(self, "attention_mask", self._checked_mask(self.attention_mask))
+        if self.kept is not None:
+            object.__setattr__(self, "kept", whole_numbers("kept", self.kept))
+            if self.kept.shape != (len(self),):
+                raise ValueError(f"kept must be [{len(self)}], one number an example; it is {list(self.kept.shape)}")
         for name in ("clean_ids", "corrupt_ids"):
             self._check_prompts(name)
         for name in ("answer_ids", "foil_ids"):
@@ -141,6 +222,7 @@ class CounterfactualBatch:
             foil_ids=self.foil_ids[part],
             position=self.position[part],
             attention_mask=None if self.attention_mask is None else self.attention_mask[part],
+            kept=None if self.kept is None else self.kept[part],
         )
 
     def to(self, device: torch.device) -> CounterfactualBatch:
@@ -154,6 +236,7 @@ class CounterfactualBatch:
             foil_ids=self.foil_ids.to(device),
             position=self.position.to(device),
             attention_mask=None if self.attention_mask is None else self.attention_mask.to(device),
+            kept=None if self.kept is None else self.kept.to(device),
         )
 
     def rows_read(self, values: Tensor) -> Tensor:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.attribution.frames import Per, edge_columns, scored
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
 from mechshift_core.attribution.methods import WITHOUT_ROLES, Method, Quadrature, Scoring, integration_path
 from mechshift_core.attribution.readable import check_finite, check_readable
@@ -61,6 +63,20 @@ class EdgeScores:
     def mean(self) -> Tensor:
         """Mean over examples, [edges]."""
         return self.values.mean(0)
+
+    @checked
+    def to_frame(self, per: Per = "mean") -> pl.DataFrame:
+        """The scores as a frame, in the order of `edges`.
+
+        Args:
+            per: `mean` has a row an edge, `prompt` one for every edge on every prompt.
+
+        Returns:
+            Columns `edge`, `source`, `target`, `kind`, `source_layer`, `source_head`, `target_layer` and `target_head`
+            (see :func:`.edge_columns`), `score`, in units of the metric; of means also `se`, the standard error over
+            prompts, and `rank` by magnitude, in which scores of 0 share the last one; of prompts `example`.
+        """
+        return scored(edge_columns(self.edges), self.values, per=per)
 
     @classmethod
     def joined(cls, blocks: Sequence[EdgeScores]) -> EdgeScores:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.ablation import Ablation, replacement_of
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.edges import EdgeScores
+from mechshift_core.attribution.frames import Per, node_columns, scored
 from mechshift_core.attribution.memory import sequences_for_gradients
 from mechshift_core.attribution.patching import Patch, run_in_batches
 from mechshift_core.attribution.readable import check_readable
@@ -128,6 +130,22 @@ class NodeScores:
     nodes: tuple[str, ...]
     values: Tensor
     by_role: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return f"NodeScores({len(self.values)} examples x {len(self.nodes):,} nodes)"
+
+    @checked
+    def to_frame(self, per: Per = "mean") -> pl.DataFrame:
+        """The scores as a frame, in the order of `nodes`.
+
+        Args:
+            per: `mean` has a row a node, `prompt` one for every node on every prompt.
+
+        Returns:
+            Columns `node`, `kind`, `layer`, `head` (see :func:`.node_columns`) and `score`; of means also `se` and
+            `rank`, of prompts `example`, as of :meth:`.EdgeScores.to_frame`.
+        """
+        return scored(node_columns(self.nodes), self.values, per=per)
 
 
 def node_scores(shape: Shape, scores: EdgeScores) -> NodeScores:

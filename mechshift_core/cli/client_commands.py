@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechshift_core.cli.console import Console
+from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.markdown import printable
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def submit(
     ] = "",
     server: Server = None,
     token: Token = None,
+    settings: Set = None,
+    limit: Limit = None,
 ) -> None:
     """Hand in a spec to a server, with the files beside it that it names; prints the name of the run.
 
@@ -62,11 +65,11 @@ def submit(
     from mechshift_core.service.handing import hypotheses_of, read_text
 
     console: Console = context.obj
-    wanted = fail_on or []
+    wanted, given = fail_on or [], overrides(settings, limit)
     if wanted and (known := hypotheses_of(read_text(spec))) is not None:
         check_ids(wanted, known)
     with _client(server, token) as client:
-        run = client.submit(spec, key=key)
+        run = client.submit(spec, key=key, **({"overrides": given} if given else {}))
         if not (watch or wanted):
             if console.json:
                 console.result_json(_as_json(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,18 @@ class Console:
         """A line on standard output; not with `--quiet` or `--json`."""
         if not (self.quiet or self.json):
             _write(text, sys.stdout)
+
+    def say_marked(self, word: str, rest: str, *, style: str) -> None:
+        """A line that begins with a word in colour: on a terminal that takes colours, unless NO_COLOR is set."""
+        if self.quiet or self.json:
+            return
+        if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            _write(f"{word} {rest}", sys.stdout)
+            return
+        from rich.console import Console as Terminal
+        from rich.text import Text
+
+        Terminal(highlight=False).print(Text.assemble((word, style), " ", rest), soft_wrap=True)
 
     def result(self, text: str) -> None:
         """What the command was called for, on standard output whatever the options."""

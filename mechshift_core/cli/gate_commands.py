@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
-from mechshift_core.cli.run_commands import RunFolder, check_ids
+from mechshift_core.cli.run_commands import check_ids
 from mechshift_core.errors import ExecutionError, UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 
     if console.json:
         content = formats.as_json(gate) | {"exit_code": code, "updated": update}
-        console.result_json({"run": str(run.path), "baseline": str(baseline), **content})
+        told = verdicts.as_json(run.findings.hypotheses)
+        console.result_json({"run": str(run.path), "baseline": str(baseline), **content, "hypotheses": told})
     else:
+        verdicts.tell(console, run.findings.hypotheses)
         console.say(f"wrote {baseline}" if update else formats.text(gate))
     for line in gate.failures:
         console.complain(f"failed: {printable(line)}")
@@ -109,25 +112,39 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 
 def compare(
     context: typer.Context,
-    first: RunFolder,
-    second: RunFolder,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, two or more.", show_default=False)
+    ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
 ) -> None:
-    """Show two runs side by side: only what differs, in spec, provenance, findings and estimates."""
-    from mechshift_core.comparison import compare_runs, formats
+    """Show runs side by side: of two only what differs, in spec, provenance, findings and estimates.
+
+    Of three or more: every finding with its verdict in each run, and what differs in their specs.
+    """
+    from mechshift_core.comparison import compare_many, compare_runs, formats
     from reports.compare import render_comparison
+    from reports.compare_many import render_many
 
     console: Console = context.obj
     if console.json and markdown:
         raise UsageError("--json and --markdown: give one of them")
-    compared = compare_runs(first, second)
-    if html is not None:
-        _write(html, render_comparison(compared))
-    if console.json:
-        console.result_json(formats.as_json(compared))
+    if len(runs) < 2:
+        raise UsageError(f"compare: expected two or more run directories, got {len(runs)}")
+    if len(runs) == 2:
+        two = compare_runs(runs[0], runs[1])
+        page = render_comparison(two)
+        content, marked, text = formats.as_json(two), formats.markdown(two), formats.text(two)
     else:
-        console.result(formats.markdown(compared) if markdown else formats.text(compared))
+        many = compare_many(runs)
+        page = render_many(many)
+        content, marked, text = formats.many_as_json(many), formats.many_as_markdown(many), formats.many_as_text(many)
+    if html is not None:
+        _write(html, page)
+    if console.json:
+        console.result_json(content)
+    else:
+        console.result(marked if markdown else text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,12 +23,15 @@ from mechshift_core.cli import (
     gate_commands,
     info_commands,
     model_commands,
+    open_command,
     pair_commands,
+    plan_command,
     run_commands,
     runs_commands,
     score_command,
     serve_commands,
     spec_commands,
+    try_command,
     verify_command,
 )
 from mechshift_core.cli.console import Console, hoist_flags
@@ -70,6 +73,9 @@ def _options(
 
 for commands in (
     run_commands,
+    plan_command,
+    try_command,
+    open_command,
     gate_commands,
     calibrate_command,
     runs_commands,

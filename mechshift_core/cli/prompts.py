@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.prompts import accounts, cautions
 
 
 def prompt_lines(plan: Plan) -> list[str]:
-    """One line a task, and one for each caution."""
-    found = [f"  {one.task}: {one}" for one in accounts(plan)]
+    """One line a task, and one for each caution; before them what a matrix was written out to."""
+    found = expanded_lines(plan.spec.expanded)
+    found += [f"  {one.task}: {one}" for one in accounts(plan)]
     return [*found, *(f"  warning: {text}" for text in cautions(plan))]
+
+
+def expanded_lines(expanded: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line for each section of which a matrix was written out, with the names that it came to."""
+    return [f"  matrix: {section} {', '.join(names)}" for section, names in expanded.items()]
 
 
 def tasks_as_json(plan: Plan) -> list[dict[str, object]]:

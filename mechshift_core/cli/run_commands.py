@@ -1,4 +1,4 @@
-"""`mechshift run`, `plan`, `analyze`, `report`."""
+"""`mechshift run`, `analyze`, `report`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechshift_core.cli import verdicts
 from mechshift_core.cli.console import Console
+from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.errors import UsageError
+from mechshift_core.run_files import REPORT
 
 if TYPE_CHECKING:
     from mechshift_core.pipeline import Run
-    from stats.findings import Finding
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
@@ -30,9 +32,6 @@ CopyCells = Annotated[
         "--copy-cells", help="Copy cells of a store on another file system to the run directory, which else links them."
     ),
 ]
-CACHED, SHARED, TO_DO = "cached", "in store", "to do"
-"""How a cell of a plan stands: in the run directory, in the store that runs share, or nowhere."""
-
 Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Processes, or jobs of the cluster; the spec's unless given.")
 ]
@@ -51,7 +50,7 @@ ProfileName = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (run, plan, analyze, report):
+    for command in (run, analyze, report):
         app.command()(command)
 
 
@@ -68,6 +67,8 @@ def run(
     profile: ProfileName = None,
     cells: Cells = None,
     copy_cells: CopyCells = False,
+    settings: Set = None,
+    limit: Limit = None,
 ) -> None:
     """Plan, execute what is missing, analyse, write the report; running it again resumes."""
     from mechshift_core.execution.profiles import chosen_profile
@@ -76,65 +77,12 @@ def run(
 
     console: Console = context.obj
     how = chosen_profile(profile, workers=workers, scheduler=scheduler, cluster=cluster)
-    loaded = load_spec(spec)
+    loaded = load_spec(spec, overrides=overrides(settings, limit))
     wanted = fail_on or []
     check_ids(wanted, [hypothesis.id for hypothesis in loaded.hypotheses])
     with progress_on(console) as progress:
         finished = run_study(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     _summarise(console, finished, wanted)
-
-
-def plan(context: typer.Context, spec: SpecFile, cells: Cells = None) -> None:
-    """Show the prompts and cells of a spec, what of them is there, the hypotheses and the cost; run nothing."""
-    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
-    from mechshift_core.execution.cell_store import open_store
-    from mechshift_core.execution.cost import cost
-    from mechshift_core.execution.plan import make_plan
-    from mechshift_core.execution.store import RunFolder as Store
-    from mechshift_core.execution.timing import expect
-    from mechshift_core.run_files import RUNS
-    from mechshift_core.spec import load_spec
-
-    console: Console = context.obj
-    loaded = load_spec(spec)
-    planned = make_plan(loaded)
-    folder, store = Store(RUNS / loaded.name), open_store(cells, device=loaded.execution.device)
-    states: dict[str, str] = {}
-    for _, cell in planned.every_cell:
-        if cell.key not in states:
-            shared = not (cached := folder.has_cell(cell.key)) and store is not None and store.has(cell.key)
-            states[cell.key] = CACHED if cached else SHARED if shared else TO_DO
-    found = [(own, cell, states[cell.key]) for own, cell in planned.every_cell]
-    missing = [(own, cell) for own, cell, state in found if state == TO_DO]
-    others = sorted(path for path in RUNS.iterdir() if path.is_dir()) if RUNS.is_dir() else []
-    timing = expect(planned, missing, [folder.path, *others])
-    if console.json:
-        shown = ("intervention", "model", "task", "pair", "budget", "part", "start", "stop", "key")
-        rows = [
-            {name: getattr(cell, name) for name in shown} | {"cached": state == CACHED, "shared": state == SHARED}
-            for _, cell, state in found
-        ]
-        times = {"seconds": timing.seconds, "timed": timing.timed, "measured": timing.measured, "runs": timing.runs}
-        hypotheses = [h.id for h in loaded.hypotheses]
-        console.result_json({"tasks": tasks_as_json(planned), "cells": rows, "hypotheses": hypotheses, "time": times})
-        return
-    console.result("\n".join(["prompts:", *prompt_lines(planned)]))
-    width = 8 if SHARED in states.values() else 7
-    for _, cell, state in found:
-        examples = f"{cell.stop - cell.start} examples"
-        budget = f" at {cell.budget}" if len(planned.budgets) > 1 else ""
-        of_pair = f", pair {cell.pair}, at most {examples}" if cell.pair else f", {examples}"
-        reads = "" if cell.of_weights else f"{budget}{of_pair}"
-        console.result(f"{state:<{width}} {cell.what}{reads}")
-    console.result(f"{len(found)} cells, {len(missing)} to do: {cost(missing)}")
-    if len(planned.budgets) > 1:
-        for budget in planned.budgets:
-            own_cells = [(own, cell) for own, cell in missing if cell.budget == budget]
-            console.result(f"  denoising steps {budget}: {len(own_cells)} to do: {cost(own_cells)}")
-    if missing:
-        console.result(f"time: {timing}")
-    for hypothesis in loaded.hypotheses:
-        console.result(f"hypothesis {hypothesis.id}: {hypothesis.measure}, {hypothesis.test.kind}")
 
 
 def analyze(
@@ -197,6 +145,10 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "too_few": finished.too_few,
                 "tasks": [account.to_json() for account in finished.prompts],
                 "verdicts": {finding.id: finding.verdict for finding in findings},
+                "hypotheses": verdicts.as_json(findings),
+                "overrides": dict(finished.overrides),
+                "changed": list(finished.changed),
+                "report": str(finished.path / REPORT),
             }
         )
     elif not console.quiet:
@@ -207,11 +159,15 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
         console.say(f"cells: {counted}")
         if finished.notice:
             console.say(f"note: {finished.notice}")
-        for finding in findings:
-            console.say(f"{finding.verdict:<14} {finding.id:<24} {_numbers(finding)}")
-            if finding.message and finding.estimate is not None:
-                console.say(f"{'':<14} note: {finding.message}")
-        console.say(f"report: {finished.path / 'report.html'}")
+        if finished.overrides:
+            told = ", ".join(f"{key}={value}" for key, value in finished.overrides.items())
+            console.say(f"note: overrides of the spec: {told}")
+        if finished.changed:
+            console.say("note: the run directory held a run of another spec; what is not as it was:")
+            for line in finished.changed:
+                console.say(f"  {line}")
+        verdicts.tell(console, findings)
+        console.say(f"report: {finished.path / REPORT}")
     for line in finished.failures:
         console.complain(f"failed: {line}")
     if finished.too_few:
@@ -221,11 +177,3 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
     if broken:
         console.complain(f"not supported: {', '.join(broken)}")
         raise typer.Exit(1)
-
-
-def _numbers(finding: Finding) -> str:
-    if finding.estimate is None:
-        return finding.message
-    interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
-    p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
-    return f"{finding.estimate:.3f}{interval}{p}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mechshift_core.cli.console import Console
+from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +23,12 @@ def register(app: typer.Typer) -> None:
     app.command("register")(register_spec)
 
 
-def check_spec_file(path: Path) -> Plan:
+def check_spec_file(path: Path, given: Mapping[str, Any] | None = None) -> Plan:
     """Every check of a spec that needs no GPU; the one place where `validate` is extended.
+
+    Args:
+        path: The spec.
+        given: Values that replace some of it.
 
     Returns:
         The plan, which knows the prompts of every task.
@@ -33,7 +39,7 @@ def check_spec_file(path: Path) -> Plan:
     from mechshift_core.execution.plan import make_plan
     from mechshift_core.spec import load_spec
 
-    return make_plan(load_spec(path), headers_only=True)
+    return make_plan(load_spec(path, overrides=given), headers_only=True)
 
 
 def validate(
@@ -42,33 +48,40 @@ def validate(
     no_files: Annotated[
         bool, typer.Option("--no-files", help="Check the specs alone: look up no models, tokenizers or data.")
     ] = False,
+    settings: Set = None,
+    limit: Limit = None,
 ) -> None:
     """Check specs without running anything: every problem, with its line, and how many prompts of each task are usable.
 
     Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
     """
-    from mechshift_core.cli.prompts import prompt_lines, tasks_as_json
+    from mechshift_core.cli.prompts import expanded_lines, prompt_lines, tasks_as_json
     from mechshift_core.execution.prompts import cautions
     from mechshift_core.spec import SpecError, load_spec
 
     console: Console = context.obj
     results: list[dict[str, Any]] = []
+    given = overrides(settings, limit)
     for path in specs:
         tasks: list[dict[str, object]] = []
         warnings: list[str] = []
+        expanded: dict[str, tuple[str, ...]] = {}
         lines: list[str] = []
         try:
             if no_files:
-                load_spec(path, check_files=False)
+                expanded = dict(load_spec(path, check_files=False, overrides=given).expanded)
+                lines = expanded_lines(expanded)
             else:
-                planned = check_spec_file(path)
+                planned = check_spec_file(path, given) if given else check_spec_file(path)
                 tasks, warnings, lines = tasks_as_json(planned), [*cautions(planned)], prompt_lines(planned)
+                expanded = dict(planned.spec.expanded)
         except SpecError as error:
             results.append({"spec": str(path), "ok": False, "problems": [_as_json(p) for p in error.problems]})
             if not console.json:
                 console.complain(str(error))
         else:
-            results.append({"spec": str(path), "ok": True, "problems": [], "tasks": tasks, "warnings": warnings})
+            told = {"spec": str(path), "ok": True, "problems": [], "tasks": tasks, "warnings": warnings}
+            results.append(told | ({"expanded": expanded} if expanded else {}))
             console.say("\n".join([f"ok: {path}", *lines]))
     if console.json:
         console.result_json({"specs": results})
@@ -80,12 +93,36 @@ def _as_json(problem: Any) -> dict[str, Any]:
     return {key: getattr(problem, key) for key in ("file", "line", "column", "message")}
 
 
-def schema(context: typer.Context) -> None:
-    """Print the JSON Schema of a spec, for editors."""
-    from mechshift_core.spec import json_schema
+def schema(
+    context: typer.Context,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it to a file instead, e.g. mechshift.schema.json beside the specs."),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a spec, for editors; specs of `mechshift init` name it in their first line."""
+    from mechshift_core.spec.editors import editor_schema, is_schema
 
     console: Console = context.obj
-    console.result_json(json_schema())
+    if write is None:
+        console.result_json(editor_schema())
+        return
+    if write.exists() and not is_schema(write):
+        raise UsageError(f"{write}: exists already, is no schema of specs and is not overwritten; choose another file")
+    _write_schema(write)
+    if console.json:
+        console.result_json({"written": str(write)})
+    console.say(f"wrote {write}")
+
+
+def _write_schema(path: Path) -> None:
+    from mechshift_core.files import write_text
+    from mechshift_core.spec.editors import schema_text
+
+    try:
+        write_text(path, schema_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def init(
@@ -97,6 +134,7 @@ def init(
     list_templates: Annotated[bool, typer.Option("--list", help="List the templates and exit.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
+    from mechshift_core.spec.editors import SCHEMA_FILE, is_schema
     from mechshift_core.spec.problems import listing, suggestion
     from mechshift_core.spec.starters import starter, starters
 
@@ -114,10 +152,17 @@ def init(
     target = out if out is not None else Path(f"{template}.yaml")
     texts = {target: chosen.spec} | {target.parent / name: text for name, text in chosen.companions.items()}
     _write_new(texts)
+    schema_file = target.parent / SCHEMA_FILE
+    ours = SCHEMA_FILE in chosen.spec and (not schema_file.exists() or is_schema(schema_file))
+    if ours:
+        _write_schema(schema_file)
     if console.json:
-        console.result_json({"written": [str(path) for path in texts]})
+        written = {"written": [str(path) for path in texts]}
+        console.result_json({**written, "schema": str(schema_file) if ours else None})
     for path in texts:
         console.say(f"wrote {path}")
+    if ours:
+        console.say(f"wrote {schema_file} (editors complete and check specs by it)")
     console.say(f"next: mechshift validate {target}")
 
 

@@ -1,5 +1,5 @@
-"""Two runs side by side: only what differs."""
+"""Two runs side by side: only what differs; or any number of them: what each has found."""
 
-from mechshift_core.comparison.runs import compare_runs
+from mechshift_core.comparison.runs import compare_many, compare_runs
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_many", "compare_runs"]

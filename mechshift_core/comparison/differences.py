@@ -25,6 +25,16 @@ def differences(first: Any, second: Any, *, ignore: Collection[str] = ()) -> tup
     return tuple(_differences("", first, second, frozenset(ignore)))
 
 
+def every_value(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a document with its path, as :func:`differences` names it; those that hold others, too."""
+    if path:
+        yield path, document
+    parts = _parts(path, document, document)
+    if parts is not None:
+        for step, value in parts[0].items():
+            yield from every_value(value, step)
+
+
 def _differences(path: str, first: Any, second: Any, ignore: frozenset[str]) -> Iterator[Change]:
     if path in ignore:
         return

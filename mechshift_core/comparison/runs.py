@@ -1,16 +1,17 @@
-"""What differs between two runs: their specs, where their numbers come from, and what they found."""
+"""What differs between two runs, or several: their specs, where their numbers come from, and what they found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mechshift_core import __version__
-from mechshift_core.comparison.differences import differences
+from mechshift_core.comparison.differences import differences, every_value
 from mechshift_core.gate.stored import StoredRun, read_run
 from mechshift_core.run_files import SPEC
 from mechshift_core.spec import load_spec
 from reports.compare import Compared, ComparedRuns, Numbers
+from reports.compare_many import Entry, FoundIn, ManyRuns
 from stats.findings import Estimate, Finding, Findings
 from stats.regression import DEFINITION, difference_interval
 
@@ -49,6 +50,43 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
     )
 
 
+def compare_many(paths: Sequence[Path]) -> ManyRuns:
+    """Read several run directories: all findings side by side, and what differs in their specs.
+
+    Raises:
+        UsageError: if one of them holds no run, or a spec that this version can't read.
+        ExecutionError: if one has not come to an end.
+    """
+    runs = [read_run(path) for path in paths]
+    specs = [load_spec(run.path / SPEC, check_files=False).model_dump(mode="json", by_alias=True) for run in runs]
+    found = [_findings(run.findings) for run in runs]
+    differing = dict.fromkeys(change.path for other in specs[1:] for change in differences(specs[0], other))
+    values = [dict(every_value(spec)) for spec in specs]
+    return ManyRuns(
+        runs=tuple(map(str, paths)),
+        version=__version__,
+        findings=tuple(_side_by_side(name, found) for name in dict.fromkeys(name for one in found for name in one)),
+        spec=tuple(
+            Entry(
+                path=path,
+                values=tuple(one.get(path) for one in values),
+                there=tuple(path in one for one in values),
+            )
+            for path in differing
+        ),
+    )
+
+
+def _side_by_side(name: str, found: Sequence[Mapping[str, Finding]]) -> FoundIn:
+    there = [one[name] for one in found if name in one]
+    return FoundIn(
+        name=name,
+        claim=there[0].claim,
+        runs=tuple(_numbers(one.get(name)) for one in found),
+        redefined=tuple(part for part in DEFINITION if len({repr(getattr(one, part, None)) for one in there}) > 1),
+    )
+
+
 def _facts(run: StoredRun) -> dict[str, object]:
     return {**run.provenance, "failures": list(run.failures)}
 
@@ -63,7 +101,7 @@ def _parts(findings: Findings) -> Iterator[tuple[str, tuple[Finding, ...], tuple
         yield f"{other.choice} {other.value}: ", other.hypotheses, other.estimates
 
 
-def _findings(findings: Findings) -> _Kept:
+def _findings(findings: Findings) -> Mapping[str, Finding]:
     return {f"{prefix}{found.id}": found for prefix, hypotheses, _ in _parts(findings) for found in hypotheses}
 
 

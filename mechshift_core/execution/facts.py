@@ -131,23 +131,43 @@ def with_beginning(facts: ModelFacts, tokenizer: PreTrainedTokenizerBase | None)
             if wanted:
                 raise ExecutionError(f"{source}: add_bos_token is true, but there is no tokenizer; leave it out")
             return facts
-        begin = begin_ids(tokenizer, wanted, source=source)
-        stated = _stated(facts.tokenizer_folder) if wanted is None else None
-        if stated is not None and stated != bool(begin):
-            raise ExecutionError(
-                f"{source}: its tokenizer_config.json says add_bos_token: {str(stated).lower()}, but its "
-                f"tokenizer.json puts {'a token' if begin else 'nothing'} before a text, and versions of "
-                "Transformers differ in which counts; say `add_bos_token: true` or `false` of the model, as it was "
-                "trained"
-            )
-        beyond = [token for token in begin if token >= facts.vocabulary]
-        if beyond:
-            raise ExecutionError(
-                f"{source}: its tokenizer begins texts with the token {beyond[0]}, but the model has "
-                f"{facts.vocabulary} tokens (0 to {facts.vocabulary - 1}); say `add_bos_token: false` if it was "
-                "trained without, or give its own tokenizer"
-            )
+        begin = beginning_of(
+            tokenizer, wanted, folder=facts.tokenizer_folder, vocabulary=facts.vocabulary, source=source
+        )
         return replace(facts, begin=begin)
+
+
+def beginning_of(
+    tokenizer: PreTrainedTokenizerBase, wanted: bool | None, *, folder: Path, vocabulary: int, source: str
+) -> tuple[int, ...]:
+    """The tokens before every text that a model reads.
+
+    Args:
+        tokenizer: Its tokenizer, and `folder` where that was read from.
+        wanted: Whether texts begin with a beginning-of-sequence token; None: what the tokenizer does itself.
+        vocabulary: Number of token ids that the model knows.
+        source: What the model is called in messages.
+
+    Raises:
+        ExecutionError: if the token is none of the model's, or it can't be told what the tokenizer does.
+    """
+    begin = begin_ids(tokenizer, wanted, source=source)
+    stated = _stated(folder) if wanted is None else None
+    if stated is not None and stated != bool(begin):
+        raise ExecutionError(
+            f"{source}: its tokenizer_config.json says add_bos_token: {str(stated).lower()}, but its "
+            f"tokenizer.json puts {'a token' if begin else 'nothing'} before a text, and versions of "
+            "Transformers differ in which counts; say `add_bos_token: true` or `false` of the model, as it was "
+            "trained"
+        )
+    beyond = [token for token in begin if token >= vocabulary]
+    if beyond:
+        raise ExecutionError(
+            f"{source}: its tokenizer begins texts with the token {beyond[0]}, but the model has "
+            f"{vocabulary} tokens (0 to {vocabulary - 1}); say `add_bos_token: false` if it was "
+            "trained without, or give its own tokenizer"
+        )
+    return begin
 
 
 def _stated(folder: Path) -> bool | None:

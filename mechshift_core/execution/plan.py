@@ -234,7 +234,7 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         plan = Plan(spec, models, datasets, keys, _read_cells(content["cells"]))
         others = [plan.cells if cells is None else _read_cells(cells) for cells in content["alternatives"]]
         return _with_alternatives(plan, others)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExecutionError(f"{store.parent} holds no complete run ({error}); run the spec again") from error
 
 

@@ -38,6 +38,8 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
             "sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
             "seed": spec.seed,
         },
+        **({"overrides": dict(spec.overrides)} if spec.overrides else {}),
+        **({"matrix": {name: list(names) for name, names in spec.expanded.items()}} if spec.matrix else {}),
         "models": {
             name: {
                 "source": facts.declared.source,

@@ -30,6 +30,11 @@ class Gate:
     failures: tuple[str, ...] = ()
     declaration: Declaration = field(default_factory=Declaration)
 
+    def __repr__(self) -> str:
+        outcomes = [one.outcome for one in self.comparisons]
+        counted = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes)) or "no findings"
+        return f"Gate({self.name!r}: {counted}; exit code {self.exit_code})"
+
     @property
     def regressed(self) -> tuple[Comparison, ...]:
         """The findings that do not pass."""

@@ -24,6 +24,8 @@ from stats.options import Range, Share
 from stats.seeding import generator
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from mechshift_core.attribution.ablation import Ablation
     from mechshift_core.models import Model
     from mechshift_core.progress import Progress
@@ -94,6 +96,41 @@ class CircuitScore:
     curve: tuple[SizeScore, ...]
     cpr: Measured | None
     cmd: Measured | None
+
+    def __repr__(self) -> str:
+        own = "" if self.circuit is None else f"circuit of {self.circuit.edges:,} edges, "
+        sizes = f"{len(self.curve)} size{'s' * (len(self.curve) != 1)}"
+        return f"CircuitScore({own}{sizes} of {self.edges:,} edges on {self.prompts} prompts)"
+
+    def to_frame(self) -> pl.DataFrame:
+        """The circuits as a polars frame: that of the file first, whose `percent` is null, then those of the curve.
+
+        Returns:
+            Columns `percent`, `edges`, `live_edges`, `metric`, `faithfulness` with `low`, `high` and `status`, and
+            `random`, the mean faithfulness of the random circuits that have one.
+        """
+        import polars as pl
+
+        real, whole = pl.Float64, pl.Int64
+        kinds = {"percent": real, "edges": whole, "live_edges": whole, "metric": real, "faithfulness": real}
+        schema = pl.Schema({**kinds, "low": real, "high": real, "status": pl.String, "random": real})
+        rows = []
+        for one in [*([self.circuit] if self.circuit else []), *self.curve]:
+            drawn = [value for value in one.faithfulness.random if value is not None]
+            rows.append(
+                {
+                    "percent": one.percent,
+                    "edges": one.edges,
+                    "live_edges": one.live_edges,
+                    "metric": one.metric,
+                    "faithfulness": one.faithfulness.estimate,
+                    "low": one.faithfulness.low,
+                    "high": one.faithfulness.high,
+                    "status": one.faithfulness.status,
+                    "random": sum(drawn) / len(drawn) if drawn else None,
+                }
+            )
+        return pl.DataFrame(rows, schema=schema)
 
     @property
     def undefined(self) -> str:

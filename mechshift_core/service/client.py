@@ -117,12 +117,15 @@ class Client:
         """Close the connections."""
         self._connection.close()
 
-    def submit(self, spec: str | os.PathLike[str], *, key: str = "") -> RunStatus:
+    def submit(
+        self, spec: str | os.PathLike[str], *, key: str = "", overrides: Mapping[str, Any] | None = None
+    ) -> RunStatus:
         """Hand in a spec file, with the files that it names by relative paths.
 
         Args:
             spec: The file.
             key: What this submission is called; the same one again is the same run. A random one unless given.
+            overrides: Values that replace those of the spec, as of :func:`mechshift_core.spec.load_spec`.
 
         Raises:
             SpecError: if the spec is wrong, with line and column of every problem.
@@ -130,7 +133,7 @@ class Client:
             ExecutionError: if the server can't be reached, or takes on no more.
         """
         path = Path(spec)
-        text = read_text(path)
+        text = _varied(path, read_text(path), overrides or {})
         content = {"spec": text, "files": files_of(path, text)}
         headers = {"idempotency-key": key or uuid4().hex}
         return RunStatus.of(self._connection.json("POST", "runs", spec=str(path), json=content, headers=headers))
@@ -270,6 +273,17 @@ def _part(content: Any, name: str, kind: type[Part]) -> Part:
 
 def _text(content: Any, name: str) -> str:
     return _part(content, name, str)
+
+
+def _varied(path: Path, text: str, overrides: Mapping[str, Any]) -> str:
+    """A spec's text with what is given beside it; what can't be read is left to the server."""
+    from mechshift_core.spec.overrides import plain, written
+    from mechshift_core.spec.tree import Unreadable
+
+    try:
+        return written(text, plain(overrides), file=str(path))
+    except Unreadable:
+        return text
 
 
 def _path(name: str) -> str:

@@ -43,10 +43,11 @@ def files_of(path: Path, text: str) -> dict[str, str]:
             one that is no text.
     """
     from mechshift_core.declarations import registration_path
-    from mechshift_core.spec.tree import Unreadable, read_document
+    from mechshift_core.spec.overrides import overridden
+    from mechshift_core.spec.tree import Unreadable
 
     try:
-        document = read_document(text)
+        document = overridden(text, {})
     except Unreadable:
         return {}
     found: dict[str, str] = {}
@@ -67,10 +68,11 @@ def files_of(path: Path, text: str) -> dict[str, str]:
 
 def hypotheses_of(text: str) -> list[str] | None:
     """The ids of a spec's hypotheses; None where it can't be read, which the server says better."""
-    from mechshift_core.spec.tree import Unreadable, read_document
+    from mechshift_core.spec.overrides import overridden
+    from mechshift_core.spec.tree import Unreadable
 
     try:
-        data = read_document(text).data
+        data = overridden(text, {}).data
     except Unreadable:
         return None
     found = data.get("hypotheses") if isinstance(data, Mapping) else None

@@ -169,12 +169,13 @@ class Submissions:
 def _refuse_code(path: Path) -> None:
     """Refuse a spec that names Python files, before anything looks for them: they may be called anything."""
     from mechshift_core.spec import SpecError
+    from mechshift_core.spec.overrides import overridden
     from mechshift_core.spec.problems import LINE_BREAK, Problem
-    from mechshift_core.spec.tree import Unreadable, read_document
+    from mechshift_core.spec.tree import Unreadable
 
     try:
         text = path.read_bytes().decode("utf-8")
-        document = read_document(text)
+        document = overridden(text, {})
     except (Unreadable, ValueError):
         return  # what is wrong is said by whoever reads it in earnest
     if isinstance(document.data, dict) and document.data.get("extensions"):
@@ -210,8 +211,8 @@ def read_allowed(inputs: Path, settings: Settings) -> Spec:
         SpecError: with everything that is wrong, each at its line and column; the file is called `spec.yaml`.
     """
     from mechshift_core.spec import SpecError, load_spec
+    from mechshift_core.spec.overrides import overridden
     from mechshift_core.spec.problems import LINE_BREAK, Problem
-    from mechshift_core.spec.tree import read_document
 
     path = inputs / SPEC_FILE
     try:
@@ -220,7 +221,7 @@ def read_allowed(inputs: Path, settings: Settings) -> Spec:
             spec = load_spec(path, check_files=False)
         refused = [*refusals(spec, settings, inputs)]
         if refused:
-            document, lines = read_document(spec.text), LINE_BREAK.split(spec.text)
+            document, lines = overridden(spec.text, {}), LINE_BREAK.split(spec.text)
             marks = [(document.locate(where), reason) for where, reason in refused]
             raise SpecError(Problem(SPEC_FILE, m.line, m.column, reason, lines[m.line - 1]) for m, reason in marks)
     except SpecError as error:

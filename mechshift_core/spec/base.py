@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mechshift_core.wording import NAME_PATTERN
 
+SCHEMA_TITLE = "mechshift spec"
+"""Title of the JSON Schema."""
+MOST = 200
+"""Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Percent = Annotated[float, Field(gt=0, le=100)]

@@ -49,6 +49,22 @@ def check_hypotheses(draft: Draft) -> Iterator[Complaint]:
         yield from _groups(draft, hypothesis, path)
         yield from _budgets(draft, hypothesis, path)
         yield from _every(draft, hypothesis, path)
+        yield from _witness(draft, hypothesis, path)
+
+
+def _witness(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """A witness is of another hypothesis of the spec, and of one that is no witness itself."""
+    wanted, place = hypothesis.witness_of, (*path, "witness_of")
+    if wanted is None:
+        return
+    known = draft.declared["hypotheses"]
+    of = next((one for one in draft.spec.hypotheses if one.id == wanted), None)
+    if wanted == hypothesis.id:
+        yield Complaint(place, "a hypothesis can't be a witness of itself")
+    elif of is None and (wanted not in known) and (known or "hypotheses" not in draft.broken):
+        yield Complaint(place, f"unknown hypothesis {wanted!r}{suggestion(wanted, known)}")
+    elif of is not None and of.witness_of is not None:
+        yield Complaint(place, f"{wanted!r} is a witness itself; expected the hypothesis that it is a witness of")
 
 
 def _measure(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:

@@ -134,6 +134,9 @@ class Hypothesis(Section):
     average over them is tested."""
     test: HypothesisTest
     """The test that decides."""
+    witness_of: Name | None = None
+    """The id of the hypothesis whose claim this one asks another measure about. The report says beside that claim
+    whether its witnesses agree; to the family of tests it is a hypothesis like any other."""
 
     def part(self, key: Literal["task", "regime"], level: str) -> Hypothesis:
         """The same claim on one task or regime alone; where `to` names another, that stays."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -15,10 +15,12 @@ from mechshift_core.allowed_code import code_allowed, is_code_allowed
 from mechshift_core.errors import UsageError
 from mechshift_core.kinds.extensions import Extension, ExtensionError, activate, found, load
 from mechshift_core.options import checked_as
+from mechshift_core.spec.base import MOST
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
+from mechshift_core.spec.overrides import Given, lines_of, overridden, plain, problem_at, written
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
-from mechshift_core.spec.schema import MOST, Spec, current
+from mechshift_core.spec.schema import Spec, current
 from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 
@@ -28,7 +30,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @checked_as(UsageError)
-def load_spec(path: str | os.PathLike[str], *, check_files: bool = True, allow_code: bool = False) -> Spec:
+def load_spec(
+    path: str | os.PathLike[str],
+    *,
+    check_files: bool = True,
+    allow_code: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> Spec:
     """Read and validate a spec.
 
     Args:
@@ -36,25 +44,29 @@ def load_spec(path: str | os.PathLike[str], *, check_files: bool = True, allow_c
         check_files: Whether models and data sets that the spec names must be there; analysing a finished run needs
             none of them.
         allow_code: Whether the files of `extensions` may be run: the spec is only as safe as they are.
+        overrides: Dotted path -> value that replaces the one of the file, `{"tasks.ioi.examples": 50}`, and `limit`,
+            at most so many prompts of each task; written into the spec's text as its `overrides`.
 
     Raises:
         SpecError: with every problem of the file, each at its line and column.
     """
     text = _read(path)
-    document = _document(path, text)
+    given = plain(overrides or {})
+    document = _document(path, text, given)
     with code_allowed(allow_code):
-        extensions = _extensions(path, text, document)
+        extensions = _extensions(path, text, document, given)
     spec, complaints, known = _validate(document.data, current())
     lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
     draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
     complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]
-    _raise_if_any(path, text, document, complaints)
+    _raise_if_any(path, text, document, complaints, given)
     assert spec is not None
-    spec._path, spec._text, spec._extensions = FilePath(path), text, extensions
+    spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, given)
+    spec._text, spec._expanded = written(text, given), dict(document.expanded)
     return spec
 
 
-def _extensions(path: str | os.PathLike[str], text: str, document: Document) -> tuple[Extension, ...]:
+def _extensions(path: str | os.PathLike[str], text: str, document: Document, given: Given) -> tuple[Extension, ...]:
     """Run the files that a spec names, where that is allowed; what is wrong with the list itself is found later.
 
     Raises:
@@ -81,7 +93,7 @@ def _extensions(path: str | os.PathLike[str], text: str, document: Document) -> 
             wrong.append((where, str(error)))
     if wrong:
         activate(())
-        raise _error(path, text, wrong)
+        raise _error(path, text, wrong, given)
     return tuple(taken)
 
 
@@ -131,9 +143,10 @@ def _read(path: str | os.PathLike[str]) -> str:
         raise SpecError([problem]) from error
 
 
-def _document(path: str | os.PathLike[str], text: str) -> Document:
+def _document(path: str | os.PathLike[str], text: str, given: Given | None = None) -> Document:
+    """The data of a file; of a spec, for which overrides may be given, with these."""
     try:
-        document = read_document(text)
+        document = read_document(text) if given is None else overridden(text, given)
     except Unreadable as error:
         raise _error(path, text, [(error.mark, error.message)]) from error
     if not isinstance(document.data, dict):
@@ -173,13 +186,19 @@ def _without(data: Any, paths: Iterable[Path]) -> Any:
     return kept
 
 
-def _raise_if_any(path: str | os.PathLike[str], text: str, document: Document, complaints: Iterable[Complaint]) -> None:
+def _raise_if_any(
+    path: str | os.PathLike[str],
+    text: str,
+    document: Document,
+    complaints: Iterable[Complaint],
+    given: Given | None = None,
+) -> None:
     places = set(document.problems)
     for complaint in complaints:
         if not _inside(complaint.path, document.suspect):
             places.add((document.locate(complaint.path, key=complaint.on_key), complaint.message))
     if places:
-        raise _error(path, text, places)
+        raise _error(path, text, places, given)
 
 
 def _inside(path: Path, regions: Collection[Path]) -> bool:
@@ -187,9 +206,8 @@ def _inside(path: Path, regions: Collection[Path]) -> bool:
     return any(path[:length] in regions for length in range(len(path) + 1))
 
 
-def _error(path: str | os.PathLike[str], text: str, places: Iterable[tuple[Mark, str]]) -> SpecError:
-    lines = [*LINE_BREAK.split(text), ""]
-    return SpecError(
-        Problem(os.fspath(path), mark.line, mark.column, message, lines[min(mark.line, len(lines)) - 1])
-        for mark, message in places
-    )
+def _error(
+    path: str | os.PathLike[str], text: str, places: Iterable[tuple[Mark, str]], given: Given | None = None
+) -> SpecError:
+    lines = lines_of(text)
+    return SpecError(problem_at(os.fspath(path), mark, message, lines, given or {}) for mark, message in places)

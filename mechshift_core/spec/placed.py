@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from mechshift_core.errors import ExecutionError
+from mechshift_core.spec.overrides import lines_of, overridden, problem_at
 from mechshift_core.spec.problems import Problem, SpecError
 from mechshift_core.spec.schema import Spec
 from mechshift_core.spec.translate import Complaint
-from mechshift_core.spec.tree import Path, read_document
+from mechshift_core.spec.tree import Path
 
 
 class PlacedError(ExecutionError):
@@ -46,11 +47,12 @@ def problems_of(spec: Spec, complaints: Iterable[Complaint]) -> list[Problem]:
     file = str(spec.path or spec.name)
     if not spec.text:
         return [Problem(file, 0, 0, complaint.message) for complaint in complaints]
-    document, lines, found = read_document(spec.text), [*spec.text.splitlines(), ""], []
+    text, given = spec.base
+    document, lines, found = overridden(text, given), lines_of(text), []
     for complaint in complaints:
         if not complaint.path:
             found.append(Problem(file, 0, 0, complaint.message))
             continue
         mark = document.locate(complaint.path, key=complaint.on_key)
-        found.append(Problem(file, mark.line, mark.column, complaint.message, lines[min(mark.line, len(lines)) - 1]))
+        found.append(problem_at(file, mark, complaint.message, lines, given))
     return found

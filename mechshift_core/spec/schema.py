@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -11,17 +12,18 @@ from pydantic_core import PydanticCustomError
 from mechshift_core.kinds.extensions import Extension
 from mechshift_core.kinds.section import Intervention
 from mechshift_core.registry import generation
-from mechshift_core.spec.base import Dtype, Location, Name, Regime, Section, Seed, Share
+from mechshift_core.spec.base import MOST, SCHEMA_TITLE, Dtype, Location, Name, Regime, Section, Seed, Share
 from mechshift_core.spec.dynamic import Made
 from mechshift_core.spec.hypotheses import Filter, Hypothesis, HypothesisTest
 from mechshift_core.spec.measures import Measures, default_measures, measures_model
 from mechshift_core.spec.pairs import MOST_TRAJECTORIES, PairSpec, TrajectorySpec
 from mechshift_core.spec.sensitivity import Sensitivity, default_sensitivity, sensitivity_model
 
-MOST = 200
-"""Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 GENERATED = 200
 """Prompt pairs of a generated task whose `examples` are not given."""
+AxisName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+AxisValue = Annotated[str, Field(max_length=200)] | bool | int | float
+Most = Field(max_length=MOST)
 Text = Annotated[str, Field(max_length=1000)]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -331,12 +333,29 @@ class Spec(Section):
     """Where and how it runs."""
     report: Report = Report()
     """What the HTML report holds."""
+    matrix: Annotated[dict[AxisName, Annotated[tuple[AxisValue, ...], Field(min_length=1, max_length=MOST)]], Most] = (
+        Field(default_factory=dict)
+    )
+    """Axes and their values, `seed: [0, 1, 2]`. An entry of `models`, `pairs`, `trajectories`, `tasks`, `interventions`
+    or `hypotheses` that says `${{ seed }}` stands for one entry for each value, or each combination of the axes that it
+    names; a text that is nothing else becomes the value itself."""
+    overrides: Annotated[dict[Annotated[str, Field(max_length=400)], Any], Field(max_length=MOST)] = Field(
+        default_factory=dict
+    )
+    """Values that replace those above, by dotted path with places or names in lists: `tasks.ioi.examples: 50`. `limit:
+    20` stands for at most 20 prompts of every task. What is given with `--set` and `--limit` is written here."""
 
     model_config = ConfigDict(defer_build=True)
 
     _path: Path | None = PrivateAttr(default=None)
     _text: str = PrivateAttr(default="")
+    _base: tuple[str, dict[str, Any]] = PrivateAttr(default=("", {}))
+    _expanded: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
     _extensions: tuple[Extension, ...] = PrivateAttr(default=())
+
+    def __repr__(self) -> str:
+        parts = ("models", "pairs", "tasks", "interventions", "hypotheses")
+        return f"Spec({self.name!r}: {', '.join(f'{len(getattr(self, part))} {part}' for part in parts)})"
 
     @property
     def path(self) -> Path | None:
@@ -345,8 +364,18 @@ class Spec(Section):
 
     @property
     def text(self) -> str:
-        """The file's text, verbatim; empty for a spec made in Python."""
+        """The file's text, verbatim, and then what was given beside it; empty for a spec made in Python."""
         return self._text
+
+    @property
+    def expanded(self) -> Mapping[str, tuple[str, ...]]:
+        """Section -> the names of its entries that were written out from the matrix."""
+        return self._expanded
+
+    @property
+    def base(self) -> tuple[str, dict[str, Any]]:
+        """The file's text as it stands there, and what was given beside it."""
+        return self._base
 
     @property
     def loaded_extensions(self) -> tuple[Extension, ...]:
@@ -426,6 +455,6 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
-        "title": "mechshift spec",
+        "title": SCHEMA_TITLE,
         "description": Spec.__doc__,
     }

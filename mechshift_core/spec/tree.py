@@ -53,6 +53,7 @@ class Document:
         keys: Path of each mapping entry -> the position of its key.
         problems: What is wrong although the rest could be read.
         suspect: Paths whose value is a stand-in, because a problem was found there.
+        expanded: Section -> the names of its entries that were written out from a matrix.
     """
 
     data: object = None
@@ -60,6 +61,7 @@ class Document:
     keys: dict[Path, Mark] = field(default_factory=dict)
     problems: set[tuple[Mark, str]] = field(default_factory=set)
     suspect: set[Path] = field(default_factory=set)
+    expanded: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def complain(self, mark: Mark, message: str, path: Path | None = None) -> None:
         """Record a problem, and that the value at `path` is not the one that was meant."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,25 +184,12 @@ def custom_dataset(
     Raises:
         ExecutionError: for malformed lines; a :class:`NothingAlignedError` if no pair is aligned.
     """
-    kept: list[Example] = []
-    dropped: dict[str, list[int]] = {}
-    seen = DistinctPrompts(either_way=True)
     lines = numbered_lines(path)
     encoder = None if tokenizer is None else replace(Encoder.of(tokenizer), vocabulary=vocabulary, holes=holes)
-    for number, line in lines:
-        if isinstance(line, TokenLine):
-            aligned: Example | str = _from_tokens(line, vocabulary, holes)
-        elif encoder is None:
-            raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
-        elif isinstance(line, MixedLine):
-            aligned = aligned_with_tokens(line, encoder)
-        else:
-            aligned = align(_as_pair(line, delimiter), encoder)
-        reason = aligned if isinstance(aligned, str) else seen.why_not(aligned)
-        if reason is not None:
-            dropped.setdefault(reason, []).append(number)
-        elif isinstance(aligned, Example):
-            kept.append(aligned)
+    if encoder is None and not all(isinstance(line, TokenLine) for _, line in lines):
+        raise ExecutionError(f"dataset {path} holds text, but the model has no tokenizer; give token ids instead")
+    numbered, dropped = aligned_lines(lines, encoder, vocabulary=vocabulary, delimiter=delimiter, holes=holes)
+    kept = [example for _, example in numbered]
     asked = len(lines) if examples is None else examples
     drawn = draw_examples(kept, asked, seed=seed, task=name)
     dataset = Dataset(
@@ -220,6 +207,46 @@ def custom_dataset(
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dataset.dropped.items()) or "the file is empty"
         raise NothingAlignedError(f"task {name!r}: no pair of {path} is aligned ({reasons})", dataset)
     return dataset
+
+
+def aligned_lines(
+    lines: Iterable[tuple[int, Line]],
+    encoder: Encoder | None,
+    *,
+    vocabulary: int,
+    delimiter: str = " ",
+    holes: frozenset[int] = frozenset(),
+) -> tuple[list[tuple[int, Example]], dict[str, list[int]]]:
+    """The lines that can be used, aligned, each clean prompt once; and why the others can't be.
+
+    Args:
+        lines: Lines with their numbers.
+        encoder: How text becomes tokens, with `vocabulary` and `holes`; None where all lines are token ids.
+        vocabulary: Size of the models' vocabulary.
+        delimiter: What stands between prompt and answer where neither brings a space.
+        holes: Mask tokens of the models.
+
+    Returns:
+        (number, example) of every line that is kept, in order; and reason -> numbers of the lines dropped for it.
+    """
+    kept: list[tuple[int, Example]] = []
+    dropped: dict[str, list[int]] = {}
+    seen = DistinctPrompts(either_way=True)
+    for number, line in lines:
+        if isinstance(line, TokenLine):
+            aligned: Example | str = _from_tokens(line, vocabulary, holes)
+        else:
+            assert encoder is not None
+            if isinstance(line, MixedLine):
+                aligned = aligned_with_tokens(line, encoder)
+            else:
+                aligned = align(_as_pair(line, delimiter), encoder)
+        reason = aligned if isinstance(aligned, str) else seen.why_not(aligned)
+        if reason is not None:
+            dropped.setdefault(reason, []).append(number)
+        elif isinstance(aligned, Example):
+            kept.append((number, aligned))
+    return kept, dropped
 
 
 def _judged_by(examples: Sequence[Example]) -> Judgement:

@@ -11,8 +11,8 @@ _MLP = re.compile(r"m(\d+)$")
 
 Point = tuple[float, float]
 
-_LABELS, _TOP, _BOTTOM = 46, 44, 56
-_PORT_DROP, _MLP_RISE = 14, 0.4
+_LEFT, _TOP, _BOTTOM, _FOOT = 46, 44, 80, 100
+_PORT, _MLP_RISE = 6.0, 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,8 @@ class Layout:
 
     @property
     def width(self) -> float:
-        """Width of the drawing."""
-        return _LABELS + (self.heads + 0.5) * self.step + 24
+        """Width of the drawing: the MLPs' column and the room that their edges need are right of the heads."""
+        return self.right + 12
 
     @property
     def height(self) -> float:
@@ -41,22 +41,53 @@ class Layout:
         return _TOP + self.layers * self.rise + _BOTTOM
 
     @property
+    def left(self) -> float:
+        """Left end of the bars; right of it is the lane of the edge from the input to the logits."""
+        return _LEFT
+
+    @property
+    def right(self) -> float:
+        """Right end of the bars."""
+        return self.column(self.heads) + self.mlp_size[0] / 2 + self.reach + 6
+
+    @property
     def middle(self) -> float:
         """Horizontal centre of the component columns."""
         return (self.column(0) + self.column(self.heads)) / 2
 
     @property
+    def reach(self) -> float:
+        """How far the edges between MLPs swing out to the right."""
+        return 80.0 if self.layers <= 8 else 110.0
+
+    @property
     def dense(self) -> bool:
-        """Whether columns are so close that ports have to be small."""
+        """Whether columns are so close that names have to be small."""
         return self.step < 34
+
+    @property
+    def head_size(self) -> Point:
+        """Width and height of a head's box, which holds its name."""
+        return min(36.0, self.step - 2), 13.0 if self.dense else 16.0
+
+    @property
+    def mlp_size(self) -> Point:
+        """Width and height of an MLP's box."""
+        return (24.0, 13.0) if self.dense else (30.0, 16.0)
+
+    @property
+    def port_size(self) -> Point:
+        """Width and height of the box of a query, key or value."""
+        return (8.0, 11.0) if self.dense else (12.0, 12.0)
 
     def column(self, index: float) -> float:
         """x of a head's column; the MLP is the column after the last head."""
-        return _LABELS + 16 + index * self.step
+        apart = 30 if index >= self.heads else 0
+        return _LEFT + self.head_size[0] / 2 + 18 + index * self.step + apart
 
     def row(self, layer: int) -> float:
         """y of a layer's heads."""
-        return self.height - _BOTTOM - 20 - layer * self.rise
+        return self.height - _FOOT - layer * self.rise
 
     def head(self, layer: int, index: int) -> Point:
         """Where a head is drawn."""
@@ -71,33 +102,18 @@ class Layout:
         size = max(1, -(-self.heads // self.groups))
         return range(min(group * size, self.heads - 1), min((group + 1) * size, self.heads))
 
+    def group_of(self, head: int) -> int:
+        """The key/value head that a head reads through."""
+        return head // max(1, -(-self.heads // self.groups))
+
     def port(self, layer: int, kind: str, index: int, letter: str) -> Point:
-        """Where a head's query, or a group's key or value, enters."""
-        y = self.row(layer) + _PORT_DROP
+        """Where a head's query, or a group's key or value, enters: below the heads."""
+        y = self.row(layer) + self.head_size[1] / 2 + _PORT
         if letter == "q":
             return self.column(index), y
         members = list(self.members(index)) if kind == "kv" else [index]
-        return self.column(sum(members) / len(members)) + (-9 if letter == "k" else 9), y
-
-    def leaves(self, source: str) -> Point | None:
-        """Where a source's edges start; None for the input, whose edges start along a bar, and for unknown names."""
-        if found := _SOURCE.match(source):
-            x, y = self.head(int(found[1]), int(found[2]))
-            return x, y - 5
-        if found := _MLP.match(source):
-            x, y = self.mlp(int(found[1]))
-            return x, y - 6
-        return None
-
-    def enters(self, target: str) -> Point | None:
-        """Where a receiver's edges end; None for the logits, whose edges end along a bar, and for unknown names."""
-        if found := _RECEIVER.match(target):
-            x, y = self.port(int(found[1]), found[2], int(found[3]), found[4])
-            return x, y + 6
-        if found := _MLP.match(target):
-            x, y = self.mlp(int(found[1]))
-            return x, y + 6
-        return None
+        beside = self.port_size[0] + 1
+        return self.column(sum(members) / len(members)) + (-beside if letter == "k" else beside), y
 
 
 def layout_of(sources: list[str], targets: list[str]) -> Layout:
@@ -120,7 +136,7 @@ def layout_of(sources: list[str], targets: list[str]) -> Layout:
                 head = max(head, int(found[3]))
     heads, layers = head + 1, layer + 1
     groups = min(heads, group + 1) if group >= 0 else heads
-    step = max(20.0, min(86.0, 430 / (heads + 1)))
+    step = max(28.0, min(86.0, 430 / (heads + 1)))
     return Layout(
         layers=layers,
         heads=heads,

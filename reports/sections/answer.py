@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from reports import formats
 from reports.data import ReportData
+from reports.prose import measure_name
 from reports.sections.base import Section
-from reports.sections.provenance import notes
+from reports.sections.provenance import notes, varied
 from reports.sections.robustness import is_robust
 from reports.sentences import sentence
 from reports.templating import render_template
@@ -25,6 +26,7 @@ class Answer:
     claim: str
     verdict: str
     result: str
+    witnesses: str = ""
 
 
 def section(data: ReportData) -> Section | None:
@@ -32,19 +34,37 @@ def section(data: ReportData) -> Section | None:
     hypotheses = data.findings.hypotheses
     if not hypotheses:
         return None
+    own = tuple(one for one in hypotheses if not one.witness_of)
     body = render_template(
         "answer",
         answers=[
-            Answer(claim=one.claim or one.estimand, verdict=one.verdict, result=sentence(one).result)
-            for one in hypotheses[:FIRST]
+            Answer(
+                claim=one.claim or one.estimand,
+                verdict=one.verdict,
+                result=sentence(one).result,
+                witnesses=witnesses(one, hypotheses),
+            )
+            for one in own[:FIRST]
         ],
-        others=_others(hypotheses[FIRST:]),
+        others=_others(own[FIRST:]),
         rests_on=_rests_on(data, hypotheses),
         robust=_robust(data),
         computed=computed(data),
         limits=limits(data),
     )
     return Section(id="answer", title="In short", body=body)
+
+
+def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
+    """What other measures say of the same claim; empty where none was asked."""
+    others = [one for one in hypotheses if one.witness_of == finding.id]
+    if not others:
+        return ""
+    said = formats.listed([f"{measure_name(one.measure)} ({one.id}): {one.verdict}" for one in others])
+    agree = sum(one.verdict == finding.verdict for one in others)
+    if len(others) == 1:
+        return f"Its other witness {'agrees' if agree else 'does not agree'}: {said}."
+    return f"{agree} of its {len(others)} other witnesses agree: {said}."
 
 
 def _others(hypotheses: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
@@ -108,7 +128,7 @@ def limits(data: ReportData) -> list[str]:
     terms = [term for finding in hypotheses for term in finding.terms]
     roles, seeds = {term.role for term in terms}, {term.seed for term in terms if term.role != "unrelated"}
     declared = data.findings.declaration
-    found = []
+    found = varied(data.provenance)
     if "treatment" in roles and "control" not in roles:
         found.append("No control is compared: what plain further training does to these models is not known.")
     if len(seeds) == 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.figures.base import Figure
+from reports.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +18,17 @@ class Section:
         id: Fragment identifier.
         title: Heading.
         body: Content below the heading.
+        figures: The figures in it, in order; they and the next two are set by :func:`reports.page.sections_of`.
+        tables: Its tables that belong to no figure.
+        draws: The tables of the run and the measures that it is drawn from.
     """
 
     id: str
     title: str
     body: Markup
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    draws: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
+from markupsafe import Markup
 
 from reports import formats, tables
-from reports.data import ReportData, in_order, panels_of
+from reports.data import ReportData, panels_of
 from reports.figures import circuit
 from reports.figures.base import Figure, Panel
 from reports.figures.layout import Layout
 from reports.sections.base import Section
+from reports.sections.circuit_data import written
 from reports.templating import render_template
 
 DRAWS = ("edges", "edge_scores")
@@ -19,6 +21,8 @@ DRAWS = ("edges", "edge_scores")
 
 PAGE = 1300
 """Width that a row of drawings may have, in pixels: a little more than the page, since drawings shrink."""
+WIDE = 600
+"""Width of a drawing above which paper has one in a row."""
 LARGEST = 40
 """Most edges of each model in a drawing; more cannot be told apart."""
 
@@ -38,14 +42,25 @@ def section(data: ReportData) -> Section:
         return Section(id="circuits", title="Circuits", body=render_template("circuits", figure=None))
     offered = sizes(data.table("overlap"))
     layout = circuit.shape_of(edges)
+    found = [(task, pair, circuit.edges_of(rows, k=offered[-1])) for task, pair, rows in panels_of(edges)]
     body = render_template(
         "circuits",
         sizes=offered,
         frame=circuit.frame(layout),
-        figure=figure(edges, layout, sizes=offered),
-        tallies=[tallies(circuit.edges_of(rows, k=offered[-1]), sizes=offered) for _, _, rows in panels_of(edges)],
+        large=layout.width > WIDE,
+        figure=figure(found, layout, sizes=offered),
+        tallies=[tallies(one, sizes=offered) for _, _, one in found],
     )
     return Section(id="circuits", title="Circuits", body=body)
+
+
+def script_data(data: ReportData) -> Markup | None:
+    """What the script of the circuits draws from; None where there is nothing to draw."""
+    edges = data.table("edges")
+    if edges is None:
+        return None
+    layout = circuit.shape_of(edges)
+    return Markup(written(data, edges, layout=layout, shown=sizes(data.table("overlap"))[-1]))
 
 
 def sizes(overlap: pl.DataFrame | None) -> list[int]:
@@ -60,16 +75,21 @@ def tallies(edges: list[circuit.Edge], *, sizes: list[int]) -> list[Tally]:
     return [Tally(place=place, text=f"{k} edges each: {_tally(edges, k=k)}") for place, k in enumerate(sizes, start=1)]
 
 
-def figure(edges: pl.DataFrame, layout: Layout, *, sizes: list[int]) -> Figure:
-    """The circuits of every task and pair, drawn at the largest size."""
+def figure(found: list[tuple[str, str, list[circuit.Edge]]], layout: Layout, *, sizes: list[int]) -> Figure:
+    """The circuits of every task and pair, drawn at the largest size.
+
+    Args:
+        found: Task, pair and the edges of its circuits.
+        layout: Where the nodes are.
+        sizes: Numbers of edges to choose from, ascending.
+    """
     largest = sizes[-1]
     panels, listed = [], []
-    for task, pair, rows in panels_of(edges):
-        found = circuit.edges_of(rows, k=largest)
-        words = "; ".join(f"of {k} edges of each model {_tally(found, k=k)}" for k in sizes)
-        drawing = circuit.draw(found, layout=layout, label=f"Circuit of {task} in {pair}: {words}.", sizes=sizes)
+    for task, pair, edges in found:
+        words = "; ".join(f"of {k} edges of each model {_tally(edges, k=k)}" for k in sizes)
+        drawing = circuit.draw(edges, layout=layout, label=f"Circuit of {task} in {pair}: {words}.", sizes=sizes)
         panels.append(Panel(title=task, subtitle=pair, drawings=(drawing,)))
-        listed += [_row(task, pair, edge) for edge in reversed(found)]
+        listed += [_row(task, pair, edge) for edge in reversed(edges)]
     fields = [tables.text(name) for name in ("task", "pair", "from", "to", "fate")]
     fields += [tables.real("score before"), tables.whole("rank before")]
     fields += [tables.real("score after"), tables.whole("rank after")]
@@ -77,13 +97,14 @@ def figure(edges: pl.DataFrame, layout: Layout, *, sizes: list[int]) -> Figure:
     return Figure(
         id="figure-circuits",
         caption=(
-            f"The edges of largest attribution of each model, up to {largest}. Information flows upwards, from the "
-            "input to the logits; width shows magnitude relative to the model's largest edge. Solid edges are shared; "
-            "a drawing dominated by dashed and dotted edges is a circuit that was replaced. Point at an edge for its "
-            "scores and its rank in each model."
+            "The edges of largest attribution of each model. Information flows upwards, from the input to the logits; "
+            "width shows magnitude relative to the model's largest edge. Solid edges are shared; a drawing dominated "
+            "by dashed and dotted edges is a circuit that was replaced. Edges between MLPs swing out to the right. "
+            "Where the page's script runs, point at a node or an edge for its scores and its rank in each model; a "
+            "click, or Enter, holds it, and Escape lets it go."
         ),
         panels=tuple(panels),
-        columns=min(len(in_order(edges, "pair")), max(1, int(PAGE // layout.width))),
+        columns=min(len({pair for _, pair, _ in found}), max(1, int(PAGE // layout.width))),
         legend=circuit.legend(),
         tables=(table,),
     )

@@ -82,12 +82,9 @@ def curve_figure(curves: pl.DataFrame, summary: list[Estimate]) -> Figure:
         caption=(
             "First: faithfulness of the circuits over their size; 1 is the whole model, 0 is none of it. A circuit "
             "says something about the model where its curve leaves the grey band. Second: the distance of the whole "
-            "curve from 1 (CMD), beside that of random circuits."
+            "curve from 1 (CMD), beside that of random circuits." + _cut(curves)
         ),
-        more=(
-            "The band is what circuits of the same size and depth profile reach when their edges are drawn at random."
-            + _cut(curves)
-        ),
+        more="The band is what circuits of the same size and depth profile reach when their edges are drawn at random.",
         panels=tuple(panels),
         columns=len(in_order(curves, "pair")),
         legend=drawings.legend(),

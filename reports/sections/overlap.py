@@ -121,8 +121,8 @@ def figure(overlap: pl.DataFrame, by_prompts: pl.DataFrame | None = None, *, kin
         panels.append(Panel(title=task, subtitle=pair, drawings=(curves, index), note=_note(rows)))
     return Figure(
         id=kind.id,
-        caption=kind.caption,
-        more=f"{kind.more} {_prompts(overlap)}{_cut(overlap)}".strip(),
+        caption=f"{kind.caption}{_cut(overlap)}",
+        more=f"{kind.more} {_prompts(overlap)}".strip(),
         panels=tuple(panels),
         columns=len(in_order(overlap, "pair")),
         legend=drawings.legend(),

@@ -34,7 +34,8 @@ def section(data: ReportData) -> Section:
 def notes(provenance: Mapping[str, object]) -> list[str]:
     """What a reader should know of the models and of how the run went: origin and format of weights, batch sizes."""
     execution, batching = (_mapping(provenance.get(name)) for name in ("execution", "batching"))
-    found = [
+    found = varied(provenance)
+    found += [
         f"{name}: {_leaf(origin)}; these are not the numbers of the published model."
         for name, model in _mapping(provenance.get("models")).items()
         if (origin := _mapping(model).get("origin"))
@@ -49,6 +50,18 @@ def notes(provenance: Mapping[str, object]) -> list[str]:
             where = f"{facts.get('model')} on {facts.get('task')}, from example {facts.get('examples')}"
             sizes = f"batches of {_written(facts['sizes'])} did not fit into memory and were halved"
             found.append(f"{where}: {sizes}.")
+    return found
+
+
+def varied(provenance: Mapping[str, object]) -> list[str]:
+    """How the run is a variation of its study: limited to some prompts, or with other values; a sentence each."""
+    overrides = dict(_mapping(provenance.get("overrides")))
+    found, limit = [], overrides.pop("limit", None)
+    if limit is not None:
+        found.append(f"This run was limited to at most {limit} prompts of each task.")
+    if overrides:
+        values = formats.listed([f"{key} = {_leaf(value)}" for key, value in overrides.items()])
+        found.append(f"Values of the spec were overridden: {values}.")
     return found
 
 

@@ -42,46 +42,6 @@
     });
   }
 
-  // Circuits: a slider over every number of edges in the place of the few sizes.
-  const circuits = document.querySelector(".circuits");
-  if (circuits) {
-    const largest = Number(circuits.dataset.largest);
-    const edges = all(".edge", circuits).filter(edge => edge.closest(".panel")).map(edge => {
-      const ranks = [...edge.textContent.matchAll(/\(rank ([^)]*)\)/g)].slice(-2).map(found => number(found[1]));
-      return { edge, ranks, width: edge.getAttribute("class").match(/w\d/)[0] };
-    });
-    const parts = all("[data-k]", circuits).map(part => {
-      part.classList.remove("n1", "n2");
-      return { part, k: Number(part.dataset.k) };
-    });
-    const tallies = all(".tally", circuits).map(note => {
-      const text = note.appendChild(make("span"));
-      all("[class^=at-]", note).forEach(one => one.remove());
-      return { text, own: edges.filter(({ edge }) => note.parentNode.contains(edge)) };
-    });
-    const slider = make("input", { type: "range", id: "edges", min: 1, max: largest, value: largest });
-    const shown = make("output", { for: "edges", "aria-live": "polite" });
-    const show = () => {
-      const k = Number(slider.value);
-      for (const one of edges) {
-        const [before, after] = one.ranks.map(rank => rank <= k);
-        one.fate = before && after ? "kept" : before ? "lost" : after ? "gained" : "off";
-        one.edge.setAttribute("class", `edge ${one.fate} ${one.width}`);
-      }
-      for (const { part, k: enters } of parts) part.classList.toggle("off", enters > k);
-      for (const { text, own } of tallies) {
-        const count = fate => own.filter(one => one.fate === fate).length;
-        text.textContent = `${k} edges each: ${["kept", "lost", "gained"].map(f => `${count(f)} ${f}`).join(", ")}`;
-      }
-      shown.textContent = k;
-    };
-    slider.addEventListener("input", show);
-    const fewer = circuits.parentNode.querySelector(".switch");
-    const label = make("label", { for: "edges" }, fewer.querySelector("legend").textContent);
-    fewer.replaceWith(make("div", { class: "slider control" }, label, slider, shown));
-    show();
-  }
-
   // One task or pair: panels and rows of the others go away on the screen, not on paper.
   const filters = document.querySelector(".filters");
   if (filters) {

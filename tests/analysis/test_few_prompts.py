@@ -44,6 +44,8 @@ EVERY = [
         marks=() if ((n, t) in QUICK and random == (t == 3)) or (n, t, random) == ONE_TEMPLATE else pytest.mark.long,
     )
     for n, t, random in product(range(13), range(1, 5), (False, True))
+    # Every number of prompts with both kinds of units, every number of templates with every kind of number.
+    if t == (n + 2 * random) % 4 + 1 or (n, t) in QUICK or (n, t, random) == ONE_TEMPLATE
 ]
 
 

@@ -39,6 +39,13 @@ def test_a_run_prints_its_verdicts_and_resumes(study: Path, capsys: pytest.Captu
         assert main(["report", "runs/random-study", "--quiet", *options]) == 0
         scripts.append(page.read_text().count("<script>"))
     assert scripts == [1, 0, 1]
+    capsys.readouterr()
+    assert main(["export", "runs/random-study", "--to", "paper", "--sqlite", "all.sqlite", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["folder"] == "paper" and said["written"] == "all.sqlite" and said["failures"] == []
+    index = json.loads(Path("paper/index.json").read_text())
+    assert {"verdicts", "circuits", "overlap"} <= {one["name"] for one in index["figures"]}
+    assert all(Path("paper", name).is_file() for name in said["files"])
 
 
 def test_a_hypothesis_that_must_hold_and_does_not_gives_exit_code_1(

@@ -142,3 +142,40 @@ def test_a_spec_error_is_a_usage_error() -> None:
 
 def test_global_flags_may_stand_anywhere_before_two_dashes() -> None:
     assert hoist_flags(["validate", "a", "--json", "--", "--debug"]) == ["--json", "validate", "a", "--", "--debug"]
+
+
+def test_a_template_names_a_schema_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--out", "study.yaml", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"written": ["study.yaml"], "schema": "mechshift.schema.json"}
+    first = Path("study.yaml").read_text().splitlines()[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+    assert named != first and json.loads(Path(named).read_text())["title"] == "mechshift spec"
+    Path(named).write_text('{"title": "mechshift spec", "old": true}')
+    assert main(["init", "--out", "other.yaml"]) == 0
+    assert "properties" in json.loads(Path(named).read_text())
+    Path(named).write_text('{"title": "mine"}')
+    assert main(["init", "--out", "third.yaml"]) == 0
+    assert Path(named).read_text() == '{"title": "mine"}'
+
+
+def test_a_schema_is_written_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--write", "mechshift.schema.json"]) == 0
+    assert capsys.readouterr().out == "wrote mechshift.schema.json\n"
+    written = json.loads(Path("mechshift.schema.json").read_text())
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+    Path("mine.json").write_text("{}")
+    assert main(["schema", "--write", "mine.json"]) == 2
+    assert "is no schema of specs and is not overwritten" in capsys.readouterr().err
+    assert main(["schema", "--write", "no/folder/x.json"]) == 2
+
+
+def test_the_specs_of_the_repository_name_the_schema_beside_them() -> None:
+    folder = Path(__file__).parents[2] / "specs"
+    for path in folder.glob("*.yaml"):
+        assert path.read_text().startswith("# yaml-language-server: $schema=mechshift.schema.json\n"), path
+    from mechshift_core.spec.editors import schema_text
+
+    stored = (folder / "mechshift.schema.json").read_text()
+    assert stored == schema_text(), "run mechshift schema --write specs/mechshift.schema.json"

@@ -181,6 +181,10 @@ def test_a_padded_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPa
     assert max(sizes) > 1
 
 
+ALL_KINDS = ("gemma2", "gpt2", "qwen2")
+"""Architectures with sliding windows, with learned and with rotary positions. Attribution is padded on all of them."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=2)
@@ -189,7 +193,9 @@ def test_every_kind_of_every_architecture_in_padded_batches(
     family: str, lengths: list[tuple[int, int, int]], seed: int, size: int | str
 ) -> None:
     dataset = dataset_of(lengths, seed)
-    assert_alike(cells(family, dataset, pads=True, size=size), cells(family, dataset, pads=False))
+    names = () if family in ALL_KINDS else {"circuit", "zeros"}
+    padded = cells(family, dataset, pads=True, size=size, names=names)
+    assert_alike(padded, cells(family, dataset, pads=False, names=names))
 
 
 def test_kinds_that_mix_prompts_keep_groups_of_one_length() -> None:

@@ -177,6 +177,9 @@ def test_budgets_are_compared_on_the_prompts_that_both_have(finished: tuple[Run,
     templates = [plan.datasets["countdown"].examples[number].template for number in common]
     assert finding.se == pytest.approx(sem(changes, templates), rel=1e-3)
     assert "at the inference budget 'step 2 of 5' minus at 'step 1 of 5'" in finding.estimand
+    on_both = [np.mean([of[number] for number in common]) for of in (first, second)]
+    assert [group.estimate for group in finding.groups] == pytest.approx(on_both, abs=1e-5)
+    assert [(group.sign, group.budget) for group in finding.groups] == [(1, "step 2 of 5"), (-1, "step 1 of 5")]
     every = [one.hypotheses[1] for one in made.findings.alternatives]
     assert {one.estimate for one in every} == {finding.estimate} and {one.p for one in every} == {finding.p}
 

@@ -167,6 +167,9 @@ def test_a_claim_on_the_trend_is_the_slope_of_the_points(study: Path) -> None:
     whole = np.array(AT[:-1]) / AT[-2]
     assert found["nearer"].estimate == pytest.approx(np.polyfit(whole, similar["estimate"].to_numpy(), 1)[0])
     assert {one.status for one in found.values()} == {"ok"}
+    for one in found.values():
+        assert one.along and len(one.groups) in (1, 2)
+        assert sum(group.sign * (group.estimate or np.nan) for group in one.groups) == pytest.approx(one.estimate)
 
 
 def test_accuracy_is_of_each_model_on_all_prompts(study: Path) -> None:

@@ -95,31 +95,6 @@ def test_the_number_of_edges_switches_without_a_script(browser: Browser, folder:
     assert [seen[size].split(" ")[0] for size in (1, 2, 3)] == ["10", "20", "40"] and len(set(seen.values())) == 3
 
 
-def test_the_slider_shows_at_every_size_what_the_switch_shows_there(browser: Browser, folder: Path) -> None:
-    still, moved = {}, {}
-    browser.open(folder / "report.html", width=1280)
-    shown = "[...document.querySelectorAll('.circuits .panel svg *')].filter(n => n.checkVisibility()).length"
-    for place, size in enumerate((10, 20, 40), start=1):
-        browser.evaluate(f"document.querySelector('.size-{place}').click()")
-        still[size] = (browser.evaluate(NOTE), browser.evaluate(FATES))
-    browser.open(folder / "live.html", width=1280)
-    before = browser.evaluate(shown)
-    for size in (10, 20, 40):
-        slide(browser, size)
-        moved[size] = (browser.evaluate(NOTE), browser.evaluate(FATES))
-    assert moved == still
-    assert browser.evaluate(shown) == before
-    slide(browser, 1)
-    assert browser.evaluate(shown) < before
-    assert browser.evaluate("document.querySelector('output[for=edges]').textContent") == "1"
-    assert browser.evaluate("document.querySelector('output[for=edges]').getAttribute('aria-live')") == "polite"
-    assert browser.problems() == []
-
-
-def slide(browser: Browser, size: int) -> None:
-    browser.evaluate(f"edges.value = {size}, edges.dispatchEvent(new Event('input'))")
-
-
 def press(browser: Browser, *keys: str) -> None:
     codes = {"Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "Escape": 27, "Enter": 13}
     for key in keys:
@@ -148,6 +123,7 @@ def test_a_table_sorts_by_its_numbers_from_the_keyboard(browser: Browser, folder
 
 def test_the_filters_hide_the_panels_and_rows_of_other_tasks_on_the_screen_only(browser: Browser, folder: Path) -> None:
     browser.open(folder / "live.html", width=1280)
+    browser.evaluate("document.querySelector('[name=circuit-view][value=all]').click()")
     panels = """[...document.querySelectorAll('#circuits .panel, #overlap .panel')].filter(p => p.checkVisibility())
       .map(p => p.querySelector('figcaption').innerText.trim())"""
     everything = browser.evaluate(panels)
@@ -160,7 +136,7 @@ def test_the_filters_hide_the_panels_and_rows_of_other_tasks_on_the_screen_only(
     assert "panels hidden" in browser.evaluate("document.querySelector('.filters output').textContent")
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.evaluate(panels) == everything
-    controls = "[...document.querySelectorAll('.filters, .slider, .tip')].map(c => c.checkVisibility())"
+    controls = "[...document.querySelectorAll('.filters, .explorer, .tip')].map(c => c.checkVisibility())"
     assert browser.evaluate(controls) == [False] * 3
     browser.call("Emulation.setEmulatedMedia", media="")
 
@@ -168,9 +144,10 @@ def test_the_filters_hide_the_panels_and_rows_of_other_tasks_on_the_screen_only(
 def test_values_of_a_drawing_are_said_to_pointer_and_keyboard(browser: Browser, folder: Path) -> None:
     browser.open(folder / "live.html", width=1280)
     tip = "document.querySelector('.tip').checkVisibility() ? document.querySelector('.tip').textContent : null"
-    spoken = "document.querySelector('.unseen[role=status]').textContent"
+    spoken = "document.querySelector('body > .unseen[role=status]').textContent"
     assert browser.evaluate(tip) is None
-    browser.evaluate("edges.focus()")
+    browser.evaluate("document.querySelector('[name=circuit-view][value=all]').click()")
+    browser.evaluate("document.querySelector('.still [name=circuit-size]:checked').focus()")
     press(browser, "Tab")
     first = browser.evaluate("document.activeElement.getAttribute('aria-label')")
     assert first.startswith("Circuit of ioi") and browser.evaluate(tip) == first

@@ -43,20 +43,40 @@ def test_the_policy_allows_exactly_the_one_stylesheet(tree: Element) -> None:
     assert "unsafe" not in content and "script-src" not in content
 
 
-def test_the_policy_of_an_interactive_page_allows_exactly_the_one_script(run: ReportData) -> None:
+def test_the_policy_of_an_interactive_page_allows_exactly_the_two_scripts(run: ReportData) -> None:
     small = replace(run, tables={"edges": run.tables["edges"]})
     live = render(replace(small, interactive=True))
     found = read(live)
-    (script,) = found.all("script")
+    report, data, circuits = found.all("script")
     (policy,) = [meta for meta in found.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
-    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
-    assert f"; script-src 'sha256-{digest}';" in (policy.get("content") or "")
+    digests = [hash_of(script) for script in (report, circuits)]
+    assert f"; script-src {' '.join(digests)}; base-uri" in (policy.get("content") or "")
     assert "unsafe" not in (policy.get("content") or "")
-    assert script.text == source("report.js") and script.attributes == {} and len(script.text) < 12_000
-    for name in ("eval(", "Function(", "innerHTML", "insertAdjacentHTML", "fetch(", "import(", 'setAttribute("style'):
-        assert name not in script.text
+    assert data.attributes == {"type": "application/json", "id": "circuit-data"}
+    own = source("circuit_model.js") + source("circuit.js")
+    for script, text, most in ((report, source("report.js"), 10_000), (circuits, own, 24_000)):
+        assert script.text == text and script.attributes == {} and len(script.text) < most
+        for word in (
+            "eval(",
+            "Function(",
+            "innerHTML",
+            "insertAdjacentHTML",
+            "fetch(",
+            "import(",
+            'setAttribute("style',
+        ):
+            assert word not in script.text
     main = render(small).split('<main id="main">')[1].split("</main>")[0]
     assert main in live
+
+
+def hash_of(script: Element) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()}'"
+
+
+def test_a_page_without_edges_carries_no_script_of_the_circuits(run: ReportData) -> None:
+    live = render(replace(run, tables={"layers": run.tables["layers"]}, interactive=True))
+    assert [script.text for script in read(live).all("script")] == [source("report.js")]
 
 
 def test_nothing_in_the_page_can_run_or_load_or_is_refused_by_the_policy(tree: Element) -> None:
@@ -143,6 +163,7 @@ def test_a_run_without_tables_says_so_in_every_section(run: ReportData) -> None:
         "depth": 1,
         "specialization": 1,
         "diagnostics": 0,
+        "terms": 0,
         "methods": 0,
         "provenance": 2,
     }

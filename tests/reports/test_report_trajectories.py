@@ -69,12 +69,12 @@ def test_there_is_a_panel_for_each_measure_on_each_task_with_all_trajectories(da
 
 def test_only_changes_that_are_shown_are_marked(data: ReportData) -> None:
     figure = trajectories.figure(data.tables["trajectory"], data.tables["trajectory_changes"], level=0.05)
-    assert figure is not None and "(8 are)" in figure.caption
+    assert figure is not None and "(8 are)" in figure.more
     assert [key.label for key in figure.legend] == [
         "control, with its joint band", "treatment, with its joint band", "change-point, and where it may lie",
     ]  # fmt: skip
     none = trajectories.figure(data.tables["trajectory"], data.tables["trajectory_changes"], level=0.001)
-    assert none is not None and "(0 are)" in none.caption and len(none.legend) == 2
+    assert none is not None and "(0 are)" in none.more and len(none.legend) == 2
     assert len(str(figure.panels[0].drawings[0])) > len(str(none.panels[0].drawings[0]))
 
 

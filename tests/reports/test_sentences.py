@@ -158,3 +158,27 @@ def test_what_refutes_a_claim_is_the_p_of_its_opposite() -> None:
     with vocabulary(WORDS, ROLES):
         said = sentence(found).result
     assert "the opposite claim has corrected p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}.001" in said and ".999" not in said
+
+
+def test_a_trend_is_said_of_the_trajectories() -> None:
+    one = (group(1, "treatment", "global", 0.02), group(-1, "control", "global", 0.005))
+    found = made("retention", TESTS[1], one, "supported")
+    with vocabulary(WORDS, ROLES):
+        said = sentence(replace(found, along="trend")).result
+    assert said.startswith("Trend of the retention index along the way on global tasks")
+    assert ": 0.020 after diffusion, 0.005 in the control; 0.015 higher" in said
+    assert "more of the circuit kept" not in said  # a rising value need not be a high one
+
+
+def test_budgets_are_said_beside_each_other() -> None:
+    first, second = group(1, "treatment", "global", 0.4), group(-1, "treatment", "global", 0.3)
+    both = (replace(first, budget="step 1 of 4"), replace(second, budget="step 4 of 4"))
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("retention", TESTS[1], both, "supported")).result
+        other = tuple(replace(one, role="control", sign=-one.sign, estimate=0.5) for one in both)
+        twice = sentence(made("retention", TESTS[1], (*both, *other), "inconclusive")).result
+        same = tuple(replace(one, estimate=0.5) for one in (*both, *other))
+        none = sentence(made("retention", TESTS[1], same, "inconclusive")).result
+    assert ": 0.400 at step 1 of 4, 0.300 at step 4 of 4; 0.100 higher" in said
+    assert "after diffusion: 0.400 at step 1 of 4 and 0.300 at step 4 of 4; in the control: 0.500 and 0.500." in twice
+    assert "The first minus the second is as large after diffusion as in the control" in none

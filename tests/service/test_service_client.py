@@ -141,6 +141,19 @@ def test_files_beside_a_spec_go_along(server: Server) -> None:
         assert (inputs / "spec.yaml").read_bytes() == Path("study.yaml").read_bytes()
 
 
+def test_values_that_are_set_go_along_in_the_spec(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write()
+    code, out, _ = called(capsys, "submit", str(spec), "--set", "tasks.ioi.examples=15", "--limit", "18")
+    assert code == 0
+    sent = (server.root / ".mechshift" / "jobs" / out.strip() / "inputs" / "spec.yaml").read_text()
+    assert sent.startswith(spec.read_text().rstrip("\n"))
+    assert sent.splitlines()[-3:] == ["overrides:", "  limit: 18", "  tasks.ioi.examples: 15"]
+    code, _, err = called(capsys, "submit", str(spec), "--set", "tasks.io.examples=15")
+    assert (code, err) == (2, "--set tasks.io.examples: 'tasks' has no entry 'io' (did you mean 'ioi'?)\n")
+    code, _, err = called(capsys, "submit", str(spec), "--set", "tasks.0.exampels=15")
+    assert code == 2 and "unknown key 'exampels' (did you mean 'examples'?)" in err
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [("none.jsonl", "no such file"), ("data/pairs.jsonl", "only files beside the spec"), ("data", "is a folder")],

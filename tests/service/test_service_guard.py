@@ -307,6 +307,20 @@ def test_a_model_is_of_a_source_that_is_allowed(
     assert (reason in found) if reason else found == ""
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("overrides: {extensions: [/etc/passwd]}", "a server runs no code"),
+        ("overrides: {execution.workers: 100}", "at most 8 processes"),
+        ("overrides: {models.arm.source: /etc}", "outside"),
+        ("matrix: {a: [/etc]}\noverrides: {models.arm.source: '${{ a }}'}", "only entries of models"),
+    ],
+)
+def test_overrides_and_a_matrix_bring_in_nothing_that_is_not_allowed(allowed: Path, more: str, reason: str) -> None:
+    settings = Settings(sources=("local", "bundled"))
+    assert reason in refused(allowed, settings, f"{study()}{more}\n")
+
+
 def test_a_spec_brings_no_code_and_asks_for_no_crowd(allowed: Path) -> None:
     code = study() + "extensions: [/etc/passwd, ./x.py]\n"
     assert "spec.yaml:15:1: a server runs no code" in refused(allowed, Settings(), code)

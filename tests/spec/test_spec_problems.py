@@ -166,6 +166,17 @@ CASES: dict[str, tuple[str, str, str, str]] = {
                                 "it out"),
     "every one of what is contrasted": ("    contrast: {regime", "    every: task\n    contrast: {regime", "task",
                                         "a contrast of regimes is one number: there is none in every task"),
+    "witness of what is not there": ("  - id: rewired\n", "  - id: rewired\n    witness_of: kpt\n", "kpt",
+                                     "unknown hypothesis 'kpt' (did you mean 'kept'?)"),
+    "witness of itself": ("  - id: kept\n", "  - id: kept\n    witness_of: kept\n", "kept",
+                          "a hypothesis can't be a witness of itself"),
+    "witness of a witness": (
+        "  - id: rewired\n",
+        "  - id: second\n    witness_of: kept\n    measure: retention\n"
+        "    contrast: {role: [treatment, control]}\n    test: {kind: difference}\n"
+        "  - id: rewired\n    witness_of: second\n", "second",
+        "'second' is a witness itself; expected the hypothesis that it is a witness of",
+    ),
     "where and contrast on one key": ("    contrast: {regime", "    where: {regime: local}\n    contrast: {regime",
                                       "regime: [", "'regime' is in both where and contrast: one of them decides it"),
     "contrast with itself": ("[global, local]", "[local, local]", "[local",

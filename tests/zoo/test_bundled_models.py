@@ -16,9 +16,10 @@ from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
 
 MODELS = ("arm", "arm-continued", "mdm", "mdm-scratch")
-ALONE = ("tiny-s3/arm", "tiny-s3/arm-continued", "tiny-s3/mdm", "tiny-s4/arm", "tiny-s4/mdm")
-"""Of seeds that do not have all of their models yet."""
-NAMES = (*(f"tiny-s{seed}/{model}" for seed in (0, 1, 2) for model in MODELS), *ALONE)
+NAMES = (
+    *(f"tiny-s{seed}/{model}" for seed in range(5) for model in MODELS if seed < 3 or model != "mdm-scratch"),
+    "tiny-s5/arm",
+)
 ADAPTERS = ("smollm2/arm-continued", "smollm2/mdm")
 """Of a model that is fetched; see `test_bundled_adapters.py`."""
 PROMISED = {"ioi": 0.99, "greater_than": 0.99, "infilling": 0.99, "sudoku": 0.95, "countdown": 0.85}

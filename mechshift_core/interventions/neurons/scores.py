@@ -13,10 +13,13 @@ from operator import attrgetter
 from typing import Any
 
 import nnsight
+import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.attribution.frames import Per, repeated, scored
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
 from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import traced
@@ -43,6 +46,33 @@ class NeuronScores:
     values: Tensor
     activations: Tensor
     positions: Tensor
+
+    def __repr__(self) -> str:
+        examples, layers, neurons = self.values.shape
+        return f"NeuronScores({examples} examples x {layers} layers x {neurons:,} neurons)"
+
+    @checked
+    def to_frame(self, per: Per = "mean") -> pl.DataFrame:
+        """The scores as a frame, layer by layer.
+
+        Args:
+            per: `mean` has a row a neuron, `prompt` one for every neuron on every prompt.
+
+        Returns:
+            Columns `layer`, `neuron` and `score`; of means also `se`, the standard error over prompts, and `rank` by
+            magnitude; of prompts `example`, `activation` (the largest by magnitude) and `position` (where that is).
+        """
+        width = self.values.shape[2]
+        columns = pl.DataFrame(
+            {
+                "layer": np.repeat(np.array(self.layers, dtype=np.int64), width),
+                "neuron": np.tile(np.arange(width), len(self.layers)),
+            }
+        )
+        if per == "mean":
+            return scored(columns, self.values.flatten(1), per=per)
+        found = {"score": self.values, "activation": self.activations, "position": self.positions}
+        return repeated(columns, {name: one.flatten(1).numpy() for name, one in found.items()})
 
     def strongest(self, count: int) -> list[tuple[int, int]]:
         """(layer, neuron) of the largest mean scores by magnitude, the largest first."""

@@ -1,0 +1,48 @@
+"""How commands tell findings: verdict, estimate with its interval, p, units, and the claim in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from mechshift_core.cli.console import Console
+from mechshift_core.markdown import printable
+
+if TYPE_CHECKING:
+    from stats.findings import Finding
+
+STYLES = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not estimable": "dim"}
+WIDTH = 14
+"""Of the column of verdicts."""
+TOLD = (
+    "id", "claim", "measure", "verdict", "status", "estimate", "low", "high", "confidence", "p", "p_corrected",
+    "correction", "family_size", "message",
+)  # fmt: skip
+"""What of a finding the JSON of a command holds, beside `n`; `findings.json` has the rest."""
+
+
+def tell(console: Console, findings: Iterable[Finding]) -> None:
+    """Print each finding: a line of numbers, the claim, and what to keep in mind."""
+    for finding in findings:
+        numbers_ = f"{printable(finding.id):<24} {numbers(finding)}"
+        console.say_marked(f"{finding.verdict:<{WIDTH}}", numbers_, style=STYLES.get(finding.verdict, ""))
+        if finding.claim:
+            console.say(f"{'':<{WIDTH}} {printable(finding.claim)}")
+        if finding.message and finding.estimate is not None:
+            console.say(f"{'':<{WIDTH}} note: {printable(finding.message)}")
+
+
+def numbers(finding: Finding) -> str:
+    """Estimate, interval, corrected p and units; without an estimate, why there is none."""
+    units = ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for unit, count in finding.n.items())
+    of = f"  n = {units}" if units else ""
+    if finding.estimate is None:
+        return f"{printable(finding.message or finding.status)}{of}"
+    interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
+    p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
+    return f"{finding.estimate:.3f}{interval}{p}{of}"
+
+
+def as_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The same as plain data, with all digits."""
+    return [{**{name: getattr(one, name) for name in TOLD}, "n": dict(one.n)} for one in findings]

@@ -1,0 +1,76 @@
+"""What the spec of a run directory was before: two studies that differ do not mix there unseen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mechshift_core.comparison.differences import differences
+from mechshift_core.declarations import difference_lines
+from mechshift_core.errors import MechshiftError, UsageError
+from mechshift_core.run_files import RUNS, SPEC
+from mechshift_core.spec import Spec, load_spec
+from mechshift_core.spec.overrides import SECTION, overridden
+from mechshift_core.spec.tree import Unreadable
+
+MOST_SHOWN = 5
+UNREADABLE = "the spec that it was run from before can't be read any more"
+
+
+def changes(folder: Path, spec: Spec) -> tuple[str, ...]:
+    """What of a spec is not as it was when its run directory was last written to, a line each."""
+    path = folder / SPEC
+    try:
+        if not path.is_file() or path.read_bytes() == spec.text.encode():
+            return ()
+        before = load_spec(path, check_files=False, allow_code=bool(spec.loaded_extensions))
+    except (MechshiftError, OSError):
+        return (UNREADABLE,)
+    documents = [one.model_dump(mode="json", by_alias=True) for one in (before, spec)]
+    found = difference_lines(*documents)
+    hidden = len(differences(*documents)) - MOST_SHOWN
+    return found if hidden <= 0 else (*found[:MOST_SHOWN], f"and {hidden} more")
+
+
+def other_overrides(folder: Path, spec: Spec) -> str:
+    """Why a spec can't be run in the run directory of its name: it holds one with other overrides; empty if it may.
+
+    A spec that was edited goes on in its directory, and the record of declarations says so; a variation that was asked
+    for beside the file is another study.
+    """
+    try:
+        text = (folder / SPEC).read_text(encoding="utf-8")
+        data = overridden(text, {}).data
+    except (OSError, ValueError, Unreadable):
+        return ""
+    before = (data.get(SECTION) if isinstance(data, dict) else None) or {}
+    if before == spec.overrides:
+        return ""
+    there, here = _said(before), _said(spec.overrides)
+    return (
+        f"{folder} holds a run of {spec.name!r} {there}, and this one is {here}; choose another folder, e.g. --out "
+        f"{RUNS / _suggested(spec)}"
+    )
+
+
+def check_folder(folder: Path, spec: Spec) -> None:
+    """Refuse to mix variations of a study in the run directory of its name.
+
+    Raises:
+        UsageError: saying which is there.
+    """
+    if reason := other_overrides(folder, spec):
+        raise UsageError(reason)
+
+
+def _said(overrides: Mapping[str, Any]) -> str:
+    return (
+        f"with {', '.join(f'{key}={value}' for key, value in overrides.items())}" if overrides else "without overrides"
+    )
+
+
+def _suggested(spec: Spec) -> str:
+    parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in spec.overrides.items()] or ["plain"]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([spec.name, *parts]))[:80].rstrip("-.")

@@ -1,0 +1,135 @@
+"""Every figure of a report as files: SVG, and PDF that holds its fonts; each of its panels alone as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from xml.etree.ElementTree import Element
+
+import vl_convert
+
+from reports import formats
+from reports.data import ReportData
+from reports.export.names import Names
+from reports.export.pictures import alternatives, compose, definitions_in, fitting
+from reports.figures.base import Figure, Panel
+from reports.figures.forest import forest, scales
+from reports.prose import measure_name
+from reports.sections.base import Section
+from reports.sections.verdicts import ends, question
+
+POINTS = 0.75
+"""Points of a pixel: a picture has the size in print that it has on the page."""
+
+_SIZE = re.compile(r' width="([\d.]+)" height="([\d.]+)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A picture in its two formats: `name` without ending, what it says in words, and the scale at which it fits."""
+
+    name: str
+    alternative: str
+    svg: str
+    pdf: bytes
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnFigure:
+    """A figure, whole and panel by panel.
+
+    Attributes:
+        section: The section that it stands in.
+        figure: What is drawn.
+        whole: All of it.
+        panels: Its panels with their pictures; none where there is only one.
+    """
+
+    section: Section
+    figure: Figure
+    whole: Drawn
+    panels: tuple[tuple[Panel, Drawn], ...]
+
+
+def drawn_figures(data: ReportData, sections: Sequence[Section]) -> Iterator[DrawnFigure]:
+    """Every figure in the order of the page, that of the verdicts too.
+
+    Args:
+        data: What the sections are of.
+        sections: As of :func:`reports.page.sections_of`.
+    """
+    names = Names()
+    for section in sections:
+        definitions = definitions_in(section.body)
+        figures = [(figure, [(one.title, one.subtitle) for one in figure.panels]) for figure in section.figures]
+        if section.id == "verdicts" and data.findings.hypotheses:
+            figures.insert(0, (verdict_figure(data), [(one.id, "") for one in data.findings.hypotheses]))
+        for figure, called in figures:
+            if any(panel.drawings for panel in figure.panels):
+                yield _drawn_figure(section, figure, called, names, definitions)
+
+
+def verdict_figure(data: ReportData) -> Figure:
+    """The forest plot: a panel for each claim, drawn as in the table of verdicts."""
+    hypotheses = data.findings.hypotheses
+    ranges = scales(hypotheses)
+    panels = [
+        Panel(
+            title=one.claim or one.estimand,
+            subtitle=f"{measure_name(one.measure)}, {question(one)}",
+            drawings=(forest(one, scale=ranges[one.measure], ends=ends(one)),),
+            note=f"{formats.number(one.estimate)} {formats.interval(*one.shown[:2])}, corrected "
+            f"{formats.p_statement(one.p_corrected)}: {one.verdict}",
+        )
+        for one in hypotheses
+    ]
+    return Figure(
+        id="figure-verdicts",
+        caption="Each claim with its estimate (square; diamond for a test of equivalence) and interval. The vertical "
+        "line is zero, the arrow points to the side that the claim names, the shaded band is the margin within which a "
+        "difference counts as none; short ticks are single tasks or regimes, a dashed line is another value that is "
+        "tested against. Claims about the same measure share a scale.",
+        panels=tuple(panels),
+        columns=2,
+        legend=(),
+        tables=(),
+    )
+
+
+def _drawn_figure(
+    section: Section,
+    figure: Figure,
+    called: Sequence[tuple[str, str]],
+    names: Names,
+    definitions: Mapping[str, Element],
+) -> DrawnFigure:
+    shown = [(panel, words) for panel, words in zip(figure.panels, called, strict=True) if panel.drawings]
+    name = names.name(figure.id.removeprefix("figure-"))
+    whole = picture(replace(figure, panels=tuple(panel for panel, _ in shown)), name, section.title, definitions)
+    parts = []
+    for panel, words in shown if len(shown) > 1 else []:
+        title = ", ".join(filter(None, (section.title, panel.title, panel.subtitle)))
+        one = picture(replace(figure, panels=(panel,)), names.name(name, *words), title, definitions)
+        parts.append((panel, one))
+    return DrawnFigure(section=section, figure=figure, whole=whole, panels=tuple(parts))
+
+
+def picture(figure: Figure, name: str, title: str, definitions: Mapping[str, Element]) -> Drawn:
+    """A figure as one picture; `definitions` are of :func:`.definitions_in`."""
+    words = alternatives(figure.panels)
+    svg = compose(
+        figure.panels,
+        legend=figure.legend,
+        abreast=figure.abreast,
+        title=title,
+        description=words,
+        definitions=definitions,
+    )
+    size = _SIZE.search(svg)
+    assert size is not None
+    width, height = float(size[1]), float(size[2])
+    printed = _SIZE.sub(f' width="{POINTS * width:g}" height="{POINTS * height:g}"', svg, count=1)
+    pdf = vl_convert.svg_to_pdf(printed)
+    return Drawn(name=name, alternative=words, svg=svg, pdf=pdf, scale=fitting(width, height))

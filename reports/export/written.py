@@ -1,0 +1,115 @@
+"""Every small table of a report as files: CSV with whole numbers, LaTeX and Markdown as the page rounds them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reports import formats, latex, markdown, tables
+from reports.data import ReportData
+from reports.export.names import Names
+from reports.sections.base import Section
+from reports.tables import Table
+from reports.templating import visible
+from stats.findings import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A table to write.
+
+    Attributes:
+        name: Name without ending.
+        section: Title of the section that it stands in.
+        figure: Identifier of the figure that it belongs to; empty where there is none.
+        table: What LaTeX and Markdown show.
+        numbers: What CSV holds.
+    """
+
+    name: str
+    section: str
+    figure: str
+    table: Table
+    numbers: Table
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Ending and content of each file."""
+        yield "csv", as_csv(self.numbers)
+        yield "tex", latex.tabled(self.table, label=f"tab:{self.name}")
+        yield "md", markdown.tabled(self.table)
+
+
+def written_tables(data: ReportData, sections: Sequence[Section]) -> Iterator[Written]:
+    """Every table with rows: the verdicts, then those of the page in its order."""
+    names = Names()
+    if data.findings.hypotheses:
+        shown, numbers = verdict_tables(data.findings.hypotheses)
+        yield Written(name=names.name("verdicts"), section="Verdicts", figure="", table=shown, numbers=numbers)
+    for section in sections:
+        found = [(table, "") for table in section.tables]
+        found += [(table, figure.id) for figure in section.figures for table in figure.tables if table.rows]
+        for table, figure in found:
+            alone = sum(other == figure for _, other in found) == 1
+            begins = figure.removeprefix("figure-") or section.id
+            name = names.name(begins) if figure and alone else names.name(begins, table.caption)
+            yield Written(name=name, section=section.title, figure=figure, table=table, numbers=table)
+
+
+def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
+    """The verdicts for people, and the same with every number in a column of its own."""
+    fields = [tables.text("claim"), tables.text("n"), tables.real("estimate"), tables.text("interval")]
+    fields += [tables.p_values("p"), tables.p_values("corrected p"), tables.text("verdict")]
+    rows = [
+        (
+            found.claim or found.estimand,
+            _amounts(found),
+            found.estimate,
+            formats.interval(*found.shown[:2]),
+            found.p,
+            found.p_corrected,
+            found.verdict,
+        )
+        for found in hypotheses
+    ]
+    named = [tables.text("hypothesis"), tables.text("measure"), fields[0], fields[1], fields[2]]
+    named += [tables.real("low"), tables.real("high"), tables.real("level"), *fields[4:6]]
+    named += [tables.p_values("corrected p of the opposite"), fields[6]]
+    whole = [
+        (
+            found.id,
+            found.measure,
+            *row[:3],
+            *found.shown[:2],
+            round(found.shown[2], 12),
+            *row[4:6],
+            found.p_opposite_corrected,
+            found.verdict,
+        )
+        for found, row in zip(hypotheses, rows, strict=True)
+    ]
+    levels = sorted({formats.confidence(found.shown[2]) for found in hypotheses}, reverse=True)
+    caption = f"Verdicts. Intervals are at {formats.listed(levels, word='or')}"
+    caption += ", the lower level for tests of equivalence." if len(levels) > 1 else "."
+    return tables.build(caption, fields, rows), tables.build(caption, named, whole)
+
+
+def as_csv(table: Table) -> str:
+    """Comma-separated values with headings; numbers whole, nothing where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([visible(field.label) for field in table.fields])
+    writer.writerows([_plain(value) for value in row] for row in table.values)
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return visible(value) if isinstance(value, str) else value
+
+
+def _amounts(found: Finding) -> str:
+    return ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items())
