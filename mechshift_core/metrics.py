@@ -195,10 +195,12 @@ LOG_PROBABILITY = MetricKind(
 def _faults(kind: MetricKind) -> Iterator[str]:
     if not (isinstance(kind.summary, str) and kind.summary):
         yield "it has no `summary`: what it is, in a clause"
-    if not callable(kind.measure):
-        yield f"its `measure` is to be a function of logits, answers and foils, got {kind.measure!r}"
-    if not isinstance(kind.indifferent_at_zero, bool):
-        yield f"its `indifferent_at_zero` is to be True or False, got {kind.indifferent_at_zero!r}"
+    measure: object = kind.measure
+    if not callable(measure):
+        yield f"its `measure` is to be a function of logits, answers and foils, got {measure!r}"
+    indifferent: object = kind.indifferent_at_zero
+    if not isinstance(indifferent, bool):
+        yield f"its `indifferent_at_zero` is to be True or False, got {indifferent!r}"
 
 
 METRICS: Registry[MetricKind] = Registry(
