@@ -18,6 +18,7 @@ from reports.figures.forest import forest, scales
 from reports.prose import measure_name
 from reports.sections.base import Section
 from reports.sections.verdicts import ends, question
+from stats.findings import Finding
 
 POINTS = 0.75
 """Points of a pixel: a picture has the size in print that it has on the page."""
@@ -80,8 +81,7 @@ def verdict_figure(data: ReportData) -> Figure:
             title=one.claim or one.estimand,
             subtitle=f"{measure_name(one.measure)}, {question(one)}",
             drawings=(forest(one, scale=ranges[one.measure], ends=ends(one)),),
-            note=f"{formats.number(one.estimate)} {formats.interval(*one.shown[:2])}, corrected "
-            f"{formats.p_statement(one.p_corrected)}: {one.verdict}",
+            note=f"{formats.number(one.estimate)} {formats.interval(*one.shown[:2])}, {_evidence(one)}: {one.verdict}",
         )
         for one in hypotheses
     ]
@@ -96,6 +96,13 @@ def verdict_figure(data: ReportData) -> Figure:
         legend=(),
         tables=(),
     )
+
+
+def _evidence(found: Finding) -> str:
+    """The p that the verdict rests on: where a claim is refuted, that of its opposite."""
+    if found.verdict == "refuted" and found.p_opposite_corrected is not None:
+        return f"the opposite has corrected {formats.p_statement(found.p_opposite_corrected)}"
+    return f"corrected {formats.p_statement(found.p_corrected)}"
 
 
 def _drawn_figure(

@@ -60,40 +60,47 @@ def written_tables(data: ReportData, sections: Sequence[Section]) -> Iterator[Wr
 
 def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
     """The verdicts for people, and the same with every number in a column of its own."""
-    fields = [tables.text("claim"), tables.text("n"), tables.real("estimate"), tables.text("interval")]
-    fields += [tables.p_values("p"), tables.p_values("corrected p"), tables.text("verdict")]
-    rows = [
-        (
-            found.claim or found.estimand,
-            _amounts(found),
-            found.estimate,
-            formats.interval(*found.shown[:2]),
-            found.p,
-            found.p_corrected,
-            found.verdict,
-        )
-        for found in hypotheses
-    ]
-    named = [tables.text("hypothesis"), tables.text("measure"), fields[0], fields[1], fields[2]]
-    named += [tables.real("low"), tables.real("high"), tables.real("level"), *fields[4:6]]
-    named += [tables.p_values("corrected p of the opposite"), fields[6]]
-    whole = [
-        (
-            found.id,
-            found.measure,
-            *row[:3],
-            *found.shown[:2],
-            round(found.shown[2], 12),
-            *row[4:6],
-            found.p_opposite_corrected,
-            found.verdict,
-        )
-        for found, row in zip(hypotheses, rows, strict=True)
-    ]
+    claim, n, estimate = tables.text("claim"), tables.text("n"), tables.real("estimate")
+    p = [tables.p_values(name) for name in ("p", "corrected p", "corrected p of the opposite")]
+    verdict = tables.text("verdict")
     levels = sorted({formats.confidence(found.shown[2]) for found in hypotheses}, reverse=True)
     caption = f"Verdicts. Intervals are at {formats.listed(levels, word='or')}"
     caption += ", the lower level for tests of equivalence." if len(levels) > 1 else "."
-    return tables.build(caption, fields, rows), tables.build(caption, named, whole)
+    shown = tables.build(
+        caption,
+        [claim, n, estimate, tables.text("interval"), *p, verdict],
+        [
+            (*_claimed(found), formats.interval(*found.shown[:2]), *_p_values(found), found.verdict)
+            for found in hypotheses
+        ],
+    )
+    names = [tables.text("hypothesis"), tables.text("measure"), claim, n, estimate]
+    whole = tables.build(
+        caption,
+        [*names, *(tables.real(name) for name in ("low", "high", "level")), *p, verdict],
+        [
+            (
+                found.id,
+                found.measure,
+                *_claimed(found),
+                *found.shown[:2],
+                round(found.shown[2], 12),
+                *_p_values(found),
+                found.verdict,
+            )
+            for found in hypotheses
+        ],
+    )
+    return shown, whole
+
+
+def _claimed(found: Finding) -> tuple[str, str, float | None]:
+    amounts = ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items())
+    return found.claim or found.estimand, amounts, found.estimate
+
+
+def _p_values(found: Finding) -> tuple[float | None, ...]:
+    return found.p, found.p_corrected, found.p_opposite_corrected
 
 
 def as_csv(table: Table) -> str:
@@ -109,7 +116,3 @@ def _plain(value: object) -> object:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return visible(value) if isinstance(value, str) else value
-
-
-def _amounts(found: Finding) -> str:
-    return ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items())

@@ -55,7 +55,7 @@ def edges_of(rows: pl.DataFrame, *, k: int) -> list[Edge]:
         side: scored.filter(pl.col("side") == side).select("source", "target", "score", "rank")
         for side in ("before", "after")
     }
-    top = {side: frame["score"].abs().max() or 1.0 for side, frame in sides.items()}
+    top = {side: frame.select(pl.col("score").abs().max()).item() or 1.0 for side, frame in sides.items()}
     both = sides["before"].join(sides["after"], on=["source", "target"], how="full", coalesce=True, suffix="_after")
     found = []
     for source, target, before, rank, after, rank_after in both.filter(

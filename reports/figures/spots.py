@@ -60,9 +60,9 @@ def spots_of(layout: Layout, names: Iterable[str]) -> list[Spot]:
             heads.setdefault(head, []).append(name)
         elif port := parse_port(name):
             (heads if port[1] == "h" else shared).setdefault((port[0], port[2]), []).append(name)
-    for (layer, head), own in heads.items():
-        through = shared.get((layer, layout.group_of(head)), [])
-        found.append(_head(layout, layer, head, tuple(own), (*own, *through)))
+    for (layer, index), own in heads.items():
+        through = shared.get((layer, layout.group_of(index)), [])
+        found.append(_head(layout, layer, index, tuple(own), (*own, *through)))
     return sorted(found, key=lambda spot: (spot.layer, spot.x, spot.y))
 
 

@@ -52,7 +52,7 @@ def written(data: ReportData, edges: pl.DataFrame, *, layout: Layout, shown: int
         shown: Number of edges of each model at first.
     """
     ks = chosen(data)
-    largest = min(reach(edges, [shown, *ks]), max(edges["rank"].max() or 1, shown))
+    largest = min(reach(edges, [shown, *ks]), max(edges.select(pl.col("rank").max()).item() or 1, shown))
     roles = data.table("edge_roles")
     at: dict[tuple[str, str], int] = {}
     panels = []

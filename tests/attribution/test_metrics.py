@@ -135,7 +135,7 @@ def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def slow_logits(slow: SlowModel, ids: Tensor, receiver: str, change: Tensor) -> Tensor:
-    """Logits where the batch is read, with a change to what an MLP or the head reads, [copies, examples, vocabulary]."""
+    """Logits where the batch is read, with a change of what a reader reads, [copies, examples, vocabulary]."""
     declared, copies = slow.declared, len(change)
     read = slow.at(declared.final_norm) if receiver == "logits" else slow.at(declared.mlp_norm, int(receiver[1:]))
     handle = read.register_forward_pre_hook(lambda module, inputs: (inputs[0] + change.flatten(0, 1),))
