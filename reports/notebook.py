@@ -1,7 +1,7 @@
 """Pieces of the report for the output of a notebook's cell: with their own colours, light and dark, and no script.
 
-The page's stylesheets are the source: their rules are kept as far as a piece has their classes, and hold within the piece
-only, so that nothing else of the notebook changes.
+The page's stylesheets are the source: their rules are kept as far as a piece has their classes, and hold within the
+piece only, so that nothing else of the notebook changes.
 """
 
 from __future__ import annotations
