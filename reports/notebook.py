@@ -1,7 +1,7 @@
 """Pieces of the report for the output of a notebook's cell: with their own colours, light and dark, and no script.
 
-The page's stylesheet is the source: its rules are kept as far as a piece has their classes, and hold within the piece
-only, so that nothing else of the notebook changes.
+The page's stylesheets are the source: their rules are kept as far as a piece has their classes, and hold within the
+piece only, so that nothing else of the notebook changes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reports.export.drawn import verdict_figure
 from reports.export.pictures import definitions_in
 from reports.figures.base import Figure
 from reports.sections import answer
-from reports.templating import render_template, source
+from reports.templating import environment, render_template, source
 
 SCOPE = "mechshift"
 """Class of every piece."""
@@ -108,7 +108,9 @@ def _sheet() -> tuple[str, str, tuple[tuple[tuple[str, ...], str], ...]]:
     """Colours of the light and of the dark page, and the rules that are neither of the page itself nor of media."""
     light = dark = ""
     rules = []
-    for before, body in _BLOCK.findall(_COMMENT.sub("", source("style.css"))):
+    sheets = environment().list_templates(filter_func=lambda name: name.endswith(".css"))
+    text = "\n".join(source(name) for name in sorted(sheets, reverse=True))  # the page's own comes first
+    for before, body in _BLOCK.findall(_COMMENT.sub("", text)):
         selector, declarations = before.strip(), " ".join(body.split())
         if selector == ":root":
             light = declarations

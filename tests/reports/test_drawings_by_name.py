@@ -123,6 +123,7 @@ def test_a_piece_styles_nothing_but_itself(circuits: Drawing, forest: Drawing) -
         parts = [part.strip() for selector in selectors for part in selector.split(",")]
         assert all(".mechshift" in part or part.startswith("@media (prefers-color-scheme: dark)") for part in parts)
         assert "<script" not in html and "http" not in re.sub(r'xmlns="[^"]+"', "", html)
+        assert (".mechshift .edge {" in style) == (drawing is circuits), "rules of what is drawn, and no others"
         assert "#15181b" in style and "#ffffff" in style, "the colours of the dark and of the light page"
 
 
