@@ -14,7 +14,7 @@ from mechshift_core.markdown import printable
 
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
-    from mechshift_core.execution.tried import Tried
+    from mechshift_core.execution.tried import Answered, Tried
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +52,10 @@ def try_spec(
         console.result("\n".join(map(printable, _lines(planned, tried))))
 
 
+def _above(one: Answered) -> str:
+    return "" if one.metric_above is None else f"above 0 on {one.metric_above}, "
+
+
 def _lines(plan: Plan, tried: Tried) -> list[str]:
     from mechshift_core.execution.prompts import accounts
     from mechshift_core.execution.trying import PATCHED
@@ -59,7 +63,7 @@ def _lines(plan: Plan, tried: Tried) -> list[str]:
     shown = ["prompts:", *(f"  {one.task}: {one}" for one in accounts(plan)), "answers:"]
     shown += [
         f"  {one.model} on {one.task}: {one.correct} of {one.looked_at} right (by {one.judged_by}); most likely "
-        f"token right on {one.argmax}, metric above 0 on {one.metric_above}, {one.mean_metric:.3g} in the mean"
+        f"token right on {one.argmax}, metric {_above(one)}{one.mean_metric:.3g} in the mean"
         for one in tried.answered
     ]
     shown.append(f"selected (correct: {plan.spec.select.correct}):")

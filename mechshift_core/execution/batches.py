@@ -123,7 +123,7 @@ def to_batch(
     import torch
 
     from mechshift_core.attribution import CounterfactualBatch
-    from mechshift_core.attribution.batch import NO_TOKEN
+    from mechshift_core.metrics import NO_TOKEN
 
     if states is None:
         states = [states[0][0] for states in states_of(model, examples, Reading())]

@@ -31,7 +31,8 @@ class Answered:
     Attributes:
         looked_at: Prompts that it was run on.
         correct: Those answered correctly by the rule in use, `judged_by`.
-        metric_above: Those with a metric above 0; `argmax` those whose most likely token is an answer.
+        metric_above: Those with a metric above 0; None of a metric whose 0 says nothing.
+        argmax: Those whose most likely token is an answer.
         mean_metric: Mean of the metric.
         forward: Seconds of a forward pass of one prompt.
         seen: The first prompt.
@@ -42,7 +43,7 @@ class Answered:
     looked_at: int
     correct: int
     judged_by: str
-    metric_above: int
+    metric_above: int | None
     argmax: int
     mean_metric: float
     forward: float

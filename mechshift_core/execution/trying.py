@@ -23,6 +23,7 @@ from mechshift_core.execution.prompts import cautions
 from mechshift_core.execution.reading import completed
 from mechshift_core.execution.scores import Answers, judgement, selected_examples
 from mechshift_core.execution.tried import Answered, Kept, Passes, Seen, Tried
+from mechshift_core.metrics import metric_named
 from mechshift_core.tasks.counterfactual import Dataset, Example
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS
 
@@ -127,7 +128,8 @@ def _answer(
     right = [int(token) in one.answer_ids for token, one in zip(predicted, examples, strict=True)]
     argmax = np.array(right, dtype=bool)
     correct = metric > 0 if by == "metric" else argmax
-    found = Answers(metric, np.full(len(examples), np.nan, np.float32), correct, argmax, states, states)
+    prefers = metric_named(dataset.metric).indifferent_at_zero
+    found = Answers(metric, np.full(len(examples), np.nan, np.float32), correct, argmax, states, states, prefers)
     assert seen is not None
     return found, Answered(
         model=name,
@@ -135,7 +137,7 @@ def _answer(
         looked_at=len(examples),
         correct=int(correct.sum()),
         judged_by=by,
-        metric_above=int(found.metric.sum()),
+        metric_above=int((metric > 0).sum()) if prefers else None,
         argmax=int(argmax.sum()),
         mean_metric=float(metric.mean()),
         forward=spent / passed,
@@ -254,7 +256,7 @@ def _whole(
 def _warnings(plan: Plan, answered: Sequence[Answered], kept: Sequence[Kept]) -> Iterator[str]:
     """What would make the study fail, as far as so few prompts tell."""
     for one in answered:
-        if one.metric_above < math.ceil(one.looked_at / 2):
+        if one.metric_above is not None and one.metric_above < math.ceil(one.looked_at / 2):
             how = f"the metric of {one.model!r} on {one.task!r} is above 0 on {one.metric_above} of {one.looked_at}"
             yield f"{how} prompts: it prefers the foils; are answers and foils exchanged, or can't it do the task?"
     few: dict[tuple[str, str], str] = {}

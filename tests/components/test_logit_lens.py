@@ -12,10 +12,10 @@ from random_models import FAMILIES, write_random_model
 from torch import Tensor, nn
 
 from mechshift_core import CounterfactualBatch, load_model
-from mechshift_core.attribution.batch import NO_TOKEN
 from mechshift_core.errors import ExecutionError
 from mechshift_core.interventions.logit_lens import lens
 from mechshift_core.interventions.logit_lens.lens import Lens, lens_names, read_lens, softcap
+from mechshift_core.metrics import NO_TOKEN
 from mechshift_core.models import Model
 
 PARADIGMS = ("autoregressive", "masked_diffusion")

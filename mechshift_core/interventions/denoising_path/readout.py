@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechshift_core.attribution.batch import NO_TOKEN, CounterfactualBatch
+from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
 from mechshift_core.attribution.readable import check_finite, check_readable
 from mechshift_core.attribution.walk import Visitor, traced, walk
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.lengths import padded_rows
 from mechshift_core.execution.reading import Reading
+from mechshift_core.metrics import NO_TOKEN
 from mechshift_core.models import Model
 from mechshift_core.models.precision import widened
 from mechshift_core.tasks.counterfactual import Example

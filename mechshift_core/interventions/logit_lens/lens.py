@@ -25,12 +25,13 @@ import torch
 from torch import Tensor
 
 from mechshift_core.attribution.agreement import TOLERANCE
-from mechshift_core.attribution.batch import NO_TOKEN, CounterfactualBatch
+from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_gradients
 from mechshift_core.attribution.readable import check_readable
 from mechshift_core.components.written import Written, record_written
 from mechshift_core.errors import ExecutionError
 from mechshift_core.graph import Graph
+from mechshift_core.metrics import NO_TOKEN
 from mechshift_core.models.load import Model
 from mechshift_core.models.precision import widened
 from mechshift_core.options import Count, checked

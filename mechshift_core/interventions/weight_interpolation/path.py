@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mechshift_core.attribution import CounterfactualBatch
-from mechshift_core.attribution.batch import NO_TOKEN
 from mechshift_core.attribution.memory import Batching, in_batches, sequences_for_patching
 from mechshift_core.execution.batches import Rows
+from mechshift_core.metrics import NO_TOKEN
 from mechshift_core.models.precision import widened
 from mechshift_core.models.weight_path import WeightPath
 
