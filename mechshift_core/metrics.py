@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.registry import Registry
@@ -192,7 +192,7 @@ LOG_PROBABILITY = MetricKind(
 )
 
 
-def _faults(kind: MetricKind) -> Iterator[str]:
+def _faults(kind: Any) -> Iterator[str]:  # of whoever wrote it
     if not (isinstance(kind.summary, str) and kind.summary):
         yield "it has no `summary`: what it is, in a clause"
     measure: object = kind.measure
