@@ -168,8 +168,9 @@ def _sign(one: str) -> str:
         return rf"\ensuremath{{{_MATHS[one]}}}"
     if one in _GREEK:
         return rf"\ensuremath{{\{_GREEK[one]}}}"
-    base, *accents = list(unicodedata.normalize("NFD", one))
-    if base.isascii() and base.isalpha() and len(accents) == 1 and accents[0] in _ACCENTS:
+    parts = unicodedata.normalize("NFD", one)
+    base, accents = parts[0], parts[1:]
+    if base.isascii() and base.isalpha() and accents in _ACCENTS:
         base = {"i": r"\i", "j": r"\j"}.get(base, base)
-        return rf"\{_ACCENTS[accents[0]]}{{{base}}}"
+        return rf"\{_ACCENTS[accents]}{{{base}}}"
     return rf"\texttt{{[U+{ord(one):04X}]}}"
