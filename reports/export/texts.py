@@ -208,6 +208,7 @@ def _figure_entry(
         "name": one.whole.name,
         "section": one.section.title,
         "caption": one.figure.caption,
+        "more": one.figure.more,
         **_files(one),
         "drawn_from": _sources(one, data, estimated),
         "tables": [written.name for written in tables if written.figure == one.figure.id],
