@@ -39,7 +39,7 @@ def _difference(test: HypothesisTest, contrast: Contrast, statistics: Statistics
         alternative=test.alternative,
         null=null,
         confidence=confidence,
-        skewness=contrast.skewness,
+        skewness=0.0 if contrast.counted and null == 0 else contrast.skewness,
     )
 
 
