@@ -102,6 +102,14 @@ class Contrast:
     caution: str = ""
     counted: bool = False
 
+    def skewness_at(self, null: float) -> float:
+        """What a difference from a null value is corrected for: nothing where that makes the values symmetric.
+
+        Of values -1, 0 and 1, of which few are not 0, the skewness of the sample is chance: with it, tests of no
+        difference rejected in up to .10 of data sets at .05, without it in .053 at most (both counted exactly).
+        """
+        return 0.0 if self.counted and null == 0 else self.skewness
+
 
 @checked
 def linear_contrast(

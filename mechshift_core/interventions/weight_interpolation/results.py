@@ -149,9 +149,7 @@ def _replicated(sample: Sample, spec: Spec, side: str, barrier: PathBarrier) -> 
 def _interval(sample: Sample, spec: Spec, one: Replicated) -> TestResult:
     """The interval that a hypothesis on the barrier of this pair and task has."""
     skewness = linear_contrast([one], [1.0], [sample.task.name]).skewness
-    found = difference_test(
-        one.estimate, one.se, one.df, confidence=spec.statistics.confidence, skewness=skewness
-    )
+    found = difference_test(one.estimate, one.se, one.df, confidence=spec.statistics.confidence, skewness=skewness)
     return replace(found, message=one.message or found.message)
 
 
