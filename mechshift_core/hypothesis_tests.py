@@ -39,7 +39,7 @@ def _difference(test: HypothesisTest, contrast: Contrast, statistics: Statistics
         alternative=test.alternative,
         null=null,
         confidence=confidence,
-        skewness=contrast.skewness,
+        skewness=contrast.skewness_at(null),
     )
 
 

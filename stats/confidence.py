@@ -12,7 +12,8 @@ fewer prompts a bin has. Two things say what it is worth:
 - its null: the same with the outcome of each prompt drawn anew with the probability that the model gave it (consistency
   resampling; Bröcker & Smith 2007, Weather and Forecasting 22, 651-661);
 - the squared error, from which each bin's sampling variance is taken, so that it is 0 on average for a calibrated model
-  and may be negative (Kumar et al. 2019, arXiv 1909.10155).
+  and may be negative (after Kumar et al. 2019, arXiv 1909.10155; the variance is that of right minus confidence, since
+  prompts of a bin differ in confidence: that of right alone would take too much).
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def reliability(
     null = _calibrated(p, starts, count, draws, seed)
     low, high = np.quantile(null, [(1 - BAND) / 2, (1 + BAND) / 2])
     bands = [binomial_rate(part > 0) for part in np.split(hit, starts[1:])]
-    within = share * (1 - share) / np.maximum(count - 1, 1)
+    errors = hit - p - np.repeat(share - mean, count)
+    within = np.add.reduceat(errors**2, starts) / np.maximum(count - 1, 1) / count
     return Reliability(
         confidence=mean,
         accuracy=share,

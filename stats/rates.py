@@ -130,6 +130,13 @@ def _tells(n: int, level: float) -> bool:
     return bool(scipy_stats.beta.ppf((1 - BAND) / 2, count, n - count + 1) > level)
 
 
+def exact_band(count: int, n: int, confidence: float) -> tuple[float, float]:
+    """The Clopper-Pearson interval of a share of which `count` of n prompts are seen."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else float(scipy_stats.beta.ppf(tail, count, n - count + 1))
+    return low, 1.0 if count == n else float(scipy_stats.beta.ppf(1 - tail, count + 1, n - count))
+
+
 def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate:
     if nominal is not None and not 0 <= nominal <= 1:
         raise ValueError(f"nominal: expected a number from 0 to 1, got {nominal}")

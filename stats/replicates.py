@@ -52,6 +52,8 @@ class Replicated:
         caution: Why its standard error is not to be trusted, in a clause; empty where nothing speaks against it.
         own: Each example's (or cluster's) value, as a deviation from the mean over n whatever the strata, where values
             that are the same for many are to be noticed (:mod:`stats.concentration`).
+        counted: Whether each example's value is -1, 0 or 1, as where an answer was lost before and is not after. Values
+            of mean 0 are then symmetric, and a sample in which all are 0 says little of how rare the others are.
     """
 
     label: str
@@ -66,6 +68,7 @@ class Replicated:
     strata: Integers | None = None
     own: Floats | None = None
     caution: str = ""
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class Contrast:
         concentration: How the variance is spread over the prompts (or templates) of all groups; None where not all
             parts are means of per-prompt values, training seeds are random units, or there is no variance.
         caution: What speaks against the standard errors of the parts, in a clause; empty where nothing does.
+        counted: Whether all parts are of values -1, 0 and 1, so that a test against 0 is of symmetric values.
     """
 
     estimate: float
@@ -96,6 +100,15 @@ class Contrast:
     skewness: float = 0.0
     concentration: Concentration | None = None
     caution: str = ""
+    counted: bool = False
+
+    def skewness_at(self, null: float) -> float:
+        """What a difference from a null value is corrected for: nothing where that makes the values symmetric.
+
+        Of values -1, 0 and 1, of which few are not 0, the skewness of the sample is chance: with it, tests of no
+        difference rejected in up to .10 of data sets at .05, without it in .053 at most (both counted exactly).
+        """
+        return 0.0 if self.counted and null == 0 else self.skewness
 
 
 @checked
@@ -169,6 +182,8 @@ def linear_contrast(
     skewness = (
         float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
     )
+    if total == 0 and count is None and any(part.counted for part in parts):
+        return replace(found, message=_never_seen(min(units)))
     if count is not None and seeds is not None:
         rounding = ROUNDING * float(np.abs(w) @ np.abs(estimates))
         both, between = 0.0, []
@@ -198,6 +213,16 @@ def linear_contrast(
         skewness=skewness,
         concentration=spread if total > 0 else None,
         caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),
+        counted=all(part.counted for part in parts),
+    )
+
+
+def _never_seen(units: int) -> str:
+    """That what all units have in common is no evidence of no error, where values are counts."""
+    most = 1 - 0.05 ** (1 / units)
+    return (
+        f"all {units} prompts (or templates) have the same value, so there is no standard error: what happened in none "
+        f"of {units} may still happen in up to {most:.0%} (95 % bound)"
     )
 
 
@@ -240,6 +265,7 @@ def paired_difference(first: Replicated, second: Replicated) -> Replicated:
         strata=strata,
         own=minus(first.own, second.own, "examples"),
         caution="; ".join(dict.fromkeys(filter(None, (first.caution, second.caution)))),
+        counted=first.counted and second.counted,
     )
 
 

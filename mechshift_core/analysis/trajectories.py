@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.measured import Rows
@@ -14,10 +15,11 @@ from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.kinds import testable, testables
 from mechshift_core.spec import Spec, TaskSpec
 from mechshift_core.spec.pairs import TrajectorySpec
-from stats.change_points import ChangePoint, Halfway, change_point, halfway_point
+from stats.change_points import NO_CHANGE, ChangePoint, Halfway, change_point, halfway_point, no_change_of_shares
 from stats.findings import Status
 from stats.multiplicity import holm
 from stats.prompt_means import mean_replicates
+from stats.rates import exact_band
 from stats.replicates import Replicated
 from stats.trajectories import Band, Curve, joint_curve, simultaneous_band
 
@@ -47,19 +49,25 @@ class Point:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Series:
-    """A measure along a trajectory on a task, each model against an end of it (or alone: `none`)."""
+    """A measure along a trajectory on a task, each model against an end of it (or alone: `none`).
+
+    Attributes:
+        right: Of accuracy whose units are prompts, whether each present model is right, [points, prompts]; else None.
+    """
 
     trajectory: TrajectorySpec
     task: TaskSpec
     measure: str
     against: str
     points: tuple[Point, ...]
+    right: npt.NDArray[np.bool_] | None = None
 
     @property
     def repeats(self) -> bool:
-        """Whether it is another series but for a constant: a shift to the last model, where that from the first is."""
-        ends = self.trajectory.ends
-        return self.against != "none" and not testable(self.measure).between and self.against != ends[0]
+        """Whether another series says it: the shift to the last model is the whole shift minus that from the first."""
+        if self.against in ("none", self.trajectory.ends[0]):
+            return False
+        return not (testable(self.measure).between or testable(self.measure).distance)
 
     @property
     def present(self) -> list[Point]:
@@ -103,7 +111,7 @@ def _every_series(spec: Spec, evidence: Evidence) -> Iterator[Series]:
             keys = {(pair.name, task.name) for pair, _ in of if pair is not None}
             if not keys & evidence.samples.keys():
                 continue
-            yield Series(trajectory, task, ACCURACY, "none", tuple(_accuracies(spec, trajectory, task, evidence)))
+            yield _accuracy(spec, trajectory, task, evidence)
             for measure in measures:
                 if any((measure, *key) in found for key in keys for found in (evidence.replicated, evidence.problems)):
                     for end in trajectory.ends:
@@ -126,7 +134,7 @@ def _points(evidence: Evidence, trajectory: TrajectorySpec, task: TaskSpec, meas
         yield Point(number, part, None if sample is None else sample.n, message, failed and part is None)
 
 
-def _accuracies(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence: Evidence) -> Iterator[Point]:
+def _accuracy(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence: Evidence) -> Series:
     """The share of all prompts of a task that each model answers correctly."""
     own = [
         sample
@@ -134,13 +142,18 @@ def _accuracies(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence
         if sample.pair.along == trajectory.name and name == task.name
     ]
     sides = {side.model: (sample, side) for sample in own for _, side in sample.sides}
+    points: list[Point] = []
+    right: list[npt.NDArray[np.bool_]] = []
     for number, model in enumerate(trajectory.models):
         if model in sides:
             sample, side = sides[model]
-            part = _mean_of_all(spec, sample, side.answers.correct.astype(np.float64), f"{ACCURACY} of {model}")
-            yield Point(number, part, sample.total, part.message)
+            right.append(np.asarray(side.answers.correct, dtype=bool))
+            part = _mean_of_all(spec, sample, right[-1].astype(np.float64), f"{ACCURACY} of {model}")
+            points.append(Point(number, part, sample.total, part.message))
         else:
-            yield Point(number, None, message="its cells are missing", failed=True)
+            points.append(Point(number, None, message="its cells are missing", failed=True))
+    by_prompt = spec.statistics.units.template != "random"
+    return Series(trajectory, task, ACCURACY, "none", tuple(points), np.stack(right) if right and by_prompt else None)
 
 
 def _mean_of_all(spec: Spec, sample: Sample, values: np.ndarray[Any, Any], label: str) -> Replicated:
@@ -173,7 +186,19 @@ def _point_rows(series: Series, band: Band | None) -> Iterator[dict[str, object]
             if band is not None:
                 ends = {"low": band.own_low, "high": band.own_high, "joint_low": band.low, "joint_high": band.high}
                 row |= {name: float(values[at]) for name, values in ends.items()}
+                row |= {} if series.right is None else _exact_ends(series.right, at, band.confidence)
         yield {**row, "status": status}
+
+
+def _exact_ends(right: npt.NDArray[np.bool_], at: int, confidence: float) -> dict[str, float]:
+    """Of a share of prompts: where nearly all are right, their spread gives no interval, or one that is too short.
+
+    The joint band is by Bonferroni's inequality.
+    """
+    points, n = right.shape
+    count = int(right[at].sum())
+    own, joint = (exact_band(count, n, level) for level in (confidence, 1 - (1 - confidence) / points))
+    return {"low": own[0], "high": own[1], "joint_low": joint[0], "joint_high": joint[1]}
 
 
 def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, object]:
@@ -185,6 +210,10 @@ def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, ob
     if curve is None:
         return {**empty, "status": "points only", "message": "no standard errors"}
     change = change_point(curve, confidence=_level(spec), seed=spec.seed)
+    if series.right is not None and change.p is not None:
+        p = no_change_of_shares(series.right, seed=spec.seed)
+        changed = p < 1 - _level(spec)
+        change = replace(change, p=p, changed=changed, message="" if changed else NO_CHANGE)
     half = halfway_point(curve, confidence=_level(spec))
     lacking = len(series.points) - len(present)
     said = [change.message, half.message, f"{lacking} models have no estimate" if lacking else ""]

@@ -36,8 +36,13 @@ class RuledModules:
     gated: list[nn.Module] = field(default_factory=list)
 
 
-def ruled_modules(model: Model, method: str) -> RuledModules:
+def ruled_modules(model: Model, method: str, *, proportional: bool = False) -> RuledModules:
     """The modules of a model that rules concern.
+
+    Args:
+        model: The model.
+        method: The method.
+        proportional: Whether its rules take an activation function f for a factor f(x)/x, which needs f(0) = 0.
 
     Raises:
         ExecutionError: with the method and the module that its rules are not derived for.
@@ -47,6 +52,8 @@ def ruled_modules(model: Model, method: str) -> RuledModules:
     for layer in range(model.shape.layers):
         mlp = view.module(declared.mlp, layer)
         _add_mlp(model, method, f"layer {layer}: {declared.mlp}", mlp, found)
+        if proportional:
+            _check_through_zero(model, method, f"layer {layer}: {declared.mlp}", found.activations[-1])
         known = {id(module) for module in mlp.modules()}
         known |= {id(view.module(path, layer)) for path in (declared.attention_norm, declared.mlp_norm)}
         block = view.module(f"{declared.blocks}.{layer}")
@@ -108,6 +115,18 @@ def _add_mlp(model: Model, method: str, path: str, mlp: nn.Module, found: RuledM
     if gated:
         found.gates.append(function)
         found.gated.append(children[INPUT])
+
+
+def _check_through_zero(model: Model, method: str, path: str, function: nn.Module) -> None:
+    """f(x)/x has no bound near 0 where f(0) is not 0."""
+    weight = next(model.module.parameters())
+    with torch.no_grad():
+        at_zero = float(function(torch.zeros(1, 1).to(weight)))
+    if abs(at_zero) > 1e-6:
+        what = (
+            f"{path}: the {type(function).__name__} of 0 is {at_zero:.3g}, so that it is not in proportion to its input"
+        )
+        raise _not_derived(model, method, what)
 
 
 def _is_linear(module: nn.Module) -> bool:

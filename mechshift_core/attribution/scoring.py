@@ -196,7 +196,7 @@ def _into(contraction: Contraction) -> Callable[[dict[float, Recording]], Contra
 
 
 def _proven(model: Model, rules: BackwardRules) -> RuledModules:
-    found = ruled_modules(model, rules.name)
+    found = ruled_modules(model, rules.name, proportional=rules.proportional)
     calls: list[None] = []
     ids = (
         torch.arange(PROBE, device=model.device)[None] % model.view.module(model.view.declaration.head).weight.shape[0]

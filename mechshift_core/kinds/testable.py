@@ -33,6 +33,8 @@ class Testable:
         scale: Unit and range of an estimate on one pair and task: "shift of a share; -1 to 1".
         lower: What a lower value says, in a few words that can stand alone: "earlier layers"; `higher`, a higher one.
         between: Whether it is of a pair as it is and no shift: zero is nothing in common, not nothing changed.
+        distance: Whether it is how far the two models are apart, never below 0: of three models in a row, two distances
+            do not say the third, as two shifts do.
         ceiling: Its value for two models that are alike (`to: ceiling`); None where it has none.
         from_chance: Whether its zero is a chance level that unrelated models need not have.
         unrelated: Whether it is measured of unrelated pairs too.
@@ -56,6 +58,7 @@ class Testable:
     lower: str = "lower"
     higher: str = "higher"
     between: bool = False
+    distance: bool = False
     ceiling: float | None = None
     from_chance: bool = False
     unrelated: bool = False

@@ -211,6 +211,13 @@ def _along(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complai
     if (along.at is None) != (along.quantity == "trend"):
         needs = "has no 'at': it is of the whole way" if along.quantity == "trend" else "needs the place: 'at'"
         yield Complaint((*place, "at") if along.at is not None else place, f"{along.quantity!r} {needs}", on_key=True)
+    kind = testable(hypothesis.measure)
+    if along.against == "last" and along.quantity != "value" and not (kind.between or kind.distance):
+        message = (
+            f"{hypothesis.measure!r} is a shift: that to the last model is what is left of the whole one, so that its "
+            f"{along.quantity} has the opposite sign of the measure's own; write `against: first`"
+        )
+        yield Complaint((*place, "against"), message)
     for one in _trajectories_of(draft, hypothesis):
         between = testable(hypothesis.measure).between  # a model with itself is no point of it
         places = one.at[1:] if between and along.against == "first" else one.at[:-1] if between else one.at

@@ -218,6 +218,9 @@ def test_what_rules_are_not_derived_for_is_refused_by_name(tmp_path: Path, batch
         ExecutionError, match=r"'gim' is not derived for LlamaForCausalLM.*no function of single numbers"
     ):
         attribute_edges(model, batch, method="gim")
+    mlp.act_fn = torch.nn.Sigmoid()
+    with pytest.raises(ExecutionError, match=r"'relp' is not derived.*the Sigmoid of 0 is 0.5"):
+        attribute_edges(model, batch, method="relp")
     mlp.act_fn = function
     mlp.forward = lambda x: 2 * forward(x)
     with pytest.raises(ExecutionError, match="a LlamaMLP is not the MLP that the rules of the method 'relp'"):

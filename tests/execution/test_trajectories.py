@@ -14,8 +14,10 @@ from random_models import write_random_model
 from ruamel.yaml import YAML
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 
+from mechshift_core.analysis.trajectories import Series, _exact_ends
 from mechshift_core.pipeline import Run, run
-from mechshift_core.spec import SpecError, load_spec
+from mechshift_core.spec import SpecError, TaskSpec, load_spec
+from mechshift_core.spec.pairs import TrajectorySpec
 
 MODELS = ["before", "early", "late", "after"]
 AT = [0, 100, 400, 1000]
@@ -172,6 +174,24 @@ def test_a_claim_on_the_trend_is_the_slope_of_the_points(study: Path) -> None:
         assert sum(group.sign * (group.estimate or np.nan) for group in one.groups) == pytest.approx(one.estimate)
 
 
+def test_a_distance_to_the_last_model_is_no_shift_less_that_from_the_first() -> None:
+    way = TrajectorySpec(name="way", models=("a", "b", "c"), at=(0, 1, 2), role="treatment")
+    task = TaskSpec(name="t", regime="global")
+    series = {name: Series(way, task, name, "last", ()) for name in ("depth_slope", "residual_shift", "similarity")}
+    assert {name: one.repeats for name, one in series.items()} == {
+        "depth_slope": True, "residual_shift": False, "similarity": False
+    }  # fmt: skip
+
+
+def test_the_accuracy_of_models_that_are_always_right_has_an_interval() -> None:
+    right = np.ones((3, 10), dtype=bool)
+    ends = _exact_ends(right, 1, 0.95)
+    assert ends["high"] == ends["joint_high"] == 1
+    assert ends["low"] == pytest.approx(0.025 ** (1 / 10)) and ends["joint_low"] == pytest.approx(
+        (0.05 / 6) ** (1 / 10)
+    )
+
+
 def test_accuracy_is_of_each_model_on_all_prompts(study: Path) -> None:
     rows = series(study, "accuracy", "none")
     answers = table(study / "out", "examples").filter(pl.col("model") == "after", pl.col("pair") != "control")
@@ -230,6 +250,7 @@ def test_a_trajectory_that_is_none_is_refused(tmp_path: Path, way: dict[str, Any
         ({"measure": "similarity", "along": {"quantity": "halfway", "at": 50}}, "goes from 100 to 1000"),
         ({"where": {"role": "control"}}, "no trajectory has the role"),
         ({"measure": "inherited"}, "not along trajectories"),
+        ({"along": {"quantity": "trend", "against": "last"}}, "trend has the opposite sign of the measure's own"),
     ],
 )
 def test_a_claim_that_is_none_is_refused(tmp_path: Path, claim: dict[str, Any], message: str) -> None:

@@ -88,6 +88,18 @@ def test_a_calibrated_model_is_in_its_band_and_its_squared_error_is_zero_on_aver
     assert np.mean(errors) > 0.1  # what the plain error would have said of a model without any
 
 
+def test_the_squared_error_is_zero_on_average_whatever_the_confidences_of_a_bin_are() -> None:
+    """Counted over all outcomes of one bin: with the variance of right alone the mean would be -.0533 here."""
+    p = np.array([0.1, 0.5, 0.9])
+    mean = 0.0
+    for outcome in product([False, True], repeat=3):
+        probability = np.prod(np.where(outcome, p, 1 - p))
+        squared = reliability(p, outcome, bins=1, draws=1).squared
+        assert squared is not None
+        mean += probability * squared
+    assert mean == pytest.approx(0, abs=1e-15)
+
+
 def test_an_overconfident_model_is_out_of_it_by_as_much_as_is_planted() -> None:
     rng = np.random.default_rng(4)
     truth = rng.beta(2, 2, size=20_000) * 0.6

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from stats.change_points import change_point, halfway_point
+from stats.change_points import change_point, halfway_point, no_change_of_shares
+from stats.rates import exact_band
 from stats.replicates import Replicated
 from stats.trajectories import (
     Curve,
@@ -196,3 +197,38 @@ def test_a_gradual_trend_has_its_best_split_and_its_half_in_their_sets() -> None
     shown, covered, at_half, size = shares(np.linspace(0.0, 1.0, 9)[:-1], 30, 200, split=4, half=3.5)
     assert min(covered, at_half) >= stats.binom.ppf(0.001, 200, 0.95) / 200
     assert shown > 0.9 and size > 1  # no single place
+
+
+def test_no_change_of_shares_is_what_all_orders_within_prompts_say() -> None:
+    right = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 1, 0, 0]], dtype=bool)  # [points, prompts]
+    steps = np.array([[-1, 0.5, 0.5], [-0.5, -0.5, 1]]) * np.sqrt(2 / 3)
+
+    def largest(values: NDArray[np.bool_]) -> float:
+        return float(np.abs(steps @ values.sum(axis=1)).max())
+
+    orders = list(itertools.permutations(range(3)))
+    every = [
+        largest(np.stack([right[list(order), prompt] for prompt, order in enumerate(chosen)], axis=1))
+        for chosen in itertools.product(orders, repeat=4)
+    ]
+    exact = np.mean(np.array(every) >= largest(right) - 1e-9)
+    assert no_change_of_shares(right, draws=20_000) == pytest.approx(exact, abs=0.015)
+
+
+def test_where_all_models_are_right_nothing_changes_and_bands_are_not_empty() -> None:
+    assert no_change_of_shares(np.ones((5, 10), dtype=bool)) == 1
+    assert exact_band(10, 10, 0.95) == pytest.approx((0.025 ** (1 / 10), 1))
+    assert exact_band(3, 10, 0.9) == pytest.approx(stats.binomtest(3, 10).proportion_ci(0.9, "exact"))
+    with pytest.raises(ValueError, match="of true or false, got float64"):
+        no_change_of_shares(np.ones((5, 10)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("accuracy", "prompts"), [(0.95, 60), (0.98, 100)])
+def test_shares_near_one_that_do_not_change_are_not_said_to(accuracy: float, prompts: int) -> None:
+    """By the largest |t| .11 and .15 of data sets were."""
+    rng, found = np.random.default_rng(2), 0
+    for _ in range(400):
+        z = np.sqrt(0.6) * rng.standard_normal(prompts) + np.sqrt(0.4) * rng.standard_normal((8, prompts))
+        found += no_change_of_shares(z < stats.norm.ppf(accuracy), draws=400) < 0.05
+    assert found <= stats.binom.ppf(0.999, 400, 0.05)

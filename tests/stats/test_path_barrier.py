@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stats import path_barrier
+from stats import difference_test, linear_contrast, mean_replicates, path_barrier, resampling_weights
 
 POINTS = np.linspace(0, 1, 11)
 HALF = np.arange(40) % 2 == 0
@@ -76,3 +76,40 @@ def test_wrong_input_is_refused(options: dict[str, object], message: str) -> Non
     losses = given.pop("losses")
     with pytest.raises(ValueError, match=message):
         path_barrier(losses, **given)  # type: ignore[arg-type]
+
+
+def flat(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return np.vstack([np.zeros(values.shape[1]), values, np.zeros(values.shape[1])])
+
+
+def test_of_two_points_alike_the_halves_covary_as_the_closed_form_says() -> None:
+    """E[x 1(x > y)] of two independent standard normal numbers is 1 / (2 sqrt(pi)): a covariance of 1 / pi in all."""
+    values = np.random.default_rng(3).standard_normal((2, 4000))
+    found = path_barrier(
+        flat(values - values.mean(axis=1, keepdims=True)), points=[0, 0.4, 0.6, 1], half=np.arange(4000) < 2000
+    )
+    assert found.inflation == pytest.approx(np.sqrt(1 + 1 / np.pi), rel=0.03)
+
+
+def test_a_clear_peak_and_what_does_not_vary_have_the_usual_error() -> None:
+    bump = np.where(np.isclose(POINTS, 0.3), 2.0, 0.0)[:, None]
+    noisy = bump + np.vstack([np.zeros(40), np.random.default_rng(4).standard_normal((9, 40)) / 9, np.zeros(40)])
+    assert path_barrier(noisy, points=POINTS, half=HALF).inflation == 1
+    assert path_barrier(np.repeat(bump, 40, axis=1), points=POINTS, half=HALF).inflation == 1
+    assert path_barrier(np.zeros((11, 40)), points=POINTS, half=HALF).inflation == 1
+
+
+@pytest.mark.long
+def test_flat_paths_with_two_modes_are_no_barrier_more_often_than_it_says() -> None:
+    """Skewed amplitudes of two shapes, 20 prompts: .11 two-sided without the factor, .053 of 1,000 with it."""
+    rng, inner = np.random.default_rng(1), POINTS[1:-1, None]
+    drawn, found = resampling_weights(20, 2, seed=0), np.zeros(2)
+    for _ in range(1000):
+        first, second = rng.exponential(size=(2, 20)) - 1
+        path = flat(first * 4 * inner * (1 - inner) + second * np.sin(2 * np.pi * inner))
+        barrier = path_barrier(path, points=POINTS, half=rng.permutation(np.arange(20) % 2 == 0))
+        one = linear_contrast([mean_replicates(barrier.held_out, drawn)], [1], ["task"])
+        for place, factor in enumerate((1.0, barrier.inflation)):
+            test = difference_test(one.estimate, factor * float(one.se or 0), one.df, skewness=one.skewness)
+            found[place] += test.p is not None and test.p < 0.05
+    assert found[0] > 80 and 25 <= found[1] <= 70

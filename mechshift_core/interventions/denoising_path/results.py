@@ -99,7 +99,7 @@ def _overwritten(sample: Sample, spec: Spec, own: DenoisingPath, read: Mapping[s
     paths: dict[str, AnswerPaths] = {side: answer_paths(one.right, one.steps) for side, one in read.items()}
     nulls = {side: float(one.null.mean()) for side, one in paths.items()}
     nulls["shift"] = nulls["after"] - nulls["before"]
-    return paired_shift(
+    found = paired_shift(
         sample,
         spec,
         "overwritten",
@@ -107,6 +107,7 @@ def _overwritten(sample: Sample, spec: Spec, own: DenoisingPath, read: Mapping[s
         references={side: {"null": null} for side, null in nulls.items()},
         source=own.name,
     )
+    return replace(found, replicated={name: replace(one, counted=True) for name, one in found.replicated.items()})
 
 
 def _read(sample: Sample, side: str, stored: Stored) -> Paths:

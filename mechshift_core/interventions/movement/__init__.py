@@ -114,6 +114,7 @@ MOVEMENT = InterventionKind(
             higher="streams further apart",
             per_prompt=True,
             choices=frozenset({"location"}),
+            distance=True,
             truth=0.0,
             checks=_never_below_zero,
         ),
@@ -134,14 +135,15 @@ MOVEMENT = InterventionKind(
         Testable(
             name="prediction_shift",
             words="shift of the prediction",
-            estimand="Kullback-Leibler divergence (nats) of the prediction of the model after from that of the model "
-            "before, at the position read",
+            estimand="Kullback-Leibler divergence KL(before || after) in nats of the two models' predictions at the "
+            "position read",
             reading="0: the same prediction; higher: the model after predicts other tokens",
             scale="divergence, in nats; 0 or above",
             lower="predictions closer",
             higher="predictions further apart",
             per_prompt=True,
             choices=frozenset({"location"}),
+            distance=True,
             truth=0.0,
             checks=_never_below_zero,
         ),
@@ -166,6 +168,7 @@ WEIGHT_MOVEMENT = InterventionKind(
             scale="ratio of two norms; 0 or above",
             lower="weights closer",
             higher="weights further apart",
+            distance=True,
             truth=0.0,
             checks=_over_seeds,
         ),

@@ -87,7 +87,7 @@ def _measure_streams(sample: Sample, spec: Spec, own: Movement, both: Both) -> M
 
 
 def _measure_predictions(sample: Sample, spec: Spec, own: Movement, both: Both) -> Measured:
-    """The divergence of the prediction after from that before."""
+    """KL(before || after) of the predictions."""
     lacking = unlike(sample, "vocabularies", both.vocabulary)
     if lacking:
         return Measured(problems={"prediction_shift": lacking})

@@ -51,10 +51,10 @@ MOVEMENT_TABLES: Tables = {
     | {
         "kl": Column(
             REAL,
-            "Kullback-Leibler divergence in nats of the prediction after from that before, sum p_before ln(p_before / "
+            "Kullback-Leibler divergence KL(before || after) in nats of the predictions, sum p_before ln(p_before / "
             "p_after) over the vocabulary at the position read, mean over prompts",
         ),
-        "kl_reverse": Column(REAL, "the same with the models exchanged, sum p_after ln(p_after / p_before)"),
+        "kl_reverse": Column(REAL, "KL(after || before), sum p_after ln(p_after / p_before)"),
         "reverse_low": Column(REAL, "lower end of its interval"),
         "reverse_high": Column(REAL, "upper end of its interval"),
         "same_token": Column(REAL, "share of the prompts on which both models find the same token most likely"),

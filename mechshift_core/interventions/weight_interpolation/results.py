@@ -15,10 +15,10 @@ from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.weight_interpolation.section import WeightInterpolation
 from mechshift_core.spec import Spec
 from stats.findings import Estimate
+from stats.hypothesis_tests import TestResult, difference_test
 from stats.minimums import FEWEST_FOR_FOLDS
 from stats.prompt_means import mean_replicates
-from stats.replicates import Replicated
-from stats.resampling import Interval
+from stats.replicates import Replicated, linear_contrast
 from stats.seeding import generator
 from stats.split_half import draw_halves, prompts
 from stats.weight_path import PathBarrier, path_barrier
@@ -66,7 +66,7 @@ def measure_barrier(sample: Sample, spec: Spec, intervention: WeightInterpolatio
         if tested and found is None:
             problems[BARRIER] = reason
         elif tested and found is not None:
-            replicated[BARRIER] = _replicated(sample, spec, side, found.barrier.held_out)
+            replicated[BARRIER] = _replicated(sample, spec, side, found.barrier)
     return Measured(estimates=tuple(estimates), replicated=replicated, problems=problems)
 
 
@@ -124,25 +124,42 @@ def _row(sample: Sample, side: str, intervention: WeightInterpolation, *, status
     }
 
 
-def _replicated(sample: Sample, spec: Spec, side: str, values: Floats) -> Replicated:
-    """The mean of one value per example, whatever location the spec declares for shifts."""
-    return mean_replicates(
-        values,
+def _replicated(sample: Sample, spec: Spec, side: str, barrier: PathBarrier) -> Replicated:
+    """The mean of one value per example, whatever location the spec declares for shifts.
+
+    Its error is as much larger as the two halves' choices make it.
+    """
+    found = mean_replicates(
+        barrier.held_out,
         task_weights(sample, spec.statistics.bootstrap.replicates, all_examples=True),
         label=f"{BARRIER} of {sample.pair.name} on {sample.task.name}",
         examples=sample.ids(side),
         cluster=sample.templates if sample.by_template else None,
         strata=sample.strata,
     )
+    factor = barrier.inflation
+    return replace(
+        found,
+        se=None if found.se is None else factor * found.se,
+        influence=None if found.influence is None else factor * found.influence,
+        replicates=None if found.replicates is None else found.estimate + factor * (found.replicates - found.estimate),
+    )
+
+
+def _interval(sample: Sample, spec: Spec, one: Replicated) -> TestResult:
+    """The interval that a hypothesis on the barrier of this pair and task has."""
+    skewness = linear_contrast([one], [1.0], [sample.task.name]).skewness
+    found = difference_test(one.estimate, one.se, one.df, confidence=spec.statistics.confidence, skewness=skewness)
+    return replace(found, message=one.message or found.message)
 
 
 def _estimate(
     sample: Sample, spec: Spec, intervention: WeightInterpolation, side: str, path: _Path | None, reason: str
 ) -> Estimate:
-    interval: Interval | None = None
+    interval: TestResult | None = None
     reference: dict[str, float | None] = {}
     if path is not None:
-        interval = mean_interval(sample, spec, path.barrier.held_out, examples=sample.ids(side))
+        interval = _interval(sample, spec, _replicated(sample, spec, side, path.barrier))
         reference = {
             "alike": 0.0,
             "highest": path.barrier.height,
