@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -73,6 +73,20 @@ class SizeScore:
     faithfulness: Measured
 
 
+class _Row(NamedTuple):
+    """A circuit in the frame of a score."""
+
+    percent: Any
+    edges: Any
+    live_edges: Any
+    metric: Any
+    faithfulness: Any
+    low: Any
+    high: Any
+    status: Any
+    random: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitScore:
     """What became of a circuit.
@@ -112,25 +126,14 @@ class CircuitScore:
         import polars as pl
 
         real, whole = pl.Float64, pl.Int64
-        kinds = {"percent": real, "edges": whole, "live_edges": whole, "metric": real, "faithfulness": real}
-        schema = pl.Schema({**kinds, "low": real, "high": real, "status": pl.String, "random": real})
+        kinds = _Row(real, whole, whole, real, real, real, real, pl.String, real)
         rows = []
         for one in [*([self.circuit] if self.circuit else []), *self.curve]:
             drawn = [value for value in one.faithfulness.random if value is not None]
-            rows.append(
-                {
-                    "percent": one.percent,
-                    "edges": one.edges,
-                    "live_edges": one.live_edges,
-                    "metric": one.metric,
-                    "faithfulness": one.faithfulness.estimate,
-                    "low": one.faithfulness.low,
-                    "high": one.faithfulness.high,
-                    "status": one.faithfulness.status,
-                    "random": sum(drawn) / len(drawn) if drawn else None,
-                }
-            )
-        return pl.DataFrame(rows, schema=schema)
+            own = one.faithfulness
+            about = (one.percent, one.edges, one.live_edges, one.metric, own.estimate, own.low, own.high, own.status)
+            rows.append(_Row(*about, sum(drawn) / len(drawn) if drawn else None))
+        return pl.DataFrame(rows, schema=kinds._asdict(), orient="row")
 
     @property
     def undefined(self) -> str:

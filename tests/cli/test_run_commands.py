@@ -38,7 +38,7 @@ def test_a_run_prints_its_verdicts_and_resumes(study: Path, capsys: pytest.Captu
     for options in (["--static"], []):
         assert main(["report", "runs/random-study", "--quiet", *options]) == 0
         scripts.append(page.read_text().count("<script>"))
-    assert scripts == [1, 0, 1]
+    assert scripts == [2, 0, 2]  # of every page, and of its circuits
     capsys.readouterr()
     assert main(["export", "runs/random-study", "--to", "paper", "--sqlite", "all.sqlite", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
