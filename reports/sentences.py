@@ -75,7 +75,11 @@ def _against(finding: Finding, name: str) -> str:
     keys = apart(finding.groups)
     common = _joined(named(first, tuple(key for key in _KEYS if key not in keys)), _everywhere(first, keys))
     assert finding.estimate is not None
-    sides = ", ".join(f"{formats.number(group.estimate)} {named(group, keys)}" for group in (first, second))
+    unlike = {"task", "regime"} & set(keys)
+    sides = ", ".join(
+        _joined(formats.number(group.estimate), named(group, keys), _everywhere(group) if unlike else "")
+        for group in (first, second)
+    )
     far = f"{_amount(finding.estimate)} ({_evidence(finding)}){_way(finding)}"
     return f"{_capital(_joined(name, common))}: {sides}; {far}."
 

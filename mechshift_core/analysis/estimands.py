@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mechshift_core.kinds import owner, testable
 from mechshift_core.spec import Filter, Hypothesis, Spec
 from mechshift_core.spec.hypotheses import Along
@@ -15,7 +17,8 @@ def location(spec: Spec, measure: str) -> str:
 
 def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     """What the estimate of a hypothesis estimates, in one sentence."""
-    described = _described if hypothesis.along is None else _trajectories
+    narrowed = any(group.task or group.regime for _, group in hypothesis.groups())
+    described = partial(_described, narrowed=narrowed) if hypothesis.along is None else _trajectories
     positive = [described(group) for sign, group in hypothesis.groups() if sign > 0]
     negative = [described(group) for sign, group in hypothesis.groups() if sign < 0]
     unit = _unit(spec, hypothesis.measure)
@@ -56,10 +59,13 @@ def _trajectories(group: Filter) -> str:
     return f"{which} on {tasks}"
 
 
-def _described(group: Filter) -> str:
+def _described(group: Filter, *, narrowed: bool) -> str:
+    """A group of pairs and tasks; that it takes all tasks is said where another group does not."""
     parts = []
     if group.pair or group.role:
         parts.append(f"pair {group.pair}" if group.pair else f"{group.role} pairs")
     if group.task or group.regime:
         parts.append(f"task {group.task}" if group.task else f"{group.regime} tasks")
+    elif narrowed and parts:
+        parts.append("all tasks")
     return " on ".join(parts) if parts else "all pairs and tasks"

@@ -182,3 +182,11 @@ def test_budgets_are_said_beside_each_other() -> None:
     assert ": 0.400 at step 1 of 4, 0.300 at step 4 of 4; 0.100 higher" in said
     assert "after diffusion: 0.400 at step 1 of 4 and 0.300 at step 4 of 4; in the control: 0.500 and 0.500." in twice
     assert "The first minus the second is as large after diffusion as in the control" in none
+
+
+def test_a_side_of_all_tasks_beside_one_of_a_single_task_says_so() -> None:
+    first = replace(group(1, "treatment", "", 0.895), task="infilling", tasks=("infilling",))
+    second = replace(group(-1, "control", "", 0.976), tasks=("ioi", "infilling"))
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("retention", TESTS[0], (first, second), "supported")).result
+    assert "0.895 on infilling after diffusion, 0.976 in the control on all tasks (ioi, infilling)" in said
