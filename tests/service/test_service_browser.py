@@ -412,6 +412,7 @@ def test_somebody_logs_in_does_something_and_leaves(browser: Browser, tmp_path: 
         visitor.type("mst_wrong")
         visitor.keys("Enter")
         visitor.says("knows no such token")
+        visitor.see("document.activeElement.name === 'token'")  # what is typed before is lost
         visitor.type(token)
         visitor.keys("Enter")
         visitor.says("Nothing fits")
