@@ -14,41 +14,40 @@ from mechshift_core.spec.editors import editor_schema
 from mechshift_core.spec.overrides import parsed
 
 ROOT = Path(__file__).parents[2]
-SHORT = """
-matrix: {seed: [0, 1, 2]}
+SEEDS = "[0, 1, 2, 3, 4, 5]"
 
-models:
-  "arm-s${{ seed }}":       {source: "bundled:tiny-s${{ seed }}/arm", paradigm: autoregressive}
-  "mdm-s${{ seed }}":       {source: "bundled:tiny-s${{ seed }}/mdm", paradigm: masked_diffusion}
-  "continued-s${{ seed }}": {source: "bundled:tiny-s${{ seed }}/arm-continued", paradigm: autoregressive}
 
-pairs:
-  - name: diffusion-s${{ seed }}
-    before: arm-s${{ seed }}
-    after: mdm-s${{seed}}
-    role: treatment
-    seed: ${{ seed }}
-  - {name: "control-s${{ seed }}", before: "arm-s${{ seed }}", after: "continued-s${{ seed }}", role: control,
-     seed: "${{ seed }}"}
-  - {name: unrelated-s01, before: arm-s0, after: arm-s1, role: unrelated, seed: 0}
-  - {name: unrelated-s12, before: arm-s1, after: arm-s2, role: unrelated, seed: 1}
-  - {name: unrelated-s20, before: arm-s2, after: arm-s0, role: unrelated, seed: 2}
-
-"""
+def by_hand() -> str:
+    """The models and pairs of the study, each entry written out."""
+    kinds = {"arm": "arm", "mdm": "mdm", "continued": "arm-continued"}
+    paradigms = {"arm": "autoregressive", "mdm": "masked_diffusion", "continued": "autoregressive"}
+    models = [
+        f'  {kind}-s{seed}: {{source: "bundled:tiny-s{seed}/{folder}", paradigm: {paradigms[kind]}}}'
+        for seed in range(6)
+        for kind, folder in kinds.items()
+    ]
+    pairs = [
+        f"  - {{name: {name}-s{seed}, before: arm-s{seed}, after: {after}-s{seed}, role: {role}, seed: {seed}}}"
+        for seed in range(6)
+        for name, after, role in (("diffusion", "mdm", "treatment"), ("control", "continued", "control"))
+    ]
+    pairs += [
+        f"  - {{name: unrelated-s{seed}{to}, before: arm-s{seed}, after: arm-s{to}, role: unrelated, seed: {seed}}}"
+        for seed, to in ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0))
+    ]
+    return "\n".join(("models:", *models, "pairs:", *pairs, ""))
 
 
 @pytest.fixture
-def long() -> str:
+def text() -> str:
     return (ROOT / "specs" / "tiny-mechanism-shift.yaml").read_text()
 
 
 @pytest.fixture
-def short(tmp_path: Path, long: str) -> Path:
-    """The study of the repository, written with a matrix."""
-    before, _, rest = long.partition("models:\n")
-    after = rest[rest.index("tasks:\n") :]
+def short(tmp_path: Path, text: str) -> Path:
+    """The study of the repository, which has a matrix."""
     path = tmp_path / "short.yaml"
-    path.write_text(before + SHORT + after)
+    path.write_text(text)
     return path
 
 
@@ -69,24 +68,24 @@ def edited(path: Path, old: str, new: str) -> Path:
     return path
 
 
-def test_a_matrix_comes_to_the_study_whose_entries_are_written_by_hand(short: Path, tmp_path: Path, long: str) -> None:
-    by_hand = tmp_path / "long.yaml"
-    by_hand.write_text(long)
-    one, other = (loaded(path).model_dump(mode="json") for path in (short, by_hand))
-    assert one.pop("matrix") == {"seed": [0, 1, 2]} and other.pop("matrix") == {}
+def test_a_matrix_comes_to_the_study_whose_entries_are_written_by_hand(short: Path, tmp_path: Path, text: str) -> None:
+    long = tmp_path / "long.yaml"
+    long.write_text(text[: text.index("matrix:")] + by_hand() + text[text.index("tasks:\n") :])
+    one, other = (loaded(path).model_dump(mode="json") for path in (short, long))
+    assert one.pop("matrix") == {"seed": [*range(6)]} and other.pop("matrix") == {}
     assert one["models"] == other["models"]
     for part in ("pairs", "tasks", "hypotheses"):
         assert sorted(one.pop(part), key=json.dumps) == sorted(other.pop(part), key=json.dumps)
     assert one == other
     assert loaded(short).expanded == {
-        "models": tuple(f"{name}-s{seed}" for name in ("arm", "mdm", "continued") for seed in range(3)),
-        "pairs": tuple(f"{name}-s{seed}" for name in ("diffusion", "control") for seed in range(3)),
+        "models": tuple(f"{name}-s{seed}" for name in ("arm", "mdm", "continued") for seed in range(6)),
+        "pairs": tuple(f"{name}-s{seed}" for name in ("diffusion", "control") for seed in range(6)),
     }
-    assert loaded(by_hand).expanded == {}
+    assert loaded(long).expanded == {}
 
 
 def test_what_is_stored_reads_as_the_same_study_and_axes_can_be_overridden(short: Path, tmp_path: Path) -> None:
-    spec = loaded(short, "matrix.seed=[0, 1, 2]", "tasks.ioi.examples=10", "pairs.control-s2.seed=7")
+    spec = loaded(short, f"matrix.seed={SEEDS}", "tasks.ioi.examples=10", "pairs.control-s2.seed=7")
     assert (spec.pair("control-s2").seed, spec.tasks[0].examples) == (7, 10)
     again = tmp_path / "again.yaml"
     again.write_text(spec.text)
@@ -94,11 +93,11 @@ def test_what_is_stored_reads_as_the_same_study_and_axes_can_be_overridden(short
     assert spec.text.startswith(short.read_text().rstrip("\n"))
     said = wrong(short, "matrix.seed=[0, 1]")
     assert any("unknown model 'arm-s2'" in line for line in said)
-    assert wrong(short, "pairs.control-s3.seed=7")[0].startswith("--set pairs.control-s3.seed: 'pairs' has no entry")
+    assert wrong(short, "pairs.control-s6.seed=7")[0].startswith("--set pairs.control-s6.seed: 'pairs' has no entry")
 
 
 def test_several_axes_make_combinations_and_values_keep_their_types(short: Path) -> None:
-    edited(short, "matrix: {seed: [0, 1, 2]}", "matrix: {seed: [0, 1, 2], size: [10, 20], kind: [heads, mlps]}")
+    edited(short, f"matrix: {{seed: {SEEDS}}}", f"matrix: {{seed: {SEEDS}, size: [10, 20], kind: [heads, mlps]}}")
     transfer = "{name: transfer, kind: circuit_transfer, of: circuit, size: 10}"
     edited(short, transfer, '{name: "transfer-${{ size }}", kind: circuit_transfer, of: circuit, size: "${{ size }}"}')
     attention = "{name: attention, kind: attention}"
@@ -113,17 +112,17 @@ def test_several_axes_make_combinations_and_values_keep_their_types(short: Path)
 
 
 WRONG = {
-    "an axis that there is not": ("${{seed}}", "${{ sed }}", "unknown axis 'sed' of the matrix (did you mean 'seed'?)"),
-    "an axis of nothing": ("[0, 1, 2]}", "[0, 1, 2], size: [1]}", "no entry names the axis 'size'"),
-    "an axis without values": ("[0, 1, 2]", "[]", "expected at least 1 item"),
-    "values that are no scalars": ("[0, 1, 2]", "[[0], 1]", "expected "),
-    "no list of values": ("{seed: [0, 1, 2]}", "{seed: 3}", "expected a list, got 3"),
-    "no mapping of axes": ("{seed: [0, 1, 2]}", "[seed]", "expected a mapping, got a list"),
+    "an axis that there is not": ("after: mdm-s${{ seed }}", "after: mdm-s${{ sed }}", "unknown axis 'sed' of the matrix (did you mean 'seed'?)"),
+    "an axis of nothing": (f"{SEEDS}}}", f"{SEEDS}, size: [1]}}", "no entry names the axis 'size'"),
+    "an axis without values": (SEEDS, "[]", "expected at least 1 item"),
+    "values that are no scalars": (SEEDS, "[[0], 1]", "expected "),
+    "no list of values": (f"{{seed: {SEEDS}}}", "{seed: 3}", "expected a list, got 3"),
+    "no mapping of axes": (f"{{seed: {SEEDS}}}", "[seed]", "expected a mapping, got a list"),
     "one name for several": ("name: diffusion-s${{ seed }}", "name: diffusion", "duplicate name 'diffusion' in pairs"),
-    "one key for several": ('"mdm-s${{ seed }}":', "mdm:", "the matrix gives the name 'mdm' to more than one entry"),
+    "one key for several": ("mdm-s${{ seed }}:", "mdm:", "the matrix gives the name 'mdm' to more than one entry"),
     "a wrong value in one": ("role: treatment", "role: treatmnt", "(did you mean 'treatment'?)"),
     "elsewhere": ("title: ", "title: ${{ seed }} ", "only entries of models, pairs, trajectories"),
-    "too many": ("[0, 1, 2]", f"[{', '.join(map(str, range(201)))}]", "expected at most 200 items, got 201"),
+    "too many": (SEEDS, f"[{', '.join(map(str, range(201)))}]", "expected at most 200 items, got 201"),
 }
 """What is wrong -> what is replaced by what, and what is said."""
 
@@ -142,13 +141,13 @@ def test_errors_are_told_at_the_entry_that_is_written_out(short: Path, case: str
 
 def test_too_many_combinations_are_refused_before_they_are_made(short: Path) -> None:
     many = "[" + ", ".join(map(str, range(200))) + "]"
-    edited(short, "{seed: [0, 1, 2]}", f"{{seed: [0, 1, 2], a: {many}, b: {many}, c: {many}}}")
+    edited(short, f"{{seed: {SEEDS}}}", f"{{seed: {SEEDS}, a: {many}, b: {many}, c: {many}}}")
     edited(short, "name: diffusion-s${{ seed }}", "name: d-${{ seed }}-${{ a }}-${{ b }}-${{ c }}")
-    assert any("the matrix makes 24000000 entries of this one: too many" in line for line in wrong(short))
+    assert any("the matrix makes 48000000 entries of this one: too many" in line for line in wrong(short))
 
 
 def test_without_a_matrix_nothing_is_written_out(short: Path) -> None:
-    edited(short, "matrix: {seed: [0, 1, 2]}\n", "")
+    edited(short, f"matrix: {{seed: {SEEDS}}}", "")
     assert any("'diffusion-s${{ seed }}'" in line for line in wrong(short))
 
 
@@ -158,8 +157,7 @@ def test_editors_take_axes_in_entries() -> None:
     validator = Draft202012Validator(editor_schema())
     from mechshift_core.spec.tree import read_document
 
-    before, _, rest = (ROOT / "specs" / "tiny-mechanism-shift.yaml").read_text().partition("models:\n")
-    short = read_document(before + SHORT + rest[rest.index("tasks:\n") :]).data
+    short = read_document((ROOT / "specs" / "tiny-mechanism-shift.yaml").read_text()).data
     assert [error.message for error in validator.iter_errors(short)] == []
     assert isinstance(short, dict)
     short["pairs"][0]["seed"] = "three"

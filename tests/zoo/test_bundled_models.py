@@ -16,10 +16,7 @@ from mechshift_core.zoo.evaluate import accuracies
 from mechshift_core.zoo.recipes import PairRecipe
 
 MODELS = ("arm", "arm-continued", "mdm", "mdm-scratch")
-NAMES = (
-    *(f"tiny-s{seed}/{model}" for seed in range(5) for model in MODELS if seed < 3 or model != "mdm-scratch"),
-    "tiny-s5/arm",
-)
+NAMES = tuple(f"tiny-s{seed}/{model}" for seed in range(6) for model in MODELS if seed < 3 or model != "mdm-scratch")
 ADAPTERS = ("smollm2/arm-continued", "smollm2/mdm")
 """Of a model that is fetched; see `test_bundled_adapters.py`."""
 PROMISED = {"ioi": 0.99, "greater_than": 0.99, "infilling": 0.99, "sudoku": 0.95, "countdown": 0.85}
