@@ -95,18 +95,18 @@ def test_a_study_of_it_and_an_adapter_goes_through(model: Path, tmp_path: Path) 
 
 
 def test_the_bundled_pair_is_of_this_base_and_answers_as_its_cards_say(model: Path) -> None:
-    """60 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4."""
+    """25 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4."""
     for name in ("smollm2/mdm", "smollm2/arm-continued"):
         folder = bundled_models()[name]
         recipe, stored = read_record(folder).recipe, read_evaluation(folder)
         assert isinstance(recipe, PostTrainingRecipe)
         assert json.loads((folder / "inputs.json").read_text())["base"] == weights_hash(model)
-        found = evaluate_written(recipe, folder, count=60, seed=2).held_out
+        found = evaluate_written(recipe, folder, count=25, seed=2).held_out
         assert found.keys() == stored.held_out.keys()
         for task, share in found.items():
             count = stored.prompts_per_task
             rate = (stored.held_out[task] * count + 1) / (count + 2)
-            assert binomtest(round(share * 60), 60, rate).pvalue > 1e-4, (name, task, share, rate)
+            assert binomtest(round(share * 25), 25, rate).pvalue > 1e-4, (name, task, share, rate)
 
 
 def test_the_study_of_the_bundled_pair_goes_through_with_few_prompts(model: Path, tmp_path: Path) -> None:

@@ -319,8 +319,8 @@ def test_what_a_circuit_does_is_calibrated_on_halves_and_how_it_carries_on_promp
 
 @pytest.mark.long
 def test_the_quickstart_is_calibrated(tmp_path: Path) -> None:
-    """No test errs more often than it says, and no interval covers less often, as far as 20 repetitions tell."""
-    _, found = calibrate_study(QUICKSTART, out=tmp_path / "out", repetitions=20)
+    """No test errs more often than it says, and no interval covers less often, as far as 10 repetitions tell."""
+    _, found = calibrate_study(QUICKSTART, out=tmp_path / "out", repetitions=10)
     rates = {f"{one.id} at {at.value:g}": at.rate for one in found.hypotheses for at in one.false_positives}
     assert len(rates) == 5
     assert {name: rate for name, rate in rates.items() if rate.flag == "above"} == {}

@@ -59,7 +59,13 @@ class Alone:
     run: Run
 
 
-@pytest.fixture(scope="module", params=[random_study, bundled_study])
+def of_study(*studies: Callable[[Path], Path]) -> pytest.MarkDecorator:
+    """The studies that a cluster is tried with; with MECHSHIFT_ALL_CLUSTERS set, both."""
+    both = (random_study, bundled_study)
+    return pytest.mark.parametrize("alone", both if "MECHSHIFT_ALL_CLUSTERS" in os.environ else studies, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     """In float64: workers have other numbers of threads, and those round otherwise. There are many cells."""
     folder = tmp_path_factory.mktemp(request.param.__name__)
@@ -107,6 +113,7 @@ def meanwhile(act: Callable[[], None]) -> Iterator[None]:
         acting.result()
 
 
+@of_study(bundled_study)
 def test_processes_find_what_one_does_though_one_is_killed(tmp_path: Path, alone: Alone) -> None:
     killed: list[psutil.Process] = []
 
@@ -126,6 +133,7 @@ def test_processes_find_what_one_does_though_one_is_killed(tmp_path: Path, alone
     same(tmp_path / "again", alone)
 
 
+@of_study(random_study)
 def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path, alone: Alone) -> None:
     """Scheduler and one worker on one host, one worker on the other, encrypted; the latter is killed on the way."""
     needed("ip", "openssl", "taskset")
@@ -169,6 +177,7 @@ def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path
     each_once(tmp_path / "out", alone)
 
 
+@of_study(bundled_study)
 def test_slurm_finds_what_one_process_does_though_a_job_is_cancelled(tmp_path: Path, alone: Alone) -> None:
     (tmp_path / "slurm").mkdir()
     profile = Profile.model_validate(

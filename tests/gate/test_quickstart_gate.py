@@ -1,4 +1,4 @@
-"""The quickstart against its baseline in the repository: a rerun passes, another checkpoint does not."""
+"""The quickstart against its baseline in the repository: another checkpoint does not pass."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ def test_a_baseline_of_the_repository_is_of_the_hypotheses_of_its_spec(path: Pat
 
 
 @pytest.mark.long
-def test_a_rerun_passes_and_another_checkpoint_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_checkpoint_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That the same checkpoint passes is seen in CI, which runs the quickstart and checks it."""
     text = (SPECS / "quickstart.yaml").read_text()
     spec, out = tmp_path / "quickstart.yaml", tmp_path / "out"
-    outcomes = {}
-    for checkpoint in ("tiny-s0/mdm", "tiny-s1/mdm"):
-        spec.write_text(text.replace("bundled:tiny-s0/mdm", f"bundled:{checkpoint}"))
-        assert main(["run", str(spec), "--out", str(out), "--quiet"]) == 0
-        outcomes[checkpoint] = main(["check", str(out), "--baseline", str(SPECS / "baselines" / "quickstart.json")])
-    assert outcomes == {"tiny-s0/mdm": 0, "tiny-s1/mdm": 1}
+    assert "bundled:tiny-s0/mdm" in text
+    spec.write_text(text.replace("bundled:tiny-s0/mdm", "bundled:tiny-s1/mdm"))
+    assert main(["run", str(spec), "--out", str(out), "--quiet"]) == 0
+    assert main(["check", str(out), "--baseline", str(SPECS / "baselines" / "quickstart.json")]) == 1
     assert "regressed" in capsys.readouterr().out

@@ -112,7 +112,11 @@ def test_several_axes_make_combinations_and_values_keep_their_types(short: Path)
 
 
 WRONG = {
-    "an axis that there is not": ("after: mdm-s${{ seed }}", "after: mdm-s${{ sed }}", "unknown axis 'sed' of the matrix (did you mean 'seed'?)"),
+    "an axis that there is not": (
+        "after: mdm-s${{ seed }}",
+        "after: mdm-s${{ sed }}",
+        "unknown axis 'sed' of the matrix (did you mean 'seed'?)",
+    ),
     "an axis of nothing": (f"{SEEDS}}}", f"{SEEDS}, size: [1]}}", "no entry names the axis 'size'"),
     "an axis without values": (SEEDS, "[]", "expected at least 1 item"),
     "values that are no scalars": (SEEDS, "[[0], 1]", "expected "),
