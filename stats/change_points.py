@@ -13,9 +13,9 @@ distribution that of the largest |t| of the same contrasts under the joint distr
 each prompt instead (:func:`no_change_within_prompts`).
 
 *Draws.* No p is below 1 / (1 + B). Where it is one of m that are corrected by Holm's method, it has to come down to a
-level of 1 / m of the whole, and takes more draws. They are made only where hardly any of the first 10,000 are beyond the
-observed value. p is at most t where that of the first stage is, or, for a small t, where that of all draws is: either is
-a valid p by itself.
+level of 1 / m of the whole, and takes more draws. They are made only where hardly any of the first 10,000 are beyond
+the observed value. p is at most t where that of the first stage is, or, for a small t, where that of all draws is:
+either is a valid p by itself.
 
 *Where?* The confidence set holds every split k that may be the best one: with sign s, s a_k is not below any +-a_j by
 more than c_k standard errors of their difference, with c_k the quantile of the largest one-sided t over all j and both

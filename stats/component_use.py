@@ -20,11 +20,11 @@ same interval of the denominator lies above 0. Where no component has an effect 
 U-statistic around 0, whose spread that standard error overstates: then use came out as defined in fewer than 1 of 100
 simulated data sets (1 to 100 components, 8 to 60 prompts).
 
-Both directions. Use depends on scale: where one model writes everything twice as large and is otherwise the same, use is
-2 into the one model and 1/2 into the other. Their arithmetic mean is then 1.25, as if each served better than the own,
-and for no factor is it below 1. The geometric mean is 1: a factor between the models cancels, whatever it is. It needs
-two positive numbers, so that it is undefined unless the interval of each use lies above 0. To first order its error is
-that of the mean of the logarithms, g / 2 (e_1 / u_1 + e_2 / u_2) with e the errors of both uses.
+Both directions. Use depends on scale: where one model writes everything twice as large and is otherwise the same, use
+is 2 into the one model and 1/2 into the other. Their arithmetic mean is then 1.25, as if each served better than the
+own, and for no factor is it below 1. The geometric mean is 1: a factor between the models cancels, whatever it is. It
+needs two positive numbers, so that it is undefined unless the interval of each use lies above 0. To first order its
+error is that of the mean of the logarithms, g / 2 (e_1 / u_1 + e_2 / u_2) with e the errors of both uses.
 """
 
 from __future__ import annotations

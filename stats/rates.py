@@ -141,8 +141,8 @@ def constant_band(value: float, units: int, confidence: float, *, lowest: float,
     """The interval of a mean of bounded values of which all units have the same.
 
     Where a share q of all has another value, none is seen among n with a probability of (1 - q)^n, so that q is at most
-    1 - tail^(1/n), the bound of Clopper and Pearson; the others may be as low or as high as there is. Of truths (0 or 1)
-    it is their interval.
+    1 - tail^(1/n), the bound of Clopper and Pearson; the others may be as low or as high as there is. Of truths (0 or
+    1) it is their interval.
 
     Args:
         value: The value.

@@ -84,7 +84,11 @@ def test_unrelated_models_use_little_of_each_other(finished: Run, rows: pl.DataF
     estimates = {
         (one.pair, one.side): one for one in finished.findings.estimates if one.measure == "cross_patching_use"
     }
-    assert estimates["apart", "between"].estimate == pytest.approx(own["use"].mean())
+    assert sorted(estimates["apart", side].estimate or 0.0 for side in ("before", "after")) == pytest.approx(
+        sorted(own["use"].to_list())
+    )
+    between = estimates["apart", "between"]
+    assert (between.estimate, between.status) == (None, "undefined")
 
 
 def test_cells_are_what_single_prompts_give_for_both_kinds_of_models(finished: Run) -> None:
@@ -175,12 +179,16 @@ def test_hypotheses_are_tested_on_the_mean_of_both_directions(finished: Run) -> 
     }
     for pair in ("shift", "copy", "permuted", "apart"):
         both = (uses[pair, "before"], uses[pair, "after"])
-        assert uses[pair, "between"] == pytest.approx(np.mean(both))
+        if pair == "apart":
+            assert uses[pair, "between"] is None
+        else:
+            assert uses[pair, "between"] == pytest.approx(np.sqrt(np.prod(both)))
     controls = np.mean([uses[pair, "between"] for pair in ("control", "copy", "permuted")])
     assert found["less"].estimate == pytest.approx(uses["shift", "between"] - controls)
     assert found["less"].se is not None and found["less"].se > 0
     assert found["dearer"].status == "ok"
-    assert found["floor"].verdict == "supported"
+    assert found["floor"].status == "undefined"
+    assert "does not clear 0" in found["floor"].message and "`into: before`" in found["floor"].message
 
 
 def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path: Path) -> None:
@@ -198,6 +206,7 @@ def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path:
     }
     uses = {(one.pair, one.side): one for one in again.findings.estimates if one.measure == "cross_patching_use"}
     assert uses["shift", "between"].estimate == uses["shift", "after"].estimate
+    assert {one.id: one.verdict for one in again.findings.hypotheses}["floor"] == "supported"
 
 
 def test_models_of_other_graphs_are_refused(tmp_path: Path) -> None:

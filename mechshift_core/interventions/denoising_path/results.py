@@ -149,7 +149,8 @@ def _step_rows(
     )
     scored = mean_interval(sample, spec, brier, examples=examples)
     gap = mean_interval(sample, spec, confidence - right, examples=examples)
-    bins = None if read.sets else reliability(confidence, right > 0, bins=own.bins, seed=sample.seed)
+    clusters = sample.clusters(examples)
+    bins = None if read.sets else reliability(confidence, right > 0, cluster=clusters, bins=own.bins, seed=sample.seed)
     row: dict[str, object] = {
         "step": step + 1,
         "accuracy": float(right.mean()),
