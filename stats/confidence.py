@@ -151,7 +151,7 @@ def _by_unit(values: Floats, unit: Integers, bins: int, count: Integers) -> Floa
     """Sums of values [n], sorted by bin, over the prompts of each bin and unit, [bins, units]."""
     units = int(unit.max()) + 1
     place = np.repeat(np.arange(bins), count) * units + unit
-    return np.bincount(place, weights=values, minlength=bins * units).reshape(bins, units)
+    return np.asarray(np.bincount(place, weights=values, minlength=bins * units), dtype=np.float64).reshape(bins, units)
 
 
 def _flipped(sums: Floats, n: int, draws: int, seed: int) -> Floats | None:

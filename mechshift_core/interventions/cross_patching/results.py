@@ -169,7 +169,8 @@ def _plain_mean(values: Mapping[str, RatioEstimate]) -> tuple[float, dict[str, f
     problems = [f"into the model {side}: {one.message}" for side, one in values.items() if one.estimate is None]
     if problems:
         return "; ".join(problems)
-    return float(np.mean([one.estimate for one in values.values()])), dict.fromkeys(values, 1 / len(values))
+    known = [one.estimate for one in values.values() if one.estimate is not None]
+    return sum(known) / len(known), dict.fromkeys(values, 1 / len(values))
 
 
 def _method(intervention: CrossPatching, measure: str) -> str:
