@@ -290,14 +290,10 @@ def test_permutations_within_prompts_are_those_of_all_orders() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("n", "share"), [(20, 0.05), (40, 0.05), (100, 0.02)])
 def test_series_of_mostly_equal_values_are_called_changed_no_more_often_than_the_level(n: int, share: float) -> None:
-    """With standard errors in far more: shifts of seven models from the first one, of which most are 0."""
-    permuted = by_errors = 0
+    """Shifts of seven models from the first one, of which most are 0."""
+    permuted = 0
     for seed in range(400):
         rng = np.random.default_rng([77, seed, n])
         lost = rng.random((8, n)) < share
-        shifts = lost.astype(np.float64) - lost[0]
-        permuted += no_change_within_prompts(shifts, draws=400, seed=seed) < 0.05
-        found = change_point(of_prompts(shifts.T[:, 1:]), draws=DRAWS)
-        by_errors += found.changed
+        permuted += no_change_within_prompts(lost.astype(np.float64) - lost[0], draws=400, seed=seed) < 0.05
     assert permuted <= stats.binom.ppf(0.999, 400, 0.05)
-    assert by_errors > permuted
