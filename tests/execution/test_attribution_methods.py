@@ -92,7 +92,7 @@ def test_the_cost_of_a_method_is_its_passes(options: dict[str, Any], gradients: 
 
 ALIKE: dict[str, Any] = {
     "id": "alike",
-    "measure": "similarity",
+    "measure": "overlap",
     "where": {"role": "treatment"},
     "test": {"kind": "bound", "bound": 0.1, "alternative": "greater"},
 }
