@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mechshift_core.kinds.test import TestKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -32,15 +34,26 @@ def _difference(test: HypothesisTest, contrast: Contrast, statistics: Statistics
         return percentile_difference(
             contrast.estimate, drawn, alternative=test.alternative, null=null, confidence=confidence
         )
-    return difference_test(
-        contrast.estimate,
-        contrast.se,
-        contrast.df,
-        alternative=test.alternative,
-        null=null,
-        confidence=confidence,
-        skewness=contrast.skewness_at(null),
-    )
+
+    def decide(skewness: float) -> TestResult:
+        return difference_test(
+            contrast.estimate,
+            contrast.se,
+            contrast.df,
+            alternative=test.alternative,
+            null=null,
+            confidence=confidence,
+            skewness=skewness,
+        )
+
+    return _by_t(contrast, decide, contrast.skewness_at(null))
+
+
+def _by_t(contrast: Contrast, decide: Callable[[float], TestResult], skewness: float) -> TestResult:
+    """The test with the skewness of the estimate; of bounded values it has to hold without it too."""
+    from stats.hypothesis_tests import with_and_without
+
+    return with_and_without(decide, skewness) if contrast.bounded else decide(skewness)
 
 
 def _within_margin(test: HypothesisTest, contrast: Contrast, statistics: Statistics, *, both: bool) -> TestResult:
@@ -53,14 +66,19 @@ def _within_margin(test: HypothesisTest, contrast: Contrast, statistics: Statist
     if drawn is not None:
         decided = percentile_tost if both else percentile_non_inferiority
         return decided(contrast.estimate, drawn, margin=test.margin, confidence=statistics.confidence)
-    return (tost if both else non_inferiority)(
-        contrast.estimate,
-        contrast.se,
-        contrast.df,
-        margin=test.margin,
-        confidence=statistics.confidence,
-        skewness=contrast.skewness,
-    )
+    margin = test.margin
+
+    def decide(skewness: float) -> TestResult:
+        return (tost if both else non_inferiority)(
+            contrast.estimate,
+            contrast.se,
+            contrast.df,
+            margin=margin,
+            confidence=statistics.confidence,
+            skewness=skewness,
+        )
+
+    return _by_t(contrast, decide, contrast.skewness)
 
 
 TESTS = (

@@ -9,6 +9,14 @@ the points.
 distribution that of the largest |t| of the same contrasts under the joint distribution of the points
 (:mod:`stats.trajectories`); p = (1 + b) / (1 + B).
 
+*Where most prompts have the same value* the few others tell no standard error: which model is which is permuted within
+each prompt instead (:func:`no_change_within_prompts`).
+
+*Draws.* No p is below 1 / (1 + B). Where it is one of m that are corrected by Holm's method, it has to come down to a
+level of 1 / m of the whole, and takes more draws. They are made only where hardly any of the first 10,000 are beyond
+the observed value. p is at most t where that of the first stage is, or, for a small t, where that of all draws is:
+either is a valid p by itself.
+
 *Where?* The confidence set holds every split k that may be the best one: with sign s, s a_k is not below any +-a_j by
 more than c_k standard errors of their difference, with c_k the quantile of the largest one-sided t over all j and both
 signs. This is a subset that holds the best of several dependent means with probability at least `confidence` (Gupta
@@ -24,20 +32,27 @@ on the scale of the places, and needs ends that differ: where they may be equal,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
-from stats.checks import BLOCK_NUMBERS, ROUNDING, Floats
+from stats.checks import BLOCK_NUMBERS, ROUNDING, Floats, as_floats
 from stats.findings import Status
+from stats.minimums import fewest_permutations, smallest_p
 from stats.options import Count, Seed, Share, checked
 from stats.seeding import generator
 from stats.trajectories import DRAWS, Curve, halfway_weights
 
 NO_CHANGE = "no change is shown, so its place means nothing"
+FEW_BEYOND = 10
+"""Draws beyond the observed value up to which more are made, where a smaller p may matter."""
+MOST_DRAWS = 1_000_000
+"""Draws beyond which none are made, whatever the family."""
+_PART = 50_000
+"""Draws of a further part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +104,18 @@ class Halfway:
 
 
 @checked
-def change_point(curve: Curve, *, confidence: Share = 0.95, seed: Seed = 0, draws: Count = DRAWS) -> ChangePoint:
-    """The split of a curve into two levels, a test of no change, and the splits that may be the best."""
+def change_point(
+    curve: Curve, *, confidence: Share = 0.95, family: Count = 1, seed: Seed = 0, draws: Count = DRAWS
+) -> ChangePoint:
+    """The split of a curve into two levels, a test of no change, and the splits that may be the best.
+
+    Args:
+        curve: The points.
+        confidence: Of the set of splits.
+        family: Number of p-values that this one is corrected with: more draws are made where it needs them.
+        seed: Seed of the draws.
+        draws: Draws of the joint distribution.
+    """
     steps, weighted = _contrasts(len(curve.places))
     se = curve.errors(steps)
     if not se.all():
@@ -98,8 +123,11 @@ def change_point(curve: Curve, *, confidence: Share = 0.95, seed: Seed = 0, draw
     best = int(np.argmax(np.abs(weighted @ curve.estimates)))
     drawn = curve.draws(draws, seed)
     observed = float(np.abs(steps @ curve.estimates / se).max())
-    beyond = np.count_nonzero(curve.largest(steps, draws, seed) >= observed)
-    p = (1 + int(beyond)) / (1 + draws)
+
+    def beyond(count: int, part: int) -> int:
+        return int(np.count_nonzero(curve.largest(steps, count, seed, part=part) >= observed))
+
+    p, made = _staged(beyond, draws, wanted_draws(confidence, family))
     splits = tuple(_splits(curve, weighted, drawn, confidence))
     changed = p < 1 - confidence
     return ChangePoint(
@@ -114,12 +142,42 @@ def change_point(curve: Curve, *, confidence: Share = 0.95, seed: Seed = 0, draw
         statistic=observed,
         confidence=confidence,
         changed=changed,
-        message="" if changed else NO_CHANGE,
+        message="; ".join(filter(None, ("" if changed else NO_CHANGE, out_of_reach(made, confidence, family)))),
     )
 
 
+def wanted_draws(confidence: float, family: int) -> int:
+    """Draws with which p of one of a family can be well below the level after Holm's correction; 1,000,000 at most."""
+    return min(MOST_DRAWS, 2 * (fewest_permutations((1 - confidence) / family) + 1))
+
+
+def out_of_reach(draws: int, confidence: float, family: int) -> str:
+    """That no p of so many draws can reach the level after the correction; empty where one can."""
+    smallest = smallest_p(draws, family=family)
+    if smallest < 1 - confidence:
+        return ""
+    return (
+        f"no p can reach the level {1 - confidence:.3g}: of {draws:,} draws the smallest is {smallest:.3g} after the "
+        f"correction over {family:,} series; leave out measures or trajectories"
+    )
+
+
+def _staged(beyond: Callable[[int, int], int], draws: int, wanted: int) -> tuple[float, int]:
+    """p, and of how many draws: of more than the first where few of these are beyond and more are wanted."""
+    reached, made, part = beyond(draws, 0), draws, 0
+    if reached > FEW_BEYOND:
+        return (1 + reached) / (1 + made), max(made, wanted)  # as many could have been made
+    while made < wanted:
+        part += 1
+        more = min(_PART, wanted - made)
+        reached, made = reached + beyond(more, part), made + more
+    return (1 + reached) / (1 + made), made
+
+
 @checked
-def no_change_of_shares(right: ArrayLike, *, seed: Seed = 0, draws: Count = DRAWS) -> float:
+def no_change_of_shares(
+    right: ArrayLike, *, confidence: Share = 0.95, family: Count = 1, seed: Seed = 0, draws: Count = DRAWS
+) -> float:
     """p of no change at all, of a share of prompts: which model is which is permuted within each prompt.
 
     Where nearly all prompts are right (or wrong) with every model, the few others tell no standard error: of shares of
@@ -136,16 +194,48 @@ def no_change_of_shares(right: ArrayLike, *, seed: Seed = 0, draws: Count = DRAW
     truths = np.asarray(right)
     if truths.ndim != 2 or truths.dtype != np.bool_ or len(truths) < 2:
         raise ValueError(f"right: expected [points, prompts] of true or false, got {truths.dtype} {list(truths.shape)}")
-    mixed = truths[:, truths.any(axis=0) & ~truths.all(axis=0)].T.astype(np.float64)
-    _, weighted = _contrasts(len(truths))
+    return no_change_within_prompts(
+        truths.astype(np.float64), confidence=confidence, family=family, seed=seed, draws=draws
+    )
+
+
+@checked
+def no_change_within_prompts(
+    values: ArrayLike, *, confidence: Share = 0.95, family: Count = 1, seed: Seed = 0, draws: Count = DRAWS
+) -> float:
+    """p of no change at all of a mean over prompts: which model is which is permuted within each prompt.
+
+    It is exact where the models give every prompt the same value but for chance, however few prompts have another value
+    than most. The statistic is the largest |a_k| of all splits.
+
+    Args:
+        values: Of each prompt at each point, [points, prompts], in the order of the trajectory.
+        confidence: 1 minus the level that p is to reach after the correction.
+        family: Number of p-values that this one is corrected with.
+        seed: Seed of the permutations.
+        draws: Permutations.
+
+    Raises:
+        ValueError: if there are fewer than 2 points, or a value is not finite.
+    """
+    given = as_floats(values, "values", dimensions=2)
+    if len(given) < 2:
+        raise ValueError(f"values: expected at least 2 points, got {len(given)}")
+    mixed = given[:, np.ptp(given, axis=0) > 0].T
+    _, weighted = _contrasts(len(given))
     observed = float(np.abs(weighted @ mixed.sum(axis=0)).max())
-    rng = generator(seed, "no change of shares", len(truths))
-    reached, step = 0, max(1, BLOCK_NUMBERS // max(1, mixed.size))
-    for start in range(0, draws, step):
-        order = rng.random((min(step, draws - start), *mixed.shape)).argsort(axis=2)
-        drawn = np.take_along_axis(mixed[None], order, axis=2).sum(axis=1)
-        reached += int(np.count_nonzero(np.abs(drawn @ weighted.T).max(axis=1) >= observed * (1 - ROUNDING) - ROUNDING))
-    return (1 + reached) / (1 + draws)
+    near = observed - ROUNDING * (observed + float(np.abs(mixed).sum()) + 1)
+    step = max(1, BLOCK_NUMBERS // max(1, mixed.size))
+
+    def beyond(count: int, part: int) -> int:
+        rng, reached = generator(seed, "no change of shares", len(given), *[part] * bool(part)), 0
+        for start in range(0, count, step):
+            order = rng.random((min(step, count - start), *mixed.shape)).argsort(axis=2)
+            drawn = np.take_along_axis(mixed[None], order, axis=2).sum(axis=1)
+            reached += int(np.count_nonzero(np.abs(drawn @ weighted.T).max(axis=1) >= near))
+        return reached
+
+    return _staged(beyond, draws, wanted_draws(confidence, family))[0]
 
 
 @checked

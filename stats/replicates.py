@@ -52,8 +52,12 @@ class Replicated:
         caution: Why its standard error is not to be trusted, in a clause; empty where nothing speaks against it.
         own: Each example's (or cluster's) value, as a deviation from the mean over n whatever the strata, where values
             that are the same for many are to be noticed (:mod:`stats.concentration`).
-        counted: Whether each example's value is -1, 0 or 1, as where an answer was lost before and is not after. Values
-            of mean 0 are then symmetric, and a sample in which all are 0 says little of how rare the others are.
+        counted: Whether each example's value is one of few from -1 to 1: -1, 0 or 1 where an answer was lost before and
+            is not after. Values of mean 0 are then taken as symmetric, and a sample in which all are 0 says little of
+            how rare the others are.
+        bounded: Whether each example's value has bounds, and most are the same or nearly, as changes of a score are
+            that is 0 on most prompts: the skewness of a sample is then as often chance as not. Tests have to hold with
+            the correction for it and without.
     """
 
     label: str
@@ -69,6 +73,7 @@ class Replicated:
     own: Floats | None = None
     caution: str = ""
     counted: bool = False
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class Contrast:
             parts are means of per-prompt values, training seeds are random units, or there is no variance.
         caution: What speaks against the standard errors of the parts, in a clause; empty where nothing does.
         counted: Whether all parts are of values -1, 0 and 1, so that a test against 0 is of symmetric values.
+        bounded: Whether a part is of bounded values, so that tests have to hold with and without the skewness.
     """
 
     estimate: float
@@ -101,6 +107,7 @@ class Contrast:
     concentration: Concentration | None = None
     caution: str = ""
     counted: bool = False
+    bounded: bool = False
 
     def skewness_at(self, null: float) -> float:
         """What a difference from a null value is corrected for: nothing where that makes the values symmetric.
@@ -214,6 +221,7 @@ def linear_contrast(
         concentration=spread if total > 0 else None,
         caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),
         counted=all(part.counted for part in parts),
+        bounded=any(part.bounded for part in parts),
     )
 
 
@@ -266,6 +274,7 @@ def paired_difference(first: Replicated, second: Replicated) -> Replicated:
         own=minus(first.own, second.own, "examples"),
         caution="; ".join(dict.fromkeys(filter(None, (first.caution, second.caution)))),
         counted=first.counted and second.counted,
+        bounded=first.bounded or second.bounded,
     )
 
 

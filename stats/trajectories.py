@@ -78,13 +78,16 @@ class Curve:
         normal = rng.standard_normal((count, len(root))) @ root.T
         return np.asarray(normal / np.sqrt(rng.chisquare(self.df, (count, 1)) / self.df))
 
-    def largest(self, contrasts: Floats, count: int, seed: int) -> Floats:
-        """Draws of the largest |t| of linear contrasts [k, n] that are truly 0 and have an error, [count]."""
+    def largest(self, contrasts: Floats, count: int, seed: int, *, part: int = 0) -> Floats:
+        """Draws of the largest |t| of linear contrasts [k, n] that are truly 0 and have an error, [count].
+
+        Another `part` has other draws.
+        """
         scaled = contrasts / self.errors(contrasts)[:, None]
         correlation = scaled @ self.covariance @ scaled.T
         few = 1 / max(self.df, 1.0)
         root = _root((1 - few) * correlation + few * np.eye(len(correlation)))
-        rng = generator(seed, "largest along a trajectory", len(root))
+        rng = generator(seed, "largest along a trajectory", len(root), *[part] * bool(part))
         numerators = np.abs(rng.standard_normal((count, len(root))) @ root.T)
         units = max(1, round(self.df))
         if units > FEW:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mechshift_core.analysis.estimands import estimand, location
 from mechshift_core.analysis.groups import groups_of
+from mechshift_core.analysis.halfway import changes_of_noise
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
@@ -138,6 +139,12 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
         status: Status = "failed" if broken else "undefined"
         message = "; ".join(reasons)
         drafted = _finding(spec, hypothesis, terms, None, status=status, message=message, templates=templates)
+        return replace(drafted, groups=groups)
+    noise = changes_of_noise(spec, hypothesis, evidence)
+    if noise:
+        drafted = _finding(
+            spec, hypothesis, terms, None, status="undefined", message="; ".join(noise), templates=templates
+        )
         return replace(drafted, groups=groups)
     result = apply_test(hypothesis, contrast, spec.statistics)
     results = _parts(spec, hypothesis, evidence)

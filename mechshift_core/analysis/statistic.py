@@ -21,6 +21,7 @@ from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, Intervention, MeasureKind
+from mechshift_core.kinds.checks import RANKS_HAVE_NO_MASS
 
 UNREAD = {
     "name", "title", "seed", "extensions", "models", "pairs", "trajectories", "tasks", "interventions", "hypotheses",
@@ -187,9 +188,12 @@ def _of_scores(kind: MeasureKind[Any], one: Statistic) -> Measured:
     names = [each.name for each in kind.testables if not each.derived] if kind.computes(spec) else []
     measure = kind.shifts if one.alone and not kind.thorough and kind.shifts is not None else kind.measure
     assert measure is not None
+    attribution = spec.edge_attribution
+    ranked = attribution is not None and attribution.ranks_edges and any(each.of_mass for each in kind.testables)
 
     def take(few: str) -> Measured:
-        return nothing(sample, spec, names, few) if few else measure(sample, spec)
+        reason = few or (RANKS_HAVE_NO_MASS if ranked else "")
+        return nothing(sample, spec, names, reason) if reason else measure(sample, spec)
 
     return taken(kind.name, kind.least, names, sample, spec, take)
 

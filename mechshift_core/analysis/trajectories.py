@@ -15,14 +15,25 @@ from mechshift_core.analysis.samples import Sample, task_weights
 from mechshift_core.kinds import testable, testables
 from mechshift_core.spec import Spec, TaskSpec
 from mechshift_core.spec.pairs import TrajectorySpec
-from stats.change_points import NO_CHANGE, ChangePoint, Halfway, change_point, halfway_point, no_change_of_shares
+from stats.change_points import (
+    NO_CHANGE,
+    ChangePoint,
+    Halfway,
+    change_point,
+    halfway_point,
+    no_change_within_prompts,
+    out_of_reach,
+    wanted_draws,
+)
+from stats.concentration import HALF
 from stats.findings import Status
 from stats.multiplicity import holm
 from stats.prompt_means import mean_replicates
-from stats.rates import exact_band
+from stats.rates import constant_band, exact_band
 from stats.replicates import Replicated
 from stats.trajectories import Band, Curve, joint_curve, simultaneous_band
 
+Floats = npt.NDArray[np.float64]
 ACCURACY = "accuracy"
 """Measure of the models alone: the share of all prompts that each answers correctly."""
 FEWEST = 3
@@ -53,6 +64,8 @@ class Series:
 
     Attributes:
         right: Of accuracy whose units are prompts, whether each present model is right, [points, prompts]; else None.
+        sparse: Of a mean over prompts of which most have the same value at some point, the values at the present points
+            [points, prompts]; a reason where they are of other prompts at each; None of other measures.
     """
 
     trajectory: TrajectorySpec
@@ -61,6 +74,7 @@ class Series:
     against: str
     points: tuple[Point, ...]
     right: npt.NDArray[np.bool_] | None = None
+    sparse: Floats | str | None = None
 
     @property
     def repeats(self) -> bool:
@@ -88,13 +102,14 @@ def trajectory_rows(spec: Spec, evidence: Evidence) -> dict[str, Rows]:
     """Rows of `trajectory` and `trajectory_changes`; none without trajectories."""
     points: Rows = []
     changes: Rows = []
-    for series in _every_series(spec, evidence):
-        budget = next(one.reading.budget for one in evidence.samples.values())
-        curve = series.curve
+    budget = next((one.reading.budget for one in evidence.samples.values()), "")
+    every = [(series, series.curve) for series in _every_series(spec, evidence)]
+    family = sum(curve is not None and not one.repeats and len(one.present) >= FEWEST for one, curve in every)
+    for series, curve in every:
         band = None if curve is None else simultaneous_band(curve, confidence=_level(spec), seed=spec.seed)
         points += [{**_labels(series, budget), **row} for row in _point_rows(series, band)]
         if not series.repeats:
-            changes.append({**_labels(series, budget), **_change_row(spec, series, curve)})
+            changes.append({**_labels(series, budget), **_change_row(spec, series, curve, max(1, family))})
     corrected = holm([cast("float | None", row["p"]) for row in changes])
     changes = [{**row, "p_corrected": p} for row, p in zip(changes, corrected, strict=True)]
     return {"trajectory": points, "trajectory_changes": changes}
@@ -115,8 +130,9 @@ def _every_series(spec: Spec, evidence: Evidence) -> Iterator[Series]:
             for measure in measures:
                 if any((measure, *key) in found for key in keys for found in (evidence.replicated, evidence.problems)):
                     for end in trajectory.ends:
-                        points = _points(evidence, trajectory, task, measure, end)
-                        yield Series(trajectory, task, measure, end, tuple(points))
+                        points = tuple(_points(evidence, trajectory, task, measure, end))
+                        series = Series(trajectory, task, measure, end, points)
+                        yield replace(series, sparse=_sparse(evidence, series))
 
 
 def _points(evidence: Evidence, trajectory: TrajectorySpec, task: TaskSpec, measure: str, end: Any) -> Iterator[Point]:
@@ -132,6 +148,36 @@ def _points(evidence: Evidence, trajectory: TrajectorySpec, task: TaskSpec, meas
         message = evidence.problems.get(key, "no estimate") if part is None else part.message
         failed = key in evidence.failed or sample is None
         yield Point(number, part, None if sample is None else sample.n, message, failed and part is None)
+
+
+def _sparse(evidence: Evidence, series: Series) -> Floats | str | None:
+    """See :class:`Series`. A model with itself has a shift of 0 on every prompt; its distance from itself is none."""
+    values: dict[int, Floats] = {}
+    chosen: list[npt.NDArray[np.int64]] = []
+    for point in series.points:
+        if isinstance(point.part, Replicated):
+            pair = series.trajectory.pair(point.number, cast("Any", series.against))
+            if point.part.own is None or point.part.se is None or pair is None:
+                return None
+            sample = evidence.samples[pair.name, series.task.name]
+            chosen.append(sample.selected if sample.n == point.part.units else np.arange(sample.total))
+            if len(chosen[-1]) != point.part.units:
+                return None
+            values[point.number] = point.part.estimate + point.part.units * point.part.own[chosen[-1]]
+    if len(values) < 2 or not any(map(_most, values.values())):
+        return None
+    if not all(np.array_equal(chosen[0], one) for one in chosen):
+        return (
+            "most prompts have the same value, and the prompts are not the same ones at every model, so that nothing "
+            "can be permuted within them; `select: {correct: none}` takes all"
+        )
+    known = [] if testable(series.measure).distance else [point.number for point in series.present]
+    return np.stack([values.get(number, np.zeros(len(chosen[0]))) for number in sorted({*known, *values})])
+
+
+def _most(values: Floats) -> bool:
+    """Whether at least half of the prompts have the same value, but for rounding."""
+    return int(np.unique(values.round(9), return_counts=True)[1].max()) >= HALF * len(values)
 
 
 def _accuracy(spec: Spec, trajectory: TrajectorySpec, task: TaskSpec, evidence: Evidence) -> Series:
@@ -187,6 +233,8 @@ def _point_rows(series: Series, band: Band | None) -> Iterator[dict[str, object]
                 ends = {"low": band.own_low, "high": band.own_high, "joint_low": band.low, "joint_high": band.high}
                 row |= {name: float(values[at]) for name, values in ends.items()}
                 row |= {} if series.right is None else _exact_ends(series.right, at, band.confidence)
+                if isinstance(part, Replicated) and part.counted and part.se == 0:
+                    row |= _ends_of_constant(part, len(present), band.confidence)
         yield {**row, "status": status}
 
 
@@ -201,7 +249,17 @@ def _exact_ends(right: npt.NDArray[np.bool_], at: int, confidence: float) -> dic
     return {"low": own[0], "high": own[1], "joint_low": joint[0], "joint_high": joint[1]}
 
 
-def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, object]:
+def _ends_of_constant(part: Replicated, points: int, confidence: float) -> dict[str, float]:
+    """Of a shift between -1 and 1 that is the same on all prompts: what was seen in none of them may still happen."""
+    own, joint = (
+        constant_band(part.estimate, part.units, level, lowest=-1.0, highest=1.0)
+        for level in (confidence, 1 - (1 - confidence) / points)
+    )
+    return {"low": own[0], "high": own[1], "joint_low": joint[0], "joint_high": joint[1]}
+
+
+def _change_row(spec: Spec, series: Series, curve: Curve | None, family: int) -> dict[str, object]:
+    """The change of a series, of which `family` are tested."""
     present = series.present
     empty: dict[str, object] = {"points": len(present), "p": None}
     if len(present) < FEWEST:
@@ -209,11 +267,12 @@ def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, ob
         return {**empty, "status": "undefined", "message": few}
     if curve is None:
         return {**empty, "status": "points only", "message": "no standard errors"}
-    change = change_point(curve, confidence=_level(spec), seed=spec.seed)
-    if series.right is not None and change.p is not None:
-        p = no_change_of_shares(series.right, seed=spec.seed)
-        changed = p < 1 - _level(spec)
-        change = replace(change, p=p, changed=changed, message="" if changed else NO_CHANGE)
+    if isinstance(series.sparse, str):
+        return {**empty, "status": "undefined", "message": series.sparse}
+    change = change_point(curve, confidence=_level(spec), family=family, seed=spec.seed)
+    permuted = series.right if series.right is not None else series.sparse
+    if permuted is not None and change.p is not None:
+        change = _permuted(spec, change, permuted.astype(np.float64), family)
     half = halfway_point(curve, confidence=_level(spec))
     lacking = len(series.points) - len(present)
     said = [change.message, half.message, f"{lacking} models have no estimate" if lacking else ""]
@@ -225,6 +284,15 @@ def _change_row(spec: Spec, series: Series, curve: Curve | None) -> dict[str, ob
         "status": change.status,
         "message": "; ".join(filter(None, said)),
     }
+
+
+def _permuted(spec: Spec, change: ChangePoint, values: Floats, family: int) -> ChangePoint:
+    """The change with p of permutations within prompts, where few of these have another value than most."""
+    p = no_change_within_prompts(values, confidence=_level(spec), family=family, seed=spec.seed)
+    changed = p < 1 - _level(spec)
+    limit = out_of_reach(wanted_draws(_level(spec), family), _level(spec), family)
+    message = "; ".join(filter(None, ("" if changed else NO_CHANGE, limit)))
+    return replace(change, p=p, changed=changed, message=message)
 
 
 def _of_change(change: ChangePoint) -> dict[str, object]:

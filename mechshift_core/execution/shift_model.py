@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mechshift_core.kinds.checks import RANKS_HAVE_NO_MASS
 from mechshift_core.spec.pairs import PairSpec
 from mechshift_core.spec.placed import PlacedError
 from mechshift_core.spec.schema import Spec, TaskSpec
@@ -117,6 +118,9 @@ def check_mixed_model(spec: Spec) -> None:
     declared = spec.statistics.mixed_model
     if declared is None:
         return
+    attribution = spec.edge_attribution
+    if attribution is not None and attribution.ranks_edges:
+        raise PlacedError(f"statistics.mixed_model: {RANKS_HAVE_NO_MASS}", "statistics", "mixed_model")
     frame = _made_up(spec)
     try:
         response, y, design = fixed_design(frame, declared.formula)

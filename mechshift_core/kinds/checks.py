@@ -11,6 +11,7 @@ from mechshift_core.spec.translate import Complaint
 
 if TYPE_CHECKING:
     from mechshift_core.spec.draft import Draft
+    from mechshift_core.spec.hypotheses import Hypothesis
     from mechshift_core.spec.tree import Path
 
 
@@ -32,3 +33,31 @@ def check_of(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
         yield Complaint(path, f"unknown intervention {name!r}{suggestion(name, attributions or declared)}")
     elif name not in attributions and "interventions" not in draft.broken:
         yield Complaint(path, f"{name!r} is no edge_attribution")
+
+
+def check_read_alike(draft: Draft, hypothesis: Hypothesis, path: Path) -> Iterator[Complaint]:
+    """Both models of every pair are read at the same token, before the answer or at its own place."""
+    if {"models", "pairs", "trajectories", "tasks"} & draft.broken:
+        return
+    models = draft.spec.models
+    apart = [
+        repr(pair.name)
+        for pair in draft.members(hypothesis)
+        if pair.before in models
+        and pair.after in models
+        and models[pair.before].reads_before != models[pair.after].reads_before
+    ]
+    if apart:
+        message = (
+            f"measure {hypothesis.measure!r} would compare different tokens in {' and '.join(apart)}: one model is "
+            "read at the token before the answer, the other (`shifted: false`) at the answer's own place; leave such "
+            "pairs out by `where`"
+        )
+        yield Complaint(path, message)
+
+
+RANKS_HAVE_NO_MASS = (
+    "edges are scored by ranks, which have no mass: the shares of layers and components are those of their numbers of "
+    "edges; take one method of attribution for it"
+)
+"""Why nothing of shares of the attribution is measured (:attr:`.Testable.of_mass`)."""

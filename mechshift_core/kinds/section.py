@@ -42,6 +42,11 @@ class Intervention(Section):
         return getattr(self, "ablation", None)
 
     @property
+    def ranks_edges(self) -> bool:
+        """Whether what it scores edges by are ranks, which have no mass: no share of them says anything."""
+        return False
+
+    @property
     def mixes_prompts(self) -> bool:
         """Whether what is ablated is replaced by values of other prompts, position by position."""
         return self.replaces_by in SHARED

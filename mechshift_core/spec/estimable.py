@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mechshift_core.kinds import TESTS, MeasureKind, Testable, owner, testable, testables
+from mechshift_core.kinds.checks import RANKS_HAVE_NO_MASS
 from mechshift_core.kinds.test import OPTIONS
 from mechshift_core.spec.draft import Draft
 from mechshift_core.spec.hypotheses import Filter, Hypothesis
@@ -85,6 +86,10 @@ def _entry(draft: Draft, one: Testable, kind: MeasureKind[Any], place: Path) -> 
     declared = draft.spec.measures.declared.get(kind.name)
     if declared is None:
         yield Complaint(place, f"measure {one.name!r} needs measures.{kind.name}, which is not declared")
+        return
+    attribution = None if "interventions" in draft.broken else draft.spec.edge_attribution
+    if attribution is not None and attribution.ranks_edges and one.of_mass and kind.computes(draft.spec):
+        yield Complaint(place, f"measure {one.name!r}: {RANKS_HAVE_NO_MASS}")
         return
     index = getattr(declared, "index", "")
     if index in one.noisy:

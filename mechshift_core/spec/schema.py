@@ -56,6 +56,11 @@ class ModelSpec(Section):
     given. A text that begins with it gets no second one, and data sets of token ids are read as they are."""
 
     @property
+    def reads_before(self) -> bool:
+        """Whether a token is predicted at the position before it, and not at its own."""
+        return self.paradigm == "autoregressive" or self.shifted
+
+    @property
     def origin(self) -> Literal["bundled", "hf", "gguf", "local"]:
         """Where the model comes from."""
         for origin in ("bundled", "hf", "gguf"):

@@ -90,11 +90,19 @@ def test_the_cost_of_a_method_is_its_passes(options: dict[str, Any], gradients: 
     assert kind.cost(reads, section) == Cost(7 * (2 * methods + gradients), 7 * gradients)
 
 
+ALIKE: dict[str, Any] = {
+    "id": "alike",
+    "measure": "overlap",
+    "where": {"role": "treatment"},
+    "test": {"kind": "bound", "bound": 0.1, "alternative": "greater"},
+}
+
+
 def write_sensitive(folder: Path, method: list[str], **attribution: Any) -> Path:
     path = write_study(folder, interventions=[{**ATTRIBUTION, **attribution}])
     yaml = YAML()
     content = yaml.load(path.read_text())
-    content |= {"hypotheses": HYPOTHESES[1:], "sensitivity": {"method": method} if method else {}}
+    content |= {"hypotheses": [ALIKE, HYPOTHESES[1]], "sensitivity": {"method": method} if method else {}}
     with path.open("w") as handle:
         yaml.dump(content, handle)
     return path
@@ -111,10 +119,13 @@ def test_hypotheses_are_decided_on_the_edges_of_other_methods(tmp_path: Path) ->
         "rank-average": {**ATTRIBUTION, "method": "rank-average", "methods": ["eap-ig", "gim"]},
     }
     for method, attribution in chosen.items():
-        path = write_study(tmp_path, interventions=[attribution], hypotheses=HYPOTHESES[1:])
+        path = write_study(tmp_path, interventions=[attribution], hypotheses=[ALIKE])
         (expected,) = run(path, out=tmp_path / method).findings.hypotheses
         assert (found[method].estimate, found[method].low) == (expected.estimate, expected.low)
         assert found[method].estimate not in (None, finished.findings.hypotheses[0].estimate)
+    slopes = {other.value: other.hypotheses[1] for other in finished.findings.alternatives}
+    assert slopes["gim"].status == "ok" and slopes["rank-average"].status == "undefined"
+    assert "edges are scored by ranks, which have no mass" in slopes["rank-average"].message
 
 
 @pytest.mark.parametrize(

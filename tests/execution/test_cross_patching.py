@@ -84,7 +84,11 @@ def test_unrelated_models_use_little_of_each_other(finished: Run, rows: pl.DataF
     estimates = {
         (one.pair, one.side): one for one in finished.findings.estimates if one.measure == "cross_patching_use"
     }
-    assert estimates["apart", "between"].estimate == pytest.approx(own["use"].mean())
+    assert sorted(estimates["apart", side].estimate or 0.0 for side in ("before", "after")) == pytest.approx(
+        sorted(own["use"].to_list())
+    )
+    between = estimates["apart", "between"]
+    assert (between.estimate, between.status) == (None, "undefined")
 
 
 def test_cells_are_what_single_prompts_give_for_both_kinds_of_models(finished: Run) -> None:
@@ -167,20 +171,24 @@ def test_rows_and_estimates_are_the_statistics_of_the_cells(finished: Run, rows:
     assert (row["donor"], row["model"], row["n"]) == ("before", "after", 20)
 
 
-def test_hypotheses_are_tested_on_the_mean_of_both_directions(finished: Run) -> None:
+def test_hypotheses_are_tested_on_the_geometric_mean_of_both_directions(finished: Run) -> None:
     found = {finding.id: finding for finding in finished.findings.hypotheses}
     assert found["same"].estimate == pytest.approx(0, abs=1e-5)
-    uses = {
-        (one.pair, one.side): one.estimate for one in finished.findings.estimates if one.measure == "cross_patching_use"
-    }
-    for pair in ("shift", "copy", "permuted", "apart"):
-        both = (uses[pair, "before"], uses[pair, "after"])
-        assert uses[pair, "between"] == pytest.approx(np.mean(both))
-    controls = np.mean([uses[pair, "between"] for pair in ("control", "copy", "permuted")])
-    assert found["less"].estimate == pytest.approx(uses["shift", "between"] - controls)
-    assert found["less"].se is not None and found["less"].se > 0
+    ones = {(one.pair, one.side): one for one in finished.findings.estimates if one.measure == "cross_patching_use"}
+    defined = []
+    for pair in ("shift", "control", "copy", "permuted", "apart"):
+        both, between = [ones[pair, side] for side in ("before", "after")], ones[pair, "between"]
+        if all((one.estimate or 0) > 0 and (one.low is None or one.low > 0) for one in both):
+            assert between.estimate == pytest.approx(np.sqrt(np.prod([one.estimate for one in both])))
+            defined.append(pair)
+        else:
+            assert (between.estimate, between.status) == (None, "undefined")
+            assert "does not clear 0" in between.message and "`into: before`" in between.message
+    assert "copy" in defined and "apart" not in defined
+    expected = "ok" if {"shift", "control", "permuted"} <= set(defined) else "undefined"
+    assert found["less"].status == expected
     assert found["dearer"].status == "ok"
-    assert found["floor"].verdict == "supported"
+    assert found["floor"].status == "undefined" and "does not clear 0" in found["floor"].message
 
 
 def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path: Path) -> None:
@@ -198,6 +206,11 @@ def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path:
     }
     uses = {(one.pair, one.side): one for one in again.findings.estimates if one.measure == "cross_patching_use"}
     assert uses["shift", "between"].estimate == uses["shift", "after"].estimate
+    hypotheses = {one.id: one for one in again.findings.hypotheses}
+    controls = np.mean([uses[pair, "between"].estimate for pair in ("control", "copy", "permuted")])
+    assert hypotheses["less"].estimate == pytest.approx(uses["shift", "between"].estimate - controls)
+    assert hypotheses["less"].se is not None and hypotheses["less"].se > 0
+    assert hypotheses["floor"].verdict == "supported"
 
 
 def test_models_of_other_graphs_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.analysis.aa_samples import draw, sources
+from mechshift_core.analysis.paired import bounded, paired_shift
 from mechshift_core.analysis.samples import collect, read_results
 from mechshift_core.execution.plan import Plan, make_plan
 from mechshift_core.execution.reading import Reading, completed, readings, states_of
@@ -25,7 +26,7 @@ from mechshift_core.models import Model
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
 from mechshift_core.tasks.counterfactual import Example
-from stats import answer_paths, reliability
+from stats import answer_paths, linear_contrast, reliability
 
 DIFFERS = {"kind": "difference"}
 STUDY: dict[str, Any] = {
@@ -231,6 +232,24 @@ def test_halves_of_one_model_are_read_on_their_own_prompts(finished: tuple[Run, 
     each = np.array([brier[:count, n].mean() for n, count in enumerate(found["steps"])])
     expected = (each[drawn.ids("after")] - each[drawn.ids("before")]).mean()
     assert measured.replicated["brier"].estimate == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_the_same_on_all_prompts_has_an_exact_interval_and_no_test(finished: tuple[Run, Plan]) -> None:
+    made, plan = finished
+    samples = collect(plan, RunFolder(made.path), {}, readings(plan.spec.denoising)[0])
+    sample = samples.by_pair_and_task["diffusion", "countdown"]
+    assert sample.n == 14
+    values = {"before": np.zeros(14), "after": np.ones(14)}
+    found = paired_shift(sample, plan.spec, "overwritten", values, limits=(0.0, 1.0))
+    ends = {one.side: (one.low, one.high) for one in found.estimates}
+    unseen = 1 - 0.025 ** (1 / 14)
+    assert ends["before"] == pytest.approx((0, unseen)) and ends["after"] == pytest.approx((1 - unseen, 1))
+    assert ends["shift"] == pytest.approx((1 - 2 * unseen, 1))
+    assert {one.message for one in found.estimates} == {
+        "all 14 prompts have the same value: the interval is of what was seen in none of them"
+    }
+    few = bounded(found, few=True).replicated["overwritten"]
+    assert few.counted and few.bounded and linear_contrast([few], [1.0], ["countdown"]).se is None
 
 
 @pytest.mark.long

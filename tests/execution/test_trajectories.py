@@ -14,10 +14,14 @@ from random_models import write_random_model
 from ruamel.yaml import YAML
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 
+from mechshift_core.analysis.halfway import changes_of_noise
+from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.trajectories import Series, _exact_ends
 from mechshift_core.pipeline import Run, run
 from mechshift_core.spec import SpecError, TaskSpec, load_spec
 from mechshift_core.spec.pairs import TrajectorySpec
+from stats import mean_replicates, resampling_weights
+from stats.replicates import Replicated
 
 MODELS = ["before", "early", "late", "after"]
 AT = [0, 100, 400, 1000]
@@ -163,13 +167,17 @@ def test_a_claim_on_the_trend_is_the_slope_of_the_points(study: Path) -> None:
     assert found["drifts"].estimate == pytest.approx(slope)
     assert "slope over the whole trajectory" in found["drifts"].estimand
     at_200 = np.interp(200, AT, slopes["estimate"].to_numpy())
-    expected = at_200 - (slopes["estimate"][0] + slopes["estimate"][-1]) / 2
-    assert found["by-200"].estimate == pytest.approx(expected)
+    last = slopes.row(-1, named=True)
+    if last["low"] <= 0 <= last["high"]:  # the random model has not clearly changed
+        assert found["by-200"].status == "undefined" and "there is no way to be half-way on" in found["by-200"].message
+    else:
+        expected = at_200 - (slopes["estimate"][0] + slopes["estimate"][-1]) / 2
+        assert found["by-200"].estimate == pytest.approx(expected)
     similar = series(study, "overlap", "last")
     whole = np.array(AT[:-1]) / AT[-2]
     assert found["nearer"].estimate == pytest.approx(np.polyfit(whole, similar["estimate"].to_numpy(), 1)[0])
-    assert {one.status for one in found.values()} == {"ok"}
-    for one in found.values():
+    assert {found[name].status for name in ("drifts", "nearer")} == {"ok"}
+    for one in (found["drifts"], found["nearer"]):
         assert one.along and len(one.groups) in (1, 2)
         assert sum(group.sign * (group.estimate or np.nan) for group in one.groups) == pytest.approx(one.estimate)
 
@@ -275,3 +283,27 @@ def test_every_kind_is_followed_along_a_trajectory(tmp_path: Path) -> None:
     made = run(load_spec(tmp_path / "study.yaml"), out=tmp_path / "out")
     assert made.failures == ()
     assert series(tmp_path, "cross_patching_use", "first").height > 0
+
+
+def shifts_of(folder: Path, values: np.ndarray) -> tuple[Any, Evidence]:  # type: ignore[type-arg]
+    """A spec with a claim on `halfway`, and shifts of `depth_slope` from the first model, [prompts, 3]."""
+    claim = {**DRIFT, "along": {"quantity": "halfway", "at": 200}}
+    spec = load_spec(write(folder, hypotheses=[claim]))
+    drawn = resampling_weights(len(values), 2, seed=0)
+    steps = ("way@first-100", "way@first-400", "way@first-last")
+    parts: dict[tuple[str, str, str], Replicated] = {
+        ("depth_slope", step, "mine"): mean_replicates(values[:, at], drawn) for at, step in enumerate(steps)
+    }
+    return spec, Evidence(parts, {}, {})
+
+
+def test_half_of_a_change_of_noise_is_nowhere(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = 0.3 * rng.standard_normal((20, 3))
+    for means, clear in (([0.5, 1.0, 1.0], True), ([0.0, 0.0, 0.0], False), ([1.0, 1.0, 0.0], False)):
+        spec, evidence = shifts_of(tmp_path, noise - noise.mean(axis=0) + np.array(means))
+        found = changes_of_noise(spec, spec.hypotheses[0], evidence)
+        assert found == [] if clear else len(found) == 1
+        if not clear:  # a way that leads back has no half, however far it went
+            assert found[0].startswith("way on mine: the whole change is ") and "which may be 0" in found[0]
+        assert changes_of_noise(spec, spec.hypotheses[0].model_copy(update={"along": None}), evidence) == []

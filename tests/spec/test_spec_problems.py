@@ -325,6 +325,31 @@ def test_a_measure_of_an_intervention_is_of_one(measure: str, problems: Problems
     assert all(found.source_line == f"    measure: {measure}" for found in (missing, several))
 
 
+@pytest.mark.parametrize(
+    ("measure", "section", "refused"),
+    [
+        ("depth_slope", "depth: {}", True),
+        ("early_share", "depth: {}", True),
+        ("specialization", "specialization: {}", True),
+        ("integration", "integration: {index: participation}", True),
+        ("integration", "integration: {index: interaction_share}", False),
+        ("similarity", "overlap: {}", False),
+        ("retention", "overlap: {}", False),
+    ],
+)
+def test_ranks_have_no_mass(measure: str, section: str, refused: bool, problems: Problems) -> None:
+    lost = "  - {name: lost, kind: ablation, pairwise: 4}\n" if "interaction" in section else ""
+    text = claimed(measure, lost).replace("method: eap-ig, steps: 5", "method: rank-average, methods: [eap, gim]")
+    text = text.replace("  overlap: {top_k: [50, 100, 200]}\n  depth: {}\n", f"  {section}\n")
+    text = text.replace("kind: difference", "kind: bound, bound: 0.1, alternative: greater")
+    found = problems(text)
+    assert [one.message for one in found] == [
+        f"measure '{measure}': edges are scored by ranks, which have no mass: the shares of layers and components are "
+        "those of their numbers of edges; take one method of attribution for it"
+    ] * refused
+    assert problems(text.replace("rank-average, methods: [eap, gim]", "gim")) == ()
+
+
 def test_a_targeted_effect_is_compared_with_random_groups(problems: Problems) -> None:
     aimed = "  - {name: early, kind: targeted_ablation, of: circuit, random: 0}\n"
     assert problems(claimed("transfer", aimed, f"  - {{name: c, kind: {OF_INTERVENTIONS['transfer']}}}\n")) == ()

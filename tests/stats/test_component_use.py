@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from stats import linear_contrast, pooled_use
+from stats.component_use import both_ways
+from stats.faithfulness import RatioEstimate
+from stats.findings import Status
 from stats.hypothesis_tests import difference_test
 from stats.replicates import Replicated
 
@@ -145,3 +148,65 @@ def test_one_unit_or_effects_that_cancel_have_no_use() -> None:
     assert (alone.status, alone.estimate) == ("undefined", None) and "one independent unit" in alone.message
     against = pooled_use(np.array([[1.0, -1.0]]), np.array([[1.0, -1.0]]))
     assert (against.status, against.estimate) == ("undefined", None) and "does not clear 0" in against.message
+
+
+def ratio(use: float | None, low: float | None, message: str = "") -> RatioEstimate:
+    status: Status = "undefined" if use is None else "ok"
+    return RatioEstimate(estimate=use, low=low, high=None, se=None, status=status, message=message, influence=None)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.5, 1.0, 2.0, 10.0])
+def test_a_factor_between_two_models_cancels_over_both_directions(factor: float) -> None:
+    """The arithmetic mean of a factor and its inverse is above 1 for every factor but 1."""
+    own = np.random.default_rng(5).standard_normal((6, 20)) + 2
+    before = pooled_use(factor * own, own)
+    after = pooled_use(own, factor * own)
+    found = both_ways({"before": before, "after": after})
+    assert not isinstance(found, str)
+    assert found[0] == pytest.approx(1) and before.estimate == pytest.approx(factor)
+
+
+def test_the_error_of_both_directions_is_the_slope_of_their_geometric_mean() -> None:
+    mean, rates = both_ways({"before": ratio(0.5, 0.2), "after": ratio(0.9, 0.6)})  # type: ignore[misc]
+    assert mean == pytest.approx(np.sqrt(0.45))
+    for side, (one, other) in {"before": (0.5, 0.9), "after": (0.9, 0.5)}.items():
+        slope = (np.sqrt((one + 1e-6) * other) - np.sqrt((one - 1e-6) * other)) / 2e-6
+        assert rates[side] == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("uses", "reason"),
+    [
+        ({"before": ratio(0.9, 0.5), "after": ratio(0.1, -0.1)}, "into the model after: use 0.1 does not clear 0, as"),
+        ({"before": ratio(0.9, 0.5), "after": ratio(0.1, 0.0)}, "into the model after: use 0.1 does not clear 0, as"),
+        ({"before": ratio(-0.2, None), "after": ratio(0.9, 0.5)}, "into the model before: use -0.2 does not clear 0"),
+        ({"before": ratio(None, None, "it restores nothing"), "after": ratio(0.9, 0.5)}, "before: it restores nothing"),
+    ],
+)
+def test_a_geometric_mean_is_of_two_numbers_above_zero(uses: dict[str, RatioEstimate], reason: str) -> None:
+    found = both_ways(uses)
+    assert isinstance(found, str) and reason in found
+
+
+def both_covered(seed: int, n: int, factor: float) -> bool | None:
+    """Whether the interval of the use in both directions holds .6 x .6; None where it is undefined."""
+    rng = np.random.default_rng([41, seed, n])
+    cross, own = drawn(rng, 12, n, use=0.6 * factor, own=2.0)
+    other, others = drawn(rng, 12, n, use=0.6 / factor, own=2.0)
+    uses = {"before": pooled_use(cross, own), "after": pooled_use(other, others)}
+    found = both_ways(uses)
+    if isinstance(found, str):
+        return None
+    mean, rates = found
+    error = sum(rates[side] * one.influence for side, one in uses.items() if one.influence is not None)
+    test = difference_test(mean, float(np.linalg.norm(error)), n - 1)
+    assert test.low is not None and test.high is not None
+    return test.low <= 0.6 <= test.high
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("n", "factor"), [*itertools.product([10, 20, 60], [1.0, 3.0])])
+def test_the_interval_of_both_directions_holds_the_geometric_mean(n: int, factor: float) -> None:
+    found = [one for one in (both_covered(seed, n, factor) for seed in range(1000)) if one is not None]
+    assert len(found) > 900
+    assert np.mean(found) >= 0.925

@@ -143,3 +143,65 @@ def test_paths_are_what_a_walk_through_the_steps_finds(right: np.ndarray, steps:
 def test_paths_with_steps_that_are_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 1 to 3, got 0 to 1"):
         answer_paths(np.ones((2, 3), dtype=bool), [0, 1])
+
+
+def within_templates(
+    seed: int, templates: int, size: int, *, alike: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """A calibrated model that is right or wrong on the prompts of a template together, with some probability."""
+    rng = np.random.default_rng([5, seed, templates])
+    template = np.repeat(np.arange(templates), size)
+    p = np.repeat(rng.beta(2, 1, templates), size)
+    shared, own = np.repeat(rng.random(templates), size), rng.random(templates * size)
+    return p, np.where(rng.random(templates * size) < alike, shared, own) < p, template
+
+
+def test_a_prompt_that_is_a_template_of_its_own_is_as_good_as_none() -> None:
+    p, right, _ = within_templates(0, 30, 1)
+    one, other = reliability(p, right, draws=10, bins=5), reliability(p, right, cluster=np.arange(30), draws=10, bins=5)
+    for name in ("confidence", "accuracy", "count", "ece", "squared"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name))
+
+
+def test_prompts_of_one_template_count_as_one_where_they_are_all_alike() -> None:
+    """Twenty copies of six prompts are six outcomes."""
+    p, right = np.array([0.2, 0.3, 0.4, 0.6, 0.7, 0.8]), np.array([0, 1, 0, 1, 0, 1]) > 0
+    alone = reliability(p, right, bins=1, draws=10)
+    copied = reliability(p.repeat(20), right.repeat(20), cluster=np.arange(6).repeat(20), bins=1, draws=10)
+    for name in ("accuracy", "ece", "squared"):
+        assert getattr(copied, name) == pytest.approx(getattr(alone, name))
+    assert copied.count.tolist() == [120]
+    taken_alone = reliability(p.repeat(20), right.repeat(20), bins=1, draws=10)
+    widths = [float(one.high[0] - one.low[0]) for one in (copied, alone, taken_alone)]
+    assert widths[0] == pytest.approx(widths[1], abs=0.1) and widths[2] < 0.3 * widths[0]
+
+
+def test_below_five_templates_there_is_no_null() -> None:
+    p, right, template = within_templates(1, 4, 10)
+    found = reliability(p, right, cluster=template, bins=2)
+    assert (found.null, found.null_low, found.null_high) == (None, None, None)
+    assert found.ece > 0
+
+
+def test_the_null_of_templates_is_that_of_all_signs() -> None:
+    p, right, template = within_templates(2, 6, 3, alike=1.0)
+    exact = []
+    for signs in product([-1, 1], repeat=6):
+        deviations = (right - p) * np.array(signs)[template]
+        order = np.argsort(p, kind="stable")
+        exact.append(sum(abs(part.sum()) for part in np.split(deviations[order], 2)) / 18)
+    found = reliability(p, right, cluster=template, bins=2, draws=20_000)
+    assert found.null == pytest.approx(np.mean(exact), abs=0.003)
+
+
+@pytest.mark.long
+def test_a_calibrated_model_is_in_the_band_of_templates_and_not_in_that_of_prompts() -> None:
+    """Twelve templates of ten prompts, of which those of one are mostly right or wrong together."""
+    inside = {"templates": 0, "prompts": 0}
+    for seed in range(400):
+        p, right, template = within_templates(seed, 12, 10, alike=0.8)
+        for unit, cluster in (("templates", template), ("prompts", None)):
+            found = reliability(p, right, cluster=cluster, bins=4, draws=200, seed=seed)
+            assert found.null_high is not None
+            inside[unit] += found.ece <= found.null_high
+    assert inside["templates"] >= 372 and inside["prompts"] < 300

@@ -9,7 +9,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from stats.change_points import change_point, halfway_point, no_change_of_shares
+from stats.change_points import (
+    MOST_DRAWS,
+    change_point,
+    halfway_point,
+    no_change_of_shares,
+    no_change_within_prompts,
+    out_of_reach,
+    wanted_draws,
+)
 from stats.rates import exact_band
 from stats.replicates import Replicated
 from stats.trajectories import (
@@ -232,3 +240,60 @@ def test_shares_near_one_that_do_not_change_are_not_said_to(accuracy: float, pro
         z = np.sqrt(0.6) * rng.standard_normal(prompts) + np.sqrt(0.4) * rng.standard_normal((8, prompts))
         found += no_change_of_shares(z < stats.norm.ppf(accuracy), draws=400) < 0.05
     assert found <= stats.binom.ppf(0.999, 400, 0.05)
+
+
+def test_p_of_one_of_many_series_can_reach_the_level_after_the_correction() -> None:
+    curve = of_prompts(drawn(5, np.r_[np.zeros(3), np.ones(3)], 60))
+    alone, among = change_point(curve), change_point(curve, family=800)
+    assert alone.p is not None and among.p is not None
+    assert 800 * alone.p > 0.05 > 800 * among.p
+    assert (alone.before, alone.splits) == (among.before, among.splits)
+    flat = of_prompts(drawn(8, np.zeros(5), 30))
+    assert change_point(flat).p == change_point(flat, family=800).p  # nothing rests on more draws
+
+
+def test_permutations_of_one_of_many_series_are_as_many_as_it_takes() -> None:
+    right = np.r_[np.zeros((3, 30)), np.ones((3, 30))] > 0
+    alone, among = no_change_of_shares(right), no_change_of_shares(right, family=800)
+    assert 800 * alone > 0.05 > 800 * among
+
+
+def test_a_family_beyond_all_draws_is_told() -> None:
+    family = MOST_DRAWS
+    assert wanted_draws(0.95, family) == MOST_DRAWS
+    assert out_of_reach(MOST_DRAWS, 0.95, family).startswith("no p can reach the level 0.05: of 1,000,000 draws the ")
+    assert not out_of_reach(wanted_draws(0.95, 800), 0.95, 800)
+
+
+def slow_permutations(values: NDArray[np.float64]) -> float:
+    """p of all orders of the models within every prompt, one by one."""
+    points, prompts = values.shape
+
+    def largest(of: NDArray[np.float64]) -> float:
+        splits = [np.sqrt(k * (points - k) / points) * abs(of[k:].mean() - of[:k].mean()) for k in range(1, points)]
+        return max(splits)
+
+    observed, reached, total = largest(values), 0, 0
+    for orders in itertools.product(itertools.permutations(range(points)), repeat=prompts):
+        drawn_values = np.stack([values[list(order), number] for number, order in enumerate(orders)], axis=1)
+        reached += largest(drawn_values) >= observed - 1e-12
+        total += 1
+    return reached / total
+
+
+def test_permutations_within_prompts_are_those_of_all_orders() -> None:
+    values = np.array([[0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 1.0, 0.25], [1.0, 0.5, 1.0, 0.25]])
+    found = no_change_within_prompts(values, draws=20_000)
+    assert found == pytest.approx(slow_permutations(values), abs=0.01)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("n", "share"), [(20, 0.05), (40, 0.05), (100, 0.02)])
+def test_series_of_mostly_equal_values_are_called_changed_no_more_often_than_the_level(n: int, share: float) -> None:
+    """Shifts of seven models from the first one, of which most are 0."""
+    permuted = 0
+    for seed in range(400):
+        rng = np.random.default_rng([77, seed, n])
+        lost = rng.random((8, n)) < share
+        permuted += no_change_within_prompts(lost.astype(np.float64) - lost[0], draws=400, seed=seed) < 0.05
+    assert permuted <= stats.binom.ppf(0.999, 400, 0.05)

@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from stats import binomial_rate, clustered_rate, minimal_detectable
 from stats.calibration import Calibration, HalvesUsed, HypothesisCalibration, MeasureCoverage, Planted
+from stats.rates import constant_band, exact_band
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -122,3 +123,17 @@ def test_a_calibration_survives_json() -> None:
 def test_what_is_no_calibration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="calibration"):
         Calibration.from_json(text)
+
+
+def test_of_truths_that_are_all_the_same_the_interval_is_that_of_clopper_and_pearson() -> None:
+    for n in (5, 20, 200):
+        assert constant_band(0.0, n, 0.95, lowest=0, highest=1) == pytest.approx(exact_band(0, n, 0.95))
+        assert constant_band(1.0, n, 0.95, lowest=0, highest=1) == pytest.approx(exact_band(n, n, 0.95))
+
+
+def test_of_bounded_values_that_are_all_the_same_the_others_may_be_at_either_end() -> None:
+    """The mean that is furthest off while none of 20 is seen to differ in one sample of forty."""
+    low, high = constant_band(0.25, 20, 0.95, lowest=-1, highest=1)
+    q = 1 - 0.025 ** (1 / 20)
+    assert (1 - q) ** 20 == pytest.approx(0.025)
+    assert (low, high) == pytest.approx(((1 - q) * 0.25 - q, (1 - q) * 0.25 + q))

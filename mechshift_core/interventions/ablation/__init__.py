@@ -149,6 +149,7 @@ INTEGRATION = MeasureKind(
             choices=frozenset({"integration", "ablation"}),
             noisy=NOISY_INDICES,
             indices=INDICES,
+            of_mass=True,
             truth=0.0,
         ),
     ),

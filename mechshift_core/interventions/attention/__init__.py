@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.interventions.attention.section import Attention
 from mechshift_core.interventions.attention.tables import TABLES
+from mechshift_core.kinds.checks import check_read_alike
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.testable import Testable
@@ -59,7 +60,8 @@ def _settings(own: Attention, _: Spec) -> dict[str, Any]:
     return own.model_dump(mode="json", exclude={"name"} if own.completion else {"name", "completion"})
 
 
-def _with_completion(draft: Draft, _: Hypothesis, place: Path) -> Iterator[Complaint]:
+def _with_completion(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
+    yield from check_read_alike(draft, hypothesis, place)
     own = next((one for one in draft.spec.interventions if isinstance(one, Attention)), None)
     if own is not None and not own.completion and "interventions" not in draft.broken:
         message = f"measure 'revealed_share' needs `completion: true` of the attention {own.name!r}"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, mean_intervals_of
+from mechshift_core.analysis.read_at import read_apart
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.attention.right_context import measure_right_context
@@ -52,6 +53,7 @@ def measure_attention(sample: Sample, spec: Spec, intervention: Attention, resul
     looked = {side: _looked(found, sample.ids(side), roles) for side, found in stored.items()}
     if len(looked) == 2:
         looked["shift"] = looked["after"].minus(looked["before"])
+        looked["shift"].present[:, 0] &= not read_apart(sample, spec)
     rows = [row for side, one in looked.items() for row in _rows(sample, spec, intervention, side, one, roles)]
     return replace(right, rows={"attention": rows})
 

@@ -3,7 +3,8 @@
 The mean over all heads of the attention from the position read to the tokens of the answer that are revealed; the table
 `attention_parts` has that to the prompt and to the masks beside it. A prompt of whose answer nothing is revealed in any
 of its states has exactly 0. Where all before the answer is visible, the last revealed token is the position read itself
-of a shifted model: it counts as revealed.
+of a shifted model: it counts as revealed. A model that is read at the answer's own place looks from a mask instead, so
+that between it and a shifted one there is no shift: the rows of both models stand alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, mean_interval
 from mechshift_core.analysis.paired import paired_shift
+from mechshift_core.analysis.read_at import read_apart
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.attention.cells import PARTS
@@ -33,6 +35,11 @@ def measure_revealed(sample: Sample, spec: Spec, own: Attention, results: Result
     stored = {side: one for side, one in results.items() if isinstance(one, Stored)}
     mass = {side: _of(one, "parts", sample.ids(side)).mean(axis=(0, 1)) for side, one in stored.items()}  # [parts, n]
     even = {side: _of(one, "even_parts", sample.ids(side)).mean(axis=1) for side, one in stored.items()}
+    apart = read_apart(sample, spec)
+    if apart:
+        return Measured(
+            rows={"attention_parts": list(_rows(sample, spec, own, mass, even))}, problems={"revealed_share": apart}
+        )
     both = {**mass, "shift": mass["after"] - mass["before"]}, {**even, "shift": even["after"] - even["before"]}
     rows = {"attention_parts": list(_rows(sample, spec, own, *both))}
     if not any(_of(one, "shown", sample.ids(side)).any() for side, one in stored.items()):

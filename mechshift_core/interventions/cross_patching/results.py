@@ -24,6 +24,7 @@ from mechshift_core.interventions.cross_patching.crossed import (
 from mechshift_core.interventions.cross_patching.section import CrossPatching
 from mechshift_core.spec import Spec
 from stats.component_use import METHOD as POOLED
+from stats.component_use import both_ways
 from stats.faithfulness import METHOD, RatioEstimate
 from stats.findings import Estimate
 from stats.replicates import Replicated
@@ -150,16 +151,26 @@ def _tested(sample: Sample, spec: Spec, intervention: CrossPatching, results: Re
 
 
 def _mean(sample: Sample, measure: str, values: Mapping[str, RatioEstimate | str]) -> Replicated | str:
-    """The mean over directions; or why there is none."""
-    problems, total = [], 0.0
-    known: dict[str, npt.NDArray[np.float64] | None] = {}
-    for side, one in values.items():
-        if isinstance(one, str) or one.estimate is None:
-            problems.append(f"into the model {side}: {one if isinstance(one, str) else one.message}")
-            continue
-        total += one.estimate / len(values)
-        known[side] = None if one.influence is None else one.influence / len(values)
-    return "; ".join(problems) or linearised(sample, measure, total, known)
+    """The mean over directions, of use the geometric one; or why there is none."""
+    problems = [f"into the model {side}: {one}" for side, one in values.items() if isinstance(one, str)]
+    if problems:
+        return "; ".join(problems)
+    ratios = {side: one for side, one in values.items() if not isinstance(one, str)}
+    found = both_ways(ratios) if measure == USE and len(ratios) > 1 else _plain_mean(ratios)
+    if isinstance(found, str):
+        return f"{found}; `into: before` and `into: after` are of one direction alone"
+    mean, rates = found
+    known = {side: None if one.influence is None else rates[side] * one.influence for side, one in ratios.items()}
+    return linearised(sample, measure, mean, known)
+
+
+def _plain_mean(values: Mapping[str, RatioEstimate]) -> tuple[float, dict[str, float]] | str:
+    """The mean over directions, and by how much it changes with each; or why there is none."""
+    problems = [f"into the model {side}: {one.message}" for side, one in values.items() if one.estimate is None]
+    if problems:
+        return "; ".join(problems)
+    known = [one.estimate for one in values.values() if one.estimate is not None]
+    return sum(known) / len(known), dict.fromkeys(values, 1 / len(values))
 
 
 def _method(intervention: CrossPatching, measure: str) -> str:
@@ -175,6 +186,7 @@ def _of_side(
 
 
 def _of_pair(sample: Sample, spec: Spec, intervention: CrossPatching, measure: str, made: Replicated | str) -> Estimate:
+    both = {USE: ", geometric mean", COST: ", mean"}[measure] if intervention.into == "both" else ""
     return labelled(
         sample,
         spec,
@@ -182,6 +194,6 @@ def _of_pair(sample: Sample, spec: Spec, intervention: CrossPatching, measure: s
         str(made),
         measure=measure,
         side="between",
-        method=f"{_method(intervention, measure)}; into: {intervention.into}",
+        method=f"{_method(intervention, measure)}; into: {intervention.into}{both}",
         reference={"alike": ALIKE[measure]},
     )

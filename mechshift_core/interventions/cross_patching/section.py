@@ -27,7 +27,8 @@ class CrossPatching(Intervention):
     runs). Hypotheses are about all positions together."""
     into: Literal["both", "before", "after"] = "both"
     """Into which model, for hypotheses: what the model `before` can use of the one after, or the other way round; or
-    the mean of both. Tables have both."""
+    the mean of both, of use the geometric one, in which a factor between the models cancels, and which needs both to
+    clear 0. Tables have both."""
 
     @property
     def roles_key(self) -> str | None:

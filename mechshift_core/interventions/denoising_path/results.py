@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, Rows, joined, mean_interval
-from mechshift_core.analysis.paired import paired_shift
+from mechshift_core.analysis.paired import bounded, paired_shift
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored, halves
 from mechshift_core.interventions.denoising_path.section import DenoisingPath
@@ -88,7 +88,7 @@ def measure_path_shifts(selected: Sample, spec: Spec, own: DenoisingPath, result
         return Measured(problems=dict.fromkeys(MEASURES, problem))
     read = {side: _read(sample, side, stored) for side, stored in results.items() if isinstance(stored, Stored)}
     brier = paired_shift(sample, spec, "brier", {side: one.mean_brier for side, one in read.items()}, source=own.name)
-    return joined([_overwritten(sample, spec, own, read), brier])
+    return joined([_overwritten(sample, spec, own, read), bounded(brier)])
 
 
 def _overwritten(sample: Sample, spec: Spec, own: DenoisingPath, read: Mapping[str, Paths]) -> Measured:
@@ -106,6 +106,7 @@ def _overwritten(sample: Sample, spec: Spec, own: DenoisingPath, read: Mapping[s
         {side: one.overwritten.astype(np.float64) for side, one in paths.items()},
         references={side: {"null": null} for side, null in nulls.items()},
         source=own.name,
+        limits=(0.0, 1.0),
     )
     return replace(found, replicated={name: replace(one, counted=True) for name, one in found.replicated.items()})
 
@@ -148,7 +149,8 @@ def _step_rows(
     )
     scored = mean_interval(sample, spec, brier, examples=examples)
     gap = mean_interval(sample, spec, confidence - right, examples=examples)
-    bins = None if read.sets else reliability(confidence, right > 0, bins=own.bins, seed=sample.seed)
+    clusters = sample.clusters(examples)
+    bins = None if read.sets else reliability(confidence, right > 0, cluster=clusters, bins=own.bins, seed=sample.seed)
     row: dict[str, object] = {
         "step": step + 1,
         "accuracy": float(right.mean()),

@@ -45,7 +45,11 @@ TABLES: Tables = {
             REAL, "expected calibration error in bins of equal numbers; null where answers are sets of tokens"
         ),
         "squared": Column(REAL, "squared calibration error without the bias of small bins; may be negative"),
-        "null": Column(REAL, "mean calibration error of a perfectly calibrated model on as many prompts"),
+        "null": Column(
+            REAL,
+            "mean calibration error of a perfectly calibrated model on as many prompts (of random templates: of "
+            "deviations as large, of either sign for all prompts of a template; null with fewer than five)",
+        ),
         "null_low": Column(REAL, "lower end of the middle 95 % of its values"),
         "null_high": Column(REAL, "upper end of them"),
         "n": Column(INTEGER, "number of prompts that have the step"),

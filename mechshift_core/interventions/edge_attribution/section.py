@@ -53,6 +53,11 @@ class EdgeAttribution(Intervention):
         return self.methods if self.method == "rank-average" else (self.method,)
 
     @property
+    def ranks_edges(self) -> bool:
+        """See the base class."""
+        return self.method == "rank-average"
+
+    @property
     def on_path(self) -> bool:
         """Whether a gradient is taken along a path, at `steps` points."""
         return any(method in ON_PATH for method in self.run_by)

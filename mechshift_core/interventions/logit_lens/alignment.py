@@ -9,7 +9,7 @@ import numpy as np
 
 from mechshift_core.analysis.indices import REFERENCES
 from mechshift_core.analysis.measured import Measured, Rows
-from mechshift_core.analysis.paired import Floats, paired_shift
+from mechshift_core.analysis.paired import Floats, bounded, paired_shift
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.logit_lens.read import LensRead
 from mechshift_core.spec import Spec
@@ -35,13 +35,15 @@ def measure_decision(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) -
     }
     nulls = {side: one.null for side, one in times.items()}
     nulls["shift"] = nulls["after"] - nulls["before"]
-    return paired_shift(
+    found = paired_shift(
         sample,
         spec,
         "decision_time",
         {side: one.time for side, one in times.items()},
         references={side: {"null": float(one.mean())} for side, one in nulls.items()},
+        limits=(0.0, 1.0),
     )
+    return bounded(found, few=True)
 
 
 def measure_alignment(sample: Sample, spec: Spec, read: Mapping[str, LensRead]) -> Measured:

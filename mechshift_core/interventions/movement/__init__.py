@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.interventions.movement.section import Movement, WeightMovement
 from mechshift_core.interventions.movement.tables import MOVEMENT_TABLES, WEIGHT_TABLES
+from mechshift_core.kinds.checks import check_read_alike
 from mechshift_core.kinds.cost import Cost
 from mechshift_core.kinds.intervention import Cells, InterventionKind
 from mechshift_core.kinds.testable import Testable
@@ -83,6 +84,11 @@ def _never_below_zero(_: Draft, hypothesis: Hypothesis, place: Path) -> Iterator
         yield Complaint(place, message)
 
 
+def _distance_at_a_token(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
+    yield from check_read_alike(draft, hypothesis, place)
+    yield from _never_below_zero(draft, hypothesis, place)
+
+
 def _over_seeds(draft: Draft, hypothesis: Hypothesis, place: Path) -> Iterator[Complaint]:
     """Weights are no sample of prompts: only training seeds give an error."""
     if "statistics" not in draft.broken and draft.spec.statistics.units.seed != "random":
@@ -116,7 +122,7 @@ MOVEMENT = InterventionKind(
             choices=frozenset({"location"}),
             distance=True,
             truth=0.0,
-            checks=_never_below_zero,
+            checks=_distance_at_a_token,
         ),
         Testable(
             name="representation_similarity",
@@ -131,6 +137,7 @@ MOVEMENT = InterventionKind(
             between=True,
             ceiling=1.0,
             truth=1.0,
+            checks=check_read_alike,
         ),
         Testable(
             name="prediction_shift",

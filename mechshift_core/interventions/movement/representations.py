@@ -6,6 +6,7 @@ import numpy as np
 
 from mechshift_core.analysis.linearised import jackknifed
 from mechshift_core.analysis.measured import Measured, Rows, estimate
+from mechshift_core.analysis.read_at import read_apart
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, unlike
 from mechshift_core.interventions.movement.section import Movement
@@ -19,7 +20,7 @@ MEASURE = "representation_similarity"
 
 def measure_representations(sample: Sample, spec: Spec, own: Movement, both: Both) -> Measured:
     """The mean over the streams that the layers have written to, at the position read."""
-    lacking = _lacking(sample, both, len(both.present(READ)))
+    lacking = read_apart(sample, spec) or _lacking(sample, both, len(both.present(READ)))
     if lacking:
         return Measured(problems={MEASURE: lacking})
     streams = list(both.streams(READ))[1:]
@@ -51,7 +52,7 @@ def representation_rows(sample: Sample, spec: Spec, own: Movement, both: Both) -
     for role in both.roles:
         kept = both.present(role)
         base = {**sample.labels(), "intervention": own.name, "token_role": role, "n": len(kept)}
-        lacking = _lacking(sample, both, len(kept))
+        lacking = (role == READ and read_apart(sample, spec)) or _lacking(sample, both, len(kept))
         if lacking:
             empty = dict.fromkeys(("layer", "cka", "biased", "low", "high"))
             rows += [base | empty | {"status": lacking}]

@@ -18,6 +18,7 @@ from mechshift_core.analysis.measured import (
     mean_interval,
     mean_intervals_of,
 )
+from mechshift_core.analysis.read_at import read_apart
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, both_read, unlike
 from mechshift_core.interventions.movement.representations import measure_representations, representation_rows
@@ -79,7 +80,7 @@ def _one_location(sample: Sample, spec: Spec, measure: str, values: Floats, own:
 
 def _measure_streams(sample: Sample, spec: Spec, own: Movement, both: Both) -> Measured:
     """1 - cosine at the position read, mean over the streams that the layers have written to."""
-    lacking = _unlike_streams(sample, both)
+    lacking = read_apart(sample, spec) or _unlike_streams(sample, both)
     if lacking:
         return Measured(problems={"residual_shift": lacking})
     distances = [cosine_distance(*pair) for pair in both.streams(READ)]
@@ -111,8 +112,11 @@ def _stream_rows(sample: Sample, spec: Spec, own: Movement, both: Both) -> Rows:
     lacking = _unlike_streams(sample, both)
     if lacking:
         return [*_nothing(sample, own, lacking).rows["residual_shift"]]
-    rows: Rows = []
+    apart = read_apart(sample, spec)
+    rows: Rows = [*_nothing(sample, own, apart).rows["residual_shift"]] if apart else []
     for role in both.roles:
+        if role == READ and apart:
+            continue
         kept = both.present(role)
         if not len(kept):
             continue

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mechshift_core.analysis.measured import Measured, Results, mean_interval
+from mechshift_core.analysis.read_at import read_apart
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.execution.scores import Stored
 from mechshift_core.interventions.probe.section import OF_STATES, Probe
@@ -60,6 +61,10 @@ def _shift_rows(
     sample: Sample, spec: Spec, intervention: Probe, before: Stored, after: Stored
 ) -> Iterator[dict[str, object]]:
     """Differences by example; on halves of the prompts, by place, of as many as both have."""
+    apart = read_apart(sample, spec)
+    if apart:
+        yield _row(sample, intervention, "shift", None, None, status=apart)
+        return
     place = {variable["name"]: at for at, variable in enumerate(before.description["variables"])}
     for at, variable in enumerate(after.description["variables"]):
         if variable["name"] not in place:

@@ -55,6 +55,7 @@ DEPTH = MeasureKind(
             higher="later layers",
             per_prompt=True,
             choices=frozenset({"location"}),
+            of_mass=True,
             truth=0.0,
         ),
         Testable(
@@ -67,6 +68,7 @@ DEPTH = MeasureKind(
             higher="more in early layers",
             per_prompt=True,
             choices=frozenset({"location"}),
+            of_mass=True,
             truth=0.0,
         ),
     ),

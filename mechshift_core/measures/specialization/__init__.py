@@ -37,6 +37,9 @@ def _shifts(sample: Sample, spec: Spec) -> Measured:
 def _tabled(samples: Samples, spec: Spec) -> Mapping[str, Rows]:
     from mechshift_core.measures.specialization.task_selectivity import selectivity_rows
 
+    attribution = spec.edge_attribution
+    if attribution is not None and attribution.ranks_edges:
+        return {}
     return {"selectivity": selectivity_rows(samples, spec)}
 
 
@@ -58,6 +61,7 @@ SPECIALIZATION = MeasureKind(
             choices=frozenset({"specialization"}),
             noisy=NOISY_INDICES,
             indices=INDICES,
+            of_mass=True,
             truth=0.0,
             noisier=0.0,
         ),
