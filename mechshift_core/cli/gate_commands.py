@@ -12,6 +12,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import check_ids
+from mechshift_core.cli.run_names import run_at, runs_at
 from mechshift_core.errors import ExecutionError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(
     console: Console = context.obj
     if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise UsageError(f"--tolerance: expected a number > 0, got {tolerance}")
-    stored = read_run(Path(run)) if server is None else _fetched(run, server, token)
+    stored = read_run(run_at(Path(run))) if server is None else _fetched(run, server, token)
     new = update and not baseline.exists()
     recorded = stored.baseline if new else read_baseline(baseline)
     known = dict.fromkeys(finding.id for finding in (*stored.baseline.findings, *recorded.findings))
@@ -99,7 +100,7 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
         content = formats.as_json(gate) | {"exit_code": code, "updated": update}
         told = verdicts.as_json(run.findings.hypotheses)
         console.result_json({"run": str(run.path), "baseline": str(baseline), **content, "hypotheses": told})
-    else:
+    elif not console.quiet:  # which leaves what regressed
         verdicts.tell(console, run.findings.hypotheses)
         console.say(f"wrote {baseline}" if update else formats.text(gate))
     for line in gate.failures:
@@ -113,7 +114,13 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 def compare(
     context: typer.Context,
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, two or more.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Run directories, two or more, or names of those in runs.",
+            show_default=False,
+            callback=runs_at,
+        ),
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,

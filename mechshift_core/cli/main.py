@@ -56,7 +56,9 @@ def _version(wanted: bool) -> None:
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print verdicts, results and errors only: no progress, no notes.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python files that a spec names as `extensions`.")

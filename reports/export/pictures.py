@@ -15,8 +15,8 @@ from reports.figures.base import Key, Panel
 from reports.figures.svg import short
 from reports.templating import visible
 
-PAGE = (625.0, 750.0)
-"""Room on a page of print, in pixels."""
+PAGE = (460.0, 600.0)
+"""Room on a page of a one-column article, 345 by 450 points beside a caption, in pixels."""
 SIZE, LINE, GAP = 12.0, 16.0, 18.0
 """Size of titles, the height of a line of them, and the room between panels, in pixels."""
 

@@ -179,3 +179,29 @@ def test_the_specs_of_the_repository_name_the_schema_beside_them() -> None:
 
     stored = (folder / "mechshift.schema.json").read_text()
     assert stored == schema_text(), "run mechshift schema --write specs/mechshift.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("other.yaml", "other"), ("My Study (2).yaml", "my-study-2"), ("1e5.yaml", "1e5"), ("null.yaml", "null")]
+    + [("世界.yaml", "quickstart"), ("quickstart.yaml", "quickstart"), (f"{'x' * 90}.yaml", "x" * 80)],
+)
+def test_a_spec_is_named_after_its_file(file: str, name: str) -> None:
+    assert main(["init", "--out", file]) == 0
+    assert load_spec(Path(file), check_files=False).name == name
+    assert "\n#   mechshift run quickstart.yaml " not in Path(file).read_text() or file == "quickstart.yaml"
+
+
+def test_what_names_the_file_or_the_run_goes_along() -> None:
+    assert main(["init", "--template", "gate", "--out", "mine.yaml"]) == 0
+    for path in (Path("mine.yaml"), Path("gate-workflow.yml")):
+        text = path.read_text()
+        assert "mechshift run mine.yaml" in text and "check runs/mine " in text
+        assert "gate.yaml" not in text.replace("gate-workflow", "") and "runs/gate" not in text
+    assert load_spec(Path("mine.yaml"), check_files=False).name == "mine"
+
+
+def test_a_folder_is_no_file_for_a_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there").mkdir()
+    assert main(["init", "--out", "there"]) == 2
+    assert "there: is a folder; give a file, such as --out there/study.yaml" in capsys.readouterr().err
