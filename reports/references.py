@@ -196,8 +196,8 @@ GIM = Reference(
     text="Edin et al. (2025). GIM: Improved Interpretability for Large Language Models.",
     href=f"{ARXIV}2505.17630",
     entry={
-        "author": "Edin, Joakim and Csord{\\'a}s, R{\\'o}bert and Ruotsalo, Tuukka and Wu, Zhengxuan and Maistro, Maria "
-        "and Christensen, Casper L. and Huang, Jing and Maal{\\o}e, Lars",
+        "author": "Edin, Joakim and Csord{\\'a}s, R{\\'o}bert and Ruotsalo, Tuukka and Wu, Zhengxuan and Maistro, "
+        "Maria and Christensen, Casper L. and Huang, Jing and Maal{\\o}e, Lars",
         "title": "GIM: Improved Interpretability for Large Language Models",
         "year": "2025",
     },

@@ -27,9 +27,9 @@ _USE = (
     "their side, on a page of their own.",
     "",
     "In two columns a figure goes over both (`figure*`); where its smallest type bears it, a panel goes into one, with "
-    "`\\includegraphics[width=\\columnwidth]{figures/NAME}`. `\\newcommand{\\mechshiftfloat}{table*}` in the preamble has "
-    "tables go over both. Those that go over pages or stand on their side (`longtable`, `landscape`) need one column: "
-    "read them behind `\\onecolumn`.",
+    "`\\includegraphics[width=\\columnwidth]{figures/NAME}`. `\\newcommand{\\mechshiftfloat}{table*}` in the preamble "
+    "has tables go over both. Those that go over pages or stand on their side (`longtable`, `landscape`) need one "
+    "column: read them behind `\\onecolumn`.",
 )
 """How figures and tables are used in a document, in Markdown."""
 _ALONE = re.compile(r" \((\[@[a-z0-9]+\])\)")
@@ -224,7 +224,7 @@ def _figure_entry(
         "section": one.section.title,
         "caption": one.figure.caption,
         "more": one.figure.more,
-        **_files(one),
+        **_picture(one.whole),
         "drawn_from": _sources(one, data, estimated),
         "tables": [written.name for written in tables if written.figure == one.figure.id],
         "panels": [
@@ -232,10 +232,6 @@ def _figure_entry(
             for panel, drawn in one.panels
         ],
     }
-
-
-def _files(one: DrawnFigure) -> dict[str, object]:
-    return _picture(one.whole)
 
 
 def _picture(drawn: Drawn) -> dict[str, object]:

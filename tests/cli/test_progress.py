@@ -44,8 +44,10 @@ def test_lines_say_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "less than a minute"), (59, "less than a minute"), (60, "about 1 min"), (5399, "about 90 min")]
-    + [(5400, "about 2 h"), (100_000, "about 28 h"), (259_200, "about 3 days")],
+    [
+        *((0, "less than a minute"), (59, "less than a minute"), (60, "about 1 min"), (5399, "about 90 min")),
+        *((5400, "about 2 h"), (100_000, "about 28 h"), (259_200, "about 3 days")),
+    ],
 )
 def test_times_are_told_in_one_way(seconds: float, words: str) -> None:
     assert roughly(seconds) == words

@@ -10,7 +10,7 @@ from mechshift_core.cli import spec_commands
 from mechshift_core.cli.console import hoist_flags
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
-from mechshift_core.spec import SpecError
+from mechshift_core.spec import SpecError, load_spec
 from mechshift_core.spec.starters import starter, starters
 
 
@@ -183,8 +183,10 @@ def test_the_specs_of_the_repository_name_the_schema_beside_them() -> None:
 
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("other.yaml", "other"), ("My Study (2).yaml", "my-study-2"), ("1e5.yaml", "1e5"), ("null.yaml", "null")]
-    + [("世界.yaml", "quickstart"), ("quickstart.yaml", "quickstart"), (f"{'x' * 90}.yaml", "x" * 80)],
+    [
+        *(("other.yaml", "other"), ("My Study (2).yaml", "my-study-2"), ("1e5.yaml", "1e5"), ("null.yaml", "null")),
+        *(("世界.yaml", "quickstart"), ("quickstart.yaml", "quickstart"), (f"{'x' * 90}.yaml", "x" * 80)),
+    ],
 )
 def test_a_spec_is_named_after_its_file(file: str, name: str) -> None:
     assert main(["init", "--out", file]) == 0
