@@ -124,10 +124,12 @@ def compare(
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Print all that differs, not only what matters.")] = False,
 ) -> None:
-    """Show runs side by side: of two only what differs, in spec, provenance, findings and estimates.
+    """Show runs side by side: findings with another verdict or beyond the intervals, and what differs in their specs.
 
-    Of three or more: every finding with its verdict in each run, and what differs in their specs.
+    Of two runs also such estimates, and where the provenance differs. What differs within the intervals is counted;
+    --all prints it. --json, --markdown and --html have all of it.
     """
     from mechshift_core.comparison import compare_many, compare_runs, formats
     from reports.compare import render_comparison
@@ -141,11 +143,12 @@ def compare(
     if len(runs) == 2:
         two = compare_runs(runs[0], runs[1])
         page = render_comparison(two)
-        content, marked, text = formats.as_json(two), formats.markdown(two), formats.text(two)
+        content, marked, text = formats.as_json(two), formats.markdown(two), formats.text(two, everything=all_)
     else:
         many = compare_many(runs)
         page = render_many(many)
-        content, marked, text = formats.many_as_json(many), formats.many_as_markdown(many), formats.many_as_text(many)
+        content, marked = formats.many_as_json(many), formats.many_as_markdown(many)
+        text = formats.many_as_text(many, everything=all_)
     if html is not None:
         _write(html, page)
     if console.json:
