@@ -1,6 +1,6 @@
 """Tables as LaTeX that fit the text of a one-column article: in the largest type that there is room for.
 
-A table of few rows floats, a long one goes over pages, and one with too many columns is turned on its side. How wide a
+A table of few rows floats, a long one goes over pages, and one with too many columns stands on its side there. How wide a
 column comes out is estimated from its characters; what floats is shrunk by the little that an estimate is wrong.
 """
 
@@ -45,6 +45,7 @@ _BREAKS = (26, 16, 10)
 _TRIED = [
     *(Setting(*size, most) for size in _SIZES for most in _BREAKS),
     *(Setting(*size, most, turned=True) for size in _SIZES[1:] for most in _BREAKS),
+    Setting(r"\scriptsize", 2.0, 3.7, 10, turned=True),
     Setting(r"\tiny", 2.0, 3.0, 10, turned=True),
 ]
 _NUMBER, _HEADING = 1.05, 1.2
@@ -66,9 +67,12 @@ def tabled(table: Table, *, label: str) -> str:
         setting = setting_of(table)
     caption = rf"\caption{{{escaped(table.caption)}}}\label{{{label}}}"
     rows = [" & ".join(map(_cell, row)) + r" \\" for row in table.rows]
-    lines = _over_pages(table, setting, caption, rows) if len(rows) > LONGEST else _float(table, setting, caption, rows)
     if setting.turned:
-        lines = [r"\begin{landscape}", *lines, r"\end{landscape}"]
+        lines = [r"\begin{landscape}", *_over_pages(table, setting, caption, rows), r"\end{landscape}"]
+    elif len(rows) > LONGEST:
+        lines = _over_pages(table, setting, caption, rows)
+    else:
+        lines = _float(table, setting, caption, rows)
     return "\n".join([*lines, ""])
 
 

@@ -30,20 +30,9 @@ import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.method_names import AttributionMethod as Method
 from mechshift_core.options import Count, Seed, check_option, checked
 
-Method = Literal[
-    "eap",
-    "eap-ig",
-    "eap-ig-activations",
-    "eap-ig-sources",
-    "clean-corrupted",
-    "expected-gradients",
-    "gim",
-    "relp",
-    "rank-average",
-    "exact",
-]
 Quadrature = Literal["left", "midpoint", "gauss-legendre"]
 ON_PATH = ("eap-ig", "eap-ig-activations", "eap-ig-sources")
 """Methods with `steps` and a `quadrature`."""
