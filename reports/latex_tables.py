@@ -1,7 +1,7 @@
 """Tables as LaTeX that fit the text of a one-column article: in the largest type that there is room for.
 
-A table of few rows floats, a long one goes over pages, and one with too many columns stands on its side there. How wide a
-column comes out is estimated from its characters; what floats is shrunk by the little that an estimate is wrong.
+A table of few rows floats, a long one goes over pages, and one with too many columns stands on its side there. How
+wide a column comes out is estimated from its characters; what floats is shrunk by the little that an estimate is wrong.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Setting:
     turned: bool = False
 
 
-_SIZES = ((r"\small", 4.0, 4.5), (r"\footnotesize", 3.0, 4.0), (r"\scriptsize", 3.0, 3.7))
+_SIZES = ((r"\small", 4.0, 4.25), (r"\footnotesize", 3.0, 3.75), (r"\scriptsize", 3.0, 3.5))
 _BREAKS = (26, 16, 10)
 _TRIED = [
     *(Setting(*size, most) for size in _SIZES for most in _BREAKS),
     *(Setting(*size, most, turned=True) for size in _SIZES[1:] for most in _BREAKS),
-    Setting(r"\scriptsize", 2.0, 3.7, 10, turned=True),
+    Setting(r"\scriptsize", 2.0, 3.5, 10, turned=True),
     Setting(r"\tiny", 2.0, 3.0, 10, turned=True),
 ]
-_NUMBER, _HEADING = 1.05, 1.2
+_NUMBER, _HEADING = 1.05, 1.15
 """Width of a digit, and of a bold letter, against that of other ones."""
 
 
@@ -154,7 +154,7 @@ def _text_width(table: Table, at: int, most: int) -> float:
 
 
 def _longest_word(text: str) -> int:
-    return max(map(len, text.split()), default=0)
+    return max(map(len, text.split(" ")))
 
 
 def _head(table: Table, most: int) -> str:

@@ -16,6 +16,9 @@ from reports.tables import Table
 from reports.templating import visible
 from stats.findings import Finding
 
+TIED = "\N{NO-BREAK SPACE}"
+"""Between an amount and its unit where lines are broken."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -73,7 +76,7 @@ def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
         [claim, n, estimate, tables.text("interval"), *resting, verdict],
         [
             (
-                *_claimed(found),
+                *_claimed(found, space=TIED),
                 formats.interval(*found.shown[:2]),
                 *_p_values(found)[1 : 2 + refuted],
                 found.verdict,
@@ -101,8 +104,8 @@ def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
     return shown, whole
 
 
-def _claimed(found: Finding) -> tuple[str, str, float | None]:
-    amounts = ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items())
+def _claimed(found: Finding, *, space: str = " ") -> tuple[str, str, float | None]:
+    amounts = ", ".join(formats.plural(amount, unit).replace(" ", space) for unit, amount in found.n.items())
     return found.claim or found.estimand, amounts, found.estimate
 
 
