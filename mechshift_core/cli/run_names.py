@@ -8,6 +8,9 @@ from pathlib import Path
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import PLAN, RUNS
 
+MOST = 10
+"""Runs that a message names."""
+
 
 def run_at(path: Path) -> Path:
     """The run directory that is meant: the folder itself, or the one of this name in `runs`.
@@ -25,7 +28,10 @@ def run_at(path: Path) -> Path:
     from mechshift_core.options import listing, suggestion
 
     known = sorted(at.parent.name for at in RUNS.glob(f"*/{PLAN}"))
-    here = f"; runs here: {listing(known)}" if known else ""
+    shown = (
+        listing(known[:MOST], conjunction="and") if len(known) <= MOST else f"{', '.join(map(repr, known[:MOST]))}, ..."
+    )
+    here = f"; runs here: {shown}" if known else ""
     raise UsageError(
         f"{path} holds no run: there is no such folder{suggestion(path.name, known)}; give a run directory, such as "
         f"{RUNS}/NAME, or the name of one in {RUNS}{here}"

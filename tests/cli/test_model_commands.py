@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from random_models import write_checkpoint
+from random_models import write_random_model
 from ruamel.yaml import YAML
 
 from mechshift_core.cli.main import main
@@ -41,7 +41,7 @@ def test_a_model_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_only_whole_words_can_be_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_checkpoint(tmp_path / "model")
+    folder = write_random_model("qwen2", tmp_path / "model")
     assert main(["models", "show", str(folder), "--words"]) == 2
     assert "holds no tokenizer.json" in capsys.readouterr().err
     (folder / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": []}')

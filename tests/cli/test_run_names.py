@@ -57,7 +57,7 @@ def test_a_slip_is_told_with_what_may_be_meant(command: list[str], capsys: pytes
     assert main([*command, "quikstart"]) == 2
     assert capsys.readouterr().err == (
         "quikstart holds no run: there is no such folder (did you mean 'quickstart'?); give a run directory, such as "
-        "runs/NAME, or the name of one in runs; runs here: other or quickstart\n"
+        "runs/NAME, or the name of one in runs; runs here: 'other' and 'quickstart'\n"
     )
 
 
@@ -67,6 +67,5 @@ def test_what_is_listed_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["list", "models", "--json"]) == 0
     assert [*json.loads(capsys.readouterr().out)] == ["models"]
     assert main(["list", "model"]) == 2
-    assert (
-        "list: nothing is called 'model' (did you mean 'models'?); expected tasks, metrics, " in capsys.readouterr().err
-    )
+    said = "list: nothing is called 'model' (did you mean 'models'?); expected 'tasks', 'metrics', "
+    assert said in capsys.readouterr().err

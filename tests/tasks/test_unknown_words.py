@@ -1,4 +1,4 @@
-"""A word that is not in the vocabulary is named wherever a prompt is dropped for it, with the known one that is meant."""
+"""A word that is not in the vocabulary is named wherever a prompt is dropped for it, with the known one it resembles."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_account_of_a_data_set_names_lines_and_words(tmp_path: Path, tokeniz
     with pytest.raises(ExecutionError) as caught:
         custom_dataset("mine", write(tmp_path / "none.jsonl", bad), tokenizer, vocabulary=1000)
     assert str(caught.value) == (
-        f"task 'mine': no pair of {tmp_path / 'none.jsonl'} is aligned (1 x a word is not in the vocabulary). Not in the "
-        "vocabulary: 'Mari' (did you mean 'Mary'?), 'Wolfgang'; `mechshift models show MODEL --words` lists those that a "
-        "model knows"
+        f"task 'mine': no pair of {tmp_path / 'none.jsonl'} is aligned (1 x a word is not in the vocabulary). Not in "
+        "the vocabulary: 'Mari' (did you mean 'Mary'?), 'Wolfgang'; `mechshift models show MODEL --words` lists those "
+        "that a model knows"
     )
