@@ -28,9 +28,9 @@ def run_at(path: Path) -> Path:
     from mechshift_core.options import listing, suggestion
 
     known = sorted(at.parent.name for at in RUNS.glob(f"*/{PLAN}"))
-    shown = (
-        listing(known[:MOST], conjunction="and") if len(known) <= MOST else f"{', '.join(map(repr, known[:MOST]))}, ..."
-    )
+    shown = listing(known, conjunction="and")
+    if len(known) > MOST:
+        shown = f"{', '.join(map(repr, known[:MOST]))}, ..."
     here = f"; runs here: {shown}" if known else ""
     raise UsageError(
         f"{path} holds no run: there is no such folder{suggestion(path.name, known)}; give a run directory, such as "

@@ -1,4 +1,4 @@
-"""A word that is not in the vocabulary is named wherever a prompt is dropped for it, with the known one it resembles."""
+"""A word that is not in the vocabulary is named where a prompt is dropped for it, with the known one that is close."""
 
 from __future__ import annotations
 
