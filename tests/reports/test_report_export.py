@@ -179,14 +179,12 @@ def numbered(columns: int, rows: int, *, same: int = 0) -> tables.Table:
 
 
 def test_a_table_is_set_in_the_largest_type_that_fits() -> None:
-    sizes = [latex_tables.setting_of(numbered(columns, 3)) for columns in range(2, 40)]
+    made = [numbered(columns, 3) for columns in range(2, 40)]
+    sizes = [latex_tables.setting_of(table) for table in made]
     assert sizes[0].size == r"\small" and not sizes[0].turned
-    widths = [
-        latex_tables.width_of(numbered(columns, 3), one) for columns, one in zip(range(2, 40), sizes, strict=True)
-    ]
-    for width, one in zip(widths, sizes, strict=True):
+    for table, one in zip(made, sizes, strict=True):
         room = latex_tables.TEXT_HEIGHT if one.turned else latex_tables.TEXT_WIDTH
-        assert width <= room or one == sizes[-1]
+        assert latex_tables.width_of(table, one) <= room or one == sizes[-1]
     order = [(one.turned, [r"\small", r"\footnotesize", r"\scriptsize", r"\tiny"].index(one.size)) for one in sizes]
     assert order == sorted(order) and order[0] == (False, 0) and order[-1] == (True, 3)
 
