@@ -65,7 +65,7 @@ def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.Ca
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == "ok: good.yaml" and captured.out.count("ok: ") == 1
     first, second, source, caret = captured.err.splitlines()
-    assert first == "gone.yaml: no such file"
+    assert first == "gone.yaml: no such file (did you mean 'good.yaml'?)"
     assert second.startswith("bad.yaml:") and second.endswith(": unknown task 'io' (did you mean 'ioi'?)")
     assert source[caret.index("^") :].startswith("io,")
 
@@ -79,7 +79,7 @@ def test_validate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
         {"task": name, **counts, "words": "bundled", "templates": templates}
         for name, templates in (("ioi", 8), ("countdown", 4))
     ]
-    problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file"}
+    problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file (did you mean 'good.yaml'?)"}
     assert json.loads(captured.out)["specs"] == [
         {"spec": "good.yaml", "ok": True, "problems": [], "tasks": tasks, "warnings": []},
         {"spec": "gone.yaml", "ok": False, "problems": [problem]},
@@ -207,3 +207,11 @@ def test_a_folder_is_no_file_for_a_spec(capsys: pytest.CaptureFixture[str]) -> N
     Path("there").mkdir()
     assert main(["init", "--out", "there"]) == 2
     assert "there: is a folder; give a file, such as --out there/study.yaml" in capsys.readouterr().err
+
+
+def test_a_run_directory_is_no_spec_but_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/study").mkdir(parents=True)
+    Path("runs/study/spec.yaml").write_text(starter("quickstart").spec)
+    assert main(["run", "runs/study"]) == 2
+    said = "runs/study: expected a file, got a folder; it is a run directory, whose spec is runs/study/spec.yaml\n"
+    assert capsys.readouterr().err == said
