@@ -26,7 +26,7 @@ def export(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Run directories, or names of those in runs.",
             show_default=False,
             callback=runs_at,

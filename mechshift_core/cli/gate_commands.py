@@ -116,7 +116,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN RUN...",
+            metavar="RUN",
             help="Run directories, two or more, or names of those in runs.",
             show_default=False,
             callback=runs_at,
@@ -159,7 +159,7 @@ def compare(
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all; a device or pipe, such as /dev/stdout, is written to as it is."""
-    from mechshift_core.files import write_text
+    from mechshift_core.files import write_text, unwritable
 
     try:
         if Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
@@ -169,4 +169,4 @@ def _write(path: Path, text: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path.resolve(), text)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(path, error)) from error

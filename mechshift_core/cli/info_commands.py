@@ -26,7 +26,7 @@ def list_everything(
     context: typer.Context,
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[WHAT]", help=f"One of {', '.join(SECTIONS)}; all of it unless given."),
+        typer.Argument(metavar="WHAT", help=f"One of {', '.join(SECTIONS)}; all of it unless given."),
     ] = None,
 ) -> None:
     """List tasks, metrics, kinds and where they come from, bundled models and the runs in the working directory."""

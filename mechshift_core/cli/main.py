@@ -108,6 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(console, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(console, "interrupted", 130)
+    except OSError as error:
+        if error.filename is None:
+            return _fail(console, f"{error.strerror or error}", 3)
+        return _fail(console, f"{error.filename}: {error.strerror}; check that path, and the rights to it", 3)
     except Exception as error:
         hint = "" if console.debug else " (run again with --debug for the traceback)"
         return _fail(console, f"internal error: {type(error).__name__}: {error}{hint}", 3)

@@ -23,6 +23,9 @@ def run_at(path: Path) -> Path:
     named = RUNS / path
     if len(path.parts) == 1 and path.name not in ("..", "") and named.is_dir():
         return named
+    if path.is_file():
+        inside = f", {path.parent}" if (path.parent / PLAN).is_file() else f", such as {RUNS}/NAME"
+        raise UsageError(f"{path} holds no run: it is a file; give a run directory{inside}")
     if os.path.lexists(path):
         return path
     from mechshift_core.options import listing, suggestion

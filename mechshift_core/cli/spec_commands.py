@@ -116,13 +116,13 @@ def schema(
 
 
 def _write_schema(path: Path) -> None:
-    from mechshift_core.files import write_text
+    from mechshift_core.files import write_text, unwritable
     from mechshift_core.spec.editors import schema_text
 
     try:
         write_text(path, schema_text())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(path, error)) from error
 
 
 def init(
@@ -196,6 +196,8 @@ def register_spec(
 
 def _write_new(texts: dict[Path, str]) -> None:
     """Write files that must not be there yet; none is written if one of them is."""
+    from mechshift_core.files import unwritable
+
     folders = [path for path in texts if path.is_dir()]
     if folders:
         raise UsageError(f"{folders[0]}: is a folder; give a file, such as --out {folders[0] / 'study.yaml'}")
@@ -207,4 +209,4 @@ def _write_new(texts: dict[Path, str]) -> None:
             with path.open("x", encoding="utf-8") as handle:
                 handle.write(text)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise UsageError(unwritable(path, error)) from error

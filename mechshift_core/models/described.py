@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,9 +119,9 @@ def _source(name: str) -> str:
 
     known = bundled_models()
     bare = name.removeprefix(BUNDLED)
-    if bare in known and (name != bare or not Path(name).is_dir()):
+    if bare in known and (name != bare or not os.path.isdir(name)):
         return f"{BUNDLED}{bare}"
-    if name != bare or not (":" in name or Path(name).exists()):
+    if not bare or name != bare or not (":" in name or os.path.exists(name)):
         raise UsageError(
             f"unknown model {name!r}{suggestion(bare, known)}; expected hf:ORG/NAME, gguf:FILE, a folder, or of the "
             f"bundled ones {listing(known)}"

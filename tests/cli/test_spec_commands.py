@@ -55,7 +55,7 @@ def test_init_says_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*starters()]
     assert main(["init", "--out", "no/such/folder.yaml"]) == 2
-    assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: No such file or directory\n"
+    assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: there is no folder no/such\n"
 
 
 def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
