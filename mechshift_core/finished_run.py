@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import write_text, unwritable
+from mechshift_core.files import unwritable, write_text
 from mechshift_core.options import checked_as, suggestion
 from mechshift_core.run_tables import RunTables
 from stats.options import Positive

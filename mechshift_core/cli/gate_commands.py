@@ -159,7 +159,7 @@ def compare(
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all; a device or pipe, such as /dev/stdout, is written to as it is."""
-    from mechshift_core.files import write_text, unwritable
+    from mechshift_core.files import unwritable, write_text
 
     try:
         if Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):

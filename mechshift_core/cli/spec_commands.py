@@ -116,7 +116,7 @@ def schema(
 
 
 def _write_schema(path: Path) -> None:
-    from mechshift_core.files import write_text, unwritable
+    from mechshift_core.files import unwritable, write_text
     from mechshift_core.spec.editors import schema_text
 
     try:

@@ -119,9 +119,9 @@ def _source(name: str) -> str:
 
     known = bundled_models()
     bare = name.removeprefix(BUNDLED)
-    if bare in known and (name != bare or not os.path.isdir(name)):
+    if bare in known and (name != bare or not Path(name).is_dir()):
         return f"{BUNDLED}{bare}"
-    if not bare or name != bare or not (":" in name or os.path.exists(name)):
+    if not bare or name != bare or not (":" in name or os.path.lexists(name)):
         raise UsageError(
             f"unknown model {name!r}{suggestion(bare, known)}; expected hf:ORG/NAME, gguf:FILE, a folder, or of the "
             f"bundled ones {listing(known)}"

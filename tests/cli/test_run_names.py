@@ -69,3 +69,41 @@ def test_what_is_listed_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["list", "model"]) == 2
     said = "list: nothing is called 'model' (did you mean 'models'?); expected 'tasks', 'metrics', "
     assert said in capsys.readouterr().err
+
+
+def test_a_file_is_no_run_but_may_lie_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["open", "runs/other/report.html"]) == 2
+    said = "runs/other/report.html holds no run: it is a file; give a run directory, runs/other\n"
+    assert capsys.readouterr().err == said
+    Path("notes.txt").write_text("x")
+    assert main(["report", "notes.txt"]) == 2
+    assert "it is a file; give a run directory, such as runs/NAME" in capsys.readouterr().err
+
+
+def test_a_path_that_the_system_refuses_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["open"], ["report"], ["init", "--out"]):
+        assert main([*command, "x" * 300]) == 3
+        said = capsys.readouterr().err
+        assert "File name too long; check that path, and the rights to it" in said and "internal error" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["compare", "other", "other", "--html", "file/x.html"], "file/x.html: cannot be written: file is a file, no"),
+        (["init", "--out", "none/x.yaml"], "none/x.yaml: cannot be written: there is no folder none"),
+        (["export", "other", "--to", "runs/other"], "runs/other: is a run directory, which is not written into"),
+        (["runs", "list", "file"], "file: is a file; give a folder that holds run directories"),
+        (
+            ["analyze", "other", "--cluster", "slrum"],
+            "--cluster: expected 'slurm', 'pbs', 'lsf', 'sge', 'htcondor' or ",
+        ),
+        (["analyze", "other", "--profile", "file"], "the file of a profile ends in .yaml"),
+    ],
+)
+def test_what_can_not_be_written_or_read_is_told_in_words(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("x")
+    assert main(command) == 2
+    assert message in (said := capsys.readouterr().err) and "Errno" not in said
