@@ -96,7 +96,7 @@ def test_a_path_that_the_system_refuses_has_a_line(capsys: pytest.CaptureFixture
         (["runs", "list", "file"], "file: is a file; give a folder that holds run directories"),
         (
             ["analyze", "other", "--cluster", "slrum"],
-            "--cluster: expected 'slurm', 'pbs', 'lsf', 'sge', 'htcondor' or ",
+            "--cluster: expected 'slurm', 'pbs', 'lsf', 'sge', ",
         ),
         (["analyze", "other", "--profile", "file"], "the file of a profile ends in .yaml"),
     ],
