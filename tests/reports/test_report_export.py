@@ -25,6 +25,7 @@ from reports import MethodsFacts, ReportData, formats, latex, latex_tables, mark
 from reports.export import TEXTS, Files, files_of, texts
 from reports.export.names import LONGEST, Names, slug
 from reports.export.stylesheet import FAMILY, PROPERTIES, colour, styled
+from reports.export.written import verdict_tables
 from reports.figures.charts import PALETTE
 from reports.methods import methods_of, references_of
 from reports.references import WORKS, software
@@ -218,8 +219,20 @@ def test_pictures_fit_a_one_column_article_and_say_their_size(files: Files) -> N
 def test_the_table_of_verdicts_is_legible(files: Files) -> None:
     written = text_of(files, "tables/verdicts.tex")
     assert r"\footnotesize" in written or r"\small" in written
-    assert r"p of the" in written and r"\textbf{p}" in written
+    assert r"\textbf{p}" in written and "p-values are corrected within their family" in written
     assert "corrected p of the opposite" in text_of(files, "tables/verdicts.csv")
+
+
+def test_the_p_of_the_opposite_is_shown_where_a_verdict_rests_on_it(small: ReportData) -> None:
+    first, *others = small.findings.hypotheses
+    shown, whole = verdict_tables([first, *others])
+    assert [field.label for field in shown.fields] == ["claim", "n", "estimate", "interval", "p", "verdict"]
+    assert [row[4] for row in shown.values] == [found.p_corrected for found in (first, *others)]
+    refuted = replace(first, verdict="refuted", p_opposite_corrected=0.001)
+    shown, _ = verdict_tables([refuted, *others])
+    assert [field.label for field in shown.fields][4:] == ["p", "p of the opposite", "verdict"]
+    assert shown.values[0][4:] == (first.p_corrected, 0.001, "refuted")
+    assert {"p", "corrected p", "corrected p of the opposite"} <= {field.label for field in whole.fields}
 
 
 @given(st.text(st.sampled_from([*map(chr, range(32, 127)), *NASTY, *"\n\t–“”…×→≤∅αΩ²¹⁰\u0301\ud800"])))
