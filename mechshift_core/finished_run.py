@@ -76,7 +76,7 @@ class Run:
         try:
             write_text(Path(path), stored.baseline.to_json())
         except OSError as error:
-            raise UsageError(unwritable(path, error)) from error
+            raise UsageError(unwritable(Path(path), error)) from error
         return Path(path)
 
     @checked_as(UsageError)
