@@ -112,7 +112,7 @@ def test_a_folder_without_rights_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("run").mkdir()
-    monkeypatch.setattr(paper_module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(paper_module.os, "access", lambda path, mode: mode == paper_module.os.R_OK)
     assert main(["export", "run", "--to", "paper"]) == 2
     assert "no right to write in" in capsys.readouterr().err
 
