@@ -23,7 +23,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from mechshift_core import __version__
 from mechshift_core.comparison.differences import differences
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import write_text
+from mechshift_core.files import unwritable, write_text
 from mechshift_core.run_files import DECLARATIONS, FINDINGS
 from mechshift_core.spec import Spec
 from mechshift_core.times import utc_text
@@ -193,7 +193,7 @@ def register(spec: Spec, path: Path) -> Document:
             f"{path} is there already and is not overwritten: a registration stands; choose another --out"
         ) from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(path, error)) from error
     return content
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.export.runs import report_data_of
-from mechshift_core.files import replace_file
+from mechshift_core.files import replace_file, unwritable
 from mechshift_core.options import listing, suggestion
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Drawing:
             with replace_file(target) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+            raise UsageError(unwritable(target, error)) from error
         return target
 
     def _drawn(self) -> Drawn:

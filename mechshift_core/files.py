@@ -71,6 +71,17 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[st
         raise OSError(str(error)) from error
 
 
+def unwritable(path: Path, error: Exception) -> str:
+    """That a file or folder can't be written, and why: `docs/out.md: cannot be written: there is no folder docs`."""
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, FileNotFoundError):
+        reason = f"there is no folder {path.parent}"
+    elif isinstance(error, FileExistsError | NotADirectoryError):
+        files = [above for above in path.parents if above.is_file()]
+        reason = f"{files[-1]} is a file, no folder" if files else reason
+    return f"{path}: cannot be written: {reason}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replace_file(path) as temporary:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import write_text
+from mechshift_core.files import unwritable, write_text
 from mechshift_core.options import checked_as, suggestion
 from mechshift_core.run_tables import RunTables
 from stats.options import Positive
@@ -76,7 +76,7 @@ class Run:
         try:
             write_text(Path(path), stored.baseline.to_json())
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise UsageError(unwritable(Path(path), error)) from error
         return Path(path)
 
     @checked_as(UsageError)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 
-from mechshift_core import __version__
-from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
+from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.prompts import accounts
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.finished_run import Run
 from mechshift_core.gate.stored import read_run
 from mechshift_core.options import checked_as
 from mechshift_core.pipeline import require_end, stored_plan
-from mechshift_core.run_files import PROVENANCE
+from mechshift_core.run_versions import version_told
 
 
 @checked_as(UsageError)
@@ -36,13 +33,8 @@ def open_run(path: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
         raise UsageError(f"{folder.path}: no such folder; give a run directory")
     if folder.claimed:
         raise ExecutionError(f"{folder.path}: a process is running in it; open it when that has come to an end")
-    try:
+    with version_told(folder.path):
         return _opened(folder, allow_code=allow_code)
-    except MechshiftError as error:
-        other = _other_version(folder.path)
-        if not other:
-            raise
-        raise ExecutionError(f"{error}\n{other}") from error
 
 
 def _opened(folder: RunFolder, *, allow_code: bool) -> Run:
@@ -61,20 +53,3 @@ def _opened(folder: RunFolder, *, allow_code: bool) -> Run:
         allowed_code=bool(plan.spec.loaded_extensions),
         overrides=dict(plan.spec.overrides),
     )
-
-
-def _other_version(path: Path) -> str:
-    """That another version wrote a run, and what to do; empty where this one did, or it is not known."""
-    try:
-        found = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))["mechshift"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    if not isinstance(found, str) or found == __version__:
-        return ""
-    if _numbers(found) > _numbers(__version__):
-        return f"It was written by mechshift {found}, and this is {__version__}, which is older; upgrade to read it."
-    return f"It was written by mechshift {found}, and this is {__version__}; `mechshift run` makes it again."
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))

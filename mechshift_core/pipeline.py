@@ -26,6 +26,7 @@ from mechshift_core.kinds.extensions import FOLDER, activate, copied_name
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.progress import Progress
 from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, RUNS, SPEC, require_run
+from mechshift_core.run_versions import version_told
 from mechshift_core.showing import shown
 from mechshift_core.spec import Spec, load_spec
 
@@ -299,8 +300,13 @@ def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False) -> Pl
     """
     path = Path(path)
     require_run(path)
-    spec = load_spec(path / SPEC, check_files=False, allow_code=allow_code)
-    return load_plan(spec, (path / PLAN).read_text(encoding="utf-8"), store=RunFolder(path).data)
+    with version_told(path):
+        spec = load_spec(path / SPEC, check_files=False, allow_code=allow_code)
+        try:
+            text = (path / PLAN).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ExecutionError(f"{path / PLAN}: cannot be read: {error}; run the spec again") from error
+        return load_plan(spec, text, store=RunFolder(path).data)
 
 
 def _check_name(folder: RunFolder, spec: Spec) -> None:

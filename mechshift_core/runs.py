@@ -63,7 +63,8 @@ def find_runs(folder: Path) -> list[RunSummary]:
         UsageError: if it is no folder.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; give one that holds run directories")
+        what = "is a file" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {what}; give a folder that holds run directories")
     found = (path for path in sorted(folder.iterdir()) if (path / PLAN).is_file() or (path / ".lock").is_file())
     return [summarize(path) for path in found]
 

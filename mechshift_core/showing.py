@@ -45,16 +45,19 @@ def in_notebook() -> bool:
 
 def changing_line() -> Progress:
     """A line below the cell that says what is being done."""
+    from mechshift_core.cli.progress import TimeLeft
+
     display: Any = sys.modules["IPython"].display.display
     handle: Any = None
-    last = -PAUSE
+    last, left = -PAUSE, TimeLeft()
 
     def update(what: str, done: int, total: int) -> None:
         nonlocal handle, last
+        left.told(done, total)
         if time.monotonic() - last < PAUSE and done < total:
             return
         last = time.monotonic()
-        line = {"text/plain": f"[{done}/{total}] {what}"}
+        line = {"text/plain": left.line(what)}
         if handle is None:
             handle = display(line, raw=True, display_id=True)
         else:

@@ -27,6 +27,7 @@ from mechshift_core.kinds.tables import (
     Columns,
     Tables,
 )
+from mechshift_core.run_tables import RunTables
 from mechshift_core.trajectory_tables import TRAJECTORY_TABLES
 
 SHARED: Tables = {
@@ -197,5 +198,9 @@ def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> None:
 
 
 def read_tables(folder: Path) -> dict[str, pl.DataFrame]:
-    """All tables of a run by name."""
-    return {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    """All tables of a run by name.
+
+    Raises:
+        ExecutionError: if one of them can't be read.
+    """
+    return dict(RunTables(folder))

@@ -21,8 +21,9 @@ from mechshift_core.models.sources import resolve_tokenizer
 from mechshift_core.options import checked
 from mechshift_core.tasks.account import LISTED
 from mechshift_core.tasks.counterfactual import Dataset, Example
-from mechshift_core.tasks.custom import TextLine, aligned_lines
+from mechshift_core.tasks.custom import TextLine, aligned_lines, unknown_in
 from mechshift_core.tasks.encoding import Encoder
+from mechshift_core.tasks.unknown import told
 from mechshift_core.wording import line_fault
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def batch_from_text(
     kept, dropped = aligned_lines(
         enumerate(lines), encoder, vocabulary=encoder.vocabulary, delimiter=delimiter, holes=encoder.holes
     )
-    _tell_dropped(dropped, of=len(lines), refuse=unusable == "refuse" or not kept)
+    unknown = unknown_in(enumerate(lines), dropped, encoder)
+    _tell_dropped(dropped, unknown, of=len(lines), refuse=unusable == "refuse" or not kept)
     examples = tuple(example for _, example in kept)
     _tell_several(examples)
     made = to_batch(model, Dataset("text", LOGIT_DIFFERENCE.name, len(lines), examples), examples)
@@ -125,13 +127,14 @@ def _encoder(
     return Encoder(found, begin, holes, vocabulary)
 
 
-def _tell_dropped(dropped: Mapping[str, Sequence[int]], *, of: int, refuse: bool) -> None:
+def _tell_dropped(dropped: Mapping[str, Sequence[int]], unknown: Mapping[str, str], *, of: int, refuse: bool) -> None:
     """Warn of examples that can't be used, or refuse them."""
     count = sum(map(len, dropped.values()))
     if not count:
         return
     reasons = "; ".join(f"{len(numbers)} x {reason} ({_listed(numbers)})" for reason, numbers in dropped.items())
     said = f"{count} of {of} examples can't be used: {reasons}"
+    said += f"; not in the vocabulary: {told(unknown)}" if unknown else ""
     if refuse:
         raise ValueError(said)
     warnings.warn(f"{said}. The batch has the others; its `kept` are their numbers.", stacklevel=_STACK)

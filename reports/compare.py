@@ -75,6 +75,19 @@ class Compared:
         return sides == {"supported", "refuted"}
 
     @property
+    def matters(self) -> bool:
+        """Whether more than chance may be behind it.
+
+        That is another verdict, another definition, a side that does not have it, or a difference beyond the intervals;
+        any difference where there are none.
+        """
+        if self.first is None or self.second is None or self.redefined:
+            return True
+        if self.first.verdict != self.second.verdict or self.first.status != self.second.status:
+            return True
+        return self.difference != 0 if self.beyond is None else self.beyond
+
+    @property
     def position(self) -> str:
         """Where the difference lies, or what weighs more, opposite verdicts; empty where it has no interval."""
         if self.beyond is None:

@@ -34,6 +34,11 @@ class FoundIn:
     redefined: tuple[str, ...] = ()
 
     @property
+    def agreed(self) -> bool:
+        """Whether all runs have it, defined alike, with the same verdict."""
+        return not self.redefined and None not in self.runs and len({one.verdict for one in self.runs if one}) == 1
+
+    @property
     def agreement(self) -> str:
         """How the verdicts go together, in words."""
         verdicts = Counter(one.verdict for one in self.runs if one is not None)

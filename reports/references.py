@@ -36,7 +36,8 @@ class Reference:
         fields = dict(self.entry)
         if self.href and self.href.startswith(ARXIV):
             number = self.href.removeprefix(ARXIV)
-            fields.setdefault("journal", f"arXiv preprint arXiv:{number}")
+            if self.kind == "article":
+                fields.setdefault("journal", f"arXiv preprint arXiv:{number}")
             fields |= {"eprint": number, "archivePrefix": "arXiv"}
         lines = [f"  {name} = {{{_written(name, value)}}}" for name, value in fields.items()]
         lines += [f"  url = {{{self.href}}}"] if self.href else []
@@ -85,22 +86,31 @@ EAP_IG = Reference(
     key="hanna2024faith",
     short="Hanna et al. 2024",
     text="Hanna, Pezzelle & Belinkov (2024). Have Faith in Faithfulness: Going Beyond Circuit Overlap When "
-    "Finding Model Mechanisms (EAP-IG).",
+    "Finding Model Mechanisms (EAP-IG). First Conference on Language Modeling.",
     href=f"{ARXIV}2403.17806",
+    kind="inproceedings",
     entry={
         "author": "Hanna, Michael and Pezzelle, Sandro and Belinkov, Yonatan",
         "title": "Have Faith in Faithfulness: Going Beyond Circuit Overlap When Finding Model Mechanisms",
+        "booktitle": "First Conference on Language Modeling",
         "year": "2024",
     },
 )
 MIB = Reference(
     key="mueller2025mib",
     short="Mueller et al. 2025",
-    text="Mueller et al. (2025). MIB: A Mechanistic Interpretability Benchmark (faithfulness, CMD, CPR).",
+    text="Mueller et al. (2025). MIB: A Mechanistic Interpretability Benchmark (faithfulness, CMD, CPR). Forty-second "
+    "International Conference on Machine Learning.",
     href=f"{ARXIV}2504.13151",
+    kind="inproceedings",
     entry={
-        "author": "Mueller, Aaron and others",
+        "author": "Mueller, Aaron and Geiger, Atticus and Wiegreffe, Sarah and Arad, Dana and Arcuschin, Iv{\\'a}n and "
+        "Belfki, Adam and Chan, Yik Siu and Fiotto-Kaufman, Jaden and Haklay, Tal and Hanna, Michael and Huang, Jing "
+        "and Gupta, Rohan and Nikankin, Yaniv and Orgad, Hadas and Prakash, Nikhil and Reusch, Anja and "
+        "Sankaranarayanan, Aruna and Shao, Shun and Stolfo, Alessandro and Tutek, Martin and Zur, Amir and Bau, David "
+        "and Belinkov, Yonatan",
         "title": "MIB: A Mechanistic Interpretability Benchmark",
+        "booktitle": "Forty-second International Conference on Machine Learning",
         "year": "2025",
     },
 )
@@ -114,6 +124,7 @@ SHAPLEY = Reference(
         "title": "An axiomatic approach to the concept of interaction among players in cooperative games",
         "journal": "International Journal of Game Theory",
         "volume": "28",
+        "number": "4",
         "pages": "547–565",
         "year": "1999",
     },
@@ -128,6 +139,7 @@ HOLM = Reference(
         "title": "A simple sequentially rejective multiple test procedure",
         "journal": "Scandinavian Journal of Statistics",
         "volume": "6",
+        "number": "2",
         "pages": "65–70",
         "year": "1979",
     },
@@ -144,6 +156,7 @@ SCHUIRMANN = Reference(
         "equivalence of average bioavailability",
         "journal": "Journal of Pharmacokinetics and Biopharmaceutics",
         "volume": "15",
+        "number": "6",
         "pages": "657–680",
         "year": "1987",
     },
@@ -172,6 +185,7 @@ EXPECTED_GRADIENTS = Reference(
         "gradients",
         "journal": "Nature Machine Intelligence",
         "volume": "3",
+        "number": "7",
         "pages": "620–631",
         "year": "2021",
     },
@@ -182,7 +196,8 @@ GIM = Reference(
     text="Edin et al. (2025). GIM: Improved Interpretability for Large Language Models.",
     href=f"{ARXIV}2505.17630",
     entry={
-        "author": "Edin, Joakim and others",
+        "author": "Edin, Joakim and Csord{\\'a}s, R{\\'o}bert and Ruotsalo, Tuukka and Wu, Zhengxuan and Maistro, "
+        "Maria and Christensen, Casper L. and Huang, Jing and Maal{\\o}e, Lars",
         "title": "GIM: Improved Interpretability for Large Language Models",
         "year": "2025",
     },
@@ -190,12 +205,12 @@ GIM = Reference(
 RELP = Reference(
     key="rezaei2025relp",
     short="Rezaei Jafari et al. 2025",
-    text="Rezaei Jafari, Eberle, Khakzar & Nanda (2025). RelP: Faithful and Efficient Circuit Discovery via "
-    "Relevance Patching.",
+    text="Rezaei Jafari, Eberle, Khakzar & Nanda (2025). RelP: Faithful and Efficient Circuit Discovery in Language "
+    "Models via Relevance Patching.",
     href=f"{ARXIV}2508.21258",
     entry={
         "author": "{Rezaei Jafari}, Farnoush and Eberle, Oliver and Khakzar, Ashkan and Nanda, Neel",
-        "title": "RelP: Faithful and Efficient Circuit Discovery via Relevance Patching",
+        "title": "RelP: Faithful and Efficient Circuit Discovery in Language Models via Relevance Patching",
         "year": "2025",
     },
 )

@@ -31,6 +31,7 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Stands for a run and its figures, so that only the writing is tested."""
+    Path("run").mkdir()
     content = dict(MADE)
     files = Files(content=content, figures=1, tables=1, left_out=(("Edges", 300),), broken=())
     monkeypatch.setattr(paper_module, "report_data_of", lambda run, **_: None)
@@ -96,12 +97,13 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert main(["export", "run", "--to", "paper", "--force"]) == 2
     assert "paper: cannot be written: No space left on device" in capsys.readouterr().err
     assert held(Path()) == {f"paper/{name}": content for name, content in before.items()}
-    assert [path.name for path in Path().iterdir()] == ["paper"] * there
+    assert sorted(path.name for path in Path().iterdir()) == [*["paper"] * there, "run"]
 
 
 @pytest.mark.parametrize(("target", "message"), [("file", "is a file"), ("file/below", "is no folder")])
 def test_what_can_be_no_folder_is_refused(target: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("x")
+    Path("run").mkdir()
     assert main(["export", "run", "--to", target]) == 2
     assert f"{target}: " in (said := capsys.readouterr().err) and message in said
 
@@ -109,7 +111,8 @@ def test_what_can_be_no_folder_is_refused(target: str, message: str, capsys: pyt
 def test_a_folder_without_rights_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(paper_module.os, "access", lambda path, mode: False)
+    Path("run").mkdir()
+    monkeypatch.setattr(paper_module.os, "access", lambda path, mode: mode == paper_module.os.R_OK)
     assert main(["export", "run", "--to", "paper"]) == 2
     assert "no right to write in" in capsys.readouterr().err
 
@@ -139,6 +142,8 @@ def test_what_is_no_run_or_not_at_its_end_is_refused(capsys: pytest.CaptureFixtu
 def test_options_that_go_with_no_other_are_refused(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in ("a", "b"):
+        Path(name).mkdir()
     assert main(["export", "a", *options]) == 2
     assert message in capsys.readouterr().err
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
 MAY_IMPORT_OF_OURS = {
     "mechshift_core.attribution": [
         "mechshift_core.attribution", "mechshift_core.models", "mechshift_core.graph", "mechshift_core.errors",
-        "mechshift_core.options", "mechshift_core.metrics",
+        "mechshift_core.options", "mechshift_core.metrics", "mechshift_core.method_names",
         "mechshift_core.text_batches",  # the one way up: text becomes tokens as in a study
     ],
     "mechshift_core.components": [
@@ -33,6 +33,7 @@ MAY_IMPORT_OF_OURS = {
     "mechshift_core.metrics": ["mechshift_core.errors", "mechshift_core.models.precision", "mechshift_core.registry"],
     "mechshift_core.minimums": ["stats.minimums"],
     "mechshift_core.graph": [],
+    "mechshift_core.method_names": [],
     "mechshift_core.errors": [],
     "mechshift_core.files": [],
 }  # fmt: skip

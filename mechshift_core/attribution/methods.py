@@ -30,20 +30,10 @@ import torch
 from torch import Tensor
 
 from mechshift_core.attribution.batch import CounterfactualBatch
+from mechshift_core.method_names import AttributionMethod
 from mechshift_core.options import Count, Seed, check_option, checked
 
-Method = Literal[
-    "eap",
-    "eap-ig",
-    "eap-ig-activations",
-    "eap-ig-sources",
-    "clean-corrupted",
-    "expected-gradients",
-    "gim",
-    "relp",
-    "rank-average",
-    "exact",
-]
+Method = AttributionMethod
 Quadrature = Literal["left", "midpoint", "gauss-legendre"]
 ON_PATH = ("eap-ig", "eap-ig-activations", "eap-ig-sources")
 """Methods with `steps` and a `quadrature`."""

@@ -220,7 +220,7 @@ def _end(console: Console, client: Client, run: RunStatus, wanted: list[str]) ->
     else:
         console.say(printable(f"{run.name}: {run.state}"))
         for name, verdict in verdicts.items():
-            console.say(f"{printable(verdict):<14} {printable(name)}")
+            console.result(f"{printable(verdict):<14} {printable(name)}")
     if run.state != "complete":
         console.complain(printable(f"{run.state}: {run.message or 'no reason was given'}"))
         raise typer.Exit(3)

@@ -18,7 +18,7 @@ class Console:
 
     Attributes:
         debug: Whether errors come with a traceback.
-        quiet: Whether only results and errors are printed.
+        quiet: Whether only results and errors are printed: no progress, no notes.
         json: Whether results are JSON on standard output.
     """
 
@@ -31,10 +31,8 @@ class Console:
         if not (self.quiet or self.json):
             _write(text, sys.stdout)
 
-    def say_marked(self, word: str, rest: str, *, style: str) -> None:
-        """A line that begins with a word in colour: on a terminal that takes colours, unless NO_COLOR is set."""
-        if self.quiet or self.json:
-            return
+    def result_marked(self, word: str, rest: str, *, style: str) -> None:
+        """A result that begins with a word in colour: on a terminal that takes colours, unless NO_COLOR is set."""
         if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             _write(f"{word} {rest}", sys.stdout)
             return

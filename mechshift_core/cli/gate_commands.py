@@ -12,6 +12,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import check_ids
+from mechshift_core.cli.run_names import run_at, runs_at
 from mechshift_core.errors import ExecutionError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(
     console: Console = context.obj
     if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise UsageError(f"--tolerance: expected a number > 0, got {tolerance}")
-    stored = read_run(Path(run)) if server is None else _fetched(run, server, token)
+    stored = read_run(run_at(Path(run))) if server is None else _fetched(run, server, token)
     new = update and not baseline.exists()
     recorded = stored.baseline if new else read_baseline(baseline)
     known = dict.fromkeys(finding.id for finding in (*stored.baseline.findings, *recorded.findings))
@@ -99,7 +100,7 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
         content = formats.as_json(gate) | {"exit_code": code, "updated": update}
         told = verdicts.as_json(run.findings.hypotheses)
         console.result_json({"run": str(run.path), "baseline": str(baseline), **content, "hypotheses": told})
-    else:
+    elif not console.quiet:  # which leaves what regressed
         verdicts.tell(console, run.findings.hypotheses)
         console.say(f"wrote {baseline}" if update else formats.text(gate))
     for line in gate.failures:
@@ -113,14 +114,22 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 def compare(
     context: typer.Context,
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, two or more.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Run directories, two or more, or names of those in runs.",
+            show_default=False,
+            callback=runs_at,
+        ),
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Print all that differs, not only what matters.")] = False,
 ) -> None:
-    """Show runs side by side: of two only what differs, in spec, provenance, findings and estimates.
+    """Show runs side by side: findings with another verdict or beyond the intervals, and what differs in their specs.
 
-    Of three or more: every finding with its verdict in each run, and what differs in their specs.
+    Of two runs also such estimates, and where the provenance differs. What differs within the intervals is counted;
+    --all prints it. --json, --markdown and --html have all of it.
     """
     from mechshift_core.comparison import compare_many, compare_runs, formats
     from reports.compare import render_comparison
@@ -134,11 +143,12 @@ def compare(
     if len(runs) == 2:
         two = compare_runs(runs[0], runs[1])
         page = render_comparison(two)
-        content, marked, text = formats.as_json(two), formats.markdown(two), formats.text(two)
+        content, marked, text = formats.as_json(two), formats.markdown(two), formats.text(two, everything=all_)
     else:
         many = compare_many(runs)
         page = render_many(many)
-        content, marked, text = formats.many_as_json(many), formats.many_as_markdown(many), formats.many_as_text(many)
+        content, marked = formats.many_as_json(many), formats.many_as_markdown(many)
+        text = formats.many_as_text(many, everything=all_)
     if html is not None:
         _write(html, page)
     if console.json:
@@ -149,7 +159,7 @@ def compare(
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all; a device or pipe, such as /dev/stdout, is written to as it is."""
-    from mechshift_core.files import write_text
+    from mechshift_core.files import unwritable, write_text
 
     try:
         if Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
@@ -159,4 +169,4 @@ def _write(path: Path, text: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path.resolve(), text)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(path, error)) from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mechshift_core.cli.console import Console
+from mechshift_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mechshift_core.machine import Machine
+
+SECTIONS = ("tasks", "metrics", "interventions", "measures", "tests", "architectures", "models", "runs")
+"""What `mechshift list` lists, in this order."""
 
 
 def register(app: typer.Typer) -> None:
@@ -18,17 +22,26 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def list_everything(context: typer.Context) -> None:
+def list_everything(
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="WHAT", help=f"One of {', '.join(SECTIONS)}; all of it unless given."),
+    ] = None,
+) -> None:
     """List tasks, metrics, kinds and where they come from, bundled models and the runs in the working directory."""
     from mechshift_core.kinds import INTERVENTIONS, MEASURES, TESTS, testables
     from mechshift_core.kinds.extensions import registries
     from mechshift_core.metrics import METRICS
     from mechshift_core.models.declared import ARCHITECTURES
+    from mechshift_core.options import listing, suggestion
     from mechshift_core.registry import OURS
     from mechshift_core.run_files import PLAN, RUNS
     from mechshift_core.tasks import TASKS
     from mechshift_core.zoo import bundled_models
 
+    if what is not None and what not in SECTIONS:
+        raise UsageError(f"list: nothing is called {what!r}{suggestion(what, SECTIONS)}; expected {listing(SECTIONS)}")
     console: Console = context.obj
     origins = {registry.sort: registry for registry in registries()}
 
@@ -52,11 +65,14 @@ def list_everything(context: typer.Context) -> None:
         "models": {f"bundled:{name}": str(folder) for name, folder in bundled_models().items()},
         "runs": {str(path.parent): "" for path in sorted(RUNS.glob(f"*/{PLAN}"))},
     }
+    assert tuple(found) == SECTIONS
+    if what is not None:
+        found = {what: found[what]}
     if console.json:
         console.result_json(found)
         return
     for heading, entries in found.items():
-        console.result(heading)
+        console.result(heading if entries else f"{heading}: none")
         for name, text in entries.items():
             console.result(f"  {name:<28} {text}".rstrip())
 

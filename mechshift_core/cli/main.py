@@ -56,7 +56,9 @@ def _version(wanted: bool) -> None:
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print verdicts, results and errors only: no progress, no notes.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the Python files that a spec names as `extensions`.")
@@ -106,6 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(console, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(console, "interrupted", 130)
+    except OSError as error:
+        if error.filename is None:
+            return _fail(console, f"{error.strerror or error}", 3)
+        return _fail(console, f"{error.filename}: {error.strerror}; check that path, and the rights to it", 3)
     except Exception as error:
         hint = "" if console.debug else " (run again with --debug for the traceback)"
         return _fail(console, f"internal error: {type(error).__name__}: {error}{hint}", 3)

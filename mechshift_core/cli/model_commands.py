@@ -1,4 +1,4 @@
-"""`mechshift models fetch`."""
+"""`mechshift models show`, `models fetch`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 
-models = typer.Typer(no_args_is_help=True, help="Real pretrained models that are fetched, not shipped.")
+models = typer.Typer(no_args_is_help=True, help="Models: look at one, fetch real pretrained ones.")
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,37 @@ def register(app: typer.Typer) -> None:
 
 @models.callback()
 def _group() -> None:
-    """Real pretrained models that are fetched, not shipped."""
+    """Models: look at one, fetch real pretrained ones."""
+
+
+@models.command("show")
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="bundled:NAME/MODEL, hf:ORG/NAME, gguf:FILE or a folder.", show_default=False
+        ),
+    ],
+    words: Annotated[bool, typer.Option("--words", help="List the words that it knows, one a line.")] = False,
+) -> None:
+    """Show a model's size and vocabulary; with --words every word that a model with whole words as tokens knows."""
+    from mechshift_core.models.described import described
+
+    console: Console = context.obj
+    model = described(name)
+    if words:
+        known = model.known_words()
+        if console.json:
+            console.result_json({"model": model.source, "words": list(known)})
+        else:
+            console.result("\n".join(known))
+        return
+    if console.json:
+        console.result_json(model.as_json())
+        return
+    for label, value in model.lines().items():
+        console.result(f"{label + ':':<12} {value}")
 
 
 @models.command("fetch")

@@ -33,7 +33,8 @@ def train(
     With a section `scratch`, an MDM is trained from random weights too. With `base`, a pretrained model is the ARM, and
     what is trained from it are adapters (`lora`) or all weights.
     """
-    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe, load_any_recipe
+    from mechshift_core.zoo.post_training.recipe import load_any_recipe
+    from mechshift_core.zoo.work import work_of
 
     console: Console = context.obj
     recipe = load_any_recipe(config)
@@ -45,14 +46,7 @@ def train(
             if progress is not None:
                 progress(phase, step, steps)
 
-        if isinstance(recipe, PostTrainingRecipe):
-            from mechshift_core.zoo.post_training.train import post_train
-
-            results = post_train(recipe, folder, progress=show)
-        else:
-            from mechshift_core.zoo.train import train_pair
-
-            results = train_pair(recipe, folder, progress=show)
+        results = work_of(recipe).train(folder, show)
     if console.json:
         console.result_json(results)
         return
@@ -100,8 +94,8 @@ def evaluate(
     """Evaluate a bundled model anew: the share of prompts that it solves, per task."""
     from mechshift_core.spec.problems import listing, suggestion
     from mechshift_core.zoo import bundled_models
-    from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
     from mechshift_core.zoo.storage import read_record
+    from mechshift_core.zoo.work import work_of
 
     console: Console = context.obj
     known = bundled_models()
@@ -110,16 +104,7 @@ def evaluate(
     recipe = read_record(known[model]).recipe
     if recipe is None:
         raise UsageError(f"{model} was not trained on tasks, so there is nothing to evaluate")
-
-    evaluation: Evaluation | MetricEvaluation
-    if isinstance(recipe, PostTrainingRecipe):
-        from mechshift_core.zoo.post_training.results import evaluate_written
-
-        evaluation = evaluate_written(recipe, known[model], count=prompts, seed=seed)
-    else:
-        from mechshift_core.zoo.evaluate import evaluate_checkpoint
-
-        evaluation = evaluate_checkpoint(known[model], sorted(recipe.batch), count=prompts, seed=seed)
+    evaluation = work_of(recipe).evaluate(known[model], prompts, seed)
     if console.json:
         console.result_json({**evaluation.model_dump(), "seed": seed})
         return

@@ -13,6 +13,7 @@ from mechshift_core.cli.console import Console
 from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.cli.run_commands import Cells, SpecFile
+from mechshift_core.durations import roughly
 
 if TYPE_CHECKING:
     from mechshift_core.execution.cells import Cell
@@ -171,8 +172,7 @@ def _time_lines(outlook: Outlook) -> Iterator[str]:
         return
     yield f"time: {timing}"
     if outlook.now is not None:
-        minutes = outlook.now / min(outlook.plan.spec.execution.workers, missing) / 60
-        amount = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
+        amount = roughly(outlook.now / min(outlook.plan.spec.execution.workers, missing))
         yield f"time by passes measured now: {amount} for all {missing} cells, without statistics"
     elif timing.timed < timing.cells:
         yield "  --measure times a few passes of each model now"

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mechshift_core.cli.console import Console
+from mechshift_core.durations import roughly
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -77,7 +78,7 @@ def _lines() -> Progress:
         tenth = 10 * done // total if total else 0
         if [what, tenth] != last:
             last[:] = [what, tenth]
-            sys.stderr.write(f"[{done}/{total}] {what}{left.words and f' ({left.words})'}\n")
+            sys.stderr.write(f"{left.line(what)}\n")
             sys.stderr.flush()
 
     return update
@@ -106,7 +107,8 @@ class TimeLeft:
         passed, more = self._clock() - self._began, self._done - self._first
         if more <= 0 or passed < EARLY or self._done >= self._total:
             return ""
-        minutes = passed / more * (self._total - self._done) / 60
-        if minutes < 1:
-            return "less than a minute left"
-        return f"about {minutes:.0f} min left" if minutes < 90 else f"about {minutes / 60:.0f} h left"
+        return f"{roughly(passed / more * (self._total - self._done))} left"
+
+    def line(self, what: str) -> str:
+        """A line that says how far a stretch is: `[3/12] cells (about 5 min left)`."""
+        return f"[{self._done}/{self._total}] {what}{self.words and f' ({self.words})'}"

@@ -11,7 +11,10 @@ from mechshift_core.execution.prompts import accounts, cautions
 def prompt_lines(plan: Plan) -> list[str]:
     """One line a task, and one for each caution; before them what a matrix was written out to."""
     found = expanded_lines(plan.spec.expanded)
-    found += [f"  {one.task}: {one}" for one in accounts(plan)]
+    told = accounts(plan)
+    found += [f"  {one.task}: {one}" for one in told]
+    if any(one.unknown for one in told):
+        found.append(f"  mechshift models show {next(iter(plan.spec.models.values())).source} --words  # what is known")
     return [*found, *(f"  warning: {text}" for text in cautions(plan))]
 
 

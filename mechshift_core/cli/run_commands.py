@@ -11,6 +11,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
+from mechshift_core.cli.run_names import run_at
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import REPORT
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from mechshift_core.pipeline import Run
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.", show_default=False)]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Run directory, or the name of one in runs.", show_default=False, callback=run_at
+    ),
+]
 Cells = Annotated[
     str | None,
     typer.Option(
@@ -151,7 +157,7 @@ def _summarise(console: Console, finished: Run, wanted: list[str]) -> None:
                 "report": str(finished.path / REPORT),
             }
         )
-    elif not console.quiet:
+    else:
         for account in finished.prompts:
             console.say(f"prompts of {account.task}: {account}")
         shared = f"{finished.shared} from the store, " if finished.shared else ""

@@ -11,6 +11,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import RunFolder
+from mechshift_core.cli.run_names import runs_at
 
 if TYPE_CHECKING:
     from mechshift_core.runs import RunSummary
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def list_runs(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of run directories; runs unless given.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Folder of run directories; runs unless given.")
     ] = None,
 ) -> None:
     """List the runs of a folder: state, when last active (UTC), cells there and needed, size, verdicts."""
@@ -78,7 +79,8 @@ def show(context: typer.Context, run: RunFolder) -> None:
 def gc(
     context: typer.Context,
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN]...", help="Run directories; all of runs unless given.")
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="Run directories; all of runs unless given.", callback=runs_at),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; otherwise it is only shown.")] = False,
 ) -> None:

@@ -116,20 +116,24 @@ def schema(
 
 
 def _write_schema(path: Path) -> None:
-    from mechshift_core.files import write_text
+    from mechshift_core.files import unwritable, write_text
     from mechshift_core.spec.editors import schema_text
 
     try:
         write_text(path, schema_text())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(path, error)) from error
 
 
 def init(
     context: typer.Context,
     template: Annotated[str, typer.Option(help="Which template; --list shows them.")] = "quickstart",
     out: Annotated[
-        Path | None, typer.Option(help="File to write; TEMPLATE.yaml in the working directory unless given.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, after which the study is named; TEMPLATE.yaml in the working directory unless given.",
+        ),
     ] = None,
     list_templates: Annotated[bool, typer.Option("--list", help="List the templates and exit.")] = False,
 ) -> None:
@@ -148,8 +152,8 @@ def init(
         return
     if template not in known:
         raise UsageError(f"unknown template {template!r}{suggestion(template, known)}; expected {listing(known)}")
-    chosen = starter(template)
     target = out if out is not None else Path(f"{template}.yaml")
+    chosen = starter(template).named(target.name)
     texts = {target: chosen.spec} | {target.parent / name: text for name, text in chosen.companions.items()}
     _write_new(texts)
     schema_file = target.parent / SCHEMA_FILE
@@ -192,6 +196,11 @@ def register_spec(
 
 def _write_new(texts: dict[Path, str]) -> None:
     """Write files that must not be there yet; none is written if one of them is."""
+    from mechshift_core.files import unwritable
+
+    folders = [path for path in texts if path.is_dir()]
+    if folders:
+        raise UsageError(f"{folders[0]}: is a folder; give a file, such as --out {folders[0] / 'study.yaml'}")
     existing = [str(path) for path in texts if path.exists() or path.is_symlink()]
     if existing:
         raise UsageError(f"{', '.join(existing)}: exists already and is not overwritten; choose another --out")
@@ -200,4 +209,4 @@ def _write_new(texts: dict[Path, str]) -> None:
             with path.open("x", encoding="utf-8") as handle:
                 handle.write(text)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise UsageError(unwritable(path, error)) from error

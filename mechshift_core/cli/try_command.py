@@ -10,6 +10,7 @@ from mechshift_core.cli.console import Console
 from mechshift_core.cli.overriding import Set, overrides
 from mechshift_core.cli.progress import progress_on
 from mechshift_core.cli.run_commands import SpecFile
+from mechshift_core.durations import MINUTE, roughly
 from mechshift_core.markdown import printable
 
 if TYPE_CHECKING:
@@ -98,6 +99,4 @@ def _listed(words: tuple[str, ...]) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    if seconds < 60:
-        return f"about {seconds:.2g} s"
-    return f"about {seconds / 60:.3g} min" if seconds < 5400 else f"about {seconds / 3600:.3g} h"
+    return f"about {seconds:.2g} s" if seconds < MINUTE else roughly(seconds)

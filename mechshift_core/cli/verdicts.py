@@ -22,10 +22,12 @@ TOLD = (
 
 
 def tell(console: Console, findings: Iterable[Finding]) -> None:
-    """Print each finding: a line of numbers, the claim, and what to keep in mind."""
+    """Print each finding: a line of numbers, the claim, and what to keep in mind; with `--quiet` the line alone."""
+    if console.json:
+        return
     for finding in findings:
         numbers_ = f"{printable(finding.id):<24} {numbers(finding)}"
-        console.say_marked(f"{finding.verdict:<{WIDTH}}", numbers_, style=STYLES.get(finding.verdict, ""))
+        console.result_marked(f"{finding.verdict:<{WIDTH}}", numbers_, style=STYLES.get(finding.verdict, ""))
         if finding.claim:
             console.say(f"{'':<{WIDTH}} {printable(finding.claim)}")
         if finding.message and finding.estimate is not None:

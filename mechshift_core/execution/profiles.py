@@ -118,7 +118,8 @@ def load_profile(name: str) -> Profile:
         if not path.is_file():
             known = sorted(file.stem for file in folder.glob("*.yaml"))
             there = f"there are {listing(known)}" if known else "there are none"
-            raise UsageError(f"no profile {name!r}{suggestion(name, known)}: {path} is no file ({there})")
+            file = "; the file of a profile ends in .yaml" if Path(name).is_file() else ""
+            raise UsageError(f"no profile {name!r}{suggestion(name, known)}: {path} is no file ({there}){file}")
     return load_model_file(path, Profile)
 
 
@@ -142,6 +143,8 @@ def chosen_profile(
     """
     from pydantic import ValidationError
 
+    from mechshift_core.wording import choice, words_of
+
     named = name or (os.environ if environment is None else environment).get(VARIABLE)
     given = {
         key: value
@@ -162,7 +165,8 @@ def chosen_profile(
     except ValidationError as error:
         first = error.errors()[0]
         where = "--" + str(first["loc"][0]) + ": " if first["loc"] else ""
-        raise UsageError(f"{where}{first['msg']}") from error
+        known = words_of(first) if first["type"] == "literal_error" else []
+        raise UsageError(where + (choice(first["input"], known) if known else first["msg"])) from error
 
 
 def default_profile(spec: Spec) -> Profile:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mechshift_core.durations import roughly
 from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.cost import cost
 from mechshift_core.execution.plan import Plan
@@ -47,8 +48,7 @@ class Timing:
     def __str__(self) -> str:
         if self.seconds is None:
             return "minutes not known: no such cell has been computed on this machine yet, or its run was removed"
-        minutes = self.seconds / 60 / self.workers
-        amount = "less than a minute" if minutes < 1 else f"about {minutes:.0f} min"
+        amount = roughly(self.seconds / self.workers)
         share = f" on {self.workers} processes" if self.workers > 1 else ""
         rest = "" if self.timed == self.cells else f"; {self.cells - self.timed} more cells of kinds not timed yet"
         earlier = "1 earlier cell" if self.measured == 1 else f"{self.measured} earlier cells"

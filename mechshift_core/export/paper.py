@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from mechshift_core.errors import UsageError
 from mechshift_core.export.runs import report_data_of
-from mechshift_core.files import sync
+from mechshift_core.files import sync, unwritable
+from mechshift_core.run_files import PLAN
 
 MOST_ROWS = 200
 """Rows of a table beyond which it is not written, unless another number is given: nobody prints it."""
@@ -78,6 +79,8 @@ def _require_place(target: Path) -> None:
     """Refuse, before any work, what can never become the folder."""
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file, and no folder to export to; choose another --to")
+    if (target / PLAN).is_file():
+        raise UsageError(f"{target}: is a run directory, which is not written into; choose another --to")
     within = target.absolute()
     while not within.exists():
         within = within.parent
@@ -121,4 +124,4 @@ def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(unwritable(target, error)) from error

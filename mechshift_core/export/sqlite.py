@@ -14,7 +14,7 @@ import polars as pl
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.export.schema import INTEGER, KEY, OWN, REAL, RUN, TEXT, Field, quoted, statement
-from mechshift_core.files import replace_file
+from mechshift_core.files import replace_file, unwritable
 from mechshift_core.gate import StoredRun, read_run
 from mechshift_core.run_files import SPEC
 from mechshift_core.tables import TABLES
@@ -66,7 +66,7 @@ def export(runs: Sequence[Path], target: Path, *, most_rows: int) -> Exported:
                 writer.finish()
             connection.execute("VACUUM")
     except (OSError, sqlite3.OperationalError) as error:
-        raise UsageError(f"{target}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(unwritable(target, error)) from error
     return writer.done
 
 

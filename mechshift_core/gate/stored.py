@@ -11,6 +11,7 @@ from typing import Any
 
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.run_files import FINDINGS, PROVENANCE, SPEC, STATE, require_run
+from mechshift_core.run_versions import version_told
 from stats.baseline import Baseline
 from stats.findings import Findings
 
@@ -51,6 +52,11 @@ def read_run(path: Path) -> StoredRun:
         ExecutionError: if the run has not come to an end since its spec was last changed, or its files are damaged.
     """
     require_run(path)
+    with version_told(path):
+        return _read(path)
+
+
+def _read(path: Path) -> StoredRun:
     missing = [name for name in (FINDINGS, PROVENANCE, STATE) if not (path / name).is_file()]
     if missing:
         raise ExecutionError(f"{path}: the run has not come to an end (no {missing[0]}); run it again, it resumes")

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mechshift_core.method_names import AttributionMethod
 from mechshift_core.spec.base import Name, Section
 
+__all__ = ["SHARED", "AblationMethod", "AttributionMethod", "Intervention"]
+
 AblationMethod = Literal["counterfactual", "mean", "zero", "resample"]
-AttributionMethod = Literal[
-    "eap",
-    "eap-ig",
-    "eap-ig-activations",
-    "eap-ig-sources",
-    "clean-corrupted",
-    "expected-gradients",
-    "gim",
-    "relp",
-    "rank-average",
-    "exact",
-]
 SHARED = ("mean", "resample")
 """Ablations that replace values by those of other prompts of the same length."""
 

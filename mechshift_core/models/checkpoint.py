@@ -131,6 +131,8 @@ def weight_files(folder: Path) -> list[Path]:
 def _instead_of_weights(folder: Path) -> str:
     """What a folder holds in the place of weights that can be read, and what to do."""
     wanted = f"expected {WEIGHTS}, or shards with {INDEX}"
+    if not folder.is_dir():
+        return f"no such folder: {folder}; {wanted} in it"
     tensors = sorted(path.name for path in folder.glob("*.safetensors"))
     shards = [name for name in tensors if re.search(r"-\d{5}-of-\d{5}\.safetensors$", name)]
     if shards:

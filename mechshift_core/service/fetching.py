@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from mechshift_core.errors import ExecutionError, UsageError
-from mechshift_core.files import remove, sync
+from mechshift_core.files import remove, sync, unwritable
 from mechshift_core.gate import read_run
 from mechshift_core.service.client import Client
 
@@ -50,7 +50,7 @@ def fetch(
                 sync(place)
         staging.rename(folder.absolute())
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}; choose another --to") from error
+        raise UsageError(f"{unwritable(folder, error)}; choose another --to") from error
     finally:
         if staging is not None:
             remove(staging)

@@ -15,11 +15,12 @@ from mechshift_core.allowed_code import code_allowed, is_code_allowed
 from mechshift_core.errors import UsageError
 from mechshift_core.kinds.extensions import Extension, ExtensionError, activate, found, load
 from mechshift_core.options import checked_as
+from mechshift_core.run_files import SPEC
 from mechshift_core.spec.base import MOST
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
 from mechshift_core.spec.overrides import Given, lines_of, overridden, plain, problem_at, written
-from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError
+from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError, suggestion
 from mechshift_core.spec.schema import Spec, current
 from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
@@ -122,13 +123,15 @@ def _read(path: str | os.PathLike[str]) -> str:
     file = FilePath(path)
     try:
         if file.is_dir():
-            raise SpecError([Problem(str(path), 0, 0, "expected a file, got a folder")])
+            inside = file / SPEC
+            hint = f"; it is a run directory, whose spec is {inside}" if inside.is_file() else ""
+            raise SpecError([Problem(str(path), 0, 0, f"expected a file, got a folder{hint}")])
         if file.exists() and not file.is_file():
             raise SpecError([Problem(str(path), 0, 0, "expected a regular file")])
         with file.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise SpecError([Problem(str(path), 0, 0, "no such file")]) from None
+        raise SpecError([Problem(str(path), 0, 0, f"no such file{_meant(file)}")]) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError([Problem(str(path), 0, 0, f"cannot be read: {reason}")]) from error
@@ -141,6 +144,15 @@ def _read(path: str | os.PathLike[str]) -> str:
         message = f"not UTF-8: the byte 0x{error.object[error.start]:02x}"
         problem = Problem(str(path), len(before), len(before[-1]) + 1, message, before[-1])
         raise SpecError([problem]) from error
+
+
+def _meant(file: FilePath) -> str:
+    """The YAML file beside it that comes closest, as a hint; empty where none does."""
+    try:
+        beside = sorted(one.name for one in file.parent.iterdir() if one.suffix in (".yaml", ".yml"))
+    except OSError:
+        return ""
+    return suggestion(file.name, beside)
 
 
 def _document(path: str | os.PathLike[str], text: str, given: Given | None = None) -> Document:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import shlex
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import PurePath
+
+LONGEST_NAME = 80
+"""Characters that the name of a study may have."""
+_NO_NAME = re.compile(r"[^a-z0-9._-]+")
+_NO_TEXT = frozenset({"true", "false", "null"})
+"""What YAML reads as a value of another kind, as it does numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,24 @@ class Starter:
     summary: str
     spec: str
     companions: dict[str, str]
+
+    def named(self, file: str) -> Starter:
+        """The same for a spec file of another name: the study, and with it its run directory, is called as the file.
+
+        What no name may hold becomes a hyphen, so that `my study.yaml` is the study `my-study`.
+
+        Args:
+            file: Name of the spec file, without folder.
+        """
+        name = _NO_NAME.sub("-", PurePath(file).stem.lower()).strip("-._")[:LONGEST_NAME] or self.name
+        value = f'"{name}"' if name[0].isdigit() or name in _NO_TEXT else name
+
+        def said(text: str) -> str:
+            text = text.replace(f"\nname: {self.name}\n", f"\nname: {value}\n")
+            text = text.replace(f"runs/{self.name}", f"runs/{name}")
+            return re.sub(rf"(?<![\w-]){re.escape(self.name)}\.yaml", lambda _: shlex.quote(file), text)
+
+        return replace(self, spec=said(self.spec), companions={at: said(text) for at, text in self.companions.items()})
 
 
 _SUMMARIES = {

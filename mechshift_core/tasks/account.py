@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mechshift_core.tasks.encoding import UNKNOWN_WORD
+from mechshift_core.tasks.unknown import told
+
 LISTED = 5
 """Line numbers that are listed for each reason."""
 
@@ -22,6 +25,7 @@ class PromptAccount:
         dropped: Reason -> number of pairs that are not aligned; `found - aligned` in all.
         lines: Reason -> numbers of the first such lines of a data set.
         generated: Whether the task is generated; else it is a data set.
+        unknown: Words of dropped pairs that are not in the vocabulary, each with the known one that comes closest.
         words: The bank that a generated task drew from; None where it has a single one.
         templates: Templates among the prompts that are read.
     """
@@ -33,12 +37,13 @@ class PromptAccount:
     read: int
     dropped: Mapping[str, int]
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
     generated: bool = True
     words: str | None = None
     templates: int = 0
 
     def __str__(self) -> str:
-        """E.g. `36 of 40 aligned (4 x a word is not in the vocabulary, lines 3, 7, 8, 21)`, `200 of 300 drawn`.
+        """E.g. `38 of 40 aligned (2 x a word is not in the vocabulary, lines 3, 7: 'Kim', 'Ann')`, `200 of 300 drawn`.
 
         Of a task with several banks also which one it drew from: `200 of 200 aligned; natural words, 24 templates`.
         """
@@ -47,7 +52,9 @@ class PromptAccount:
         return f"{self._counts()}; {self.words} words, {self.templates} template{'s' if self.templates != 1 else ''}"
 
     def _counts(self) -> str:
-        reasons = "; ".join(f"{count} x {reason}{self._where(reason)}" for reason, count in self.dropped.items())
+        reasons = "; ".join(
+            f"{count} x {reason}{self._where(reason)}{self._which(reason)}" for reason, count in self.dropped.items()
+        )
         why = f" ({reasons})" if reasons else ""
         if self.read < self.aligned:
             origin = f", from {self.aligned} aligned{why}" if why else ""
@@ -67,9 +74,13 @@ class PromptAccount:
             "templates": self.templates,
             "dropped": [
                 {"reason": reason, "count": count, "lines": None if self.generated else [*self.lines.get(reason, ())]}
+                | ({"unknown": dict(self.unknown)} if self._which(reason) else {})
                 for reason, count in self.dropped.items()
             ],
         }
+
+    def _which(self, reason: str) -> str:
+        return f": {told(self.unknown)}" if reason == UNKNOWN_WORD and self.unknown else ""
 
     def _where(self, reason: str) -> str:
         numbers = self.lines.get(reason, ())

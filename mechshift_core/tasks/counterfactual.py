@@ -18,9 +18,10 @@ from mechshift_core.tasks.banks import bank_of
 from mechshift_core.tasks.base import CounterfactualText, Judgement, Metric, is_held_out
 from mechshift_core.tasks.behind import behind_of
 from mechshift_core.tasks.distinct import DistinctPrompts
-from mechshift_core.tasks.encoding import Encoder, Ids, UnreadableTextError, begins_with
+from mechshift_core.tasks.encoding import UNKNOWN_WORD, Encoder, Ids, UnreadableTextError, begins_with
 from mechshift_core.tasks.options import SAME_BEGINNING, UNEQUAL, options_of, rest_of, space_first
 from mechshift_core.tasks.roles import BOS, MASK, token_roles
+from mechshift_core.tasks.unknown import LISTED, asked_for, unknown_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -157,6 +158,7 @@ class Dataset:
         lines: Pairs that the data set holds; None for a generated task.
         left_out: Aligned pairs of a data set that were not drawn, since fewer are asked for.
         dropped_lines: Reason -> numbers of the first such lines of a data set.
+        unknown: Words of dropped pairs that are not in the vocabulary, each with the known one that comes closest.
         words: The bank that a generated task drew from; None where it has a single one.
         file: The file that a data set was read from.
     """
@@ -170,6 +172,7 @@ class Dataset:
     lines: int | None = None
     left_out: int = 0
     dropped_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
     words: str | None = None
     file: DataFile | None = None
 
@@ -185,6 +188,7 @@ class Dataset:
             read=len(self.examples),
             dropped=self.dropped,
             lines=self.dropped_lines,
+            unknown=self.unknown,
             generated=self.lines is None,
             words=self.words,
             templates=len({example.template for example in self.examples}),
@@ -332,26 +336,35 @@ def _collect(
 ) -> Dataset:
     kept: list[Example] = []
     dropped: Counter[str] = Counter()
+    unread: list[CounterfactualText] = []
     distinct = DistinctPrompts(either_way=False)
     for text in texts:
         aligned = align(text, encoder)
         reason = aligned if isinstance(aligned, str) else distinct.why_not(aligned)
         if reason is not None:
             dropped[reason] += 1
+            if reason == UNKNOWN_WORD and len(unread) <= LISTED:
+                unread.append(text)
             if dropped.total() > 20 * examples and len(kept) < dropped.total() // 100:
                 break  # a tokenizer that this task does not suit
         elif isinstance(aligned, Example):
             kept.append(aligned)
         if len(kept) == examples:
             break
+    unknown = unknown_words(encoder, (one for text in unread for one in texts_of(text)))
     if len(kept) < examples:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dropped.most_common())
         advice = "ask for fewer examples or use another task" if kept else "this tokenizer needs another task"
         raise ExecutionError(
             f"task {name!r}: only {len(kept)} aligned prompts of {examples} asked for "
-            f"({reasons or 'it has no more distinct prompts'}); {advice}"
+            f"({reasons or 'it has no more distinct prompts'}); {advice}{asked_for(unknown)}"
         )
-    return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())))
+    return Dataset(name, metric, examples, tuple(kept), dict(sorted(dropped.items())), unknown=unknown)
+
+
+def texts_of(text: CounterfactualText) -> Iterator[str]:
+    """All that a pair says: prompts, answers, foils and what stands behind the completions."""
+    yield from (text.clean, text.corrupt, *text.answers, *text.foils, text.behind, text.corrupt_behind)
 
 
 def roles_of(encoder: Encoder, text: CounterfactualText, ids: tuple[int, ...]) -> tuple[str, ...]:

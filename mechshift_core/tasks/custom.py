@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,8 +26,10 @@ from mechshift_core.tasks.counterfactual import Dataset, Example, align
 from mechshift_core.tasks.csv_rows import MixedLine, aligned_with_tokens, distinct, rows_of
 from mechshift_core.tasks.distinct import DistinctPrompts
 from mechshift_core.tasks.draw import draw_examples
-from mechshift_core.tasks.encoding import MASK_IN_PROMPT, Encoder, outside
+from mechshift_core.tasks.encoding import MASK_IN_PROMPT, UNKNOWN_WORD, Encoder, outside
 from mechshift_core.tasks.roles import OTHER, RoleSpan, unclaimed_end
+from mechshift_core.tasks.unknown import LISTED as WORDS
+from mechshift_core.tasks.unknown import asked_for, unknown_words
 from mechshift_core.wording import describe, line_fault
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class TokenLine(BaseModel):
 
 
 Line = TextLine | TokenLine | MixedLine
+KEYS = ("clean", "corrupt", "answer", "foil")
+"""What holds text in a line."""
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -202,10 +206,12 @@ def custom_dataset(
         lines=len(lines),
         left_out=len(kept) - len(drawn),
         dropped_lines={reason: tuple(numbers[:LISTED]) for reason, numbers in dropped.items()},
+        unknown=unknown_in(lines, dropped, encoder),
     )
     if not kept:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in dataset.dropped.items()) or "the file is empty"
-        raise NothingAlignedError(f"task {name!r}: no pair of {path} is aligned ({reasons})", dataset)
+        words = asked_for(dataset.unknown)
+        raise NothingAlignedError(f"task {name!r}: no pair of {path} is aligned ({reasons}){words}", dataset)
     return dataset
 
 
@@ -247,6 +253,17 @@ def aligned_lines(
         elif isinstance(aligned, Example):
             kept.append((number, aligned))
     return kept, dropped
+
+
+def unknown_in(
+    lines: Iterable[tuple[int, Line]], dropped: Mapping[str, Sequence[int]], encoder: Encoder | None
+) -> dict[str, str]:
+    """The words for which lines were dropped, see :func:`.unknown_words`; none where all lines are token ids."""
+    numbers = {*dropped.get(UNKNOWN_WORD, ())[: WORDS + 1]}
+    if encoder is None or not numbers:
+        return {}
+    values = (getattr(line, key, "") for number, line in lines if number in numbers for key in KEYS)
+    return unknown_words(encoder, (text for one in values for text in ([one] if isinstance(one, str) else one)))
 
 
 def _judged_by(examples: Sequence[Example]) -> Judgement:

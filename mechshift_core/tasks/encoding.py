@@ -85,6 +85,18 @@ class Encoder:
             raise UnreadableTextError(reason)
         return found[0][0]
 
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """The words of a text that the vocabulary does not have, in their order; none where it can be read."""
+        found = self._encoded([text])
+        if found is not None and self._refusal(text, *found[0]) != UNKNOWN_WORD:
+            return ()
+        ids, offsets = found[0] if found is not None else ((), None)
+        if offsets is not None and self._unknown is not None:
+            number, written = self._unknown
+            spans = (span for token, span in zip(ids, offsets, strict=True) if token == number)
+            return tuple(word for span in spans if (word := text[slice(*span)].strip()) != written)
+        return tuple(word for word in text.split() if word != text and self.unknown(word)) or (text.strip(),)
+
     def begun(self, ids: Ids) -> Ids:
         """Tokens of a text with those that stand before every text, once."""
         return ids if begins_with(ids, self.begin) else (*self.begin, *ids)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mechshift_core.errors import UsageError
 from mechshift_core.models.sources import weights_hash
+from mechshift_core.zoo.card_parts import save_card, table
 from mechshift_core.zoo.recipes import Diffusion, PairRecipe, Phase, split_name
-from mechshift_core.zoo.storage import EVALUATION, TRAINING, Evaluation, read_record, reading, save_text
+from mechshift_core.zoo.storage import EVALUATION, TRAINING, Evaluation, read_record, reading
 
-CARD = "README.md"
 KINDS = {
     "arm": "An autoregressive model, pre-trained from random weights.",
     "mdm": "A masked diffusion model, post-trained from the weights of `arm`.",
@@ -32,10 +32,7 @@ def write_card(folder: Path) -> None:
     Raises:
         UsageError: if the folder lacks what the card is made from, or can't be read or written.
     """
-    text = card(folder)
-    path = folder / CARD
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        save_text(path, text)
+    save_card(folder, card(folder))
 
 
 def card(folder: Path) -> str:
@@ -128,12 +125,9 @@ def _phase(phase: Phase) -> str:
 
 
 def _mix(recipe: PairRecipe) -> str:
-    rows = [f"| {task} | {count} |" for task, count in sorted(recipe.batch.items())]
-    return "\n".join(["| task | per batch |", "|---|---|", *rows]) + "\n"
+    return table(("task", "per batch"), sorted(recipe.batch.items())) + "\n"
 
 
 def _accuracy(evaluation: Evaluation) -> str:
-    rows = [
-        f"| {task} | {held_out:.1%} | {evaluation.seen[task]:.1%} |" for task, held_out in evaluation.held_out.items()
-    ]
-    return "\n".join(["| task | held out | seen |", "|---|---|---|", *rows]) + "\n"
+    rows = [(task, f"{share:.1%}", f"{evaluation.seen[task]:.1%}") for task, share in evaluation.held_out.items()]
+    return table(("task", "held out", "seen"), rows) + "\n"

@@ -21,20 +21,32 @@ from reports.sections.verdicts import ends, question
 from stats.findings import Finding
 
 POINTS = 0.75
-"""Points of a pixel: a picture has the size in print that it has on the page."""
+"""Points of a pixel: a picture has the size in print that it has on the page, unless it has to be smaller to fit."""
+LEGIBLE = 6.0
+"""Points below which text is too small for print."""
 
+_TYPE = re.compile(r'font-size="([\d.]+)(?:px)?"')
 _SIZE = re.compile(r' width="([\d.]+)" height="([\d.]+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A picture in its two formats: `name` without ending, what it says in words, and the scale at which it fits."""
+    """A picture in its two formats.
+
+    Attributes:
+        name: Its name without ending.
+        alternative: What it says in words.
+        width: Width in print, in points, and `height`; no more than the text of a one-column article has.
+        smallest: Size of its smallest type in print, in points.
+    """
 
     name: str
     alternative: str
     svg: str
     pdf: bytes
-    scale: float
+    width: float
+    height: float
+    smallest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +149,14 @@ def picture(figure: Figure, name: str, title: str, definitions: Mapping[str, Ele
     size = _SIZE.search(svg)
     assert size is not None
     width, height = float(size[1]), float(size[2])
-    printed = _SIZE.sub(f' width="{POINTS * width:g}" height="{POINTS * height:g}"', svg, count=1)
-    pdf = vl_convert.svg_to_pdf(printed)
-    return Drawn(name=name, alternative=words, svg=svg, pdf=pdf, scale=fitting(width, height))
+    scale = POINTS * fitting(width, height)
+    width, height = scale * width, scale * height
+    return Drawn(
+        name=name,
+        alternative=words,
+        svg=svg,
+        pdf=vl_convert.svg_to_pdf(_SIZE.sub(f' width="{width:.2f}" height="{height:.2f}"', svg, count=1)),
+        width=width,
+        height=height,
+        smallest=scale * min(map(float, _TYPE.findall(svg)), default=0.0),
+    )

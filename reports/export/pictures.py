@@ -15,8 +15,10 @@ from reports.figures.base import Key, Panel
 from reports.figures.svg import short
 from reports.templating import visible
 
-PAGE = (625.0, 750.0)
-"""Room on a page of print, in pixels."""
+PAGE = (458.0, 598.0)
+"""Room on a page of a one-column article in pixels: 345 by 450 of the points of TeX, of which an inch has 72.27."""
+SHRUNK = 1.25
+"""How much wider drawings side by side may be than the page, to which they are shrunk: print is still legible then."""
 SIZE, LINE, GAP = 12.0, 16.0, 18.0
 """Size of titles, the height of a line of them, and the room between panels, in pixels."""
 
@@ -98,7 +100,7 @@ def _panel(panel: Panel, definitions: Mapping[str, Element]) -> Block:
     drawn = [_drawing(drawing, definitions) for drawing in panel.drawings]
     rows: list[list[Block]] = []
     for block in drawn:
-        if rows and sum(one.width + GAP / 2 for one in rows[-1]) + block.width <= PAGE[0]:
+        if rows and sum(one.width + GAP / 2 for one in rows[-1]) + block.width <= SHRUNK * PAGE[0]:
             rows[-1].append(block)
         else:
             rows.append([block])

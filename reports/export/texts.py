@@ -10,7 +10,7 @@ from typing import Any
 
 from reports import formats, latex, markdown
 from reports.data import ReportData
-from reports.export.drawn import DrawnFigure
+from reports.export.drawn import LEGIBLE, Drawn, DrawnFigure
 from reports.export.written import Written
 from reports.methods import cited, in_words, methods_of, references_of
 from reports.prose import overview
@@ -21,6 +21,17 @@ from reports.sentences import sentence
 FLOATS = 8
 """Tables after which the document begins a page, so that LaTeX need not hold more of them."""
 
+_USE = (
+    "Figures and tables fit the text of a one-column `article` (345 pt): include a figure at its own size, "
+    "`\\includegraphics{figures/NAME}`, and a table with `\\input{tables/NAME}`. Tables with many columns stand on "
+    "their side, on a page of their own.",
+    "",
+    "In two columns a figure goes over both (`figure*`); where its smallest type bears it, a panel goes into one, with "
+    "`\\includegraphics[width=\\columnwidth]{figures/NAME}`. `\\newcommand{\\mechshiftfloat}{table*}` in the preamble "
+    "has tables go over both. Those that go over pages or stand on their side (`longtable`, `landscape`) need one "
+    "column: read them behind `\\onecolumn`.",
+)
+"""How figures and tables are used in a document, in Markdown."""
 _ALONE = re.compile(r" \((\[@[a-z0-9]+\])\)")
 """A citation in parentheses of its own, which styles of LaTeX bring along."""
 
@@ -101,6 +112,8 @@ def readme_md(
         "`sentences.md` has the findings in words. A table of LaTeX needs this in the preamble:",
         "",
         *("```latex", latex.PREAMBLE.strip(), "```", ""),
+        *_USE,
+        "",
         "The tables of every number that figures are drawn from are Parquet files in the folder `tables` of the run, "
         "and are not copied.",
         "",
@@ -113,7 +126,10 @@ def readme_md(
         lines += [f"{markdown.escaped(one.figure.caption)}", "", f"Drawn from {formats.listed(source)}.", ""]
         for drawn in (one.whole, *(part for _, part in one.panels)):
             files = f"[SVG](figures/{drawn.name}.svg), [PDF](figures/{drawn.name}.pdf)"
-            lines.append(f"- {drawn.name}: {files}. {markdown.escaped(drawn.alternative)}")
+            size = f"{drawn.width:.0f} by {drawn.height:.0f} pt, smallest type {drawn.smallest:.1f} pt"
+            small = "; too small for print, take the panels below" if one.panels and drawn is one.whole else ""
+            small = small if drawn.smallest < LEGIBLE else ""
+            lines.append(f"- {drawn.name}: {files} ({size}{small}). {markdown.escaped(drawn.alternative)}")
         lines.append("")
     lines += ["## Tables", ""]
     for written in tables:
@@ -129,7 +145,6 @@ def all_tex(data: ReportData, figures: Sequence[DrawnFigure], tables: Sequence[W
     """A document that has all of it: `pdflatex all`, `bibtex all`, and `pdflatex all` twice."""
     lines = [
         r"\documentclass{article}",
-        r"\usepackage[a4paper,margin=2cm]{geometry}",
         latex.PREAMBLE.strip(),
         rf"\title{{{latex.escaped(data.title)}}}",
         r"\author{}\date{}",
@@ -147,7 +162,7 @@ def all_tex(data: ReportData, figures: Sequence[DrawnFigure], tables: Sequence[W
     for one in figures:
         lines += [
             r"\begin{figure}[htbp]\centering",
-            rf"\includegraphics[scale={one.whole.scale:.3f}]{{figures/{one.whole.name}.pdf}}",
+            rf"\includegraphics{{figures/{one.whole.name}.pdf}}",
             rf"\caption{{{latex.escaped(one.figure.caption)}}}\label{{fig:{one.whole.name}}}",
             r"\end{figure}\clearpage",
         ]
@@ -209,20 +224,26 @@ def _figure_entry(
         "section": one.section.title,
         "caption": one.figure.caption,
         "more": one.figure.more,
-        **_files(one),
+        **_picture(one.whole),
         "drawn_from": _sources(one, data, estimated),
         "tables": [written.name for written in tables if written.figure == one.figure.id],
         "panels": [
-            {"name": drawn.name, "title": panel.title, "subtitle": panel.subtitle, "note": panel.note}
-            | {"alternative": drawn.alternative, "svg": f"figures/{drawn.name}.svg", "pdf": f"figures/{drawn.name}.pdf"}
+            {"name": drawn.name, "title": panel.title, "subtitle": panel.subtitle, "note": panel.note} | _picture(drawn)
             for panel, drawn in one.panels
         ],
     }
 
 
-def _files(one: DrawnFigure) -> dict[str, object]:
-    name = one.whole.name
-    return {"alternative": one.whole.alternative, "svg": f"figures/{name}.svg", "pdf": f"figures/{name}.pdf"}
+def _picture(drawn: Drawn) -> dict[str, object]:
+    """The files of a picture, and its size in print, in points."""
+    return {
+        "alternative": drawn.alternative,
+        "svg": f"figures/{drawn.name}.svg",
+        "pdf": f"figures/{drawn.name}.pdf",
+        "width": round(drawn.width, 2),
+        "height": round(drawn.height, 2),
+        "smallest_type": round(drawn.smallest, 2),
+    }
 
 
 def _sources(one: DrawnFigure, data: ReportData, estimated: set[str]) -> list[str]:

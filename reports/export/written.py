@@ -8,13 +8,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reports import formats, latex, markdown, tables
+from reports import formats, latex_tables, markdown, tables
 from reports.data import ReportData
 from reports.export.names import Names
 from reports.sections.base import Section
 from reports.tables import Table
 from reports.templating import visible
 from stats.findings import Finding
+
+TIED = "\N{NO-BREAK SPACE}"
+"""Between an amount and its unit where lines are broken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ class Written:
     def files(self) -> Iterator[tuple[str, str]]:
         """Ending and content of each file."""
         yield "csv", as_csv(self.numbers)
-        yield "tex", latex.tabled(self.table, label=f"tab:{self.name}")
+        yield "tex", latex_tables.tabled(self.table, label=f"tab:{self.name}")
         yield "md", markdown.tabled(self.table)
 
 
@@ -59,18 +62,25 @@ def written_tables(data: ReportData, sections: Sequence[Section]) -> Iterator[Wr
 
 
 def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
-    """The verdicts for people, and the same with every number in a column of its own."""
+    """The verdicts for people, with the p-values that they rest on, and the same with every number in a column."""
     claim, n, estimate = tables.text("claim"), tables.text("n"), tables.real("estimate")
     p = [tables.p_values(name) for name in ("p", "corrected p", "corrected p of the opposite")]
     verdict = tables.text("verdict")
     levels = sorted({formats.confidence(found.shown[2]) for found in hypotheses}, reverse=True)
     caption = f"Verdicts. Intervals are at {formats.listed(levels, word='or')}"
     caption += ", the lower level for tests of equivalence." if len(levels) > 1 else "."
+    refuted = any(found.p_opposite_corrected is not None for found in hypotheses)
+    resting = [tables.p_values(name) for name in ("p", "p of the opposite")[: 1 + refuted]]
     shown = tables.build(
-        caption,
-        [claim, n, estimate, tables.text("interval"), *p, verdict],
+        f"{caption} p-values are corrected within their family.",
+        [claim, n, estimate, tables.text("interval"), *resting, verdict],
         [
-            (*_claimed(found), formats.interval(*found.shown[:2]), *_p_values(found), found.verdict)
+            (
+                *_claimed(found, space=TIED),
+                formats.interval(*found.shown[:2]),
+                *_p_values(found)[1 : 2 + refuted],
+                found.verdict,
+            )
             for found in hypotheses
         ],
     )
@@ -94,8 +104,8 @@ def verdict_tables(hypotheses: Sequence[Finding]) -> tuple[Table, Table]:
     return shown, whole
 
 
-def _claimed(found: Finding) -> tuple[str, str, float | None]:
-    amounts = ", ".join(formats.plural(amount, unit) for unit, amount in found.n.items())
+def _claimed(found: Finding, *, space: str = " ") -> tuple[str, str, float | None]:
+    amounts = ", ".join(formats.plural(amount, unit).replace(" ", space) for unit, amount in found.n.items())
     return found.claim or found.estimand, amounts, found.estimate
 
 

@@ -246,7 +246,7 @@ def _two_runs() -> None:
 
 def test_a_comparison_shows_only_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
     _two_runs()
-    assert main(["compare", "one", "two"]) == 0
+    assert main(["compare", "one", "two", "--all"]) == 0
     shown = capsys.readouterr().out
     for line in (
         "1 finding, 1 estimate, 2 entries of the spec and 1 entry of the provenance differ.",
@@ -259,6 +259,31 @@ def test_a_comparison_shows_only_what_differs(capsys: pytest.CaptureFixture[str]
     ):
         assert line in shown
     assert "kept" not in shown and "(before)" not in shown and "hypotheses" not in shown
+
+
+def test_a_comparison_begins_with_what_matters_and_counts_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    _two_runs()
+    assert main(["compare", "one", "two"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "first run:  one",
+        "second run: two",
+        "1 finding, 1 estimate, 2 entries of the spec and 1 entry of the provenance differ.",
+        "",
+        "findings",
+        "  lower",
+        "    - −0.400 [−0.540, −0.260], supported",
+        "    + 0.400 [0.260, 0.540], refuted",
+        "    difference 0.800 [0.602, 0.998], beyond the intervals",
+        "",
+        "spec",
+        *("  models.mdm.source", "    - bundled:tiny-s0/mdm", "    + bundled:tiny-s1/mdm"),
+        *("  statistics.confidence", "    - 0.95", "    + 0.9"),
+        "",
+        "provenance: packages",
+        "",
+        "the same in both: 1 finding and 1 estimate",
+        "not shown (--all does): 1 estimate within the intervals; 1 value of the provenance",
+    ]
 
 
 def test_a_run_and_itself_differ_in_nothing(capsys: pytest.CaptureFixture[str]) -> None:

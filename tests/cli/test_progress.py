@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mechshift_core.cli.progress import TimeLeft
+from mechshift_core.durations import roughly
 
 
 def test_the_time_left_follows_from_the_steps_of_this_stretch() -> None:
@@ -39,3 +40,14 @@ def test_lines_say_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.splitlines() == [
         "[0/2] cells", "[1/2] cells (less than a minute left)", "[2/2] cells",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0, "less than a minute"), (59, "less than a minute"), (60, "about 1 min"), (5399, "about 90 min")),
+        *((5400, "about 2 h"), (100_000, "about 28 h"), (259_200, "about 3 days")),
+    ],
+)
+def test_times_are_told_in_one_way(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words

@@ -10,7 +10,7 @@ from mechshift_core.cli import spec_commands
 from mechshift_core.cli.console import hoist_flags
 from mechshift_core.cli.main import main
 from mechshift_core.errors import ExecutionError, MechshiftError, UsageError
-from mechshift_core.spec import SpecError
+from mechshift_core.spec import SpecError, load_spec
 from mechshift_core.spec.starters import starter, starters
 
 
@@ -55,7 +55,7 @@ def test_init_says_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*starters()]
     assert main(["init", "--out", "no/such/folder.yaml"]) == 2
-    assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: No such file or directory\n"
+    assert capsys.readouterr().err == "no/such/folder.yaml: cannot be written: there is no folder no/such\n"
 
 
 def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_validate_shows_the_problems_of_every_spec_and_goes_on(capsys: pytest.Ca
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == "ok: good.yaml" and captured.out.count("ok: ") == 1
     first, second, source, caret = captured.err.splitlines()
-    assert first == "gone.yaml: no such file"
+    assert first == "gone.yaml: no such file (did you mean 'good.yaml'?)"
     assert second.startswith("bad.yaml:") and second.endswith(": unknown task 'io' (did you mean 'ioi'?)")
     assert source[caret.index("^") :].startswith("io,")
 
@@ -79,7 +79,7 @@ def test_validate_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
         {"task": name, **counts, "words": "bundled", "templates": templates}
         for name, templates in (("ioi", 8), ("countdown", 4))
     ]
-    problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file"}
+    problem = {"file": "gone.yaml", "line": 0, "column": 0, "message": "no such file (did you mean 'good.yaml'?)"}
     assert json.loads(captured.out)["specs"] == [
         {"spec": "good.yaml", "ok": True, "problems": [], "tasks": tasks, "warnings": []},
         {"spec": "gone.yaml", "ok": False, "problems": [problem]},
@@ -179,3 +179,39 @@ def test_the_specs_of_the_repository_name_the_schema_beside_them() -> None:
 
     stored = (folder / "mechshift.schema.json").read_text()
     assert stored == schema_text(), "run mechshift schema --write specs/mechshift.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        *(("other.yaml", "other"), ("My Study (2).yaml", "my-study-2"), ("1e5.yaml", "1e5"), ("null.yaml", "null")),
+        *(("世界.yaml", "quickstart"), ("quickstart.yaml", "quickstart"), (f"{'x' * 90}.yaml", "x" * 80)),
+    ],
+)
+def test_a_spec_is_named_after_its_file(file: str, name: str) -> None:
+    assert main(["init", "--out", file]) == 0
+    assert load_spec(Path(file), check_files=False).name == name
+    assert "\n#   mechshift run quickstart.yaml " not in Path(file).read_text() or file == "quickstart.yaml"
+
+
+def test_what_names_the_file_or_the_run_goes_along() -> None:
+    assert main(["init", "--template", "gate", "--out", "mine.yaml"]) == 0
+    for path in (Path("mine.yaml"), Path("gate-workflow.yml")):
+        text = path.read_text()
+        assert "mechshift run mine.yaml" in text and "check runs/mine " in text
+        assert "gate.yaml" not in text.replace("gate-workflow", "") and "runs/gate" not in text
+    assert load_spec(Path("mine.yaml"), check_files=False).name == "mine"
+
+
+def test_a_folder_is_no_file_for_a_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there").mkdir()
+    assert main(["init", "--out", "there"]) == 2
+    assert "there: is a folder; give a file, such as --out there/study.yaml" in capsys.readouterr().err
+
+
+def test_a_run_directory_is_no_spec_but_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/study").mkdir(parents=True)
+    Path("runs/study/spec.yaml").write_text(starter("quickstart").spec)
+    assert main(["run", "runs/study"]) == 2
+    said = "runs/study: expected a file, got a folder; it is a run directory, whose spec is runs/study/spec.yaml\n"
+    assert capsys.readouterr().err == said

@@ -94,6 +94,13 @@ def test_verdicts_have_colours_only_where_they_are_wanted(
     shown = capsys.readouterr().out
     assert ("\x1b[32msupported" in shown) == (not plain)
     assert "a\x1b[31mb" not in shown
-    verdicts.tell(Console(quiet=True), [finding()])
     verdicts.tell(Console(json=True), [finding()])
     assert capsys.readouterr().out == ""
+
+
+def test_quiet_leaves_the_verdict_of_every_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts.tell(Console(quiet=True), [finding(), undefined()])
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "supported lower -0.400 [-0.540, -0.260] p = 2e-07 (holm) n = 100 prompts, 1 task, 1 seed",
+        "not estimable none no ceiling n = 100 prompts, 1 task, 1 seed",
+    ]

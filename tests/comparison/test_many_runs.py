@@ -60,6 +60,8 @@ def test_all_findings_stand_beside_each_other(runs: list[Path]) -> None:
     entries = {one.path: one for one in made.spec}
     assert entries["tasks[ioi].examples"].values == (120, 90, 50)
     assert entries["overrides.limit"].there == (False, False, True)
+    short = formats.many_as_text(made, everything=False)
+    assert short == formats.many_as_text(made), "they agree on nothing"
     text = formats.many_as_text(made)
     assert "refuted" in text and "not there" in text and "within the intervals" not in text
     assert "  lower: It is lower." in text
@@ -104,3 +106,25 @@ def test_every_value_has_the_path_that_differences_give_it() -> None:
     values = dict(every_value(second))
     for change in differences(first, second):
         assert values[change.path] == change.second
+
+
+def test_findings_on_which_all_agree_are_counted(tmp_path: Path) -> None:
+    made = [
+        write_run(tmp_path / str(n), findings(one, equivalent())) for n, one in enumerate((finding(), WIDE, REFUTED))
+    ]
+    short = formats.many_as_text(compare_many(made), everything=False)
+    assert "  lower: It is lower." in short and "  kept" not in short
+    assert short.endswith("not shown (--all does): 1 finding with the same verdict in all runs")
+
+
+def test_what_matters_of_two_runs_is_never_left_out(tmp_path: Path) -> None:
+    near = finding(estimate=-0.38, low=-0.52, high=-0.24)
+    before = findings(finding(), *(equivalent(id=f"kept-{n}") for n in range(3)))
+    after = findings(near, equivalent(id="kept-0", margin=0.3), equivalent(id="kept-1", verdict="inconclusive"))
+    made = compare_runs(write_run(tmp_path / "a", before), write_run(tmp_path / "b", after))
+    assert {found.name: found.matters for found in made.findings} == {
+        **{"lower": False, "kept-0": True, "kept-1": True, "kept-2": True}
+    }
+    short = formats.text(made, everything=False)
+    assert "lower" not in short and all(f"  kept-{n}" in short for n in range(3))
+    assert short.endswith("not shown (--all does): 1 finding within the intervals")

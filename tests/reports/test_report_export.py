@@ -7,7 +7,7 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
@@ -21,10 +21,11 @@ from ruamel.yaml import YAML
 from test_report_hostile import HOSTILE, poisoned
 
 from mechshift_core import __version__
-from reports import MethodsFacts, ReportData, formats, latex, markdown, tables
+from reports import MethodsFacts, ReportData, formats, latex, latex_tables, markdown, tables
 from reports.export import TEXTS, Files, files_of, texts
 from reports.export.names import LONGEST, Names, slug
 from reports.export.stylesheet import FAMILY, PROPERTIES, colour, styled
+from reports.export.written import verdict_tables
 from reports.figures.charts import PALETTE
 from reports.methods import methods_of, references_of
 from reports.references import WORKS, software
@@ -161,10 +162,77 @@ def test_tables_with_too_many_rows_are_named_and_left_out(files: Files, small: R
 
 def test_long_tables_go_over_pages() -> None:
     fields = [tables.text("name"), tables.real("value")]
-    long = latex.tabled(tables.build("x", fields, [("a", 0.5)] * (latex.LONGEST + 1)), label="tab:x")
-    short = latex.tabled(tables.build("x", fields, [("a", 0.5)] * latex.LONGEST), label="tab:x")
-    assert r"\begin{longtable}" in long and r"\endhead" in long and r"\begin{table}" not in long
-    assert r"\begin{table}" in short and r"\toprule" in short and r"\begin{longtable}" not in short
+    long = latex_tables.tabled(tables.build("x", fields, [("a", 0.5)] * (latex_tables.LONGEST + 1)), label="tab:x")
+    short = latex_tables.tabled(tables.build("x", fields, [("a", 0.5)] * latex_tables.LONGEST), label="tab:x")
+    assert r"\begin{longtable}" in long and r"\endhead" in long and "mechshiftfloat" not in long
+    assert r"\providecommand{\mechshiftfloat}{table}" in short and r"\begin{\mechshiftfloat}" in short
+    assert r"\toprule" in short and r"\begin{longtable}" not in short
+
+
+def numbered(columns: int, rows: int, *, same: int = 0) -> tables.Table:
+    """A table of numbers of which the last columns say the same in every row."""
+    fields = [tables.real(f"column {number}") for number in range(columns)]
+    return tables.build(
+        "Numbers.",
+        fields,
+        [[row / 7 if column < columns - same else 0.5 for column in range(columns)] for row in range(rows)],
+    )
+
+
+def test_a_table_is_set_in_the_largest_type_that_fits() -> None:
+    made = [numbered(columns, 3) for columns in range(2, 40)]
+    sizes = [latex_tables.setting_of(table) for table in made]
+    assert sizes[0].size == r"\small" and not sizes[0].turned
+    for table, one in zip(made, sizes, strict=True):
+        room = latex_tables.TEXT_HEIGHT if one.turned else latex_tables.TEXT_WIDTH
+        assert latex_tables.width_of(table, one) <= room or one == sizes[-1]
+    order = [(one.turned, [r"\small", r"\footnotesize", r"\scriptsize", r"\tiny"].index(one.size)) for one in sizes]
+    assert order == sorted(order) and order[0] == (False, 0) and order[-1] == (True, 3)
+
+
+def test_what_is_the_same_in_every_row_makes_room() -> None:
+    wide = numbered(14, 3, same=8)
+    assert latex_tables.setting_of(wide).turned
+    narrow = latex_tables.without_constants(wide)
+    assert len(narrow.fields) == 6 and narrow.caption.startswith("Numbers. In every row column 6: 0.500; column 7: ")
+    assert "landscape" not in latex_tables.tabled(wide, label="tab:x")
+    turned = latex_tables.tabled(numbered(14, 3), label="tab:x")
+    assert turned.startswith(r"\begin{landscape}") and r"\begin{longtable}" in turned
+    alike = numbered(3, 3, same=3)
+    assert latex_tables.without_constants(alike) == alike and latex_tables.without_constants(numbered(14, 1)).fields
+
+
+def test_pictures_fit_a_one_column_article_and_say_their_size(files: Files) -> None:
+    index = json.loads(text_of(files, "index.json"))
+    drawn = [one for figure in index["figures"] for one in (figure, *figure["panels"])]
+    for one in drawn:
+        box = re.search(rb"/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)", files.content[one["pdf"]])
+        assert box is not None
+        width, height = (float(side) * 72.27 / 72 for side in box.groups())
+        assert width <= 345.0 and height <= 460.0
+        assert (float(box[1]), float(box[2])) == pytest.approx((one["width"], one["height"]), abs=0.02)
+    panels = [one for figure in index["figures"] for one in figure["panels"] if figure["name"] != "circuits"]
+    assert panels and all(one["smallest_type"] >= 6 for one in panels)
+    assert "too small for print, take the panels below" in text_of(files, "README.md")
+
+
+def test_the_table_of_verdicts_is_legible(files: Files) -> None:
+    written = text_of(files, "tables/verdicts.tex")
+    assert r"\footnotesize" in written or r"\small" in written
+    assert r"\textbf{p}" in written and "p-values are corrected within their family" in written
+    assert "corrected p of the opposite" in text_of(files, "tables/verdicts.csv")
+
+
+def test_the_p_of_the_opposite_is_shown_where_a_verdict_rests_on_it(small: ReportData) -> None:
+    first, *others = small.findings.hypotheses
+    shown, whole = verdict_tables([first, *others])
+    assert [field.label for field in shown.fields] == ["claim", "n", "estimate", "interval", "p", "verdict"]
+    assert [row[4] for row in shown.values] == [found.p_corrected for found in (first, *others)]
+    refuted = replace(first, verdict="refuted", p_opposite_corrected=0.001)
+    shown, _ = verdict_tables([refuted, *others])
+    assert [field.label for field in shown.fields][4:] == ["p", "p of the opposite", "verdict"]
+    assert shown.values[0][4:] == (first.p_corrected, 0.001, "refuted")
+    assert {"p", "corrected p", "corrected p of the opposite"} <= {field.label for field in whole.fields}
 
 
 @given(st.text(st.sampled_from([*map(chr, range(32, 127)), *NASTY, *"\n\t–“”…×→≤∅αΩ²¹⁰\u0301\ud800"])))
@@ -264,8 +332,8 @@ def test_names_from_a_spec_are_text_everywhere(run: ReportData, text: str) -> No
     assert json.loads(text_of(made, "index.json"))["figures"]
 
 
-def compiled(folder: Path) -> Iterator[str]:
-    for program in ("pdflatex", "bibtex", "pdflatex", "pdflatex"):
+def compiled(folder: Path, programs: Sequence[str] = ("pdflatex", "bibtex", "pdflatex", "pdflatex")) -> Iterator[str]:
+    for program in programs:
         options = ["-interaction=nonstopmode", "-halt-on-error"] if program == "pdflatex" else []
         done = subprocess.run([program, *options, "all"], cwd=folder, capture_output=True, timeout=300, check=False)
         yield done.stdout.decode("latin-1")
@@ -286,6 +354,37 @@ def test_the_document_compiles_and_holds_its_fonts(run: ReportData, tmp_path: Pa
         (tmp_path / name).write_bytes(content)
     *_, last = compiled(tmp_path)
     assert "undefined references" not in last and "Citation" not in last
+    if not text:  # a long name without a space can't be broken
+        assert "too wide) in alignment" not in last and "Float too large" not in last
+        wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) in paragraph", last)
+        assert all(float(points) < 5 for points in wide), "no figure is wider than the text"
     fonts = subprocess.run(["pdffonts", "all.pdf"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     rows = fonts.splitlines()[2:]
     assert rows and all(row.split()[-5] == "yes" for row in rows)  # the column "emb"
+
+
+TWO_COLUMNS = r"""
+\documentclass[twocolumn]{article}
+\newcommand{\mechshiftfloat}{table*}
+\input{preamble}
+\begin{document}
+\begin{figure*}\centering\includegraphics{figures/overlap.pdf}\caption{Whole.}\end{figure*}
+\begin{figure}\includegraphics[width=\columnwidth]{figures/overlap-ioi-diffusion-s0.pdf}\caption{Panel.}\end{figure}
+\input{tables/verdicts}
+\onecolumn
+\input{tables/overlap}
+\end{document}
+"""
+
+
+@pytest.mark.long
+def test_it_goes_into_two_columns(files: Files, tmp_path: Path) -> None:
+    if not which("pdflatex"):
+        pytest.skip("LaTeX (Debian: texlive-latex-base, texlive-latex-recommended) is missing")
+    for name, content in files.content.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "preamble.tex").write_text(latex.PREAMBLE)
+    (tmp_path / "all.tex").write_text(TWO_COLUMNS)
+    *_, last = list(compiled(tmp_path, ("pdflatex", "pdflatex")))
+    assert "Overfull" not in last and "too large" not in last

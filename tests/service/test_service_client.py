@@ -83,7 +83,9 @@ def test_waiting_for_a_run_has_its_exit_code(capsys: pytest.CaptureFixture[str])
     assert code == 3 and "out of memory" in err
     code, _, err = called(capsys, "submit", str(write("regressed")), "--fail-on", "lower")
     assert code == 1 and "not supported: lower" in err
-    assert called(capsys, "submit", str(write()), "--fail-on", "lower", "--quiet") == (0, "", "")
+    assert called(capsys, "submit", str(write()), "--fail-on", "lower", "--quiet") == (
+        *(0, "supported      lower\nsupported      kept\n", ""),
+    )
     code, _, err = called(capsys, "submit", str(write()), "--fail-on", "lowr")
     assert code == 2 and "did you mean 'lower'" in err
     code, out, _ = called(capsys, "submit", str(write()), "--watch", "--json")

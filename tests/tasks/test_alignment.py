@@ -97,7 +97,8 @@ def test_too_few_prompts_are_an_error_with_the_numbers(tokenizer: PreTrainedToke
     unknown = replace(GOOD, clean="When Wolfgang and Mary gave", key=three)
     expected = (
         r"task 'given': only 1 aligned prompts of 2 asked for \(1 x a word is not in the vocabulary; 1 x clean and "
-        r"corrupted prompt differ in their number of tokens\); ask for fewer examples or use another task"
+        r"corrupted prompt differ in their number of tokens\); ask for fewer examples or use another task\. Not in the "
+        r"vocabulary: 'Wolfgang'; `mechshift models show MODEL --words` lists those that a model knows$"
     )
     with pytest.raises(ExecutionError, match=expected):
         generated_dataset(Given(unequal, usable, unknown), tokenizer, examples=2, seed=0)  # type: ignore[arg-type]
@@ -119,7 +120,10 @@ def test_dropped_prompts_are_counted_and_training_combinations_are_not_even_draw
     assert "k0" not in held_out_keys()
     dataset = generated_dataset(Given(usable, unknown, trained), tokenizer, examples=1, seed=0)  # type: ignore[arg-type]
     assert [example.clean for example in dataset.examples] == [GOOD.clean]
-    assert dataset.dropped == {"a word is not in the vocabulary": 1}
+    assert dataset.dropped == {"a word is not in the vocabulary": 1} and dataset.unknown == {"Wolfgang": ""}
+    stored = Dataset.from_json(dataset.to_json())
+    assert stored.account == dataset.account
+    assert str(dataset.account).endswith("(1 x a word is not in the vocabulary: 'Wolfgang')")
 
 
 def test_a_tokenizer_that_a_task_does_not_suit_is_given_up_soon() -> None:

@@ -10,7 +10,8 @@ import pytest
 from mechshift_core.errors import UsageError
 from mechshift_core.models.sources import weights_hash
 from mechshift_core.zoo import bundled_models
-from mechshift_core.zoo.cards import CARD, card, write_card
+from mechshift_core.zoo.card_parts import CARD
+from mechshift_core.zoo.cards import card, write_card
 
 TINY = [name for name in bundled_models() if name.startswith("tiny-")]
 every_model = pytest.mark.parametrize("name", TINY)

@@ -8,12 +8,12 @@ from pathlib import Path
 from mechshift_core.errors import UsageError
 from mechshift_core.models.adapters import adapters_hash
 from mechshift_core.models.sources import weights_hash
+from mechshift_core.zoo.card_parts import save_card, table
 from mechshift_core.zoo.post_training.recipe import PostTrainingRecipe
 from mechshift_core.zoo.post_training.results import read_curve
 from mechshift_core.zoo.recipes import Diffusion, split_name
-from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, MetricEvaluation, read_record, reading, save_text
+from mechshift_core.zoo.storage import EVALUATION, INPUTS, TRAINING, MetricEvaluation, read_record, reading
 
-CARD = "README.md"
 KINDS = {
     "mdm": "A masked diffusion model, post-trained from",
     "arm-continued": "The control: trained on for as long as `mdm`, on the same sentences, still autoregressive, from",
@@ -31,7 +31,7 @@ def write_card(folder: Path) -> None:
     Raises:
         UsageError: if the folder lacks what the card is made from, or can't be written.
     """
-    save_text(folder / CARD, card(folder))
+    save_card(folder, card(folder))
 
 
 def card(folder: Path) -> str:
@@ -86,40 +86,44 @@ def _weights(recipe: PostTrainingRecipe) -> str:
 
 
 def _mix(recipe: PostTrainingRecipe) -> str:
-    rows = [f"| {name} | {count} |" for name, count in sorted(recipe.batch.items())]
+    rows = sorted(recipe.batch.items())
     if recipe.text is not None:
         files = f" and {len(recipe.text.files)} files" if recipe.text.files else ""
-        rows.append(f"| text: {recipe.text.samples} sequences that the base wrote{files} | {recipe.text.per_batch} |")
-    return "\n".join(["| sentences | in a step |", "|---|---|", *rows])
+        rows.append((f"text: {recipe.text.samples} sequences that the base wrote{files}", recipe.text.per_batch))
+    return table(("sentences", "in a step"), rows)
 
 
 def _results(evaluation: MetricEvaluation) -> str:
     rows = [
-        f"| {name} | {share:.1%} | {evaluation.argmax[name]:.1%} | "
-        f"{f'{evaluation.base[name]:.1%}' if name in evaluation.base else '–'} |"
+        (
+            name,
+            f"{share:.1%}",
+            f"{evaluation.argmax[name]:.1%}",
+            f"{evaluation.base[name]:.1%}" if name in evaluation.base else "–",
+        )
         for name, share in evaluation.held_out.items()
     ]
-    head = [
-        f"Shares of {evaluation.prompts_per_task} prompts a task whose combinations are not in the training sentences.",
-        "",
-        "| task | answer preferred | answer likeliest | base, preferred |",
-        "|---|---|---|---|",
-    ]
+    head = (
+        f"Shares of {evaluation.prompts_per_task} prompts a task whose combinations are not in the training sentences."
+    )
     text = ""
     if evaluation.perplexity is not None and evaluation.base_perplexity is not None:
         bound = " (an upper bound)" if split_name(evaluation.model)[0] == "mdm" else ""
         found, of_base = evaluation.perplexity, evaluation.base_perplexity
         text = f"\n\nPerplexity on held-out text: {found:.1f}{bound}; the base {of_base:.1f}."
-    return "\n".join([*head, *rows]) + text
+    shown = table(("task", "answer preferred", "answer likeliest", "base, preferred"), rows)
+    return f"{head}\n\n{shown}{text}"
 
 
 def _curve(folder: Path) -> str:
     points = read_curve(folder)
     tasks = [*points[-1].metric]
     rows = [
-        f"| {point.step} | "
-        + " | ".join(f"{point.metric[name]:.0%}" for name in tasks)
-        + f" | {'–' if point.perplexity is None else f'{point.perplexity:.1f}'} |"
+        (
+            point.step,
+            *(f"{point.metric[name]:.0%}" for name in tasks),
+            "–" if point.perplexity is None else f"{point.perplexity:.1f}",
+        )
         for point in points
     ]
-    return "\n".join([f"| steps | {' | '.join(tasks)} | perplexity |", "|---" * (len(tasks) + 2) + "|", *rows])
+    return table(("steps", *tasks, "perplexity"), rows)
