@@ -54,6 +54,7 @@ def _result(finding: Finding) -> str:
         return f"{_capital(measure_name(finding.measure))} could not be estimated."
     signs = tuple(group.sign for group in finding.groups)
     if any(group.estimate is None for group in finding.groups) or signs not in _SAID:
+        name = name if signs == (1,) or not finding.estimand else finding.estimand  # a contrast is no value of it
         return f"{_capital(name)}: {formats.number(finding.estimate)} ({_evidence(finding, plain=True)})."
     return _SAID[signs](finding, name)
 
@@ -65,7 +66,8 @@ def _alone(finding: Finding, name: str) -> str:
     text = f"{_capital(name)} {where}: {formats.number(group.estimate)}"
     ceiling = round(group.estimate - finding.estimate, 9)
     if ceiling and finding.test in ("equivalence", "non_inferiority"):
-        than = f"{_amount(finding.estimate)} than {formats.compact(ceiling)}"
+        edge = formats.compact(ceiling)
+        than = f"{_amount(finding.estimate)} than {edge}" if finding.estimate else f"equal to {edge}"
         return f"{text}; that is {than} ({_evidence(finding)})."
     return f"{text} ({_evidence(finding, plain=True)}){_way(finding)}."
 
@@ -127,15 +129,48 @@ def _evidence(finding: Finding, *, plain: bool = False) -> str:
     if low is not None and high is not None:
         ends = f"{formats.number(low)} to {formats.number(high)}" if plain else _between(low, high)
         parts.append(f"{formats.confidence(level)} interval {ends}")
-    if finding.verdict == "refuted" and finding.p_opposite_corrected is not None:
+    if finding.verdict != "refuted" or finding.p_opposite_corrected is None:
+        parts += [said] if (said := _p(finding)) else []
+    if shows_opposite(finding):
         parts.append(f"the opposite claim has corrected {formats.p_statement(finding.p_opposite_corrected)}")
-    elif finding.p is not None:
-        which, p = ("uncorrected", finding.p) if finding.p_corrected is None else ("corrected", finding.p_corrected)
-        parts.append(f"{which} {formats.p_statement(p)}")
     return "; ".join(parts) if parts else "without an interval"
 
 
+def _p(finding: Finding) -> str:
+    """The p-value of the claim; empty where there is none."""
+    if finding.p is None:
+        return ""
+    which, p = ("uncorrected", finding.p) if finding.p_corrected is None else ("corrected", finding.p_corrected)
+    return f"{which} {formats.p_statement(p)}"
+
+
+def shows_opposite(finding: Finding) -> bool:
+    """Whether p of the opposite claim belongs beside a verdict: of a refutation, or where the interval looks like one."""
+    if finding.p_opposite_corrected is None:
+        return False
+    return finding.verdict == "refuted" or (finding.verdict == "inconclusive" and _side(finding) == "opposite")
+
+
+def _side(finding: Finding) -> str:
+    """Where the whole interval lies: `claimed`, where the claim holds, or `opposite`; empty where it is in neither."""
+    low, high, _ = finding.shown
+    if low is None or high is None:
+        return ""
+    if finding.test == "equivalence":
+        if finding.margin is None:
+            return ""
+        apart = low > finding.margin or high < -finding.margin
+        return "opposite" if apart else "claimed" if low > -finding.margin and high < finding.margin else ""
+    above, below = low > finding.null, high < finding.null
+    if finding.alternative == "two-sided":
+        return "claimed" if above or below else ""
+    less = finding.alternative == "less"
+    return "claimed" if (below if less else above) else "opposite" if (above if less else below) else ""
+
+
 def _between(low: float, high: float) -> str:
+    if low == high == 0:
+        return "0 to 0"
     if low >= 0:
         return f"{formats.number(low)} to {formats.number(high)} higher"
     if high <= 0:
@@ -148,7 +183,9 @@ def _way(finding: Finding) -> str:
     if finding.along:
         return ""  # what a measure's own words say of a value, they do not say of a trend
     shown = finding.verdict in ("supported", "refuted") and finding.test in ("difference", "bound")
-    if not shown or finding.estimate is None or (finding.test == "bound" and finding.null):
+    if finding.every and finding.verdict == "refuted":
+        return ""  # it is shown of one part, and the estimate is the average
+    if not shown or not finding.estimate or (finding.test == "bound" and finding.null):
         return ""
     if len(finding.groups) == 1 and not quantity(finding.measure).startswith("shift"):
         return ""  # of a property of the pair, zero is no model to compare with
@@ -181,8 +218,23 @@ def _difference(finding: Finding) -> str:
     each = f" in every {finding.every}" if finding.every else ""
     return (
         f"Whether it is {claimed}{each} is not settled: this is absence of evidence, and does not show that nothing "
-        "changed."
+        f"changed.{_despite(finding, 'where the claim holds', 'opposite to the claim')}"
     )
+
+
+def _despite(finding: Finding, claimed: str, opposite: str) -> str:
+    """Why an interval that lies on one side whole is no verdict; empty where it lies on none."""
+    side = _side(finding)
+    if not side:
+        return ""
+    if finding.every:
+        return f" The interval is that of the average; the claim is of every {finding.every}."
+    where, p, of = claimed, finding.p_corrected, "the claim"
+    if side == "opposite":
+        where, p, of = opposite, finding.p_opposite_corrected, "the opposite"
+    if p is None:
+        return ""
+    return f" The whole interval lies {where}, but {of} has corrected {formats.p_statement(p)}, too large for a verdict."
 
 
 def _claimed(finding: Finding) -> str:
@@ -201,7 +253,9 @@ def _non_inferiority(finding: Finding) -> str:
         return f"It is not lower by more than {margin} that was declared as no loss that matters."
     if finding.verdict == "refuted":
         return f"It is lower by more than {margin}."
-    return f"The data do not settle whether it is lower by more than {margin}."
+    edge = formats.compact(finding.null)
+    despite = _despite(finding, f"above {edge}", f"below {edge}")
+    return f"The data do not settle whether it is lower by more than {margin}.{despite}"
 
 
 def _equivalence(finding: Finding) -> str:
@@ -210,6 +264,9 @@ def _equivalence(finding: Finding) -> str:
         return f"That lies within {margin} that was declared as no difference that matters."
     if finding.verdict == "refuted":
         return f"That lies outside {margin}: more than was declared negligible."
+    despite = _despite(finding, f"within {margin}", f"outside {margin}")
+    if despite:
+        return f"Neither equivalence nor a difference beyond {margin} is shown.{despite}"
     return (
         f"The data are compatible with values inside and outside {margin}: "
         "neither equivalence nor a difference is shown."

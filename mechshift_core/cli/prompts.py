@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.prompts import accounts, cautions
@@ -12,7 +12,12 @@ def prompt_lines(plan: Plan) -> list[str]:
     """One line a task, and one for each caution; before them what a matrix was written out to."""
     found = expanded_lines(plan.spec.expanded)
     found += [f"  {one.task}: {one}" for one in accounts(plan)]
-    return [*found, *(f"  warning: {text}" for text in cautions(plan))]
+    return [*found, *warning_lines(cautions(plan))]
+
+
+def warning_lines(warnings: Iterable[str]) -> list[str]:
+    """A line for each warning."""
+    return [f"  warning: {text}" for text in warnings]
 
 
 def expanded_lines(expanded: Mapping[str, Sequence[str]]) -> list[str]:
