@@ -170,9 +170,7 @@ def _methods(plan: Plan) -> MethodsFacts:
         random_templates=spec.statistics.units.template == "random",
         random_seeds=spec.statistics.units.seed == "random",
         measures=_measures(plan),
-        pairs=[
-            PairFacts(name=one.name, role=one.role, before=one.before, after=one.after) for one in plan.spec.pairs
-        ],
+        pairs=[PairFacts(name=one.name, role=one.role, before=one.before, after=one.after) for one in plan.spec.pairs],
         packages=package_versions(),
     )
 

@@ -33,15 +33,13 @@ _MARK = re.compile(r"\[@([a-z0-9]+)\]")
 
 
 def methods_of(data: ReportData) -> str:
-    """The methods of a run, with citations as marks: the paragraph, then what was tested, of what, and how otherwise."""
+    """The methods of a run, with citations as marks: the paragraph, then what was tested, and of what."""
     hypotheses = data.findings.hypotheses
     used = list(dict.fromkeys(found.method for found in hypotheses if found.method and found.estimate is not None))
     told = [_marked(data.methods, version=data.version, methods_used=used, **_asked(data))]
     facts, limits = data.methods, " ".join(varied(data.provenance))
-    parts = (
-        measures_said(facts.measures), _roles(facts), _models(data), _prompts(data), limits, _margins(data), _varied(data)
-    )  # fmt: skip
-    told += [said for said in parts if said]
+    parts = [measures_said(facts.measures), _roles(facts), _models(data), _prompts(data), limits, _margins(data)]
+    told += [said for said in (*parts, _varied(data)) if said]
     return " ".join(told)
 
 
@@ -289,8 +287,8 @@ def _varied(data: ReportData) -> str:
         return ""
     listed = "; ".join(f"{choice}: {formats.listed(values)}" for choice, values in chosen.items())
     return (
-        "To see how much the verdicts depend on choices, the hypotheses were decided again with one of these changed at "
-        f"a time: {listed}."
+        "To see how much the verdicts depend on choices, the hypotheses were decided again with one of these changed "
+        f"at a time: {listed}."
     )
 
 

@@ -145,7 +145,7 @@ def _p(finding: Finding) -> str:
 
 
 def shows_opposite(finding: Finding) -> bool:
-    """Whether p of the opposite claim belongs beside a verdict: of a refutation, or where the interval looks like one."""
+    """Whether p of the opposite claim stands beside a verdict: of a refutation, or where the interval looks so."""
     if finding.p_opposite_corrected is None:
         return False
     return finding.verdict == "refuted" or (finding.verdict == "inconclusive" and _side(finding) == "opposite")
@@ -234,7 +234,9 @@ def _despite(finding: Finding, claimed: str, opposite: str) -> str:
         where, p, of = opposite, finding.p_opposite_corrected, "the opposite"
     if p is None:
         return ""
-    return f" The whole interval lies {where}, but {of} has corrected {formats.p_statement(p)}, too large for a verdict."
+    return (
+        f" The whole interval lies {where}, but {of} has corrected {formats.p_statement(p)}, too large for a verdict."
+    )
 
 
 def _claimed(finding: Finding) -> str:

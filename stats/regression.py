@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 from stats.baseline import Baseline, Recorded
 from stats.degrees_of_freedom import satterthwaite
+from stats.findings import Estimate, Finding
 from stats.hypothesis_tests import difference_test, tost
 from stats.verdicts import claim_verdict
 
@@ -36,6 +37,8 @@ BAD: tuple[Outcome, ...] = ("regressed", "missing", "redefined")
 """The outcomes that a gate does not let through."""
 DEFINITION = ("measure", "estimand", "test", "alternative", "margin", "null", "confidence")
 """Fields without which two estimates can't be compared."""
+Estimated: TypeAlias = Recorded | Finding | Estimate
+"""What has an estimate with its interval; an :class:`stats.findings.Estimate` without its standard error."""
 NUMBERS = ("estimate", "se", "df", "low", "high")
 
 
@@ -134,18 +137,7 @@ def difference_interval(first: tuple[float, float, float], second: tuple[float, 
     return IntervalOfDifference(difference=e2 - e1, low=low, high=high)
 
 
-class Uncertain(Protocol):
-    """An estimate with what is known of its error; `se` and `df` may be lacking altogether."""
-
-    @property
-    def estimate(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
-
-def difference_of(first: Uncertain, second: Uncertain, *, confidence: float) -> IntervalOfDifference | None:
+def difference_of(first: Estimated, second: Estimated, *, confidence: float) -> IntervalOfDifference | None:
     """Interval of second - first, of two independent estimates; the one that `check` and `compare` both show.
 
     With both standard errors it is Welch's: d -+ t sqrt(se1^2 + se2^2) with Welch-Satterthwaite degrees of freedom.
@@ -171,7 +163,7 @@ def difference_of(first: Uncertain, second: Uncertain, *, confidence: float) -> 
     return difference_interval((first.estimate, first.low, first.high), (second.estimate, second.low, second.high))
 
 
-def _error_of_difference(first: Uncertain, second: Uncertain) -> tuple[float, float] | None:
+def _error_of_difference(first: Estimated, second: Estimated) -> tuple[float, float] | None:
     """Standard error of the difference and its degrees of freedom; None where one of the two has no error."""
     errors = [getattr(one, "se", None) for one in (first, second)]
     if not all(errors):

@@ -15,7 +15,6 @@ from reports.export.names import Names
 from reports.export.pictures import alternatives, compose, definitions_in, fitting
 from reports.figures.base import Figure, Panel
 from reports.figures.forest import forest, scales
-from reports.prose import measure_name
 from reports.sections.base import Section
 from reports.sections.verdicts import asked_of, ends, question
 from stats.findings import Finding

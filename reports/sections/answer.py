@@ -105,8 +105,10 @@ def _robust(data: ReportData) -> str:
     tried = [one for one in hypotheses if counts[one.id]]
     if not tried:
         return ""
-    kept, few, most = sum(is_robust(data, one) for one in tried), min(filter(None, counts.values())), max(counts.values())
-    choices = formats.plural(most, "other choice") if few == most else f"the {few} to {most} other choices tried on each"
+    kept = sum(is_robust(data, one) for one in tried)
+    few, most = min(filter(None, counts.values())), max(counts.values())
+    several = f"the {few} to {most} other choices tried on each"
+    choices = formats.plural(most, "other choice") if few == most else several
     lacking = len(hypotheses) - len(tried)
     rest = f" On {formats.plural(lacking, 'verdict')} no other choice was tried." if lacking else ""
     total = formats.plural(len(tried), "verdict")

@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 from studies import write_pairs, write_study
 
+from mechshift_core import run
 from mechshift_core.cli.main import main
 from mechshift_core.errors import UsageError
 from mechshift_core.execution.plan import make_plan
@@ -105,6 +106,24 @@ def test_below_the_fewest_for_an_interval_validate_warns(study: Path, capsys: py
     study.write_text(study.read_text().replace("statistics:\n", "statistics:\n  units: {template: random}\n"))
     assert main(["validate", "study.yaml"]) == 0
     assert "  warning: task 'mine' has 3 templates: below 5 there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("examples", "warned"), [(9, True), (10, False)])
+def test_validate_warns_of_too_few_prompts_for_a_measure(
+    examples: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, examples=examples, rule="none")
+    assert main(["validate", "study.yaml", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["specs"][0]["warnings"]
+    said = (
+        "task 'mine' has 9 prompts: similarity, inherited, overlap, retention, node_overlap, node_retention need 10 "
+        "for intervals and tests, even if all are selected; 'kept' can't be tested"
+    )
+    assert warnings == ([said] if warned else [])
+    kept, earlier = run(tmp_path / "study.yaml", out=tmp_path / "out").findings.hypotheses
+    assert (kept.verdict == "not estimable", kept.low is None) == (warned, warned)
+    assert earlier.low is not None
 
 
 @pytest.mark.parametrize("pooled", ["hypothesis", "contrast", "mixed model", "nothing"])
