@@ -86,7 +86,13 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
 def words_of_measures() -> dict[str, Words]:
     """How the measures that hypotheses can name are spoken of."""
     return {
-        one.name: Words(name=one.words, reading=one.reading, lower=one.lower, higher=one.higher, shift=not one.between)
+        one.name: Words(
+            name=one.words,
+            reading=one.reading,
+            lower=one.lower,
+            higher=one.higher,
+            shift=not (one.between or one.distance),
+        )
         for one, _ in testables()
     }
 

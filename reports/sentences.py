@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports import formats
-from reports.prose import direction, measure_name, quantity, role_words
+from reports.prose import direction, is_shift, measure_name, quantity, role_words
 from stats.findings import Finding, Group
 
 _KEYS = ("role", "pair", "regime", "task", "budget")
@@ -48,10 +48,20 @@ def apart(groups: tuple[Group, ...]) -> tuple[str, ...]:
     return tuple(key for key in _KEYS if len({getattr(group, key) for group in groups}) > 1)
 
 
+def asked_of(finding: Finding) -> str:
+    """What is tested: the measure, or a difference in it, which is no value of the measure."""
+    name = measure_name(finding.measure)
+    if finding.along:
+        name = f"{finding.along} of the {name}"
+    if len(finding.groups) < 2:
+        return name
+    return f"difference in {'differences of ' if len(finding.groups) > 2 else ''}the {name}"
+
+
 def _result(finding: Finding) -> str:
     name = _named_quantity(finding)
     if finding.estimate is None:
-        return f"{_capital(measure_name(finding.measure))} could not be estimated."
+        return f"{_capital(asked_of(finding))} could not be estimated."
     signs = tuple(group.sign for group in finding.groups)
     if any(group.estimate is None for group in finding.groups) or signs not in _SAID:
         name = name if signs == (1,) or not finding.estimand else finding.estimand  # a contrast is no value of it
@@ -64,12 +74,20 @@ def _alone(finding: Finding, name: str) -> str:
     where = _joined(named(group), _everywhere(group))
     assert finding.estimate is not None and group.estimate is not None
     text = f"{_capital(name)} {where}: {formats.number(group.estimate)}"
-    ceiling = round(group.estimate - finding.estimate, 9)
-    if ceiling and finding.test in ("equivalence", "non_inferiority"):
+    ceiling = _ceiling(finding)
+    if ceiling:
         edge = formats.compact(ceiling)
         than = f"{_amount(finding.estimate)} than {edge}" if finding.estimate else f"equal to {edge}"
         return f"{text}; that is {than} ({_evidence(finding)})."
     return f"{text} ({_evidence(finding, plain=True)}){_way(finding)}."
+
+
+def _ceiling(finding: Finding) -> float:
+    """What a single group's value is taken from; 0 where from nothing."""
+    if len(finding.groups) != 1 or finding.test not in ("equivalence", "non_inferiority"):
+        return 0.0
+    (group,) = finding.groups
+    return round((group.estimate or 0.0) - (finding.estimate or 0.0), 9)
 
 
 def _against(finding: Finding, name: str) -> str:
@@ -82,7 +100,9 @@ def _against(finding: Finding, name: str) -> str:
         _joined(formats.number(group.estimate), named(group, keys), _everywhere(group) if unlike else "")
         for group in (first, second)
     )
-    far = f"{_amount(finding.estimate)} ({_evidence(finding)}){_way(finding)}"
+    way = _way(finding)
+    way = f"{way} than {named(second, keys)}" if way and keys else way  # both may have gone the other way
+    far = f"{_amount(finding.estimate)} ({_evidence(finding)}){way}"
     return f"{_capital(_joined(name, common))}: {sides}; {far}."
 
 
@@ -187,7 +207,7 @@ def _way(finding: Finding) -> str:
         return ""  # it is shown of one part, and the estimate is the average
     if not shown or not finding.estimate or (finding.test == "bound" and finding.null):
         return ""
-    if len(finding.groups) == 1 and not quantity(finding.measure).startswith("shift"):
+    if len(finding.groups) == 1 and not is_shift(finding.measure):
         return ""  # of a property of the pair, zero is no model to compare with
     words = direction(finding.measure, finding.estimate)
     return f": {words}" if words not in ("lower", "higher") else ""
@@ -209,15 +229,17 @@ def _meaning(finding: Finding) -> str:
 
 def _difference(finding: Finding) -> str:
     claimed = _claimed(finding)
+    bounded = bool(finding.null) or finding.alternative == "two-sided"
+    it = "the difference" if len(finding.groups) > 1 and bounded else "it"
     if finding.verdict == "supported":
         each = f" in every {finding.every}" if finding.every else ""
-        return f"It is {claimed}{each}, as claimed, by more than chance would explain."
+        return f"{_capital(it)} is {claimed}{each}, as claimed, by more than chance would explain."
     if finding.verdict == "refuted":
         each = f" in one {finding.every} at least" if finding.every else ""
-        return f"The claim was that it is {claimed}; the data show the opposite{each}."
+        return f"The claim was that {it} is {claimed}; the data show the opposite{each}."
     each = f" in every {finding.every}" if finding.every else ""
     return (
-        f"Whether it is {claimed}{each} is not settled: this is absence of evidence, and does not show that nothing "
+        f"Whether {it} is {claimed}{each} is not settled: this is absence of evidence, and does not show that nothing "
         f"changed.{_despite(finding, 'where the claim holds', 'opposite to the claim')}"
     )
 
@@ -243,19 +265,25 @@ def _claimed(finding: Finding) -> str:
     """What a difference or a bound claims of the value, or of the difference."""
     bound = formats.compact(finding.null) if finding.null else ""
     if finding.alternative == "two-sided":
-        return f"different from {bound or 'zero'}"
+        return f"other than {bound or 'zero'}"
     if bound or len(finding.groups) == 1:
         return f"{'below' if finding.alternative == 'less' else 'above'} {bound or 'zero'}"
     return "lower" if finding.alternative == "less" else "higher"
 
 
 def _non_inferiority(finding: Finding) -> str:
-    margin = f"the margin of {formats.compact(finding.margin)}"
+    margin, edge = f"the margin of {formats.compact(finding.margin)}", formats.compact(finding.null)
+    if len(finding.groups) == 1 and not _ceiling(finding):  # a value by itself is not lower than another one
+        despite = _despite(finding, f"above {edge}", f"below {edge}")
+        return {
+            "supported": f"It is above {edge}, that is, not below zero by more than {margin} that was declared as no "
+            "loss that matters.",
+            "refuted": f"It is below {edge}, that is, below zero by more than {margin}.",
+        }.get(finding.verdict, f"The data do not settle whether it is below {edge}.{despite}")
     if finding.verdict == "supported":
         return f"It is not lower by more than {margin} that was declared as no loss that matters."
     if finding.verdict == "refuted":
         return f"It is lower by more than {margin}."
-    edge = formats.compact(finding.null)
     despite = _despite(finding, f"above {edge}", f"below {edge}")
     return f"The data do not settle whether it is lower by more than {margin}.{despite}"
 

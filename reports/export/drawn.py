@@ -16,7 +16,8 @@ from reports.export.pictures import alternatives, compose, definitions_in, fitti
 from reports.figures.base import Figure, Panel
 from reports.figures.forest import forest, scales
 from reports.sections.base import Section
-from reports.sections.verdicts import asked_of, ends, question
+from reports.sections.verdicts import ends, question
+from reports.sentences import asked_of
 from stats.findings import Finding
 
 POINTS = 0.75

@@ -11,7 +11,7 @@ from reports.data import ReportData
 from reports.figures.forest import forest, scales
 from reports.sections.base import Section
 from reports.sections.robustness import said_same
-from reports.sentences import sentence, shows_opposite
+from reports.sentences import asked_of, sentence, shows_opposite
 from reports.templating import render_template
 from stats.findings import Finding
 
@@ -67,16 +67,6 @@ def ends(finding: Finding) -> tuple[str, str]:
     if len(finding.groups) > 2 or finding.along:
         return "lower", "higher"
     return prose.direction(finding.measure, -1.0), prose.direction(finding.measure, 1.0)
-
-
-def asked_of(finding: Finding) -> str:
-    """What is tested: the measure, or a difference in it, which is no value of the measure."""
-    name = prose.measure_name(finding.measure)
-    if finding.along:
-        name = f"{finding.along} of the {name}"
-    if len(finding.groups) < 2:
-        return name
-    return f"difference in {'differences of ' if len(finding.groups) > 2 else ''}the {name}"
 
 
 def question(finding: Finding) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -272,3 +273,57 @@ def test_a_refutation_in_one_task_says_nothing_of_the_average() -> None:
     with vocabulary(WORDS, ROLES):
         assert "later layers" not in sentence(found).result
         assert "later layers" in sentence(replace(found, every="")).result
+
+
+EVERY = [
+    (one.name, how, test, verdict)
+    for (one, _), how, test, verdict in itertools.product(testables(), COMPARISONS, TESTS, VERDICTS)
+    if (test[1], verdict) != ("two-sided", "refuted")
+]
+
+
+def test_no_sentence_of_any_measure_and_test_calls_a_contrast_a_value() -> None:
+    """What follows the name of a measure and a colon is a value; of a difference stands `lower` or `higher`."""
+    with vocabulary(WORDS, ROLES):
+        said = {case: sentence(made(case[0], case[2], COMPARISONS[case[1]], case[3])) for case in EVERY}
+    for (measure, how, _, verdict), found in said.items():
+        whole = f"{found.result} {found.meaning}"
+        assert "None" not in whole and "  " not in whole and ".." not in whole and "−0.000" not in whole
+        if how != "alone":
+            assert not re.search(r": −?[\d.]+ \(", found.result)
+            assert verdict == "not estimable" or re.search(r"\d (higher|lower)", found.result)
+            assert verdict != "not estimable" or found.result.startswith("Difference in ")
+        if WORDS[measure].shift or how != "alone":
+            continue
+        assert WORDS[measure].lower not in whole and WORDS[measure].higher not in whole
+
+
+def test_a_direction_of_a_difference_says_than_what() -> None:
+    """Both may have moved to later layers, one of them less."""
+    groups = (group(1, "treatment", "local", 0.31), group(-1, "control", "local", 0.8))
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("depth_slope", TESTS[0], groups, "supported")).result
+        alone = sentence(made("depth_slope", TESTS[0], ONE, "supported")).result
+    assert said.endswith(": earlier layers than in the control.")
+    assert alone.endswith(": earlier layers.")
+
+
+def test_a_distance_by_itself_is_no_way_towards_anything() -> None:
+    with vocabulary(WORDS, ROLES):
+        said = sentence(made("weight_shift", TESTS[1], ONE, "supported")).result
+    assert said.startswith("Shift of the weights on global tasks") and "further apart" not in said
+
+
+def test_a_value_by_itself_is_not_lower_than_another() -> None:
+    with vocabulary(WORDS, ROLES):
+        said = {verdict: sentence(made("depth_slope", TESTS[4], ONE, verdict)).meaning for verdict in VERDICTS[:3]}
+        to_ceiling = sentence(
+            finding(
+                test="non_inferiority", margin=0.2, null=-0.2, groups=(group(1, "treatment", "local", 0.9),),
+                estimate=-0.1, low=-0.15, high=-0.05,
+            )
+        ).meaning  # fmt: skip
+    assert said["supported"].startswith("It is above −0.2, that is, not below zero by more than the margin of 0.2")
+    assert said["refuted"] == "It is below −0.2, that is, below zero by more than the margin of 0.2."
+    assert said["inconclusive"] == "The data do not settle whether it is below −0.2."
+    assert to_ceiling.startswith("It is not lower by more than the margin of 0.2")
