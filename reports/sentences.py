@@ -254,7 +254,7 @@ def _despite(finding: Finding, claimed: str, opposite: str) -> str:
     where, p, of = claimed, finding.p_corrected, "the claim"
     if side == "opposite":
         where, p, of = opposite, finding.p_opposite_corrected, "the opposite"
-    if p is None:
+    if p is None or p < 1 - finding.confidence:
         return ""
     return (
         f" The whole interval lies {where}, but {of} has corrected {formats.p_statement(p)}, too large for a verdict."
