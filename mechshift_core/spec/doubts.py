@@ -25,13 +25,12 @@ def _pooled(spec: Spec, hypothesis: Hypothesis, to: Filter) -> Iterator[str]:
     """Nothing is taken over from `where`, so that a key that is not in `to` pools all that has it."""
     where = hypothesis.where
     sides = [spec.members(hypothesis, group) for group in (where, to)]
+    tasks = [list(dict.fromkeys(task.name for _, task in side)) for side in sides]
+    pairs = [list(dict.fromkeys(one.name for one, _ in side)) for side in sides]
     member = ("pair", "pairs") if hypothesis.along is None else ("trajectory", "trajectories")
-    for keys, part, (one, several) in ((_TASKS, 1, ("task", "tasks")), (_PAIRS, 0, member)):
+    for keys, (own, other), (one, several) in ((_TASKS, tasks, ("task", "tasks")), (_PAIRS, pairs, member)):
         named = {key: level for key in keys if (level := getattr(where, key)) is not None}
-        if not named or any(getattr(to, key) is not None for key in keys):
-            continue
-        own, other = (list(dict.fromkeys(each[part].name for each in side)) for side in sides)
-        if set(other) <= set(own):
+        if not named or any(getattr(to, key) is not None for key in keys) or set(other) <= set(own):
             continue
         meant = {**to.model_dump(exclude_none=True), **named}
         written = ", ".join(f"{key}: {level}" for key, level in meant.items())

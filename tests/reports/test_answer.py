@@ -74,7 +74,7 @@ def test_the_box_says_when_and_on_what_it_was_computed(
     assert answer.computed(data) == said
 
 
-def tried(measure: str, verdicts: dict[str, str], **changes: object) -> ReportData:
+def tried(measure: str, verdicts: dict[str, str]) -> ReportData:
     """A study of two claims, on a measure and on the early share, with verdicts of the first by other choice."""
     own = replace(finding(measure=measure), id="one", verdict="supported")
     other = replace(finding(measure="early_share"), id="two", verdict="supported")

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from synthetic_run import WORDS, finding, group
@@ -195,7 +196,7 @@ def test_a_side_of_all_tasks_beside_one_of_a_single_task_says_so() -> None:
     assert "0.895 on infilling after diffusion, 0.976 in the control on all tasks (ioi, infilling)" in said
 
 
-def open_case(test: tuple[str, str, float | None, float], low: float, high: float, **changes: object) -> Finding:
+def open_case(test: tuple[str, str, float | None, float], low: float, high: float, **changes: Any) -> Finding:
     """An inconclusive finding of two groups with an interval, corrected p = .2 and that of the opposite .061."""
     kind, alternative, margin, null = test
     found = finding(
