@@ -209,6 +209,7 @@ def test_a_run_with_a_broken_analysis_is_opened_and_tried_again(
 
     whole = (finished.path / "findings.json").read_bytes()
     (finished.path / "analysis.json").unlink()
+    shutil.rmtree(finished.path / "statistics")
     with monkeypatch.context() as patched:
         patched.setattr(depth, "measure_depth", breaks)
         partial = mechshift_core.run(study, out=finished.path)
