@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -64,9 +64,8 @@ def conclude(
         if undrawn:
             lines += undrawn
             folder.write_json(PROVENANCE, {**facts, "failures": list(lines)})
-        # What broke may hold another time: it is tried again by the next run.
-        if len(lines) == len(execution.failures):
-            write_text(state, _analysis_state(folder, key).decode())
+        # What broke may hold another time: the next run finds another state than it expects, and tries it again.
+        write_text(state, _analysis_state(folder, key, lines[len(execution.failures) :]).decode())
         folder.log("analysed", failures=len(failures))
     findings = Findings.from_json((folder.path / FINDINGS).read_text(encoding="utf-8"))
     too_few = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8")).get("too_few", "")
@@ -86,10 +85,11 @@ def conclude(
     )
 
 
-def _analysis_state(folder: RunFolder, key: str) -> bytes:
-    """What stands in the last file written: what findings and tables depend on, and their own hashes."""
+def _analysis_state(folder: RunFolder, key: str, broken: Sequence[str] = ()) -> bytes:
+    """What stands in the last file written: what findings and tables depend on, their own hashes, and what broke."""
     files = [folder.path / FINDINGS, folder.path / PROVENANCE, *sorted(folder.tables.glob("*.parquet"))]
-    return json.dumps({"key": key, **{path.name: file_digest(path) for path in files}}, indent=2).encode()
+    content: dict[str, object] = {"key": key, **{path.name: file_digest(path) for path in files}}
+    return json.dumps(content | ({"broken": list(broken)} if broken else {}), indent=2).encode()
 
 
 def _analysis_key(plan: Plan, folder: RunFolder, failures: Mapping[str, str], declaration: Declaration) -> str:

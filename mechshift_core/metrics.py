@@ -224,6 +224,40 @@ def metric_named(name: str) -> MetricKind:
     return METRICS[name]
 
 
+FLAT = 1e-4
+"""A metric stands still where its slope is less than this share of that at even odds."""
+
+
+def flat_rows(kind: MetricKind, logits: Tensor, answers: TokenSet, foils: TokenSet) -> Tensor:
+    """Whether a row's metric hardly depends on its logits, so that there is next to nothing to attribute, bool, [n].
+
+    Its largest derivative is held against the one where the answers have logits that give them half of all probability:
+    so it is of a logarithm of a probability, or a probability, that is as good as 1.
+    """
+    import math
+
+    import torch
+
+    def steepest(values: Tensor) -> Tensor:
+        at = values.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            (slopes,) = torch.autograd.grad(kind.values(at, answers, foils).sum(), at)
+        return slopes.abs().amax(1)
+
+    wide = logits.double()
+    even = torch.zeros_like(wide).masked_fill(answers.mask(wide.shape[1]), math.log(wide.shape[1]))
+    return steepest(wide) < FLAT * steepest(even)
+
+
+def stands_still(metric: str, low: float, high: float) -> str:
+    """What is said where a metric does not move, given its values there."""
+    values = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+    said = f"the metric {metric!r} does not move there (its value is {values}), so that there is nothing to attribute"
+    if metric == LOGIT_DIFFERENCE.name:
+        return said
+    return f"{said}; where an answer is certain, its probability can't rise: use `metric: {LOGIT_DIFFERENCE.name}`"
+
+
 def judges_nothing(task: str, metric: str) -> str:
     """What is said where answers are to be judged by a metric that can't."""
     return (

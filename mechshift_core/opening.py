@@ -19,6 +19,8 @@ from mechshift_core.run_versions import version_told
 def open_run(path: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """A finished run as :func:`.run` returned it; nothing is computed or written, and no model is loaded.
 
+    A run of which parts failed is opened, too: `failures` says what is missing.
+
     Args:
         path: A run directory.
         allow_code: Whether the copies of `extensions` in the run directory may be run.

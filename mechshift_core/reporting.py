@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from mechshift_core import __version__
+from mechshift_core.analysis.estimands import definition
 from mechshift_core.calibration_file import calibration_facts, calibration_key, read_calibration
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.provenance import package_versions
@@ -16,14 +17,17 @@ from mechshift_core.execution.scores import judgement
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.timing import spent
 from mechshift_core.files import write_text
-from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testables
+from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testable, testables
 from mechshift_core.metrics import metric_named
 from mechshift_core.spec.base import Section
+from mechshift_core.spec.sensitivity import measures_of
 from mechshift_core.tables import read_tables
 from reports import (
     CircuitFacts,
     KindFacts,
+    MeasureFacts,
     MethodsFacts,
+    PairFacts,
     ReadingFacts,
     ReportData,
     TaskCount,
@@ -72,6 +76,7 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
         measures=list(plan.spec.measures.declared),
         words=words_of_measures(),
         roles=_roles(plan),
+        concerned=_concerned(plan),
         kinds=_kinds(plan),
         day=computed.day,
         seconds=computed.seconds,
@@ -81,7 +86,13 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
 def words_of_measures() -> dict[str, Words]:
     """How the measures that hypotheses can name are spoken of."""
     return {
-        one.name: Words(name=one.words, reading=one.reading, lower=one.lower, higher=one.higher, shift=not one.between)
+        one.name: Words(
+            name=one.words,
+            reading=one.reading,
+            lower=one.lower,
+            higher=one.higher,
+            shift=not (one.between or one.distance),
+        )
         for one, _ in testables()
     }
 
@@ -95,6 +106,12 @@ def _roles(plan: Plan) -> dict[str, str]:
         for pair in treated
     ]
     return {"treatment": "after diffusion"} if turned and all(turned) else {}
+
+
+def _concerned(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The measures that an other choice of the study can change, of those that can't change all."""
+    found = {name: measures_of(name) for name in type(plan.spec.sensitivity).model_fields}
+    return {name: measures for name, measures in found.items() if measures is not None}
 
 
 def _kinds(plan: Plan) -> list[KindFacts]:
@@ -158,8 +175,20 @@ def _methods(plan: Plan) -> MethodsFacts:
         metrics={task.name: metric_named(plan.datasets[task.name].metric).summary for task in spec.tasks},
         random_templates=spec.statistics.units.template == "random",
         random_seeds=spec.statistics.units.seed == "random",
+        measures=_measures(plan),
+        pairs=[PairFacts(name=one.name, role=one.role, before=one.before, after=one.after) for one in plan.spec.pairs],
         packages=package_versions(),
     )
+
+
+def _measures(plan: Plan) -> list[MeasureFacts]:
+    """The measures that hypotheses name, in the words of their rooms."""
+    named = dict.fromkeys(str(hypothesis.measure) for hypothesis in plan.spec.hypotheses)
+    return [
+        MeasureFacts(words=one.words, definition=definition(plan.spec, name), reading=one.reading, scale=one.scale)
+        for name in named
+        for one in (testable(name),)
+    ]
 
 
 def _counts(plan: Plan, examples: pl.DataFrame | None) -> list[TaskCount]:

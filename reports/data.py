@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -88,6 +88,33 @@ class CircuitFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureFacts:
+    """A measure that a hypothesis tests.
+
+    Attributes:
+        words: What it is called, a noun without an article.
+        definition: What it is, under the choices of the study.
+        reading: What its values mean.
+        scale: Unit and range.
+    """
+
+    words: str
+    definition: str
+    reading: str
+    scale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """A pair that is compared: its name, its role, and the models before and after."""
+
+    name: str
+    role: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodsFacts:
     """The choices that the methods paragraph states; what is None is left out of it.
 
@@ -109,6 +136,8 @@ class MethodsFacts:
         random_templates: Whether templates are the random unit, not prompts.
         random_seeds: Whether training seeds are random as well.
         alignment: Whether the alignment entropy was measured.
+        measures: The measures that hypotheses test, each once.
+        pairs: The pairs that are compared.
         packages: Version by package name.
     """
 
@@ -133,6 +162,8 @@ class MethodsFacts:
     random_templates: bool = False
     random_seeds: bool = False
     alignment: bool = False
+    measures: Sequence[MeasureFacts] = ()
+    pairs: Sequence[PairFacts] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -238,6 +269,8 @@ class ReportData:
             no section.
         words: Measure -> how it is spoken of.
         roles: Role of pairs -> where in a sentence a value of them is: "after diffusion".
+        concerned: Other choice of the study, as `findings.json` names it -> the measures that it can change. One that
+            is not there can change all.
         kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
             one.
         day: When the models ran last (UTC), as year-month-day; empty where that is not known.
@@ -260,6 +293,7 @@ class ReportData:
     measures: Sequence[str] | None = None
     words: Mapping[str, Words] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
+    concerned: Mapping[str, Collection[str]] = field(default_factory=dict)
     kinds: Sequence[KindFacts] = ()
     day: str = ""
     seconds: float | None = None

@@ -11,9 +11,11 @@ from typing import TypedDict
 
 from reports import formats
 from reports import references as works
-from reports.data import CircuitFacts, MethodsFacts, ReportData
+from reports.data import CircuitFacts, MeasureFacts, MethodsFacts, ReportData
 from reports.prose import ablation_words, correction_name, index_name
 from reports.references import Reference
+from reports.sections.provenance import varied
+from reports.sections.robustness import CHOICES
 
 _SELECTIONS = {
     "both": "examples that both models of a pair answer correctly",
@@ -21,17 +23,23 @@ _SELECTIONS = {
     "any": "examples that at least one model of a pair answers correctly",
     "none": "all aligned examples, whether they are answered correctly or not",
 }
-
-
+_ROLES = {
+    "treatment": "the change that the study asks about",
+    "control": "a change by other training, which the treatment is held against",
+    "unrelated": "models none of which was trained from the other, as the level of what any two models share",
+}
+"""Role of pairs -> what it means."""
 _MARK = re.compile(r"\[@([a-z0-9]+)\]")
 
 
 def methods_of(data: ReportData) -> str:
-    """The methods of a run, with citations as marks: the paragraph, then its models, prompts and margins."""
+    """The methods of a run, with citations as marks: the paragraph, then what was tested, and of what."""
     hypotheses = data.findings.hypotheses
     used = list(dict.fromkeys(found.method for found in hypotheses if found.method and found.estimate is not None))
     told = [_marked(data.methods, version=data.version, methods_used=used, **_asked(data))]
-    told += [said for said in (_models(data), _prompts(data), _margins(data)) if said]
+    facts, limits = data.methods, " ".join(varied(data.provenance))
+    parts = [measures_said(facts.measures), _roles(facts), _models(data), _prompts(data), limits, _margins(data)]
+    told += [said for said in (*parts, _varied(data)) if said]
     return " ".join(told)
 
 
@@ -243,6 +251,45 @@ def _asked(data: ReportData) -> _Asked:
         "equivalence": any(found.test == "equivalence" for found in data.findings.hypotheses),
         "shapley": data.table("shapley") is not None,
     }
+
+
+def measures_said(measures: Sequence[MeasureFacts]) -> str:
+    """Definition, units and meaning of each measure that is tested, a sentence each; empty where none is."""
+    if not measures:
+        return ""
+    return " ".join(["Hypotheses are about these measures.", *map(_measure_said, measures)])
+
+
+def _measure_said(one: MeasureFacts) -> str:
+    named = one.words in one.definition
+    what = one.definition if named else f"{one.words}, that is, {one.definition}"
+    reading = f"; {one.reading}" if one.reading else ""
+    return formats.sentence(f"{what} ({one.scale}){reading}" if one.scale else f"{what}{reading}")
+
+
+def _roles(facts: MethodsFacts) -> str:
+    """Which pairs are treatment, control and unrelated, and what that means; empty where it is not known."""
+    parts = []
+    for role, meaning in _ROLES.items():
+        pairs = [one for one in facts.pairs if one.role == role]
+        if pairs:
+            listed = formats.listed([f"{one.name} ({one.before} before, {one.after} after)" for one in pairs])
+            parts.append(f"{role.capitalize()}, {meaning}: {listed}.")
+    return " ".join(parts)
+
+
+def _varied(data: ReportData) -> str:
+    """Under which other choices the hypotheses were decided again; empty where under none."""
+    chosen: dict[str, list[str]] = {}
+    for other in data.findings.alternatives:
+        chosen.setdefault(CHOICES.get(other.choice, other.choice), []).append(other.value)
+    if not chosen:
+        return ""
+    listed = "; ".join(f"{choice}: {formats.listed(values)}" for choice, values in chosen.items())
+    return (
+        "To see how much the verdicts depend on choices, the hypotheses were decided again with one of these changed "
+        f"at a time: {listed}."
+    )
 
 
 def _models(data: ReportData) -> str:

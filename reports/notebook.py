@@ -18,6 +18,7 @@ from reports.export.drawn import verdict_figure
 from reports.export.pictures import definitions_in
 from reports.figures.base import Figure
 from reports.sections import answer
+from reports.sentences import shows_opposite
 from reports.templating import environment, render_template, source
 
 SCOPE = "mechshift"
@@ -51,14 +52,17 @@ def figure_piece(figure: Figure, *, shared: Markup) -> str:
 
 
 def conclusion_piece(data: ReportData) -> str:
-    """What a run concludes: the answer, and a row for each verdict."""
+    """What a run concludes: the answer, a row for each verdict, and what of it failed."""
     found = answer.section(data)
     hypotheses = data.findings.hypotheses
     rows = [
-        {"finding": one, "drawing": panel.drawings[0]}
+        {"finding": one, "drawing": panel.drawings[0], "opposite": shows_opposite(one)}
         for one, panel in zip(hypotheses, verdict_figure(data).panels, strict=True)
     ]
-    return _piece(render_template("conclusion", title=data.title, answer=found and found.body, rows=rows))
+    body = render_template(
+        "conclusion", title=data.title, answer=found and found.body, rows=rows, failures=data.failures
+    )
+    return _piece(body)
 
 
 def shared_in(body: Markup) -> Markup:

@@ -86,6 +86,12 @@ def quantity(measure: str) -> str:
     return f"shift of {article}{name}"
 
 
+def is_shift(measure: str) -> bool:
+    """Whether an estimate of a measure on one pair and task is after minus before, so that zero is "as before"."""
+    words = (_known.get() or {}).get(measure)
+    return words is not None and words.shift
+
+
 def direction(measure: str, value: float) -> str:
     """What a value below or above zero says, in a few words: `earlier layers`."""
     words = (_known.get() or {}).get(measure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports import formats
-from reports.prose import direction, measure_name, quantity, role_words
+from reports.prose import direction, is_shift, measure_name, quantity, role_words
 from stats.findings import Finding, Group
 
 _KEYS = ("role", "pair", "regime", "task", "budget")
@@ -48,12 +48,23 @@ def apart(groups: tuple[Group, ...]) -> tuple[str, ...]:
     return tuple(key for key in _KEYS if len({getattr(group, key) for group in groups}) > 1)
 
 
+def asked_of(finding: Finding) -> str:
+    """What is tested: the measure, or a difference in it, which is no value of the measure."""
+    name = measure_name(finding.measure)
+    if finding.along:
+        name = f"{finding.along} of the {name}"
+    if len(finding.groups) < 2:
+        return name
+    return f"difference in {'differences of ' if len(finding.groups) > 2 else ''}the {name}"
+
+
 def _result(finding: Finding) -> str:
     name = _named_quantity(finding)
     if finding.estimate is None:
-        return f"{_capital(measure_name(finding.measure))} could not be estimated."
+        return f"{_capital(asked_of(finding))} could not be estimated."
     signs = tuple(group.sign for group in finding.groups)
     if any(group.estimate is None for group in finding.groups) or signs not in _SAID:
+        name = name if signs == (1,) or not finding.estimand else finding.estimand  # a contrast is no value of it
         return f"{_capital(name)}: {formats.number(finding.estimate)} ({_evidence(finding, plain=True)})."
     return _SAID[signs](finding, name)
 
@@ -63,11 +74,20 @@ def _alone(finding: Finding, name: str) -> str:
     where = _joined(named(group), _everywhere(group))
     assert finding.estimate is not None and group.estimate is not None
     text = f"{_capital(name)} {where}: {formats.number(group.estimate)}"
-    ceiling = round(group.estimate - finding.estimate, 9)
-    if ceiling and finding.test in ("equivalence", "non_inferiority"):
-        than = f"{_amount(finding.estimate)} than {formats.compact(ceiling)}"
+    ceiling = _ceiling(finding)
+    if ceiling:
+        edge = formats.compact(ceiling)
+        than = f"{_amount(finding.estimate)} than {edge}" if finding.estimate else f"equal to {edge}"
         return f"{text}; that is {than} ({_evidence(finding)})."
     return f"{text} ({_evidence(finding, plain=True)}){_way(finding)}."
+
+
+def _ceiling(finding: Finding) -> float:
+    """What a single group's value is taken from; 0 where from nothing."""
+    if len(finding.groups) != 1 or finding.test not in ("equivalence", "non_inferiority"):
+        return 0.0
+    (group,) = finding.groups
+    return round((group.estimate or 0.0) - (finding.estimate or 0.0), 9)
 
 
 def _against(finding: Finding, name: str) -> str:
@@ -80,7 +100,9 @@ def _against(finding: Finding, name: str) -> str:
         _joined(formats.number(group.estimate), named(group, keys), _everywhere(group) if unlike else "")
         for group in (first, second)
     )
-    far = f"{_amount(finding.estimate)} ({_evidence(finding)}){_way(finding)}"
+    way = _way(finding)
+    way = f"{way} than {named(second, keys)}" if way and keys else way  # both may have gone the other way
+    far = f"{_amount(finding.estimate)} ({_evidence(finding)}){way}"
     return f"{_capital(_joined(name, common))}: {sides}; {far}."
 
 
@@ -127,15 +149,48 @@ def _evidence(finding: Finding, *, plain: bool = False) -> str:
     if low is not None and high is not None:
         ends = f"{formats.number(low)} to {formats.number(high)}" if plain else _between(low, high)
         parts.append(f"{formats.confidence(level)} interval {ends}")
-    if finding.verdict == "refuted" and finding.p_opposite_corrected is not None:
+    if finding.verdict != "refuted" or finding.p_opposite_corrected is None:
+        parts += [said] if (said := _p(finding)) else []
+    if shows_opposite(finding):
         parts.append(f"the opposite claim has corrected {formats.p_statement(finding.p_opposite_corrected)}")
-    elif finding.p is not None:
-        which, p = ("uncorrected", finding.p) if finding.p_corrected is None else ("corrected", finding.p_corrected)
-        parts.append(f"{which} {formats.p_statement(p)}")
     return "; ".join(parts) if parts else "without an interval"
 
 
+def _p(finding: Finding) -> str:
+    """The p-value of the claim; empty where there is none."""
+    if finding.p is None:
+        return ""
+    which, p = ("uncorrected", finding.p) if finding.p_corrected is None else ("corrected", finding.p_corrected)
+    return f"{which} {formats.p_statement(p)}"
+
+
+def shows_opposite(finding: Finding) -> bool:
+    """Whether p of the opposite claim stands beside a verdict: of a refutation, or where the interval looks so."""
+    if finding.p_opposite_corrected is None:
+        return False
+    return finding.verdict == "refuted" or (finding.verdict == "inconclusive" and _side(finding) == "opposite")
+
+
+def _side(finding: Finding) -> str:
+    """Where the whole interval lies: `claimed`, where the claim holds, or `opposite`; empty where it is in neither."""
+    low, high, _ = finding.shown
+    if low is None or high is None:
+        return ""
+    if finding.test == "equivalence":
+        if finding.margin is None:
+            return ""
+        apart = low > finding.margin or high < -finding.margin
+        return "opposite" if apart else "claimed" if low > -finding.margin and high < finding.margin else ""
+    above, below = low > finding.null, high < finding.null
+    if finding.alternative == "two-sided":
+        return "claimed" if above or below else ""
+    less = finding.alternative == "less"
+    return "claimed" if (below if less else above) else "opposite" if (above if less else below) else ""
+
+
 def _between(low: float, high: float) -> str:
+    if low == high == 0:
+        return "0 to 0"
     if low >= 0:
         return f"{formats.number(low)} to {formats.number(high)} higher"
     if high <= 0:
@@ -148,9 +203,11 @@ def _way(finding: Finding) -> str:
     if finding.along:
         return ""  # what a measure's own words say of a value, they do not say of a trend
     shown = finding.verdict in ("supported", "refuted") and finding.test in ("difference", "bound")
-    if not shown or finding.estimate is None or (finding.test == "bound" and finding.null):
+    if finding.every and finding.verdict == "refuted":
+        return ""  # it is shown of one part, and the estimate is the average
+    if not shown or not finding.estimate or (finding.test == "bound" and finding.null):
         return ""
-    if len(finding.groups) == 1 and not quantity(finding.measure).startswith("shift"):
+    if len(finding.groups) == 1 and not is_shift(finding.measure):
         return ""  # of a property of the pair, zero is no model to compare with
     words = direction(finding.measure, finding.estimate)
     return f": {words}" if words not in ("lower", "higher") else ""
@@ -172,16 +229,35 @@ def _meaning(finding: Finding) -> str:
 
 def _difference(finding: Finding) -> str:
     claimed = _claimed(finding)
+    bounded = bool(finding.null) or finding.alternative == "two-sided"
+    it = "the difference" if len(finding.groups) > 1 and bounded else "it"
     if finding.verdict == "supported":
         each = f" in every {finding.every}" if finding.every else ""
-        return f"It is {claimed}{each}, as claimed, by more than chance would explain."
+        return f"{_capital(it)} is {claimed}{each}, as claimed, by more than chance would explain."
     if finding.verdict == "refuted":
         each = f" in one {finding.every} at least" if finding.every else ""
-        return f"The claim was that it is {claimed}; the data show the opposite{each}."
+        return f"The claim was that {it} is {claimed}; the data show the opposite{each}."
     each = f" in every {finding.every}" if finding.every else ""
     return (
-        f"Whether it is {claimed}{each} is not settled: this is absence of evidence, and does not show that nothing "
-        "changed."
+        f"Whether {it} is {claimed}{each} is not settled: this is absence of evidence, and does not show that nothing "
+        f"changed.{_despite(finding, 'where the claim holds', 'opposite to the claim')}"
+    )
+
+
+def _despite(finding: Finding, claimed: str, opposite: str) -> str:
+    """Why an interval that lies on one side whole is no verdict; empty where it lies on none."""
+    side = _side(finding)
+    if not side:
+        return ""
+    if finding.every:
+        return f" The interval is that of the average; the claim is of every {finding.every}."
+    where, p, of = claimed, finding.p_corrected, "the claim"
+    if side == "opposite":
+        where, p, of = opposite, finding.p_opposite_corrected, "the opposite"
+    if p is None or p < 1 - finding.confidence:
+        return ""
+    return (
+        f" The whole interval lies {where}, but {of} has corrected {formats.p_statement(p)}, too large for a verdict."
     )
 
 
@@ -189,19 +265,27 @@ def _claimed(finding: Finding) -> str:
     """What a difference or a bound claims of the value, or of the difference."""
     bound = formats.compact(finding.null) if finding.null else ""
     if finding.alternative == "two-sided":
-        return f"different from {bound or 'zero'}"
+        return f"other than {bound or 'zero'}"
     if bound or len(finding.groups) == 1:
         return f"{'below' if finding.alternative == 'less' else 'above'} {bound or 'zero'}"
     return "lower" if finding.alternative == "less" else "higher"
 
 
 def _non_inferiority(finding: Finding) -> str:
-    margin = f"the margin of {formats.compact(finding.margin)}"
+    margin, edge = f"the margin of {formats.compact(finding.margin)}", formats.compact(finding.null)
+    if len(finding.groups) == 1 and not _ceiling(finding):  # a value by itself is not lower than another one
+        despite = _despite(finding, f"above {edge}", f"below {edge}")
+        return {
+            "supported": f"It is above {edge}, that is, not below zero by more than {margin} that was declared as no "
+            "loss that matters.",
+            "refuted": f"It is below {edge}, that is, below zero by more than {margin}.",
+        }.get(finding.verdict, f"The data do not settle whether it is below {edge}.{despite}")
     if finding.verdict == "supported":
         return f"It is not lower by more than {margin} that was declared as no loss that matters."
     if finding.verdict == "refuted":
         return f"It is lower by more than {margin}."
-    return f"The data do not settle whether it is lower by more than {margin}."
+    despite = _despite(finding, f"above {edge}", f"below {edge}")
+    return f"The data do not settle whether it is lower by more than {margin}.{despite}"
 
 
 def _equivalence(finding: Finding) -> str:
@@ -210,6 +294,9 @@ def _equivalence(finding: Finding) -> str:
         return f"That lies within {margin} that was declared as no difference that matters."
     if finding.verdict == "refuted":
         return f"That lies outside {margin}: more than was declared negligible."
+    despite = _despite(finding, f"within {margin}", f"outside {margin}")
+    if despite:
+        return f"Neither equivalence nor a difference beyond {margin} is shown.{despite}"
     return (
         f"The data are compatible with values inside and outside {margin}: "
         "neither equivalence nor a difference is shown."

@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from stats.baseline import Baseline, Recorded
 from stats.degrees_of_freedom import satterthwaite
+from stats.findings import Estimate, Finding
 from stats.hypothesis_tests import difference_test, tost
 from stats.verdicts import claim_verdict
 
@@ -36,6 +37,8 @@ BAD: tuple[Outcome, ...] = ("regressed", "missing", "redefined")
 """The outcomes that a gate does not let through."""
 DEFINITION = ("measure", "estimand", "test", "alternative", "margin", "null", "confidence")
 """Fields without which two estimates can't be compared."""
+Estimated: TypeAlias = Recorded | Finding | Estimate
+"""What has an estimate with its interval; an :class:`stats.findings.Estimate` without its standard error."""
 NUMBERS = ("estimate", "se", "df", "low", "high")
 
 
@@ -134,6 +137,42 @@ def difference_interval(first: tuple[float, float, float], second: tuple[float, 
     return IntervalOfDifference(difference=e2 - e1, low=low, high=high)
 
 
+def difference_of(first: Estimated, second: Estimated, *, confidence: float) -> IntervalOfDifference | None:
+    """Interval of second - first, of two independent estimates; the one that `check` and `compare` both show.
+
+    With both standard errors it is Welch's: d -+ t sqrt(se1^2 + se2^2) with Welch-Satterthwaite degrees of freedom.
+    Otherwise it is made of both intervals (:func:`difference_interval`).
+
+    Args:
+        first: An estimate whose interval is at `confidence`.
+        second: The other one.
+        confidence: Level of the intervals, in (0, 1).
+
+    Returns:
+        The interval; None where one of the two has no estimate or no interval.
+    """
+    if first.estimate is None or second.estimate is None:
+        return None
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return None  # there may be a standard error all the same, of too few units
+    error = _error_of_difference(first, second)
+    if error is not None:
+        test = difference_test(second.estimate - first.estimate, *error, confidence=confidence)
+        if test.low is not None and test.high is not None:
+            return IntervalOfDifference(difference=second.estimate - first.estimate, low=test.low, high=test.high)
+    return difference_interval((first.estimate, first.low, first.high), (second.estimate, second.low, second.high))
+
+
+def _error_of_difference(first: Estimated, second: Estimated) -> tuple[float, float] | None:
+    """Standard error of the difference and its degrees of freedom; None where one of the two has no error."""
+    errors = [getattr(one, "se", None) for one in (first, second)]
+    if not all(errors):
+        return None
+    variances = [se**2 for se in errors]
+    dfs = [math.inf if (df := getattr(one, "df", None)) is None else df for one in (first, second)]
+    return math.sqrt(sum(variances)), satterthwaite(sum(variances), [*zip(variances, dfs, strict=True)])
+
+
 def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded) -> bool:
     digests = [(baseline.prompts.get(task), run.prompts.get(task)) for task in found.tasks]
     if not digests or any(None in pair for pair in digests):
@@ -193,23 +232,24 @@ def _of_same_prompts(recorded: Recorded, found: Recorded, difference: float, giv
 
 def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
     tolerance, basis = _tolerance(recorded, given)
-    if not recorded.se or not found.se:
+    error = _error_of_difference(recorded, found)
+    interval = difference_of(recorded, found, confidence=found.confidence)
+    if error is None or interval is None:
         facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
-        return "undecided", "other prompts, and a standard error is lacking", facts
-    variances = recorded.se**2, found.se**2
-    dfs = [math.inf if df is None else df for df in (recorded.df, found.df)]
-    df = satterthwaite(sum(variances), [*zip(variances, dfs, strict=True)])
-    se, alpha = math.sqrt(sum(variances)), 1 - found.confidence
+        lacking = "a standard error" if error is None else "an interval"
+        return "undecided", f"other prompts, and {lacking} is lacking", facts
+    (se, df), alpha = error, 1 - found.confidence
+    ends = {"low": interval.low, "high": interval.high}
     if tolerance is None:
         test = difference_test(difference, se, df, confidence=found.confidence)
-        assert test.p is not None and test.high is not None
+        assert test.p is not None
         basis = "sampling error of the difference"
-        facts = {"low": test.low, "high": test.high, "tolerance": test.high - difference, "basis": basis}
+        facts = {**ends, "tolerance": interval.high - difference, "basis": basis}
         if test.p < alpha:
             return "regressed", f"it differs by {difference:+.3g} on other prompts, p = {test.p:.3g}", facts
         return "consistent", "", facts
     test = tost(difference, se, df, margin=tolerance, confidence=found.confidence)
-    facts = {"low": test.low, "high": test.high, "tolerance": tolerance, "basis": basis}
+    facts = {**ends, "tolerance": tolerance, "basis": basis}
     verdict = claim_verdict(p=test.p, p_opposite=test.p_opposite, alpha=alpha)
     if verdict == "supported":
         return "equivalent", "", facts

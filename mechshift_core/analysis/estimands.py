@@ -21,7 +21,7 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     described = partial(_described, narrowed=narrowed) if hypothesis.along is None else _trajectories
     positive = [described(group) for sign, group in hypothesis.groups() if sign > 0]
     negative = [described(group) for sign, group in hypothesis.groups() if sign < 0]
-    unit = _unit(spec, hypothesis.measure)
+    unit = definition(spec, hypothesis.measure)
     if hypothesis.along is not None:
         unit = f"{_quantity(hypothesis.along)} of the {unit}"
     if location(spec, hypothesis.measure):
@@ -37,7 +37,8 @@ def estimand(spec: Spec, hypothesis: Hypothesis) -> str:
     return text if hypothesis.every is None else f"{text}, in every {hypothesis.every}"
 
 
-def _unit(spec: Spec, measure: str) -> str:
+def definition(spec: Spec, measure: str) -> str:
+    """What a measure is on one pair and task, with the index that the spec declares of it."""
     one, kind = owner(measure)
     declared = spec.measures.declared.get(kind.name)
     return one.estimand.format(index=one.indices.get(getattr(declared, "index", "")))

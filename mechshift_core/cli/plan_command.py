@@ -117,6 +117,7 @@ def _measured(console: Console, planned: Plan, missing: list[tuple[Plan, Cell]])
 
 def _as_json(outlook: Outlook) -> dict[str, Any]:
     from mechshift_core.cli.prompts import tasks_as_json
+    from mechshift_core.execution.prompts import cautions
 
     spec, timing = outlook.plan.spec, outlook.timing
     rows = [
@@ -125,6 +126,7 @@ def _as_json(outlook: Outlook) -> dict[str, Any]:
     ]
     return {
         "tasks": tasks_as_json(outlook.plan),
+        "warnings": [*cautions(outlook.plan)],
         "cells": rows,
         "hypotheses": [hypothesis.id for hypothesis in spec.hypotheses],
         "time": {

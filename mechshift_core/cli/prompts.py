@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mechshift_core.execution.plan import Plan
 from mechshift_core.execution.prompts import accounts, cautions
@@ -15,7 +15,12 @@ def prompt_lines(plan: Plan) -> list[str]:
     found += [f"  {one.task}: {one}" for one in told]
     if any(one.unknown for one in told):
         found.append(f"  mechshift models show {next(iter(plan.spec.models.values())).source} --words  # what is known")
-    return [*found, *(f"  warning: {text}" for text in cautions(plan))]
+    return [*found, *warning_lines(cautions(plan))]
+
+
+def warning_lines(warnings: Iterable[str]) -> list[str]:
+    """A line for each warning."""
+    return [f"  warning: {text}" for text in warnings]
 
 
 def expanded_lines(expanded: Mapping[str, Sequence[str]]) -> list[str]:

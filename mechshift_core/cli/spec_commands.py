@@ -55,9 +55,10 @@ def validate(
 
     Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
     """
-    from mechshift_core.cli.prompts import expanded_lines, prompt_lines, tasks_as_json
+    from mechshift_core.cli.prompts import expanded_lines, prompt_lines, tasks_as_json, warning_lines
     from mechshift_core.execution.prompts import cautions
     from mechshift_core.spec import SpecError, load_spec
+    from mechshift_core.spec.doubts import doubts
 
     console: Console = context.obj
     results: list[dict[str, Any]] = []
@@ -69,8 +70,9 @@ def validate(
         lines: list[str] = []
         try:
             if no_files:
-                expanded = dict(load_spec(path, check_files=False, overrides=given).expanded)
-                lines = expanded_lines(expanded)
+                loaded = load_spec(path, check_files=False, overrides=given)
+                expanded, warnings = dict(loaded.expanded), [*doubts(loaded)]
+                lines = [*expanded_lines(expanded), *warning_lines(warnings)]
             else:
                 planned = check_spec_file(path, given) if given else check_spec_file(path)
                 tasks, warnings, lines = tasks_as_json(planned), [*cautions(planned)], prompt_lines(planned)

@@ -13,7 +13,7 @@ from mechshift_core.spec import load_spec
 from reports.compare import Compared, ComparedRuns, Numbers
 from reports.compare_many import Entry, FoundIn, ManyRuns
 from stats.findings import Estimate, Finding, Findings
-from stats.regression import DEFINITION, difference_interval
+from stats.regression import DEFINITION, difference_of
 
 FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed")
 """Parts of the provenance that only repeat what the specs say."""
@@ -145,11 +145,8 @@ def _compare(name: str, first: Finding | Estimate | None, second: Finding | Esti
     difference = low = high = None
     if one.estimate is not None and other.estimate is not None and not {"measure", "estimand"} & {*redefined}:
         difference = other.estimate - one.estimate
-        if None not in (one.low, one.high, other.low, other.high) and "confidence" not in redefined:
-            interval = difference_interval(
-                (one.estimate, one.low, one.high),  # type: ignore[arg-type]
-                (other.estimate, other.low, other.high),  # type: ignore[arg-type]
-            )
+        interval = difference_of(first, second, confidence=second.confidence)
+        if interval is not None and "confidence" not in redefined:
             low, high = interval.low, interval.high
     words = [f"{part} was {getattr(first, part)!r} and is {getattr(second, part)!r}" for part in redefined]
     return Compared(

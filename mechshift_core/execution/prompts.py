@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from mechshift_core.errors import ExecutionError
 from mechshift_core.execution.shift_model import cautions_of_model
-from mechshift_core.spec.schema import Spec
+from mechshift_core.kinds import declared_testables
+from mechshift_core.spec.doubts import doubts
+from mechshift_core.spec.hypotheses import Hypothesis
+from mechshift_core.spec.schema import Spec, TaskSpec
 from mechshift_core.tasks.account import PromptAccount
 from mechshift_core.tasks.counterfactual import Dataset
 from mechshift_core.tasks.distinct import shared_prompts
@@ -25,10 +28,11 @@ def accounts(plan: Plan) -> tuple[PromptAccount, ...]:
 def cautions(plan: Plan) -> tuple[str, ...]:
     """What a spec is to be warned of.
 
-    Tasks of which no interval can come, tasks that share prompts, and a mixed model without units that it needs.
+    Groups that are compared but not alike, tasks of which no interval can come, tasks that share prompts, and a mixed
+    model without units that it needs.
     """
     shared = (_shared(*one) for one in _overlaps(plan.spec, plan.datasets))
-    return (*_too_few(plan), *shared, *cautions_of_model(plan.spec))
+    return (*doubts(plan.spec), *_too_few(plan), *shared, *cautions_of_model(plan.spec))
 
 
 def check_pooled(spec: Spec, datasets: Mapping[str, Dataset]) -> None:
@@ -80,3 +84,36 @@ def _too_few(plan: Plan) -> Iterator[str]:
             found, unit = len({example.template for example in examples}), "templates"
         if found < MINIMUM_CLUSTERS:
             yield f"task {task.name!r} has {found} {unit}: below {MINIMUM_CLUSTERS} there are points without intervals"
+        else:
+            yield from _too_few_for(plan, task)
+
+
+def _too_few_for(plan: Plan, task: TaskSpec) -> Iterator[str]:
+    """The measures that need more prompts than a task has, and the hypotheses that can't be tested for that."""
+    spec, read = plan.spec, len(plan.datasets[task.name].examples)
+    halved = [pair.name for pair in spec.pairs if pair.prompts == "halves"]
+    for found, of, names in ((read, "", None), (read // 2, " in each half of them", halved)):
+        if names is not None and not names:
+            continue
+        lacking: dict[int, list[str]] = {}
+        for one, kind in declared_testables(spec):
+            needed = max(one.fewest, kind.least.prompts)
+            if found < needed:
+                lacking.setdefault(needed, []).append(one.name)
+        for needed, measures in lacking.items():
+            untested = [
+                repr(hypothesis.id)
+                for hypothesis in spec.hypotheses
+                if hypothesis.measure in measures and _is_of(spec, hypothesis, task.name, names)
+            ]
+            said = f"; {' and '.join(untested)} can't be tested" if untested else ""
+            yield (
+                f"task {task.name!r} has {found} prompts{of}: {', '.join(measures)} need{'s' * (len(measures) == 1)} "
+                f"{needed} for intervals and tests, even if all are selected{said}"
+            )
+
+
+def _is_of(spec: Spec, hypothesis: Hypothesis, task: str, pairs: Sequence[str] | None) -> bool:
+    """Whether a hypothesis is of a task, and of one of some pairs if these are given."""
+    members = [member for _, group in hypothesis.groups() for member in spec.members(hypothesis, group)]
+    return any(own.name == task and (pairs is None or one.name in pairs) for one, own in members)

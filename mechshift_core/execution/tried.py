@@ -34,6 +34,7 @@ class Answered:
         metric_above: Those with a metric above 0; None of a metric whose 0 says nothing.
         argmax: Those whose most likely token is an answer.
         mean_metric: Mean of the metric.
+        flat: Those on which the metric does not move with the logits, so that there is nothing to attribute.
         forward: Seconds of a forward pass of one prompt.
         seen: The first prompt.
     """
@@ -46,6 +47,7 @@ class Answered:
     metric_above: int | None
     argmax: int
     mean_metric: float
+    flat: int
     forward: float
     seen: Seen
 

@@ -23,7 +23,7 @@ from mechshift_core.execution.prompts import cautions
 from mechshift_core.execution.reading import completed
 from mechshift_core.execution.scores import Answers, judgement, selected_examples
 from mechshift_core.execution.tried import Answered, Kept, Passes, Seen, Tried
-from mechshift_core.metrics import metric_named
+from mechshift_core.metrics import TokenSet, flat_rows, metric_named, stands_still
 from mechshift_core.tasks.counterfactual import Dataset, Example
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS
 
@@ -109,6 +109,7 @@ def _answer(
     reading = plan.reading(plan.budgets[0])
     metric, states = np.zeros(len(examples), np.float32), np.zeros(len(examples), np.int64)
     predicted = np.zeros(len(examples), np.int64)
+    moves = np.zeros(len(examples), dtype=bool)
     seen, passed, spent = None, 0, 0.0
     for group in row_groups(model, examples, reading):
         for rows in _parts(group, min(AT_ONCE, batch_rows(plan.spec) or AT_ONCE)):
@@ -117,7 +118,9 @@ def _answer(
             began = time.perf_counter()
             logits, values = _read(model, dataset, examples, rows)
             spent, passed = spent + time.perf_counter() - began, passed + len(rows.numbers)
+            flat = _flat(dataset, [examples[number] for number in rows.numbers], logits)
             for place, number in enumerate(rows.numbers):
+                moves[number] |= not flat[place]
                 metric[number] += rows.weights[place] * float(values[place])
                 states[number] += reading.holds(rows.states[place], examples[number])
                 if rows.last[place]:
@@ -140,6 +143,7 @@ def _answer(
         metric_above=int((metric > 0).sum()) if prefers else None,
         argmax=int(argmax.sum()),
         mean_metric=float(metric.mean()),
+        flat=int(((states > 0) & ~moves).sum()),
         forward=spent / passed,
         seen=seen,
     )
@@ -155,6 +159,12 @@ def _read(model: Model, dataset: Dataset, examples: Sequence[Example], rows: Row
     batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states).to(model.device)
     logits = batch.rows_read(model.logits(batch.clean_ids, batch.attention_mask))[:, 0]
     return logits.float().cpu(), batch.measure(logits).cpu()
+
+
+def _flat(dataset: Dataset, examples: Sequence[Example], logits: Tensor) -> list[bool]:
+    """Of each row, whether its metric does not move with its logits."""
+    answers, foils = (TokenSet.of([getattr(one, name) for one in examples]) for name in ("answer_ids", "foil_ids"))
+    return [bool(one) for one in flat_rows(metric_named(dataset.metric), logits, answers, foils)]
 
 
 def _seen(model: Model, example: Example, state: Sequence[bool], logits: Tensor) -> Seen:
@@ -259,6 +269,9 @@ def _warnings(plan: Plan, answered: Sequence[Answered], kept: Sequence[Kept]) ->
         if one.metric_above is not None and one.metric_above < math.ceil(one.looked_at / 2):
             how = f"the metric of {one.model!r} on {one.task!r} is above 0 on {one.metric_above} of {one.looked_at}"
             yield f"{how} prompts: it prefers the foils; are answers and foils exchanged, or can't it do the task?"
+        if one.flat >= math.ceil(one.looked_at / 2):
+            still = stands_still(plan.datasets[one.task].metric, one.mean_metric, one.mean_metric)
+            yield f"{one.model!r} on {one.task!r}, {one.flat} of {one.looked_at} prompts: {still}"
     few: dict[tuple[str, str], str] = {}
     for pair in kept:
         where = f"pair {pair.pair!r} on {pair.task!r}"

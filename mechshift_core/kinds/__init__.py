@@ -128,6 +128,12 @@ def testables() -> Iterator[tuple[Testable, MeasureKind[Any] | InterventionKind[
 testables.__test__ = False  # type: ignore[attr-defined]  # no test case of pytest
 
 
+def declared_testables(spec: Spec) -> Iterator[tuple[Testable, MeasureKind[Any] | InterventionKind[Any]]]:
+    """What hypotheses of a spec can name: that of its measures and of its interventions."""
+    used = {*spec.measures.declared, *(one.kind for one in spec.interventions)}
+    return ((one, kind) for one, kind in testables() if kind.name in used)
+
+
 def owner(measure: str) -> tuple[Testable, MeasureKind[Any] | InterventionKind[Any]]:
     """What a hypothesis names, with the kind that it belongs to.
 

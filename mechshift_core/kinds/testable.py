@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mechshift_core.minimums import MINIMUM_CLUSTERS
 from mechshift_core.registry import NAME
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Testable:
         from_chance: Whether its zero is a chance level that unrelated models need not have.
         unrelated: Whether it is measured of unrelated pairs too.
         per_prompt: Whether it is a mean of one value for each prompt, so that `statistics.location` concerns it.
+        fewest: Selected prompts below which it has no interval and no test.
         choices: The fields of `sensitivity` that can change it, besides those that can change everything.
         noisy: Index that noise alone moves -> the index that hypotheses are tested with in its place.
         indices: Index that a spec can declare -> what it is in words, for `estimand`.
@@ -64,6 +66,7 @@ class Testable:
     from_chance: bool = False
     unrelated: bool = False
     per_prompt: bool = False
+    fewest: int = MINIMUM_CLUSTERS
     choices: frozenset[str] = frozenset()
     noisy: Mapping[str, str] = field(default_factory=dict)
     indices: Mapping[str, str] = field(default_factory=dict)

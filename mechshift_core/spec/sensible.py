@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mechshift_core.kinds import testables
 from mechshift_core.kinds.section import SHARED
@@ -20,32 +21,51 @@ def check_sensitivity(draft: Draft) -> Iterator[Complaint]:
     own = own_values(draft.spec)
     for name in type(draft.spec.sensitivity).model_fields:
         values = draft.spec.sensitivity.values(name)
-        path: Path = ("sensitivity", name)
         if not values:
             continue
-        yield from _idle(draft, name, path)
-        if name == "method" and "rank-average" in values and len(averaged(draft.spec)) < 2:
-            message = "'rank-average' needs another method that takes gradients beside it, or the study's own"
-            yield Complaint((*path, values.index("rank-average")), message)
-        for position, value in enumerate(values):
-            if value in values[:position]:
-                yield Complaint((*path, position), f"duplicate value {value!r}")
-            elif value in own[name]:
-                yield Complaint((*path, position), f"{value!r} is the study's own choice")
-            if name == "ablation" and value in SHARED and draft.spec.denoising.reveal == "confidence":
-                message = f"{value!r} takes values from other prompts in the same state, which reveal: confidence lacks"
-                yield Complaint((*path, position), message)
+        yield from _idle(draft, name)
+        for place, message in _wrong_values(draft, name, values, own[name]):
+            yield Complaint(("sensitivity", name, place), f"sensitivity.{name}: {message}")
 
 
-def _idle(draft: Draft, name: str, path: Path) -> Iterator[Complaint]:
+def _wrong_values(
+    draft: Draft, name: str, values: tuple[Any, ...], own: tuple[object, ...]
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with values of a choice, each fault once, with the place of the first value that has it."""
+    if name == "method" and "rank-average" in values and len(averaged(draft.spec)) < 2:
+        message = "'rank-average' needs another method that takes gradients beside it, or the study's own"
+        yield values.index("rank-average"), message
+    places = range(len(values))
+    twice = [place for place in places if values[place] in values[:place]]
+    if twice:
+        yield twice[0], f"duplicate value {_listed(values, twice)}; each is tried once"
+    same = [place for place in places if values[place] in own and place not in twice]
+    if same:
+        others = "leave it out, it is what the verdicts are of"
+        yield same[0], f"{_listed(values, same)} is the study's own choice; {others}"
+    shared = [place for place in places if values[place] in SHARED] if name == "ablation" else []
+    if shared and draft.spec.denoising.reveal == "confidence":
+        message = "takes values from other prompts in the same state, which reveal: confidence lacks"
+        yield shared[0], f"{_listed(values, shared)} {message}; counterfactual and zero do not"
+
+
+def _listed(values: tuple[Any, ...], places: list[int]) -> str:
+    return " and ".join(dict.fromkeys(repr(values[place]) for place in places))
+
+
+def _idle(draft: Draft, name: str) -> Iterator[Complaint]:
     """Why no hypothesis can depend on a choice."""
     spec = draft.spec
+    path: Path = ("sensitivity", name)
     tested = {hypothesis.measure for hypothesis in spec.hypotheses}
     section, concerned = section_of(name), measures_of(name)
     if section is not None and section not in spec.measures.declared:
-        yield Complaint(path, f"`measures` has no {section!r} to choose otherwise in", on_key=True)
+        message = f"`measures` has no {section!r} to choose otherwise in"
     elif name == "steps" and not any(getattr(one, "on_path", False) for one in spec.interventions):
-        yield Complaint(path, "only attribution methods on a path (eap-ig and its kin) have steps", on_key=True)
+        message = "only attribution methods on a path (eap-ig and its kin) have steps"
     elif not (tested if concerned is None else tested.intersection(concerned)):
         measures = listing([one.name for one, _ in testables()] if concerned is None else concerned)
-        yield Complaint(path, f"no hypothesis depends on it (those on {measures} do)", on_key=True)
+        message = f"no hypothesis depends on it (those on {measures} do); leave it out"
+    else:
+        return
+    yield Complaint(path, f"sensitivity.{name}: {message}", on_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -52,7 +52,27 @@ def translate(errors: Iterable[ErrorDetails], *, data: object, model: type[BaseM
         else:
             wanted = list(dict.fromkeys(map(expected, group)))
             found.append(Complaint(path, f"expected {' or '.join(wanted)}, got {describe(group[0]['input'])}"))
-    return found
+    return _once(found)
+
+
+def _once(complaints: list[Complaint]) -> list[Complaint]:
+    """Wrong values in the list of one choice of `sensitivity` as one complaint, which names the choice.
+
+    All of them are to be of the same values, which need not be said for each.
+    """
+    found: dict[object, Complaint] = {}
+    for number, one in enumerate(complaints):
+        path, (wanted, got, came) = one.path, one.message.partition(", got ")
+        if path[:1] != ("sensitivity",) or len(path) < 2 or one.unknown_key:
+            found[number] = one
+            continue
+        key = (path[1], wanted) if len(path) == 3 and got else number
+        first = found.get(key)
+        if first is None:
+            found[key] = replace(one, message=f"sensitivity.{path[1]}: {one.message}")
+        else:
+            found[key] = replace(first, message=f"{first.message}, {came}")
+    return list(found.values())
 
 
 def _is_other_member(path: Path, group: list[ErrorDetails], grouped: dict[Path, list[ErrorDetails]]) -> bool:

@@ -15,9 +15,9 @@ from reports.export.names import Names
 from reports.export.pictures import alternatives, compose, definitions_in, fitting
 from reports.figures.base import Figure, Panel
 from reports.figures.forest import forest, scales
-from reports.prose import measure_name
 from reports.sections.base import Section
 from reports.sections.verdicts import ends, question
+from reports.sentences import asked_of
 from stats.findings import Finding
 
 POINTS = 0.75
@@ -91,7 +91,7 @@ def verdict_figure(data: ReportData) -> Figure:
     panels = [
         Panel(
             title=one.claim or one.estimand,
-            subtitle=f"{measure_name(one.measure)}, {question(one)}",
+            subtitle=f"{asked_of(one)}, {question(one)}",
             drawings=(forest(one, scale=ranges[one.measure], ends=ends(one)),),
             note=f"{formats.number(one.estimate)} {formats.interval(*one.shown[:2])}, {_evidence(one)}: {one.verdict}",
         )

@@ -44,6 +44,7 @@ class Figure:
         id: Fragment identifier.
         caption: What to see in it, in two or three sentences.
         more: What else a reader may ask about it, folded under the caption.
+        hint: What a reader of the page can do with it, with a mouse say; files on their own leave it out.
         panels: Small multiples, row by row.
         columns: Panels that belong in a row.
         legend: Entries of the legend.
@@ -57,6 +58,7 @@ class Figure:
     legend: tuple[Key, ...]
     tables: tuple[Table, ...]
     more: str = ""
+    hint: str = ""
 
     @property
     def abreast(self) -> int:

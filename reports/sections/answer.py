@@ -10,7 +10,7 @@ from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
 from reports.sections.provenance import notes, varied
-from reports.sections.robustness import is_robust
+from reports.sections.robustness import is_robust, tried_on
 from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Finding
@@ -99,13 +99,20 @@ def _from_to(amounts: list[int]) -> str:
 
 
 def _robust(data: ReportData) -> str:
-    """How many verdicts are the same under all other choices that the spec names; empty where it names none."""
-    others, hypotheses = data.findings.alternatives, data.findings.hypotheses
-    if not others:
+    """How many verdicts are the same under all other choices that were tried on them; empty where none was."""
+    hypotheses = data.findings.hypotheses
+    counts = {one.id: len(tried_on(data, one)) for one in hypotheses}
+    tried = [one for one in hypotheses if counts[one.id]]
+    if not tried:
         return ""
-    kept = sum(is_robust(data, one) for one in hypotheses)
-    total, choices = formats.plural(len(hypotheses), "verdict"), formats.plural(len(others), "other choice")
-    return f"{kept} of {total} {'is' if kept == 1 else 'are'} the same under {choices}."
+    kept = sum(is_robust(data, one) for one in tried)
+    few, most = min(filter(None, counts.values())), max(counts.values())
+    several = f"the {few} to {most} other choices tried on each"
+    choices = formats.plural(most, "other choice") if few == most else several
+    lacking = len(hypotheses) - len(tried)
+    rest = f" On {formats.plural(lacking, 'verdict')} no other choice was tried." if lacking else ""
+    total = formats.plural(len(tried), "verdict")
+    return f"{kept} of {total} {'is' if kept == 1 else 'are'} the same under {choices}.{rest}"
 
 
 def computed(data: ReportData) -> str:

@@ -101,9 +101,10 @@ def figure(found: list[tuple[str, str, list[circuit.Edge]]], layout: Layout, *, 
             "width shows magnitude relative to the model's largest edge. Solid edges are shared; a drawing dominated "
             "by dashed and dotted edges is a circuit that was replaced."
         ),
-        more=(
-            "Edges between MLPs swing out to the right. Where the page's script runs, point at a node or an edge for "
-            "its scores and its rank in each model; a click, or Enter, holds it, and Escape lets it go."
+        more="Edges between MLPs swing out to the right.",
+        hint=(
+            "Where the page's script runs, point at a node or an edge for its scores and its rank in each model; a "
+            "click, or Enter, holds it, and Escape lets it go."
         ),
         panels=tuple(panels),
         columns=min(len({pair for _, pair, _ in found}), max(1, int(PAGE // layout.width))),

@@ -135,6 +135,7 @@ def figure(rows: pl.DataFrame, *, number: int) -> Figure:
     return Figure(
         id=f"figure-neurons-{number}",
         caption=_caption(rows, selective=selective),
+        hint="Point at a score for its numbers.",
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=drawings.legend(selective=selective),
@@ -195,5 +196,5 @@ def _caption(rows: pl.DataFrame, *, selective: bool) -> str:
     return (
         f"The strongest neurons of each model{first} in the order of the half of the prompts that chose them; scores "
         "are from the other half, on one scale for each task. Where the tick is near the point the neuron scores as "
-        f"much in the other model, where it is near zero only in this one.{answers} Point at a score for its numbers."
+        f"much in the other model, where it is near zero only in this one.{answers}"
     )

@@ -111,10 +111,8 @@ def component_figure(rows: pl.DataFrame, reference: pl.DataFrame | None, *, numb
             f"Effects of {title}, components across and layers upwards. The area of a square is the magnitude of the "
             "effect, on one scale for both models of a panel."
         ),
-        more=(
-            "Point at a large square for its number. Effects below 1 % of the largest are not drawn."
-            + _comparison(reference)
-        ),
+        more="Effects below 1 % of the largest are not drawn." + _comparison(reference),
+        hint="Point at a large square for its number.",
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),
         legend=matrix.legend(),

@@ -11,7 +11,7 @@ from reports.figures.base import Figure, Panel
 from reports.figures.coefficients import Coefficient, draw
 from reports.sections.base import Part, Section
 from reports.templating import render_template
-from stats.findings import Finding
+from stats.findings import Alternative, Finding
 
 CHOICES = {
     "denoising": "inference budget",
@@ -67,22 +67,47 @@ def _explained(data: ReportData) -> str:
 
 def _agreement(data: ReportData) -> str:
     """Which verdicts change, in words."""
-    changed = [finding.id for finding in data.findings.hypotheses if not is_robust(data, finding)]
-    total = len(data.findings.hypotheses)
+    tried = [finding for finding in data.findings.hypotheses if tried_on(data, finding)]
+    untried = [finding.id for finding in data.findings.hypotheses if finding not in tried]
+    changed = [finding.id for finding in tried if not is_robust(data, finding)]
+    total = len(tried)
+    lacking = f" None of these choices can change {formats.listed(untried)}." if untried else ""
     if not changed:
-        return f"No verdict changes ({formats.plural(total, 'hypothesis', 'hypotheses')})."
-    return f"{len(changed)} of {formats.plural(total, 'verdict')} change: {formats.listed(changed)}."
+        return f"No verdict changes ({formats.plural(total, 'hypothesis', 'hypotheses')}).{lacking}"
+    return f"{len(changed)} of {formats.plural(total, 'verdict')} change: {formats.listed(changed)}.{lacking}"
+
+
+def tried_on(data: ReportData, finding: Finding) -> tuple[Alternative, ...]:
+    """The other choices that the spec names, of those that can change a finding."""
+    at_budgets = any(group.budget for group in finding.groups)  # which are its own, whatever the study reads first
+
+    def concerns(choice: str) -> bool:
+        if choice == "denoising":
+            return not at_budgets
+        return choice not in data.concerned or finding.measure in data.concerned[choice]
+
+    return tuple(other for other in data.findings.alternatives if concerns(other.choice))
 
 
 def same_under(data: ReportData, finding: Finding) -> int:
-    """Under how many of the other choices that the spec names a verdict is the same."""
-    others = (one for other in data.findings.alternatives for one in other.hypotheses)
+    """Under how many of the other choices that can change a finding its verdict is the same."""
+    others = (one for other in tried_on(data, finding) for one in other.hypotheses)
     return sum((one.id, one.verdict) == (finding.id, finding.verdict) for one in others)
 
 
 def is_robust(data: ReportData, finding: Finding) -> bool:
-    """Whether a verdict is the same under all of them."""
-    return same_under(data, finding) == len(data.findings.alternatives)
+    """Whether a verdict is the same under all of them; so is one on which none was tried."""
+    return same_under(data, finding) == len(tried_on(data, finding))
+
+
+def said_same(data: ReportData, finding: Finding) -> str:
+    """Under how many other choices a verdict is the same, in words; empty where the spec names none at all."""
+    if not data.findings.alternatives:
+        return ""
+    tried = len(tried_on(data, finding))
+    if not tried:
+        return "no other choice was tried"
+    return f"same under {same_under(data, finding)} of {formats.plural(tried, 'other choice')}"
 
 
 def _rows(data: ReportData) -> list[_Row]:

@@ -10,8 +10,8 @@ from reports import formats, prose, tables
 from reports.data import ReportData
 from reports.figures.forest import forest, scales
 from reports.sections.base import Section
-from reports.sections.robustness import same_under
-from reports.sentences import sentence
+from reports.sections.robustness import said_same
+from reports.sentences import asked_of, sentence, shows_opposite
 from reports.templating import render_template
 from stats.findings import Finding
 
@@ -24,7 +24,8 @@ class Row:
     measure: str
     question: str
     drawing: Markup
-    same: int
+    opposite: bool
+    same: str
 
 
 def section(data: ReportData) -> Section:
@@ -39,14 +40,14 @@ def section(data: ReportData) -> Section:
         rows=[
             Row(
                 finding=finding,
-                measure=prose.measure_name(finding.measure),
+                measure=asked_of(finding),
                 question=question(finding),
                 drawing=forest(finding, scale=ranges[finding.measure], ends=ends(finding)),
-                same=same_under(data, finding),
+                opposite=shows_opposite(finding),
+                same=said_same(data, finding),
             )
             for finding in hypotheses
         ],
-        choices=len(data.findings.alternatives),
         readings=[
             f"{prose.measure_name(measure)}: {prose.reading(measure)}" for measure in ranges if prose.reading(measure)
         ],
@@ -59,8 +60,11 @@ def section(data: ReportData) -> Section:
 
 
 def ends(finding: Finding) -> tuple[str, str]:
-    """What lies to the left and to the right of the axis; a difference in differences has no words of its own."""
-    if len(finding.groups) > 2:
+    """What lies to the left and to the right of the axis.
+
+    A difference in differences has no words of its own, nor has what is said of a trajectory.
+    """
+    if len(finding.groups) > 2 or finding.along:
         return "lower", "higher"
     return prose.direction(finding.measure, -1.0), prose.direction(finding.measure, 1.0)
 

@@ -16,8 +16,8 @@ from mechshift_core.spec.starters import starter
 from reports.compare import compared_cells, render_comparison
 from reports.compare_many import render_many
 
-REFUTED = finding(estimate=0.1, low=-0.9, high=1.1, verdict="refuted")
-WIDE = finding(estimate=-0.1, low=-1.1, high=0.9)
+REFUTED = finding(estimate=0.1, low=-0.9, high=1.1, se=0.5, verdict="refuted")
+WIDE = finding(estimate=-0.1, low=-1.1, high=0.9, se=0.5)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_opposite_verdicts_are_never_told_to_lie_within_the_intervals(tmp_path: 
     points = [finding(low=None, high=None, verdict=verdict) for verdict in ("supported", "refuted")]
     bare = compare_runs(*(write_run(tmp_path / one.verdict, findings(one)) for one in points))
     assert "opposite verdicts" in formats.text(bare)
-    near = finding(estimate=-0.2, low=-1.2, high=0.8, verdict="inconclusive")
+    near = finding(estimate=-0.2, low=-1.2, high=0.8, se=0.5, verdict="inconclusive")
     close = compare_runs(write_run(tmp_path / "c", findings(WIDE)), write_run(tmp_path / "d", findings(near)))
     assert "within the intervals" in formats.text(close)
 

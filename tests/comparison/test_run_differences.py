@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 from stored_runs import equivalent, estimate, finding, findings, undefined, write_run
 
 from mechshift_core.comparison import compare_runs, formats
@@ -88,7 +90,8 @@ def test_findings_and_estimates_are_matched_and_only_those_that_differ_are_shown
     found = compared(tmp_path, before, after)
     assert list(found) == ["lower", "none", "late", "retention of diffusion on countdown (between)"]
     assert found["lower"].difference == pytest.approx(0.2)
-    assert (found["lower"].low, found["lower"].high) == pytest.approx((0.2 - 0.197990, 0.2 + 0.197990), abs=1e-6)
+    half = float(scipy_stats.t.ppf(0.975, 198)) * math.hypot(0.07, 0.07)  # as `mechshift check` has it
+    assert (found["lower"].low, found["lower"].high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
     assert found["lower"].beyond is True
     assert (found["none"].second, found["late"].first, found["none"].beyond) == (None, None, None)
 

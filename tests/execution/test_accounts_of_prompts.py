@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 from studies import write_pairs, write_study
 
+from mechshift_core import run
 from mechshift_core.cli.main import main
 from mechshift_core.errors import UsageError
 from mechshift_core.execution.plan import make_plan
@@ -60,7 +61,9 @@ def test_every_command_and_the_report_say_the_same(
         {"reason": "the same pair is there already", "count": 1, "lines": [4]},
     ]
     assert main(["validate", "study.yaml"]) == 0
-    assert capsys.readouterr().out == f"ok: study.yaml\n  mine: {line}\n"
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"ok: study.yaml\n  mine: {line}\n")
+    assert shown.count("\n") - 2 == shown.count(f"  warning: task 'mine' has {read} prompts: ") == (read < 10)
     assert main(["plan", "study.yaml"]) == 0
     assert f"  mine: {line}\n" in capsys.readouterr().out
     assert main(["run", "study.yaml", "--out", "out"]) == 0
@@ -105,6 +108,26 @@ def test_below_the_fewest_for_an_interval_validate_warns(study: Path, capsys: py
     study.write_text(study.read_text().replace("statistics:\n", "statistics:\n  units: {template: random}\n"))
     assert main(["validate", "study.yaml"]) == 0
     assert "  warning: task 'mine' has 3 templates: below 5 there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("examples", "warned"), [(9, True), (10, False)])
+def test_validate_warns_of_too_few_prompts_for_a_measure(
+    examples: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, examples=examples, rule="none")
+    assert main(["validate", "study.yaml", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["specs"][0]["warnings"]
+    said = (
+        "task 'mine' has 9 prompts: similarity, inherited, overlap, retention, node_overlap, node_retention need 10 "
+        "for intervals and tests, even if all are selected; 'kept' can't be tested"
+    )
+    assert warnings == ([said] if warned else [])
+    found = run(tmp_path / "study.yaml", out=tmp_path / "out").findings
+    on_halves = [one for one in found.estimates if one.measure == "overlap" and one.estimate is not None]
+    assert on_halves and all((one.low is None) == warned for one in on_halves)
+    assert found.hypotheses[0].verdict == "not estimable" or not warned
+    assert found.hypotheses[1].low is not None, "the depth slope needs no halves"
 
 
 @pytest.mark.parametrize("pooled", ["hypothesis", "contrast", "mixed model", "nothing"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -17,9 +18,11 @@ from transformers import AutoModelForCausalLM
 
 from mechshift_core import SpecError, load_spec, run
 from mechshift_core.cli.main import main
+from mechshift_core.execution import trying
 from mechshift_core.execution.plan import make_plan
+from mechshift_core.execution.tried import Answered, Seen
 from mechshift_core.files import sha256_of
-from mechshift_core.metrics import METRICS
+from mechshift_core.metrics import METRICS, TokenSet, flat_rows
 
 EXAMPLE = (Path(__file__).parents[2] / "docs" / "examples" / "log_odds.py").read_text()
 GENERATED: dict[str, Any] = {"name": "sva", "dataset": None, "regime": None}
@@ -146,3 +149,36 @@ def test_a_run_has_the_metric_of_transformers_and_says_so(
     assert provenance["extensions"][0]["kinds"] == ["metric log_odds"]
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["log_probability"] == METRICS["log_probability"].summary
+
+
+CERTAIN = torch.tensor([[40.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, 0.0], [0.0, 40.0, 0.0, 0.0]])
+"""Logits of four tokens: the answer, 0, is certain; open; and as good as impossible."""
+FLAT_ROWS = {
+    "logit_difference": [False, False, False],
+    "log_probability": [True, False, False],
+    "probability_difference": [True, False, True],
+}
+
+
+@pytest.mark.parametrize("name", FLAT_ROWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_metric_stands_still_where_the_answer_is_certain(name: str, dtype: torch.dtype) -> None:
+    answers, foils = TokenSet.of([[0]] * 3), TokenSet.of([[1, 2], [1], [1]])
+    assert flat_rows(METRICS[name], CERTAIN.to(dtype), answers, foils).tolist() == FLAT_ROWS[name]
+
+
+@pytest.mark.parametrize("flat", [9, 10])
+def test_try_warns_where_a_metric_stands_still_on_half_of_the_prompts(flat: int) -> None:
+    seen = Seen(text="", tokens=1, answers=(), foils=(), likely=())
+    one = Answered(
+        model="m", task="t", looked_at=20, correct=20, judged_by="argmax", metric_above=None, argmax=20,
+        mean_metric=-1e-9, flat=flat, forward=0.0, seen=seen,
+    )  # fmt: skip
+    plan = SimpleNamespace(
+        datasets={"t": SimpleNamespace(metric="log_probability")}, spec=SimpleNamespace(hypotheses=())
+    )
+    warnings = [*trying._warnings(plan, [one], [])]  # type: ignore[arg-type]
+    assert len(warnings) == (flat == 10)
+    for said in warnings:
+        assert said.startswith("'m' on 't', 10 of 20 prompts: the metric 'log_probability' does not move there")
+        assert said.endswith("use `metric: logit_difference`")

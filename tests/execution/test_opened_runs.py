@@ -197,3 +197,32 @@ def test_a_run_whose_code_was_allowed_is_drawn_with_it(finished: Run, monkeypatc
     for run, allow in ((finished, False), (replace(finished, allowed_code=True), False), (finished, True)):
         drawing.data_of(run, allow_code=allow)
     assert asked == [False, True, True]
+
+
+def test_a_run_with_a_broken_analysis_is_opened_and_tried_again(
+    finished: Run, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mechshift_core.measures.depth import depth
+
+    def breaks(*_: object) -> None:
+        raise TypeError("no luck")
+
+    whole = (finished.path / "findings.json").read_bytes()
+    (finished.path / "analysis.json").unlink()
+    shutil.rmtree(finished.path / "statistics")
+    with monkeypatch.context() as patched:
+        patched.setattr(depth, "measure_depth", breaks)
+        partial = mechshift_core.run(study, out=finished.path)
+        assert any("depth of shift on mine" in line and "no luck" in line for line in partial.failures)
+        opened = open_run(finished.path)
+        assert opened.failures == partial.failures and opened == replace(partial, analysed=False, cached=opened.cached)
+        assert repr(opened).endswith(f"{len(partial.failures)} failed)")
+        html = opened._repr_html_()
+        assert html is not None and "Parts of this run failed and are missing." in html and "no luck" in html
+        mechshift_core.report(finished.path)
+        assert mechshift_core.run(study, out=finished.path).analysed, "what broke is tried again"
+    again = mechshift_core.run(study, out=finished.path)
+    assert again.analysed and again.failures == ()
+    assert (finished.path / "findings.json").read_bytes() == whole
+    html = open_run(finished.path)._repr_html_()
+    assert html is not None and "failed" not in html

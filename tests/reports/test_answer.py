@@ -8,8 +8,9 @@ import pytest
 from synthetic_run import finding
 
 from reports import ReportData
-from reports.sections import answer
-from stats.findings import Finding, Findings
+from reports.sections import answer, robustness
+from reports.sections import verdicts as verdicts_section
+from stats.findings import Alternative, Finding, Findings
 
 
 def witness(name: str, verdict: str, *, of: str = "kept", measure: str = "similarity") -> Finding:
@@ -71,3 +72,65 @@ def test_the_box_says_when_and_on_what_it_was_computed(
         seconds=seconds,
     )
     assert answer.computed(data) == said
+
+
+def tried(measure: str, verdicts: dict[str, str]) -> ReportData:
+    """A study of two claims, on a measure and on the early share, with verdicts of the first by other choice."""
+    own = replace(finding(measure=measure), id="one", verdict="supported")
+    other = replace(finding(measure="early_share"), id="two", verdict="supported")
+    alternatives = tuple(
+        Alternative(
+            choice=choice,
+            value="x",
+            hypotheses=(replace(own, verdict=verdict), other),
+            estimates=(),  # type: ignore[arg-type]
+        )
+        for choice, verdict in verdicts.items()
+    )
+    found = Findings(name="n", hypotheses=(own, other), estimates=(), alternatives=alternatives)
+    concerned = {"top_k": ("retention",), "location": ("early_share",)}
+    return ReportData(title="t", name="n", version="1", findings=found, concerned=concerned)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "one", "two", "robust"),
+    [
+        (
+            {"top_k": "supported"},
+            "same under 1 of 1 other choice",
+            "no other choice was tried",
+            "1 of 1 verdict is the same under 1 other choice. On 1 verdict no other choice was tried.",
+        ),
+        (
+            {"top_k": "refuted", "steps": "supported"},
+            "same under 1 of 2 other choices",
+            "same under 1 of 1 other choice",
+            "1 of 2 verdicts is the same under the 1 to 2 other choices tried on each.",
+        ),
+        (
+            {"location": "refuted"},  # it can't change the first, whatever it says
+            "no other choice was tried",
+            "same under 1 of 1 other choice",
+            "1 of 1 verdict is the same under 1 other choice. On 1 verdict no other choice was tried.",
+        ),
+        ({}, "", "", ""),
+    ],
+)
+def test_only_choices_that_can_change_a_measure_are_counted(
+    verdicts: dict[str, str], one: str, two: str, robust: str
+) -> None:
+    data = tried("retention", verdicts)
+    assert [robustness.said_same(data, found) for found in data.findings.hypotheses] == [one, two]
+    body = str(verdicts_section.section(data).body)
+    assert all(f'<span class="same">{said}</span>' in body for said in (one, two) if said)
+    assert ('class="same"' in body) == bool(verdicts)
+    shown = answer.section(data)
+    assert shown is not None and robust in str(shown.body)
+
+
+def test_a_claim_of_budgets_has_them_whatever_is_read_first() -> None:
+    data = tried("retention", {"denoising": "refuted"})
+    own, _ = data.findings.hypotheses
+    assert robustness.said_same(data, own) == "same under 0 of 1 other choice"
+    at = replace(own, groups=tuple(replace(group, budget="step 1 of 4") for group in own.groups))
+    assert own.groups and robustness.said_same(data, at) == "no other choice was tried"

@@ -16,7 +16,7 @@ from stored_runs import PROMPTS, equivalent, finding, findings, undefined
 
 from stats.baseline import Baseline, Recorded
 from stats.findings import Finding, Verdict
-from stats.regression import BAD, Comparison, compare_findings, difference_interval
+from stats.regression import BAD, Comparison, compare_findings, difference_interval, difference_of
 
 OTHER = {**PROMPTS, "countdown": "33" * 32}
 
@@ -176,6 +176,27 @@ def test_the_interval_of_a_difference_keeps_asymmetry() -> None:
     found = difference_interval((0.0, -3.0, 4.0), (1.0, 1.0, 1.0))
     assert (found.low, found.high) == (1 - 4, 1 + 3)
     assert difference_interval((0.0, 0.1, 0.2), (0.0, 0.0, 0.0)).high == 0
+
+
+def test_one_function_gives_the_interval_that_check_shows() -> None:
+    before, after = finding(), moved(finding(), 0.1, se=0.09, df=49.0)
+    shown = compared(before, after, prompts=OTHER)
+    found = difference_of(before, after, confidence=0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((shown.low, shown.high), abs=1e-5)
+    se = math.hypot(0.07, 0.09)
+    df = (0.07**2 + 0.09**2) ** 2 / (0.07**4 / 99 + 0.09**4 / 49)
+    half = float(scipy_stats.t.ppf(0.975, df)) * se
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-9)
+
+
+def test_without_standard_errors_the_difference_is_made_of_both_intervals() -> None:
+    before, after = finding(se=None), moved(finding(), 0.1)
+    found = difference_of(before, after, confidence=0.95)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.1 - math.hypot(0.14, 0.14), 0.1 + math.hypot(0.14, 0.14)))
+    assert difference_of(finding(se=None, low=None), after, confidence=0.95) is None
+    assert difference_of(undefined(), after, confidence=0.95) is None
 
 
 def test_a_baseline_comes_back_from_its_file() -> None:

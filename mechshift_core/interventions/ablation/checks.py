@@ -42,7 +42,9 @@ def check_integration(draft: Draft, measure: Integration, path: Path) -> Iterato
             yield Complaint(path, message, on_key=True)
         others = draft.spec.sensitivity.values("integration")
         if not names and index in others:
-            message = f"the index {index!r} needs an intervention of kind ablation with `{field}`"
+            message = (
+                f"sensitivity.integration: the index {index!r} needs an intervention of kind ablation with `{field}`"
+            )
             yield Complaint(("sensitivity", "integration", others.index(index)), message)
 
 

@@ -71,8 +71,8 @@ CROSS_PATCHING = InterventionKind(
             reading="1: the other model's activations serve as well as the own (above 1: better), 0: they restore "
             "nothing; unrelated models have a level, too",
             scale="slope of effects on effects; no bounds",
-            lower="less of use",
-            higher="more of use",
+            lower="activations of less use",
+            higher="activations of more use",
             between=True,
             ceiling=1.0,
             unrelated=True,

@@ -11,7 +11,7 @@ from mechshift_core.kinds.testable import Least, Testable
 from mechshift_core.measures.overlap.checks import check_edges, check_inherited, check_permutations
 from mechshift_core.measures.overlap.section import Overlap, TopK
 from mechshift_core.measures.overlap.tables import TABLES
-from stats.minimums import FEWEST_FOR_SPREAD
+from stats.minimums import FEWEST_FOR_SPREAD, MINIMUM_PROMPTS
 
 if TYPE_CHECKING:
     from mechshift_core.analysis.hypotheses import Evidence
@@ -76,6 +76,7 @@ OVERLAP = MeasureKind(
             lower="less alike",
             higher="more alike",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             ceiling=1.0,
             unrelated=True,
             truth=1.0,
@@ -91,6 +92,7 @@ OVERLAP = MeasureKind(
             lower="less inherited",
             higher="more inherited",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             ceiling=1.0,
             unrelated=True,
             derived=True,
@@ -107,6 +109,7 @@ OVERLAP = MeasureKind(
             lower="fewer edges shared",
             higher="more edges shared",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             unrelated=True,
             choices=_OF_K,
         ),
@@ -119,6 +122,7 @@ OVERLAP = MeasureKind(
             lower="less of the circuit kept",
             higher="more of the circuit kept",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             ceiling=1.0,
             from_chance=True,
             unrelated=True,
@@ -136,6 +140,7 @@ OVERLAP = MeasureKind(
             lower="fewer nodes shared",
             higher="more nodes shared",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             unrelated=True,
             choices=_OF_K,
         ),
@@ -148,6 +153,7 @@ OVERLAP = MeasureKind(
             lower="fewer nodes kept",
             higher="more nodes kept",
             between=True,
+            fewest=MINIMUM_PROMPTS,
             ceiling=1.0,
             from_chance=True,
             unrelated=True,
