@@ -165,7 +165,7 @@ def difference_of(first: Estimated, second: Estimated, *, confidence: float) -> 
 
 def _error_of_difference(first: Estimated, second: Estimated) -> tuple[float, float] | None:
     """Standard error of the difference and its degrees of freedom; None where one of the two has no error."""
-    errors = [getattr(one, "se", None) for one in (first, second)]
+    errors: list[float] = [getattr(one, "se", None) or 0.0 for one in (first, second)]
     if not all(errors):
         return None
     variances = [se**2 for se in errors]

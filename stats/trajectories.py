@@ -95,9 +95,9 @@ class Curve:
         found = np.empty(count)
         rows = max(1, BLOCK_NUMBERS // (units * len(root)))
         for start in range(0, count, rows):
-            part = numerators[start : start + rows]
-            own = rng.standard_normal((len(part), units, len(root))) @ root.T
-            found[start : start + rows] = (part / np.sqrt((own**2).sum(axis=1) / units)).max(axis=1)
+            block = numerators[start : start + rows]
+            own = rng.standard_normal((len(block), units, len(root))) @ root.T
+            found[start : start + rows] = (block / np.sqrt((own**2).sum(axis=1) / units)).max(axis=1)
         return found
 
 
