@@ -84,7 +84,8 @@ class Contrast:
         estimate: The weighted sum.
         se: Its standard error; None if it can't be estimated, `message` says why.
         df: Degrees of freedom (Satterthwaite).
-        replicates: [R], the weighted sums replicate by replicate; None if a part has none.
+        replicates: [R], the weighted sums replicate by replicate; None if a part has none, or training seeds are random
+            units: replicates are over prompts alone, and tests by their quantiles would take the seeds as fixed.
         units: Number of independent units in each group, by its smallest part.
         seeds: Number of training seeds, where they are random units, by the cell with the fewest; None where fixed.
         skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values, or
@@ -216,7 +217,7 @@ def linear_contrast(
         found,
         se=float(np.sqrt(total)),
         df=df,
-        replicates=_replicates(parts, w),
+        replicates=_replicates(parts, w) if count is None else None,
         skewness=skewness,
         concentration=spread if total > 0 else None,
         caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),

@@ -237,7 +237,8 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
 def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
     """The finding; with a message where so few replicates can't give a p-value at the level."""
     statistics = spec.statistics
-    if statistics.bootstrap.method != "percentile" or finding.p is None:
+    by_quantiles = statistics.bootstrap.method == "percentile" and statistics.units.seed == "fixed"
+    if not by_quantiles or finding.p is None:
         return finding
     smallest = smallest_p(
         statistics.bootstrap.replicates,

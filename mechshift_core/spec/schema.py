@@ -221,7 +221,7 @@ class Bootstrap(Section):
     method: Literal["studentized", "percentile", "bca"] = "studentized"
     """`studentized` holds its level with few prompts; `percentile` and `bca` need more. Hypotheses are decided by
     estimate and standard error of the replicates, with t quantiles; `percentile` takes the replicates' own quantiles,
-    moved so that their mean is the estimate."""
+    moved so that their mean is the estimate (not where seeds are random: replicates are over prompts alone)."""
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = 5000
     """Resamples: at least 2 / (1 - `confidence`), 40 at .95 and 2000 at .999; for tests by `percentile` at least 100,
     and enough for a p-value that reaches the level after the correction."""

@@ -61,6 +61,11 @@ def _idle(draft: Draft, name: str) -> Iterator[Complaint]:
     section, concerned = section_of(name), measures_of(name)
     if section is not None and section not in spec.measures.declared:
         message = f"`measures` has no {section!r} to choose otherwise in"
+    elif name == "interval" and spec.statistics.units.seed == "random":
+        message = (
+            "with random training seeds (statistics.units.seed) verdicts rest on standard errors over prompts and "
+            "seeds, whatever the bootstrap's intervals; leave it out"
+        )
     elif name == "steps" and not any(getattr(one, "on_path", False) for one in spec.interventions):
         message = "only attribution methods on a path (eap-ig and its kin) have steps"
     elif not (tested if concerned is None else tested.intersection(concerned)):

@@ -15,6 +15,8 @@ from reports.sentences import sentence
 from reports.templating import render_template
 from stats.findings import Finding
 
+DECIDED = {"supported": "supports", "refuted": "refutes"}
+"""Verdicts that show something, and what such a witness does with the claim."""
 FIRST = 3
 """Hypotheses that the box says in full; the others are named."""
 
@@ -61,6 +63,11 @@ def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
     if not others:
         return ""
     said = formats.listed([f"{measure_name(one.measure)} ({one.id}): {one.verdict}" for one in others])
+    if finding.verdict not in DECIDED:
+        found = [(sum(one.verdict == verdict for one in others), does) for verdict, does in DECIDED.items()]
+        counts = [f"{count} {does if count == 1 else does[:-1]} it" for count, does in found if count]
+        asked = f"{len(others)} other {'witness' if len(others) == 1 else 'witnesses'}"
+        return f"Of {asked}, {formats.listed(counts) if counts else 'none shows anything'}: {said}."
     agree = sum(one.verdict == finding.verdict for one in others)
     if len(others) == 1:
         return f"Its other witness {'agrees' if agree else 'does not agree'}: {said}."

@@ -11,6 +11,8 @@ from mechshift_core.gate import read_baseline
 from mechshift_core.spec import load_spec
 
 SPECS = Path(__file__).parents[2] / "specs"
+WITHOUT_ESTIMATE = {"quickstart": set[str](), "tiny-mechanism-shift": {"local-retained", "global-rewired"}}
+"""Study -> its hypotheses that have none, for a reason that its findings name."""
 BASELINES = sorted((SPECS / "baselines").glob("*.json"))
 
 
@@ -21,7 +23,7 @@ def test_a_baseline_of_the_repository_is_of_the_hypotheses_of_its_spec(path: Pat
     assert baseline.name == spec.name
     assert [finding.id for finding in baseline.findings] == [hypothesis.id for hypothesis in spec.hypotheses]
     assert set(baseline.prompts) == {task.name for task in spec.tasks}
-    assert {finding.status for finding in baseline.findings} == {"ok"}
+    assert {finding.id for finding in baseline.findings if finding.status != "ok"} == WITHOUT_ESTIMATE[path.stem]
 
 
 @pytest.mark.long

@@ -30,6 +30,19 @@ def test_a_claim_says_how_many_of_its_witnesses_agree() -> None:
     )
 
 
+@pytest.mark.parametrize("verdict", ["inconclusive", "not estimable"])
+def test_of_a_claim_that_is_open_witnesses_do_not_agree_but_support_or_refute(verdict: str) -> None:
+    claim = replace(finding(measure="retention"), id="kept", verdict=verdict)
+    one, two, none = witness("a", "supported"), witness("b", "supported"), witness("c", "inconclusive")
+    assert answer.witnesses(claim, (claim, one, none)).startswith("Of 2 other witnesses, 1 supports it: ")
+    assert answer.witnesses(claim, (claim, one, two)).startswith("Of 2 other witnesses, 2 support it: ")
+    other = witness("d", "refuted")
+    assert answer.witnesses(claim, (claim, one, two, other)).startswith(
+        "Of 3 other witnesses, 2 support it and 1 refutes it: "
+    )
+    assert answer.witnesses(claim, (claim, none)).startswith("Of 1 other witness, none shows anything: ")
+
+
 def test_witnesses_are_no_answers_of_their_own() -> None:
     claims = [replace(finding(measure="retention"), id=f"claim-{n}", claim=f"Claim {n}.") for n in range(5)]
     all_of_them = (claims[0], witness("similar", "refuted", of="claim-0"), *claims[1:])

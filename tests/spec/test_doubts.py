@@ -128,6 +128,13 @@ def test_a_wrong_choice_is_said_once_with_its_field(problems: Problems, section:
     assert [one.message for one in found] == [said]
 
 
+def test_a_choice_that_random_seeds_leave_without_effect_is_refused(problems: Problems) -> None:
+    text = f"{STUDY}sensitivity: {{interval: [percentile]}}\n"
+    assert problems(text) == ()
+    found = problems(f"{text}statistics: {{units: {{seed: random}}}}\n")
+    assert ["verdicts rest on standard errors over prompts and seeds" in one.message for one in found] == [True]
+
+
 def test_wrong_choices_of_two_kinds_are_two_complaints(problems: Problems) -> None:
     found = problems(f"{STUDY}sensitivity:\n  steps: [0, many, -1]\n")
     assert [one.message for one in found] == [

@@ -160,7 +160,9 @@ def test_mean_over_seeds_has_the_variance_of_the_two_way_table() -> None:
     drawn = linear_contrast(without_influence(parts), [1 / 6] * 6, **labels)
     # The bootstrap's variance over 40 prompts has no n - 1 correction; Monte Carlo error .5 %.
     assert (drawn.se, drawn.df) == pytest.approx((exact.se, exact.df), rel=0.02)
+    assert drawn.replicates is None, "replicates over prompts say nothing of seeds"
     fixed = linear_contrast(parts, [1 / 6] * 6, ["t"] * 6)
+    assert fixed.replicates is not None
     assert fixed.seeds is None and fixed.se < exact.se
 
 
