@@ -254,7 +254,7 @@ def test_a_comparison_shows_only_what_differs(capsys: pytest.CaptureFixture[str]
         "  statistics.confidence\n    - 0.95\n    + 0.9",
         '  packages\n    - –\n    + {"torch": "9.9"}',
         "    - −0.400 [−0.540, −0.260], supported\n    + 0.400 [0.260, 0.540], refuted",
-        "    difference 0.800 [0.602, 0.998], beyond the intervals",
+        "    difference 0.800 [0.605, 0.995], beyond the intervals",
         "    difference −0.050 [−0.191, 0.091], within the intervals",
     ):
         assert line in shown
@@ -273,7 +273,7 @@ def test_a_comparison_begins_with_what_matters_and_counts_the_rest(capsys: pytes
         "  lower",
         "    - −0.400 [−0.540, −0.260], supported",
         "    + 0.400 [0.260, 0.540], refuted",
-        "    difference 0.800 [0.602, 0.998], beyond the intervals",
+        "    difference 0.800 [0.605, 0.995], beyond the intervals",
         "",
         "spec",
         *("  models.mdm.source", "    - bundled:tiny-s0/mdm", "    + bundled:tiny-s1/mdm"),

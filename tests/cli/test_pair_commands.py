@@ -99,7 +99,7 @@ def test_a_wrong_recipe_ends_with_code_2_and_its_position(
 @pytest.mark.usefixtures("no_training")
 def test_a_recipe_that_is_missing_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pairs", "train", "gone.yaml"]) == 2
-    assert capsys.readouterr() == ("", "gone.yaml: no such file\n")
+    assert capsys.readouterr() == ("", "gone.yaml: no such file (did you mean 'toy.yaml'?)\n")
     assert main(["pairs", "train"]) == 2
     assert "Missing argument 'CONFIG'" in capsys.readouterr().err
 

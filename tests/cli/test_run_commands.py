@@ -31,6 +31,8 @@ def test_a_run_prints_its_verdicts_and_resumes(study: Path, capsys: pytest.Captu
     assert json.loads(printed.out)["cached"] == 3
     assert printed.err == ""
     assert main(["analyze", "runs/random-study", "--quiet"]) == 0
+    verdicts = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1)[0] for line in verdicts] == ["not", "inconclusive"]
     assert main(["report", "runs/random-study"]) == 0
     assert capsys.readouterr().out == "wrote runs/random-study/report.html\n"
     page = Path("runs/random-study/report.html")
@@ -82,6 +84,7 @@ def test_a_plan_shows_cells_cache_and_cost(study: Path, capsys: pytest.CaptureFi
     assert "hypothesis kept: retention, equivalence" in printed
     assert not Path("runs").exists()
     main(["run", str(study), "--quiet"])
+    capsys.readouterr()
     assert main(["plan", str(study), "--json"]) == 0
     assert all(cell["cached"] for cell in json.loads(capsys.readouterr().out)["cells"])
 
