@@ -29,7 +29,7 @@ def test_a_limited_run_says_so_and_can_be_repeated_from_its_own_copy(
     assert provenance["overrides"] == {"limit": 10, "statistics.confidence": 0.9}
     assert (provenance["data"]["mine"]["examples"], stored_plan(run).spec.statistics.confidence) == (10, 0.9)
     page = (run / "report.html").read_text()
-    assert page.count("This run was limited to at most 10 prompts of each task") == 3  # in short, methods, and how it ran
+    assert page.count("This run was limited to at most 10 prompts of each task") == 3  # in short, methods, how it ran
     assert "statistics.confidence = 0.9" in page
     findings = (run / "findings.json").read_bytes()
     copy = study.parent / "again.yaml"
