@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -89,6 +90,13 @@ def sentence(text: str) -> str:
     cleaned = text.strip()
     cleaned = cleaned[:1].upper() + cleaned[1:]
     return cleaned if not cleaned or cleaned.endswith((".", "!", "?")) else f"{cleaned}."
+
+
+def remark(text: str) -> str:
+    """A message of a finding as a sentence; a name that it begins with keeps its small letter."""
+    written = re.sub(r"(?<![\w.])-(?=\d)", "−", text.strip())
+    named = re.match(r"\S+ on \S+: ", written)
+    return f"Why: {written}{'' if written.endswith(('.', '!', '?')) else '.'}" if named else sentence(written)
 
 
 def duration(seconds: float) -> str:

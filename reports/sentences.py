@@ -223,7 +223,7 @@ def _meaning(finding: Finding) -> str:
     if finding.status == "points only":
         text += " There are too few units for an interval."
     if finding.message:
-        text += f" {formats.sentence(finding.message)}"
+        text += f" {formats.remark(finding.message)}"
     return text
 
 

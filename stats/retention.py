@@ -51,6 +51,7 @@ INNER_SPLITS = 4
 VARIANCE_FLOOR = 0.05
 UNEQUAL = 1.5
 """How many times as far above chance as the other one ceiling may be: beyond it the two have no common ceiling."""
+UNEQUAL_NOISE = "the similarity allows for unequal noise"
 NO_CEILING = "the overlap of each model with itself does not clear chance"
 
 
@@ -291,7 +292,7 @@ def _summarise(
         if not lacking and hidden is not None and hidden > np.log(UNEQUAL) ** 2:
             lacking = (
                 f"K = {k}: the overlaps of the models with themselves, {parts[0]:.2f} before and {parts[1]:.2f} after, "
-                f"are too unequal for a common ceiling; the similarity allows for unequal noise"
+                f"are too unequal for a common ceiling; {UNEQUAL_NOISE}"
             )
         defined = lowest > 0 and min(parts) > 0 and not lacking
         estimate = float(ratio.value[i]) if defined else None
@@ -354,7 +355,9 @@ def _average(
     low, high = _ends(estimate, se, quantile)
     message = rows[0].message
     if undefined:
-        message = "; ".join(row.message for row in rows if row.status == "undefined")
+        reasons = [row.message for row in rows if row.status == "undefined"]
+        hints = [UNEQUAL_NOISE] * any(UNEQUAL_NOISE in reason for reason in reasons)
+        message = "; ".join([*(reason.removesuffix(f"; {UNEQUAL_NOISE}") for reason in reasons), *hints])
     elif se == 0:
         message = "the replicates do not vary: the models' scores are the same"
     return Retention(

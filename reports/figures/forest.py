@@ -12,6 +12,8 @@ from reports.figures.svg import element, picture
 from stats.findings import Finding
 
 WIDTH, HEIGHT = 290, 70
+ABREAST = 40
+"""Characters of the words at both ends that fit beside each other; longer ones stand below each other."""
 _LEFT, _RIGHT, _MIDDLE, _AXIS = 12, WIDTH - 12, 22, 38
 
 Scale = tuple[float, float]
@@ -62,9 +64,10 @@ def forest(finding: Finding, *, scale: Scale, ends: tuple[str, str] = ("lower", 
     if finding.null:
         parts.append(element("line", x1=x(finding.null), x2=x(finding.null), y1=4, y2=_AXIS, class_="bound"))
     parts += _claim(finding, x(finding.null if finding.margin is None else 0.0))
+    below = 0 if len(ends[0]) + len(ends[1]) <= ABREAST else 14
     parts += [
         element("text", f"← {ends[0]}", x=_LEFT, y=66, class_="side left"),
-        element("text", f"{ends[1]} →", x=_RIGHT, y=66, class_="side right"),
+        element("text", f"{ends[1]} →", x=_RIGHT, y=66 + below, class_="side right"),
     ]
     for part in finding.parts:
         if part.estimate is not None:
@@ -78,7 +81,7 @@ def forest(finding: Finding, *, scale: Scale, ends: tuple[str, str] = ("lower", 
             element("line", x1=end, x2=end, y1=_MIDDLE - 4, y2=_MIDDLE + 4, class_="interval") for end in (low, high)
         ]
     parts.append(_mark(finding, x(finding.estimate)))
-    return picture(*parts, width=WIDTH, height=HEIGHT, label=alternative(finding), class_="forest")
+    return picture(*parts, width=WIDTH, height=HEIGHT + below, label=alternative(finding), class_="forest")
 
 
 def alternative(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from report_markup import read
 from synthetic_run import finding
 from syrupy.assertion import SnapshotAssertion
 
-from reports import ReportData, methods, prose, tables
+from reports import ReportData, formats, methods, prose, tables
 from reports.figures import circuit, forest
 from reports.sections import circuits, compared, diagnostics, provenance
 from reports.sentences import sentence
@@ -33,6 +33,30 @@ def test_forest_plots_of_each_kind(snapshot: SnapshotAssertion, run: ReportData)
     ranges = forest.scales(run.findings.hypotheses)
     drawn = {found.id: forest.forest(found, scale=ranges[found.measure]) for found in run.findings.hypotheses}
     assert drawn == snapshot
+
+
+def test_words_at_the_ends_of_an_axis_stand_below_each_other_where_they_would_meet() -> None:
+    found = finding()
+    scale = forest.scales([found])[found.measure]
+    heights = []
+    for ends in (("earlier layers", "later layers"), ("components act more alone", "components act more together")):
+        sides = read(forest.forest(found, scale=scale, ends=ends)).all("text", class_="side")
+        assert len(sides) == 2
+        heights.append([float(node.get("y") or 0) for node in sides])
+    assert heights[0][0] == heights[0][1] and heights[1][1] - heights[1][0] > 10
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("tasks differ in sign: ioi 0.5, countdown -0.0624 [-0.1, -0.05]",
+         "Tasks differ in sign: ioi 0.5, countdown −0.0624 [−0.1, −0.05]."),
+        ("control-s4 on ioi: no ceiling", "Why: control-s4 on ioi: no ceiling."),
+        ("p is 1e-4!", "P is 1e-4!"),
+    ],
+)  # fmt: skip
+def test_messages_of_findings_are_sentences_with_names_as_they_are(message: str, said: str) -> None:
+    assert formats.remark(message) == said
 
 
 def test_sentences_of_each_verdict(snapshot: SnapshotAssertion, run: ReportData) -> None:

@@ -73,6 +73,9 @@ def test_retention_is_undefined_where_the_ceilings_are_far_apart_and_says_so() -
         assert (found.status, found.estimate, row.status, row.estimate) == ("undefined", None, "undefined", None)
         ceilings = f"{row.ceiling_before:.2f} before and {row.ceiling_after:.2f} after"
         assert f"{ceilings}, are too unequal for a common ceiling; the similarity" in found.message
+    several = retention_index(before, after, top_k=[40, 60], splits=10, replicates=40).message
+    assert (several.count("are too unequal"), several.count("the similarity allows")) == (2, 1)
+    assert several.endswith("; the similarity allows for unequal noise")
 
 
 def test_what_unequal_noise_may_hide_is_added_to_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
