@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from reports import templating
 from reports.data import ReportData, in_order
+from reports.figures.base import leading_pairs
 from reports.prose import vocabulary
 from reports.sections import (
     answer,
@@ -162,8 +163,13 @@ def sections_of(data: ReportData, *, broken: list[str] | None = None, only: str 
     """
     made_of = [section for section in SECTIONS if _name(section) in drawn_as(only)] or SECTIONS
     # Charts are our own code: Altair's check of it, meant for people who write charts, takes as long as they do.
-    with debug_mode(False), vocabulary(data.words, data.roles):
+    with debug_mode(False), vocabulary(data.words, data.roles), leading_pairs(first_of_each_role(data)):
         return [made for section in made_of if (made := _made(section, data, broken)) is not None]
+
+
+def first_of_each_role(data: ReportData) -> set[str]:
+    """The first pair of each role, as estimates list them: what stands for the others where there are many."""
+    return {one.pair for one in {one.role: one for one in reversed(data.findings.estimates)}.values()}
 
 
 def drawn_as(name: str) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,6 +13,19 @@ from reports.tables import Table
 
 WIDEST = 4
 """Most panels in a row."""
+MANY = 24
+"""Panels of a figure beyond which only those of the leading pairs are open."""
+_leading: ContextVar[Set[str]] = ContextVar("leading pairs", default=frozenset())
+
+
+@contextmanager
+def leading_pairs(pairs: Set[str]) -> Iterator[None]:
+    """While a page is made, figures of many panels show these pairs first, and fold the panels of others."""
+    before = _leading.set(pairs)
+    try:
+        yield
+    finally:
+        _leading.reset(before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +75,18 @@ class Figure:
     tables: tuple[Table, ...]
     more: str = ""
     hint: str = ""
+
+    @property
+    def folded(self) -> tuple[Panel, ...]:
+        """Panels of other than the leading pairs, where there are many; the others are :attr:`open`."""
+        other = tuple(panel for panel in self.panels if panel.subtitle.partition(", ")[0] not in _leading.get())
+        return other if len(self.panels) > MANY and len(other) < len(self.panels) else ()
+
+    @property
+    def open(self) -> tuple[Panel, ...]:
+        """Panels that a page shows at once: all of them where there are few."""
+        hidden = {id(panel) for panel in self.folded}
+        return tuple(panel for panel in self.panels if id(panel) not in hidden)
 
     @property
     def abreast(self) -> int:

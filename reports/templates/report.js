@@ -71,6 +71,7 @@
         element.classList.toggle("away", hidden);
         away += hidden && element.classList.contains("panel");
       }
+      if (wanted.some(Boolean)) for (const rest of all("details.rest")) rest.open = true;
       status.textContent = away ? `${away} panels hidden` : "";
     };
     choices.forEach(one => one.addEventListener("change", filter));

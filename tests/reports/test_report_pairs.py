@@ -7,9 +7,13 @@ from dataclasses import replace
 
 import polars as pl
 from report_markup import read
+from stored_runs import estimate
 
 from reports import ReportData, formats, render
+from reports.figures.base import Figure, Panel, leading_pairs
+from reports.page import first_of_each_role
 from reports.sections import cross_patching, weight_path
+from stats.findings import Findings
 
 PAIRS = (("diffusion", "treatment"), ("control", "control"), ("apart", "unrelated"))
 USES = {"diffusion": 0.4, "control": 0.95, "apart": 0.02}
@@ -124,3 +128,27 @@ def test_what_failed_is_said_and_nothing_is_drawn(run: ReportData) -> None:
 def test_the_page_has_both_sections(run: ReportData) -> None:
     page = render(with_tables(run, cross_patching=crossed_rows(), weight_path=path_rows()))
     assert 'id="cross-patching"' in page and 'id="weight-path"' in page
+
+
+def test_of_many_pairs_figures_show_the_first_of_each_role_and_fold_the_others() -> None:
+    def figure(pairs: int) -> Figure:
+        panels = [Panel(title=task, subtitle=f"p{n}, more", drawings=()) for task in "ab" for n in range(pairs)]
+        return Figure(id="f", caption="c", panels=tuple(panels), columns=pairs, legend=(), tables=())
+
+    with leading_pairs({"p0", "p7"}):
+        assert figure(12).folded == () and len(figure(12).open) == 24
+        many = figure(13)
+        assert [(one.title, one.subtitle) for one in many.open] == [
+            ("a", "p0, more"), ("a", "p7, more"), ("b", "p0, more"), ("b", "p7, more"),
+        ]  # fmt: skip
+        assert len(many.folded) == 22
+    with leading_pairs({"nobody"}):
+        assert figure(13).folded == (), "something has to be seen"
+    estimates = [
+        replace(estimate(), pair=pair, role=role)
+        for pair, role in (("one", "treatment"), ("two", "treatment"), ("three", "control"))
+    ]
+    data = ReportData(
+        title="t", name="n", version="1", findings=Findings(name="n", hypotheses=(), estimates=tuple(estimates))
+    )
+    assert first_of_each_role(data) == {"one", "three"}
