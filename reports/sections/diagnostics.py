@@ -55,22 +55,26 @@ def _notes(data: ReportData) -> tables.Table | None:
         for found in data.findings.hypotheses
         if found.status != "ok" or found.message
     ]
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for found in data.findings.estimates:
+        if found.status != "ok" or found.message:
+            where = f"{found.task}, {found.pair}, {found.side}"
+            alike.setdefault((found.measure, found.status, found.message), []).append(where)
     rows += [
-        (
-            "estimate",
-            f"{found.task}, {found.pair}, {found.side}",
-            measure_name(found.measure),
-            found.status,
-            found.message,
-        )
-        for found in data.findings.estimates
-        if found.status != "ok" or found.message
+        ("estimate", _first_of(where), measure_name(measure), status, message)
+        for (measure, status, message), where in alike.items()
     ]
     rows += _models(data)
     if not rows:
         return None
     fields = [tables.text(name) for name in ("what", "where", "measure", "status", "message")]
     return tables.build("Findings and estimates that come with a warning", fields, rows)
+
+
+def _first_of(places: list[str]) -> str:
+    """The first of places where a message is the same, and how many others there are."""
+    others = len(places) - 1
+    return places[0] if not others else f"{places[0]}, and {others} {'other' if others == 1 else 'others'}"
 
 
 def _models(data: ReportData) -> list[tuple[object, ...]]:
