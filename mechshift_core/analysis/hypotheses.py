@@ -254,8 +254,7 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
 def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
     """The finding; with a message where so few replicates can't give a p-value at the level."""
     statistics = spec.statistics
-    by_quantiles = statistics.bootstrap.method == "percentile" and statistics.units.seed == "fixed"
-    if not by_quantiles or finding.p is None:
+    if not statistics.by_quantiles or finding.p is None:
         return finding
     smallest = smallest_p(
         statistics.bootstrap.replicates,

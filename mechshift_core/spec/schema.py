@@ -262,6 +262,11 @@ class Statistics(Section):
     correction: Literal["holm", "none", "benjamini-hochberg"] = "holm"
     """Correction for the number of hypotheses."""
 
+    @property
+    def by_quantiles(self) -> bool:
+        """Whether the quantiles of replicates over prompts decide hypotheses: they can't where seeds are random."""
+        return self.bootstrap.method == "percentile" and self.units.seed == "fixed"
+
 
 class Execution(Section):
     """Where and how it runs; nothing here changes what is estimated."""
