@@ -71,7 +71,7 @@ class Crossed:
     parts: Sequence[Replicated]
     weights: Floats
     groups: Sequence[Hashable]
-    cells: Sequence[tuple[Hashable, Hashable]]
+    cells: Sequence[Hashable]
     seeds: Sequence[Hashable]
 
     def over_seeds(self) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ def trajectory_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[Traject
     """Weight of every trajectory and task in the estimate of a hypothesis along trajectories."""
     weights: dict[tuple[TrajectorySpec, TaskSpec], float] = {}
     for sign, group in hypothesis.groups():
-        members = [one for one in spec.members(hypothesis, group) if isinstance(one[0], TrajectorySpec)]
+        members = spec.trajectories_of(group)
         for trajectory, task in members:
             weights[trajectory, task] = weights.get((trajectory, task), 0.0) + sign / len(members)
     return {member: weight for member, weight in weights.items() if weight != 0.0}
