@@ -121,7 +121,7 @@ SHARED: Tables = {
         "kind": Column(TEXT, "slope (of the shift over depth), difference (of slopes) or difference in differences"),
         "role": Column(TEXT, "level of role, or treatment - control; null where the slope does not depend on it"),
         "regime": Column(TEXT, "level of regime, or global - local; null where the slope does not depend on it"),
-        "over": Column(TEXT, "what the error is over: prompts and seeds, or prompts (for these seeds)"),
+        "over": Column(TEXT, "what the error is over: prompts (or random templates), and from five on seeds"),
         "seed": Column(TEXT, "the seed that the row is of; null for the mean over all"),
         "seeds": Column(INTEGER, "number of seeds, in the role that has the fewest"),
         "estimate": Column(REAL, "the slope or the difference; pairs and tasks of a group have equal weights"),

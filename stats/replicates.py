@@ -4,31 +4,23 @@ Two estimates from the same prompts (two pairs on one task) are dependent, two f
 keyed by task and example carry the dependence: a contrast is combined replicate by replicate within a task, and
 variances add over tasks.
 
-Where the estimates are of models of several training seeds, and seeds are random too, prompts and seeds are crossed.
-The contrast sum_i w_i x_i then varies over seeds by u_s, the sum over the parts i of seed s of w_i (x_i - m_i) with m_i
-the mean over seeds of what x_i is a replication of, and has the variance S / (S - 1) sum_s u_s^2. Where parts that are
-replications of different things come from different seeds, as roles that were trained with seeds of their own, this is
-added up over the sets of seeds, with Welch's degrees of freedom. The same sums of the replicates' deviations vary over
-replicates by what is particular to prompts and seeds together; `stats.two_way` puts the three variances together.
+Where the estimates are of models of several training seeds, and seeds are random too, prompts and seeds are crossed:
+:mod:`stats.over_seeds` has the variance over seeds, :mod:`stats.two_way` puts it together with that over prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from stats.checks import ROUNDING, Floats, Integers, is_missing
 from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
-from stats.minimums import MINIMUM_CLUSTERS
+from stats.joint_errors import Errors, analytic_errors, stacked
 from stats.options import checked
-from stats.strata import Strata
+from stats.over_seeds import Crossed, counted_from, few_seeds, fewest_seeds
 from stats.two_way import two_way_variance
 
 
@@ -58,6 +50,8 @@ class Replicated:
         bounded: Whether each example's value has bounds, and most are the same or nearly, as changes of a score are
             that is 0 on most prompts: the skewness of a sample is then as often chance as not. Tests have to hold with
             the correction for it and without.
+        references: The estimates of other pairs that it is counted from. Its replicates have their error over prompts;
+            that over their training seeds is the same for all that are counted from them.
     """
 
     label: str
@@ -74,6 +68,24 @@ class Replicated:
     caution: str = ""
     counted: bool = False
     bounded: bool = False
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Reference:
+    """An estimate of another pair that an estimate is counted from.
+
+    Attributes:
+        part: It, with replicates of the same draws.
+        slope: Derivative of the estimate with respect to it.
+        seed: Training seed of the other pair.
+        level: What it is a replication of over the seeds, where an estimate is counted from several levels.
+    """
+
+    part: Replicated
+    slope: float
+    seed: Hashable
+    level: Hashable = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +149,10 @@ def linear_contrast(
 
     With `seeds` the variance is over training seeds too, and the degrees of freedom are those of both: S - 1 where all
     cells come from the same S seeds, Welch's where they come from different ones; below 5 seeds there is no standard
-    error. In simulations of an A/A contrast (two roles, two tasks, 16 or 100 prompts, 5 seeds)
-    the error rate at nominal .05 was .04 to .06 with seeds that differ, .02 to .04 with seeds that do not; that over
-    prompts alone was .07 to .31 with seeds that differ.
+    error, nor where what the estimates are counted from has fewer.
+    In simulations of an A/A contrast (two roles, two tasks, 16 or 100 prompts, 5 seeds) the error rate at nominal .05
+    was .04 to .06 with seeds that differ, .02 to .04 with seeds that do not; that over prompts alone was .07 to .31
+    with seeds that differ.
 
     Args:
         parts: The estimates. In a group they have the same number of replicates, of the same draws.
@@ -170,14 +183,15 @@ def linear_contrast(
     units = tuple(min(parts[i].units for i in group) for group in members)
     lacking = _lacking(parts)
     labels = [*zip(groups, groups if cells is None else cells, strict=True)]
-    count = None if seeds is None else _fewest(labels, seeds)
+    count = None if seeds is None else fewest_seeds(labels, seeds)
     found = Contrast(estimate=float(w @ estimates), se=None, df=None, replicates=None, units=units, seeds=count)
-    if count is not None and count < MINIMUM_CLUSTERS:
-        few = f"{count} training seed(s): fewer than {MINIMUM_CLUSTERS}, no interval"
+    level = counted_from(parts, w, groups) if seeds is not None else []
+    few = few_seeds(count, level)
+    if few:
         return replace(found, message="; ".join(filter(None, (few, lacking))))
     if lacking:
         return replace(found, message=lacking)
-    errors = [_Errors.of([parts[i] for i in group], analytic=_analytic(parts)) for group in members]
+    errors = [Errors.of([parts[i] for i in group], analytic=analytic_errors(parts)) for group in members]
     variances = np.array([error.variance(w[group]) for error, group in zip(errors, members, strict=True)])
     dfs = np.array(
         [error.df(w[group], [parts[i].df for i in group]) for error, group in zip(errors, members, strict=True)]
@@ -190,24 +204,20 @@ def linear_contrast(
     skewness = (
         float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
     )
-    if total == 0 and count is None and any(part.counted for part in parts):
-        return replace(found, message=_never_seen(min(units)))
     if count is not None and seeds is not None:
-        rounding = ROUNDING * float(np.abs(w) @ np.abs(estimates))
-        both, between = 0.0, []
-        for around, own in _around_cells(w, labels, seeds):
-            share = own / (own - 1)
-            deviations = around @ estimates
-            over = share * float(deviations @ deviations)
-            between.append((over if over > share * rounding**2 else 0.0, float(own - 1)))
-            both += share * sum(
-                error.variance(row[group]) for error, group in zip(errors, members, strict=True) for row in around
-            )
-        over_seeds = sum(variance for variance, _ in between)
-        df_seeds = satterthwaite(over_seeds, between) if over_seeds > 0 else min(own for _, own in between)
+        every = Crossed(
+            parts=(*parts, *(one.part for one in level)),
+            weights=np.concatenate([w, [one.weight for one in level]]),
+            groups=(*groups, *(one.group for one in level)),
+            cells=(*labels, *(one.cell for one in level)),
+            seeds=(*seeds, *(one.seed for one in level)),
+        )
+        over_seeds, df_seeds, both = every.over_seeds()
         total, df = two_way_variance(total, over_seeds, both, df_first=df, df_second=df_seeds)
+    if total == 0 and any(part.counted for part in parts):
+        return replace(found, message=_never_seen(min(units)))
     spread = None
-    if count is None and _analytic(parts) and not any(p.linearised for p in parts):
+    if count is None and analytic_errors(parts) and not any(p.linearised for p in parts):
         added = [
             error.by_unit(w[group], max(parts[i].units for i in group))
             for error, group in zip(errors, members, strict=True)
@@ -243,49 +253,65 @@ def paired_difference(first: Replicated, second: Replicated) -> Replicated:
     Raises:
         ValueError: if replicates or contributions do not pair.
     """
+    return combined([first, second], [1.0, -1.0], label=f"{first.label} minus {second.label}")
 
-    def minus(one: Floats | None, other: Floats | None, what: str) -> Floats | None:
-        if one is None or other is None:
+
+def combined(parts: Sequence[Replicated], weights: Sequence[float], *, label: str) -> Replicated:
+    """The weighted sum of estimates of the same examples, as one estimate.
+
+    A contrast of it is the contrast of its parts in one group. Over seeds it is one observation: the trend of a
+    trajectory, whose parts weigh more or less by where its models stand.
+
+    Raises:
+        ValueError: if replicates or contributions do not pair.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+
+    def summed(arrays: Sequence[Floats | None], what: str) -> Floats | None:
+        if any(one is None for one in arrays):
             return None
-        first_row, second_row = _stacked([one, other], what)
-        difference: Floats = first_row - second_row
-        return difference
+        rows = stacked(arrays, what)
+        found: Floats = w @ rows
+        # What cancels leaves rounding, which is no variance.
+        rounding = ROUNDING * float(np.abs(w) @ np.abs(rows).max(axis=1))
+        return found if np.abs(found).max(initial=0.0) > rounding else np.zeros_like(found)
 
-    influence = minus(first.influence, second.influence, "examples")
-    replicates = minus(first.replicates, second.replicates, "replicates")
+    estimates = np.array([part.estimate for part in parts])
+    estimate = float(w @ estimates)
+    influence = summed([part.influence for part in parts], "examples")
+    replicates = summed([part.replicates for part in parts], "replicates")
     se = None
     if influence is not None:
         se = float(np.sqrt(influence @ influence))
     elif replicates is not None and len(replicates) > 1:
         se = float(replicates.std(ddof=1))
-    strata = None
-    if first.strata is not None and second.strata is not None:
-        strata = _stacked([first.strata, second.strata], "strata").max(axis=0)
+    strata = [part.strata for part in parts]
     return Replicated(
-        label=f"{first.label} minus {second.label}",
-        estimate=first.estimate - second.estimate,
+        label=label,
+        estimate=estimate if abs(estimate) > ROUNDING * float(np.abs(w) @ np.abs(estimates)) else 0.0,
         replicates=replicates,
         se=se,
-        df=min(first.df, second.df),
-        units=min(first.units, second.units),
+        df=min(part.df for part in parts),
+        units=min(part.units for part in parts),
         influence=influence,
-        message="; ".join(dict.fromkeys(filter(None, (first.message, second.message)))),
-        linearised=first.linearised or second.linearised,
-        strata=strata,
-        own=minus(first.own, second.own, "examples"),
-        caution="; ".join(dict.fromkeys(filter(None, (first.caution, second.caution)))),
-        counted=first.counted and second.counted,
-        bounded=first.bounded or second.bounded,
+        message="; ".join(dict.fromkeys(part.message for part in parts if part.message)),
+        linearised=any(part.linearised for part in parts),
+        strata=None if any(one is None for one in strata) else stacked(strata, "strata").max(axis=0),
+        own=summed([part.own for part in parts], "examples"),
+        caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),
+        counted=all(part.counted for part in parts),
+        bounded=any(part.bounded for part in parts),
+        references=tuple(
+            replace(one, slope=weight * one.slope, level=(number, one.level))
+            for number, (part, weight) in enumerate(zip(parts, weights, strict=True))
+            for one in part.references
+        ),
     )
-
-
-def _analytic(parts: Sequence[Replicated]) -> bool:
-    return all(part.influence is not None for part in parts)
 
 
 def _lacking(parts: Sequence[Replicated]) -> str:
     """Which parts have no standard error, and why; empty where all have."""
-    if _analytic(parts):
+    if analytic_errors(parts):
         return ""
     without = [part for part in parts if part.replicates is None or len(part.replicates) < 2]
     if any(part.message for part in without):
@@ -295,104 +321,4 @@ def _lacking(parts: Sequence[Replicated]) -> str:
 
 def _replicates(parts: Sequence[Replicated], weights: Floats) -> Floats | None:
     present = [part.replicates for part in parts if part.replicates is not None]
-    return _stacked(present, "replicates").T @ weights if len(present) == len(parts) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Errors:
-    """How the estimates of a group err together: [parts, R] replicates, or [parts, units] influence."""
-
-    rows: Floats
-    analytic: bool
-    strata: Integers | None = None
-    own: Floats | None = None
-
-    @classmethod
-    def of(cls, parts: Sequence[Replicated], *, analytic: bool) -> _Errors:
-        if not analytic:
-            return cls(_stacked([part.replicates for part in parts], "replicates"), analytic)
-        rows = _stacked([part.influence for part in parts], "examples")
-        given = [part.strata for part in parts]
-        strata = None if any(one is None for one in given) else _stacked(given, "strata").max(axis=0)
-        own = None if any(part.own is None for part in parts) else _stacked([part.own for part in parts], "examples")
-        return cls(rows, analytic, strata, own)
-
-    def variance(self, weights: Floats) -> float:
-        """Of the weighted sum, over prompts."""
-        combined = weights @ self.rows
-        # What cancels leaves rounding, which is no variance.
-        rounding = ROUNDING * float(np.abs(weights) @ np.abs(self.rows).max(axis=1))
-        if self.analytic:
-            return float(combined @ combined) if np.abs(combined).max() > rounding else 0.0
-        return float(combined.var(ddof=1)) if np.ptp(combined) > rounding else 0.0
-
-    def third_cumulant(self, weights: Floats) -> float:
-        """Of the weighted sum; 0 where only replicates are known."""
-        if not self.analytic:
-            return 0.0
-        combined, strata = self._within(weights)
-        cubes = combined**3 if strata is None else combined**3 * strata.cubes
-        return float(cubes.sum())
-
-    def df(self, weights: Floats, parts: Sequence[float]) -> float:
-        """Degrees of freedom of :meth:`variance`: of means within strata their own, else the fewest of any part."""
-        combined, strata = self._within(weights)
-        if strata is None or self.own is None:
-            return min(parts)
-        return float(strata.df_of(combined[:, None])[0])
-
-    def _within(self, weights: Floats) -> tuple[Floats, Strata | None]:
-        """What each unit adds to the error of the weighted sum, and the strata of these units."""
-        combined = weights @ self.rows
-        if self.strata is None:
-            return combined, None
-        present = self.strata >= 0
-        return combined[present], Strata.made(self.strata[present])
-
-    def by_unit(self, weights: Floats, units: int) -> tuple[Floats, Floats]:
-        """What each unit of a part adds to the error of the weighted sum, `units` of them at least; and its values."""
-        combined = weights @ self.rows
-        values = combined if self.own is None else weights @ self.own
-        in_it = self.rows.any(axis=0) if self.own is None else self.rows.any(axis=0) | self.own.any(axis=0)
-        present = max(units, int(np.count_nonzero(in_it)))
-        chosen = np.argsort(-np.where(in_it, np.abs(combined) + np.abs(values), -1.0), kind="stable")[:present]
-        return combined[chosen], values[chosen]
-
-
-def _stacked(arrays: Sequence[NDArray[Any] | None], what: str) -> NDArray[Any]:
-    present = [array for array in arrays if array is not None]
-    if len({len(array) for array in present}) > 1:
-        raise ValueError(f"{what}: expected the same number in every part, got {[len(array) for array in present]}")
-    return np.stack(present)
-
-
-def _around_cells(
-    weights: Floats, cells: Sequence[Hashable], seeds: Sequence[Hashable]
-) -> Iterator[tuple[Floats, int]]:
-    """Weights of u_s for every seed [seeds, parts]: the seed's parts, each around the mean of its cell.
-
-    One set of seeds that share cells after the other, with the number of seeds of its cell that has the fewest.
-    """
-    cell, seed = _numbered(cells), _numbered(seeds)
-    same = (cell[:, None] == cell[None]).astype(np.float64)
-    centred = np.eye(len(weights)) - same / same.sum(axis=1, keepdims=True)
-    count = int(seed.max()) + 1
-    own = (seed[None] == np.arange(count)[:, None]) * weights
-    around = np.asarray(own @ centred)
-    linked = sparse.coo_array((np.ones(len(seed)), (seed, count + cell)), shape=(count + cell.max() + 1,) * 2)
-    _, label = csgraph.connected_components(linked, directed=False)
-    for one in np.unique(label[:count]):
-        inside = label[seed] == one
-        chosen = np.flatnonzero(inside).tolist()
-        yield around[label[:count] == one], _fewest([cells[i] for i in chosen], [seeds[i] for i in chosen])
-
-
-def _fewest(cells: Sequence[Hashable], seeds: Sequence[Hashable]) -> int:
-    """Number of seeds of the cell with the fewest."""
-    pairs = set(zip(cells, seeds, strict=True))
-    return min(sum(cell == own for own, _ in pairs) for cell in set(cells))
-
-
-def _numbered(labels: Sequence[Hashable]) -> Integers:
-    order = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    return np.array([order[label] for label in labels], dtype=np.int64)
+    return stacked(present, "replicates").T @ weights if len(present) == len(parts) else None

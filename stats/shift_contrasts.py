@@ -39,7 +39,6 @@ from stats.prompt_means import mean_replicates
 from stats.replicates import Replicated, linear_contrast
 
 Kind: TypeAlias = Literal["slope", "difference", "difference in differences"]
-Over: TypeAlias = Literal["prompts and seeds", "prompts"]
 KINDS: tuple[Kind, ...] = ("slope", "difference", "difference in differences")
 COLUMNS = ("slope", "prompt", "task", "pair", "role", "seed")
 """What the table of slopes has, and besides them the factors, where they are others."""
@@ -52,7 +51,8 @@ class SlopeContrast:
     Attributes:
         kind: What it is.
         levels: Factor -> the level it is taken at, or `first - second`.
-        over: What its error is over: prompts and seeds, or prompts alone, for these seeds.
+        over: What its error is over: `prompts and seeds`, or `prompts` alone, for these seeds; of prompts that are
+            drawn in clusters, these, e.g. `templates and seeds`.
         seed: The seed that it is of; None for the mean over all of them.
         seeds: Number of seeds in it, by the group that has the fewest.
         test: Against zero.
@@ -62,7 +62,7 @@ class SlopeContrast:
 
     kind: Kind
     levels: Mapping[str, str]
-    over: Over
+    over: str
     seed: str | None
     seeds: int
     test: TestResult
@@ -116,6 +116,7 @@ def slope_contrasts(
     if cluster is not None and strata is not None:
         raise ValueError("expected strata or clusters, got both")
     parts = _parts(data, tuple(factors), cluster, strata)
+    unit = "prompts" if cluster is None else f"{cluster}s"
     used = {name: levels for name, levels in factors.items() if set(levels) <= {part.levels[name] for part in parts}}
     found: list[SlopeContrast] = []
     for size in range(len(used) + 1):
@@ -126,7 +127,7 @@ def slope_contrasts(
                 named = at | {name: " - ".join(used[name]) for name in across}
                 levels = {name: named[name] for name in used}
                 groups = _groups(at, {name: used[name] for name in across})
-                found += _with_seeds(KINDS[size], levels, groups, parts, confidence, each_seed)
+                found += _with_seeds(KINDS[size], levels, groups, parts, confidence, each_seed, unit)
     means = [i for i, one in enumerate(found) if one.seed is None]
     for i, p in zip(means, holm([found[i].test.p for i in means]), strict=True):
         found[i] = replace(found[i], p_corrected=p)
@@ -151,12 +152,13 @@ def _with_seeds(
     parts: Sequence[_Part],
     confidence: float,
     each_seed: bool,
+    unit: str,
 ) -> list[SlopeContrast]:
     whole = _weighted(groups, parts)
     if not whole:
         return []
     fewest = min(len({part.seed for part in members}) for members in _by_cell(whole).values())
-    mean = _contrast(kind, levels, whole, None, fewest, confidence)
+    mean = _contrast(kind, levels, whole, None, fewest, confidence, unit)
     seeds = list(dict.fromkeys(part.seed for part in parts if any(part is one for one, _ in whole)))
     if len(seeds) < 2 or not each_seed:
         return [mean]
@@ -164,7 +166,11 @@ def _with_seeds(
     single = [(seed, _weighted(groups, [part for part in parts if part.seed == seed])) for seed in seeds]
     return [
         mean,
-        *(_contrast(kind, levels, own, seed, 1, confidence) for seed, own in single if _by_cell(own).keys() == cells),
+        *(
+            _contrast(kind, levels, own, seed, 1, confidence, unit)
+            for seed, own in single
+            if _by_cell(own).keys() == cells
+        ),
     ]
 
 
@@ -194,6 +200,7 @@ def _contrast(
     seed: str | None,
     seeds: int,
     confidence: float,
+    unit: str,
 ) -> SlopeContrast:
     parts = [part for part, _ in weighted]
     over_seeds = seeds >= MINIMUM_CLUSTERS
@@ -206,11 +213,11 @@ def _contrast(
     )
     test = difference_test(result.estimate, result.se, result.df, confidence=confidence, skewness=result.skewness)
     several = len({part.pair for part in parts}) > 1 or seeds > 1
-    conditional = "" if over_seeds or seed is not None or not several else _for_these(seeds)
+    conditional = "" if over_seeds or seed is not None or not several else _for_these(seeds, unit)
     return SlopeContrast(
         kind=kind,
         levels=dict(levels),
-        over="prompts and seeds" if over_seeds else "prompts",
+        over=f"{unit} and seeds" if over_seeds else unit,
         seed=seed,
         seeds=seeds,
         test=test,
@@ -219,9 +226,9 @@ def _contrast(
     )
 
 
-def _for_these(seeds: int) -> str:
+def _for_these(seeds: int, unit: str) -> str:
     these = "this seed" if seeds == 1 else f"these {seeds} seeds"
-    return f"for {these}, over prompts: fewer than {MINIMUM_CLUSTERS} seeds allow no test over seeds"
+    return f"for {these}, over {unit}: fewer than {MINIMUM_CLUSTERS} seeds allow no test over seeds"
 
 
 def _parts(data: pl.DataFrame, factors: Sequence[str], cluster: str | None, strata: str | None) -> list[_Part]:

@@ -7,7 +7,8 @@ what is particular to a combination of both, which A and B each contain once,
 
 for the mean of a complete table the method of analysis of variance: A = MS_A / N, B = MS_B / N, E = MS_E / N. Degrees
 of freedom are Satterthwaite's (1946), Var^2 / (A^2 / df_A + B^2 / df_B + E^2 / (df_A df_B)). The variance is never let
-below A or B: a component that comes out negative is zero.
+below A or B: a component that comes out negative is zero. Where nothing varies, the degrees of freedom are those of the
+kind that has fewer units: that all agree is no more evidence than that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def two_way_variance(
         second: Variance over the second kind, with `df_second`.
         both: What is particular to the combinations, contained in either.
     """
+    if first == second == 0:
+        return 0.0, min(df_first, df_second)
     larger, df = max((first, df_first), (second, df_second))
     total = first + second - both
     if total <= larger * (1 + ROUNDING):

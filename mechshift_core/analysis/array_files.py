@@ -62,8 +62,11 @@ def read_arrays(path: Path, key: str) -> tuple[Arrays, Any] | None:
 
 
 def packed_estimate(one: Replicated, name: str) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of an estimate with replicates, `NAME/FIELD` each, and all else as JSON can hold it."""
-    known = {field.name: getattr(one, field.name) for field in fields(one)}
+    """The arrays of an estimate with replicates, `NAME/FIELD` each, and all else as JSON can hold it.
+
+    What is kept is of one pair: estimates that are counted from other pairs are made of it.
+    """
+    known = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "references"}
     given = {field: known.pop(field) for field in ARRAYS}
     arrays = {f"{name}/{field}": np.ascontiguousarray(value) for field, value in given.items() if value is not None}
     return arrays, {field: plain(value) for field, value in known.items()}

@@ -92,7 +92,7 @@ class _Study:
         material, spec = self.material, self.material.plan.spec
         aa, flips = halves(material), planted(material)
         # Tests by the quantiles of replicates have none of prompts that are drawn anew.
-        own = None if spec.statistics.bootstrap.method == "percentile" else as_it_is(material)
+        own = None if spec.statistics.by_quantiles else as_it_is(material)
         series = {sets: list(series_of(sets)) for sets in (aa, own, *(sets for _, sets in flips)) if sets is not None}
         self._measure(series, profile)
         repeated, sizes = Repeated(spec), defaultdict[Key, list[int]](list)

@@ -11,7 +11,8 @@ from mechshift_core.analysis.halfway import changes_of_noise
 from mechshift_core.analysis.measured import Measured, distrust
 from mechshift_core.analysis.parts import described, disagreement, intersection_union, split
 from mechshift_core.analysis.samples import Sample
-from mechshift_core.analysis.weights import cell_weights
+from mechshift_core.analysis.step_weights import step_weights
+from mechshift_core.analysis.weights import cell_weights, trajectory_weights
 from mechshift_core.kinds import TESTS, is_two_sided, testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
 from mechshift_core.spec.schema import Statistics
@@ -19,7 +20,7 @@ from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult
 from stats.minimums import smallest_p
 from stats.multiplicity import benjamini_hochberg, holm
-from stats.replicates import Contrast, Replicated, linear_contrast
+from stats.replicates import Contrast, Replicated, combined, linear_contrast
 from stats.verdicts import claim_verdict
 
 CORRECTIONS: dict[str, Callable[[list[float | None]], list[float | None]]] = {
@@ -206,19 +207,35 @@ def contrast_of(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contr
     present = [part for part in parts if part is not None]
     if len(present) < len(parts):
         return None
+    over_seeds = spec.statistics.units.seed == "random"
+    if over_seeds and hypothesis.along is not None:
+        return _below(_over_trajectories(spec, hypothesis, evidence), hypothesis.ceiling)
     contrast = linear_contrast(
         present,
         list(weights.values()),
         [task.name for _, task in weights],
-        seeds=[pair.seed for pair, _ in weights] if spec.statistics.units.seed == "random" else None,
-        cells=[(pair.role, _step(pair)) for pair, _ in weights],
+        seeds=[pair.seed for pair, _ in weights] if over_seeds else None,
+        cells=[pair.role for pair, _ in weights],
     )
     return _below(contrast, hypothesis.ceiling)
 
 
-def _step(pair: PairSpec) -> str:
-    """Which step of its trajectory a pair is, the same for every seed; empty for a declared pair."""
-    return pair.name.partition("@")[2] if pair.along else ""
+def _over_trajectories(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Contrast:
+    """The contrast over prompts and seeds: a trajectory is one observation over seeds, wherever its steps are."""
+    weights = trajectory_weights(spec, hypothesis)
+    parts = []
+    for trajectory, task in weights:
+        steps = step_weights(hypothesis, trajectory)
+        found = [evidence.replicated[hypothesis.measure, step.name, task.name] for step in steps]
+        label = f"{hypothesis.measure} along {trajectory.name} on {task.name}"
+        parts.append(combined(found, list(steps.values()), label=label))
+    return linear_contrast(
+        parts,
+        list(weights.values()),
+        [task.name for _, task in weights],
+        seeds=[trajectory.seed for trajectory, _ in weights],
+        cells=[trajectory.role for trajectory, _ in weights],
+    )
 
 
 def _below(contrast: Contrast, ceiling: float) -> Contrast:
@@ -237,8 +254,7 @@ def apply_test(hypothesis: Hypothesis, contrast: Contrast, statistics: Statistic
 def _out_of_reach(spec: Spec, finding: Finding) -> Finding:
     """The finding; with a message where so few replicates can't give a p-value at the level."""
     statistics = spec.statistics
-    by_quantiles = statistics.bootstrap.method == "percentile" and statistics.units.seed == "fixed"
-    if not by_quantiles or finding.p is None:
+    if not statistics.by_quantiles or finding.p is None:
         return finding
     smallest = smallest_p(
         statistics.bootstrap.replicates,

@@ -15,7 +15,7 @@ from mechshift_core.analysis.layer_shares import Values, shares_by_layer
 from mechshift_core.analysis.measured import Rows
 from mechshift_core.analysis.samples import Sample, Samples
 from mechshift_core.execution.shift_model import ROWS, random_effects, shift_rows, slope_rows
-from mechshift_core.execution.shift_units import untested
+from mechshift_core.execution.shift_units import has_templates, untested
 from mechshift_core.spec import Spec
 from stats.mixed_design import fixed_design
 from stats.mixed_effects import fit_mixed_model
@@ -38,6 +38,7 @@ def fit_shift_models(samples: Samples, spec: Spec) -> dict[str, Rows]:
     declared = spec.statistics.mixed_model
     if declared is None:
         return {}
+    by_template = spec.statistics.units.template == "random"
     shares = list(_shares(samples))
     models: dict[ShiftScale, Rows] = {}
     contrasts: dict[ShiftScale, tuple[SlopeContrast, ...]] = {}
@@ -51,14 +52,16 @@ def fit_shift_models(samples: Samples, spec: Spec) -> dict[str, Rows]:
             fit = fit_mixed_model(
                 frame,
                 formula=declared.formula,
-                random=random_effects(spec, layers=frame["layer"].n_unique()),
+                random=random_effects(
+                    spec, layers=frame["layer"].n_unique(), templates=by_template and has_templates(frame)
+                ),
                 sums_to_zero=ROWS,
                 confidence=spec.statistics.confidence,
             )
         except ValueError as error:
             models[scale] = [{**empty, "status": "failed", "message": str(error)}]
         else:
-            models[scale] = _rows(empty, fit, frame)
+            models[scale] = _rows(empty, fit, frame, by_template=by_template)
     against = disagreement(*(contrasts.get(scale, ()) for scale in SCALES))
     if against:
         for row in (row for rows in models.values() for row in rows):
@@ -155,8 +158,8 @@ def _contrast_row(scale: ShiftScale, one: SlopeContrast, disagrees: bool) -> dic
     }
 
 
-def _rows(empty: Mapping[str, object], fit: MixedModelFit, frame: pl.DataFrame) -> Rows:
-    without = untested(fit, frame) if fit.inference is not None else None
+def _rows(empty: Mapping[str, object], fit: MixedModelFit, frame: pl.DataFrame, *, by_template: bool) -> Rows:
+    without = untested(fit, frame, by_template=by_template) if fit.inference is not None else None
     messages = [*fit.messages, *(() if without is None else without.reasons)]
     random = [name for name in fit.left_out if "|" in name]
     if random:

@@ -20,6 +20,16 @@ def cell_weights(spec: Spec, hypothesis: Hypothesis) -> Weights:
     return {member: weight for member, weight in weights.items() if weight != 0.0}
 
 
+def trajectory_weights(spec: Spec, hypothesis: Hypothesis) -> dict[tuple[TrajectorySpec, TaskSpec], float]:
+    """Weight of every trajectory and task in the estimate of a hypothesis along trajectories."""
+    weights: dict[tuple[TrajectorySpec, TaskSpec], float] = {}
+    for sign, group in hypothesis.groups():
+        members = spec.trajectories_of(group)
+        for trajectory, task in members:
+            weights[trajectory, task] = weights.get((trajectory, task), 0.0) + sign / len(members)
+    return {member: weight for member, weight in weights.items() if weight != 0.0}
+
+
 def group_weights(spec: Spec, hypothesis: Hypothesis, group: Filter) -> Weights:
     """Weight of every pair and task in the mean of one group."""
     weights: Weights = {}

@@ -87,18 +87,24 @@ def _labels(pair: PairSpec, task: TaskSpec, examples: Sequence[int], templates: 
     }
 
 
-def random_effects(spec: Spec, *, layers: int) -> tuple[str, ...]:
+def random_effects(spec: Spec, *, layers: int, templates: bool = False) -> tuple[str, ...]:
     """The random effects of the declared model; `units` are slopes over depth of all units that there are.
 
     With two layers a prompt on a pair has one independent row: what is particular to it is the residual.
+
+    Args:
+        spec: The spec.
+        layers: Number of layers.
+        templates: Whether templates are random units of their own, which prompts are nested in.
     """
     declared = spec.statistics.mixed_model
     assert declared is not None
     if declared.random != "units":
         return declared.random
-    groups = ["prompt"]
+    groups = ["prompt", *(["template"] if templates else [])]
     if len(spec.pairs) > 1:
         groups += ["prompt:pair"] if layers > 2 else []
+        groups += ["template:pair"] if templates else []
         roles = [pair.role for pair in spec.pairs]
         # A pair of its own for every role can't be told from the role.
         if any(roles.count(role) > 1 for role in roles):
@@ -150,7 +156,8 @@ def cautions_of_model(spec: Spec) -> tuple[str, ...]:
     inside = with_zero_sums(frame, y, design, random_terms(frame, declared.random), ROWS)
     columns = inside.design.columns
     random = [(term.group, name) for term in inside.terms for name in term.names]
-    lacking = lacking_units(columns, random, frame, len(y) - inside.groups)
+    by_template = spec.statistics.units.template == "random"
+    lacking = lacking_units(columns, random, frame, len(y) - inside.groups, by_template=by_template)
     return (f"statistics.mixed_model: {without_slopes(lacking, columns)}",) if lacking else ()
 
 

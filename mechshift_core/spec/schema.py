@@ -235,8 +235,9 @@ class MixedModel(Section):
     and seed. The first level of a factor in alphabetical order is its reference."""
     random: Annotated[tuple[NonEmpty, ...], Field(min_length=1)] | Literal["units"] = "units"
     """Random effects, `effects | group`; no intercepts, since the shifts of a prompt sum to zero. `units`: slopes over
-    depth of all units that there are, `prompt`, and with several pairs `prompt:pair`, `pair` and `task:pair`. Effects
-    that vary over a unit that is not among the random effects are given without a test."""
+    depth of all units that there are, `prompt`, and with several pairs `prompt:pair`, `pair` and `task:pair`; where
+    templates are random, `template` and `template:pair` too. Effects that vary over a unit that is not among the random
+    effects are given without a test, and all where a task has fewer than 5 random templates."""
 
 
 class Statistics(Section):
@@ -260,6 +261,11 @@ class Statistics(Section):
     """Coverage of the intervals; hypotheses are tested at one minus it."""
     correction: Literal["holm", "none", "benjamini-hochberg"] = "holm"
     """Correction for the number of hypotheses."""
+
+    @property
+    def by_quantiles(self) -> bool:
+        """Whether the quantiles of replicates over prompts decide hypotheses: they can't where seeds are random."""
+        return self.bootstrap.method == "percentile" and self.units.seed == "fixed"
 
 
 class Execution(Section):

@@ -164,9 +164,9 @@ def contrast_figure(contrasts: pl.DataFrame) -> Figure:
             "the second."
         ),
         more=(
-            "There is one slope for each prompt on every pair. From five seeds on the errors are over prompts and "
-            "seeds; with fewer they are over prompts, for these seeds, and say nothing about others: each seed is "
-            "listed. Intervals are not corrected; p-values in the table are Holm-corrected over the rows of a scale "
+            "There is one slope for each prompt on every pair. From five seeds on the errors are over prompts (or "
+            "random templates) and seeds; with fewer they are for these seeds, and say nothing about others: each seed "
+            "is listed. Intervals are not corrected; p-values in the table are Holm-corrected over the rows of a scale "
             "that are over all seeds, and are no part of the family of hypotheses."
         ),
         panels=tuple(panels),

@@ -203,7 +203,7 @@ def _explained(curves: pl.DataFrame, facts: Sequence[CircuitFacts]) -> tuple[str
         "What it does not show: a faithful circuit need be neither the only nor the smallest one, and two models whose "
         "curves agree may use different edges (see the overlap). Above 1 a circuit does better than the whole model, "
         "which means that edges outside of it work against the answer; CMD counts that as a distance too. Intervals "
-        "are over prompts and do not contain the choice of the edges.",
+        "are over prompts (or random templates) and do not contain the choice of the edges.",
     )
 
 

@@ -63,8 +63,8 @@ def _figure(measure: str, estimates: Sequence[Estimate]) -> Figure:
     return Figure(
         id=f"figure-{measure.replace('_', '-')}",
         caption=(
-            f"{measure_name(measure).capitalize()}, with intervals over prompts where there are enough. "
-            f"{formats.sentence(reading(measure))}"
+            f"{measure_name(measure).capitalize()}, with intervals over prompts (or random templates) where there "
+            f"are enough. {formats.sentence(reading(measure))}"
         ),
         panels=tuple(panels),
         columns=1,

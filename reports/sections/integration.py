@@ -131,9 +131,9 @@ def graph_figure(indices: pl.DataFrame, *, preferred: str) -> Figure:
     return Figure(
         id="figure-component-graph",
         caption=(
-            f"The {name} of the graph of components, before and after, with intervals over prompts where they were "
-            "made; ticks and bands: mean and 95 % range over random graphs. Modules are those found in each graph; "
-            "intervals search them anew in every replicate. The table has every index."
+            f"The {name} of the graph of components, before and after, with intervals over prompts (or random "
+            "templates) where they were made; ticks and bands: mean and 95 % range over random graphs. Modules are "
+            "those found in each graph; intervals search them anew in every replicate. The table has every index."
         ),
         panels=tuple(panels),
         columns=len(in_order(chosen, "pair")),

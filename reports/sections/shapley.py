@@ -91,8 +91,8 @@ def figure(rows: pl.DataFrame, orders: pl.DataFrame, ratios: pl.DataFrame) -> Fi
         id="figure-shapley",
         caption=(
             "How much of the variance of the metric over all combinations is additive, is due to pairs, to triples and "
-            "so on, before and after, with intervals over prompts. Last: the share of Shapley interactions in the sum "
-            "of their squares and those of Shapley values, or the ratio where there is no share."
+            "so on, before and after, with intervals over prompts (or random templates). Last: the share of Shapley "
+            "interactions in the sum of their squares and those of Shapley values, or the ratio where there is none."
         ),
         more="Bands: what noise alone would give, the order's effects having random signs on every prompt.",
         panels=tuple(panels),

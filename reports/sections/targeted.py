@@ -79,8 +79,8 @@ def figure(rows: pl.DataFrame, *, number: int, more: tuple[tables.Table, ...] = 
         id=f"figure-targeted-{number}",
         caption=(
             f"Metric lost without {formats.plural(size, 'component')} ({ablation_words(ablation)}), with intervals "
-            "over prompts; * marks the group aimed at. Random: mean over draws; p among draws is the share of draws "
-            "whose effect is at least as large."
+            "over prompts (or random templates); * marks the group aimed at. Random: mean over draws; p among draws is "
+            "the share of draws whose effect is at least as large."
         ),
         panels=tuple(panels),
         columns=len(in_order(rows, "pair")),

@@ -12,12 +12,14 @@ import pytest
 from intervention_study import table, write_effective_study
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
+from scipy import stats as scipy_stats
 
 from mechshift_core import load_spec, run
 from mechshift_core.analysis.mixed import disagreement
 from mechshift_core.execution.plan import make_plan
 from mechshift_core.execution.prompts import cautions
-from mechshift_core.execution.shift_units import untested
+from mechshift_core.execution.shift_model import random_effects
+from mechshift_core.execution.shift_units import has_templates, untested
 from mechshift_core.graph import Graph
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
@@ -200,6 +202,56 @@ def test_one_pair_varies_over_prompts_alone(five_seeds: pl.DataFrame) -> None:
         frame, formula="shift ~ depth * task", random="0 + depth | prompt", sums_to_zero=["prompt", "pair"]
     )
     assert untested(fit, frame).terms == frozenset()
+
+
+def test_effects_vary_over_random_templates_too(five_seeds: pl.DataFrame) -> None:
+    def of_templates(count: int) -> pl.DataFrame:
+        number = pl.col("prompt").str.split(":").list.last().cast(pl.Int64) % count
+        return five_seeds.with_columns((pl.col("task") + ":" + number.cast(pl.String)).alias("template"))
+
+    def found(frame: pl.DataFrame, random: list[str]) -> tuple[set[str], str]:
+        fit = fit_mixed_model(frame, formula=FORMULA, random=random, sums_to_zero=["prompt", "pair"])
+        untestable = untested(fit, frame, by_template=True)
+        return set(untestable.terms), "; ".join(untestable.reasons)
+
+    both, frame = {"depth", "depth:role[T.treatment]"}, of_templates(5)
+    terms, reason = found(frame, UNITS)
+    assert terms == both
+    assert "`0 + depth | template`" in reason and "`0 + depth | template:pair`" in reason
+    _, reason = found(frame, [*UNITS, "0 + depth | template", "0 + depth | template:pair"])
+    assert "no random slopes" not in reason
+    terms, reason = found(of_templates(4), UNITS)
+    assert terms == both and reason.startswith("no tests of effects: templates are random, and a task has 4 of them")
+    assert has_templates(frame) and not has_templates(of_templates(4))
+    assert not has_templates(of_templates(10)), "a template for each prompt"
+
+
+def test_units_of_random_templates_give_the_t_test_over_templates() -> None:
+    rng = np.random.default_rng(3)
+    template = np.arange(40) % 8
+    slope = 0.3 + (rng.standard_normal(8)[template] + 0.5 * rng.standard_normal(40)) * 0.1
+    depth = np.linspace(-0.5, 0.5, 4)
+    shift = slope[:, None] * depth + 0.02 * rng.standard_normal((40, 4))
+    even = np.full((40, 4), 0.25)
+    same = {"pair": "p", "role": "treatment", "seed": "0", "task": "a"}
+    labels = {name: [value] * 40 for name, value in same.items()} | {"template": [f"a:{one}" for one in template]}
+    after = even + (shift - shift.mean(axis=1, keepdims=True)) / 10
+    frame = shift_frame(even, after, prompt=[f"a:{i}" for i in range(40)], labels=labels)
+    random = ["0 + depth | prompt", "0 + depth | template"]
+    fit = fit_mixed_model(frame, formula="shift ~ depth", random=random, sums_to_zero=["prompt", "pair"])
+    row = fit.fixed.filter(pl.col("term") == "depth").row(0, named=True)
+    fitted = (after - even) @ depth / (depth @ depth)
+    expected = scipy_stats.ttest_1samp([fitted[template == one].mean() for one in range(8)], 0)
+    assert (row["statistic"], row["df"]) == pytest.approx((expected.statistic, 7), rel=1e-3)
+    assert untested(fit, frame, by_template=True).terms == frozenset()
+
+
+def test_random_templates_are_among_the_units_of_the_declared_model(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, random="units"))
+    assert "0 + depth | template" not in random_effects(spec, layers=4)
+    found = random_effects(spec, layers=4, templates=True)
+    assert {"0 + depth | template", "0 + depth | template:pair"} <= {*found}
+    assert {*random_effects(spec, layers=4)} < {*found}
 
 
 def test_a_model_without_a_unit_that_roles_vary_over_is_warned_of_before_it_runs(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from studies import ATTRIBUTION, EVERY_KIND, write_study
 
 from mechshift_core.analysis.halfway import changes_of_noise
-from mechshift_core.analysis.hypotheses import Evidence
+from mechshift_core.analysis.hypotheses import Evidence, contrast_of
 from mechshift_core.analysis.trajectories import Series, _exact_ends
 from mechshift_core.pipeline import Run, run
 from mechshift_core.spec import SpecError, TaskSpec, load_spec
@@ -307,3 +307,33 @@ def test_half_of_a_change_of_noise_is_nowhere(tmp_path: Path) -> None:
         if not clear:  # a way that leads back has no half, however far it went
             assert found[0].startswith("way on mine: the whole change is ") and "which may be 0" in found[0]
         assert changes_of_noise(spec, spec.hypotheses[0].model_copy(update={"along": None}), evidence) == []
+
+
+def test_over_random_seeds_a_trajectory_is_one_observation_wherever_its_models_stand(tmp_path: Path) -> None:
+    """Six trajectories that end at places of their own: the spread of their trends is what the error is."""
+    claim = {**DRIFT, "where": {"role": "treatment"}}
+    spec = load_spec(write(tmp_path, hypotheses=[claim]))
+    (way,) = spec.trajectories
+    ends = [500.0, 700.0, 1000.0, 1500.0, 2500.0, 4000.0]
+    ways = tuple(
+        way.model_copy(update={"name": f"way-{seed}", "at": (*way.at[:-1], end), "seed": seed})
+        for seed, end in enumerate(ends)
+    )
+    units = spec.statistics.units.model_copy(update={"seed": "random"})
+    statistics = spec.statistics.model_copy(update={"units": units})
+    spec = spec.model_copy(update={"trajectories": ways, "statistics": statistics})
+    rng = np.random.default_rng(0)
+    own, drawn = 1e-6 * rng.standard_normal((20, 3)), resampling_weights(20, 2, seed=0)
+    # All go the same way, and differ in how soon they are there.
+    values = own - own.mean(axis=0) + np.array([0.1, 0.3, 1.0])
+    parts: dict[tuple[str, str, str], Replicated] = {
+        ("depth_slope", f"way-{seed}@first-{step}", "mine"): mean_replicates(values[:, at], drawn)
+        for seed in range(6)
+        for at, step in enumerate(("100", "400", "last"))
+    }
+    found = contrast_of(spec, spec.hypotheses[0], Evidence(parts, {}, {}))
+    trends = [np.polyfit(np.array(one.at) / one.at[-1], [0.0, 0.1, 0.3, 1.0], 1)[0] for one in ways]
+    assert found is not None and found.seeds == 6
+    assert found.estimate == pytest.approx(np.mean(trends))
+    assert found.se == pytest.approx(np.std(trends, ddof=1) / np.sqrt(6), rel=1e-3)
+    assert found.df == pytest.approx(5, rel=1e-3)

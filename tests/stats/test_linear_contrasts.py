@@ -17,6 +17,7 @@ from stats import (
     paired_difference,
     resampling_weights,
 )
+from stats.replicates import Reference, combined
 from stats.two_way import two_way_variance_of_mean
 
 
@@ -287,3 +288,85 @@ def test_differences_of_estimates_that_do_not_pair_are_refused() -> None:
     one = Replicated(label="a", estimate=0.0, replicates=np.zeros(3), se=1.0, df=2.0, units=3)
     with pytest.raises(ValueError, match="replicates: expected the same number in every part, got \\[3, 4\\]"):
         paired_difference(one, Replicated(label="b", estimate=0.0, replicates=np.zeros(4), se=1.0, df=2.0, units=3))
+
+
+def test_where_all_seeds_agree_there_are_as_many_units_as_seeds() -> None:
+    same = [
+        Replicated(label="", estimate=0.2, replicates=None, se=0.0, df=199, units=200, influence=np.zeros(200))
+        for _ in range(6)
+    ]
+    fixed = linear_contrast(same, [1 / 6] * 6, ["t"] * 6)
+    random = linear_contrast(same, [1 / 6] * 6, ["t"] * 6, seeds=range(6))
+    assert (fixed.se, fixed.df) == (0.0, 199) and (random.se, random.df) == (0.0, 5)
+    found = difference_test(random.estimate, random.se, random.df, alternative="greater")
+    assert found.p == 2**-6, "six seeds that agree, not 200 prompts"
+
+
+def test_what_was_seen_on_no_prompt_of_any_seed_is_no_evidence_that_it_does_not_happen() -> None:
+    never = [
+        replace(mean_replicates(np.zeros(60), np.ones((1, 60)), label="overwritten"), counted=True) for _ in range(6)
+    ]
+    fixed = linear_contrast(never, [1 / 6] * 6, ["t"] * 6)
+    random = linear_contrast(never, [1 / 6] * 6, ["t"] * 6, seeds=range(6))
+    assert fixed.se is None and random.se is None and random.df is None
+    assert random.message == fixed.message and "may still happen in up to 5%" in random.message.replace(" %", "%")
+
+
+def test_what_estimates_are_counted_from_varies_over_its_seeds_too() -> None:
+    """The difference of each pair from the mean of others, as one part each, is the difference of two means."""
+    rng = np.random.default_rng(11)
+    weights = resampling_weights(40, 300, seed=0)
+    own, level = (
+        without_influence(crossed_parts(rng.normal(size=(40, 6)) + 2 * rng.normal(size=(1, 6)), weights))
+        for _ in range(2)
+    )
+    mean = np.mean([one.estimate for one in level])
+    drawn = np.mean([one.replicates for one in level], axis=0)
+    for seeds in (range(6), range(6, 12)):  # of the same trainings as the pairs, or of others
+        counted = [
+            replace(
+                one,
+                estimate=one.estimate - mean,
+                replicates=one.replicates - drawn,
+                references=tuple(
+                    Reference(part=other, slope=-1 / 6, seed=seed) for other, seed in zip(level, seeds, strict=True)
+                ),
+            )
+            for one in own
+        ]
+        found = linear_contrast(counted, [1 / 6] * 6, ["t"] * 6, seeds=range(6))
+        expected = linear_contrast(
+            [*own, *level],
+            [1 / 6] * 6 + [-1 / 6] * 6,
+            ["t"] * 12,
+            seeds=[*range(6), *seeds],
+            cells=["own"] * 6 + ["level"] * 6,
+        )
+        assert (found.estimate, found.se, found.df) == pytest.approx((expected.estimate, expected.se, expected.df))
+        assert found.seeds == 6
+        # The level's own seeds are half of it; without them the interval is that of a level that is known.
+        alone = linear_contrast(
+            [replace(one, references=()) for one in counted], [1 / 6] * 6, ["t"] * 6, seeds=range(6)
+        )
+        assert alone.se is not None and found.se is not None and found.se > 1.1 * alone.se
+        fixed = linear_contrast(counted, [1 / 6] * 6, ["t"] * 6)
+        assert fixed.se is not None and fixed.se < alone.se
+    few = [replace(one, references=one.references[:4]) for one in counted]
+    contrast = linear_contrast(few, [1 / 6] * 6, ["t"] * 6, seeds=range(6))
+    assert contrast.se is None
+    assert contrast.message == "counted from pairs of 4 training seed(s): fewer than 5, no interval"
+
+
+def test_a_weighted_sum_of_estimates_is_their_contrast() -> None:
+    rng = np.random.default_rng(12)
+    weights = resampling_weights(30, 200, seed=0)
+    parts = crossed_parts(rng.normal(size=(30, 3)), weights)
+    for made in (parts, without_influence(parts)):
+        one = combined(made, [0.5, 2.0, -1.0], label="trend")
+        whole = linear_contrast(made, [0.5, 2.0, -1.0], ["t"] * 3)
+        alone = linear_contrast([one], [1.0], ["t"])
+        for name in ("estimate", "se", "df", "skewness"):
+            assert getattr(alone, name) == pytest.approx(getattr(whole, name))
+        assert one.se == pytest.approx(whole.se)
+    nothing = combined([parts[0]] * 3, [0.1, 0.2, -0.3], label="trend of what stays as it is")
+    assert (nothing.estimate, nothing.se) == (0.0, 0.0)

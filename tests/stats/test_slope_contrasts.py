@@ -157,6 +157,7 @@ def test_few_prompts_have_points_only() -> None:
 def test_templates_are_drawn_with_their_prompts() -> None:
     frame = slopes([9], pair_sd=0.02, seeds=1).with_columns(template=pl.col("prompt") % 6)
     one = picked(frame, DIFFERENCE, cluster="template")
+    assert one.over == "templates" and one.message.startswith("for this seed, over templates: ")
     assert one.test.df is not None and one.test.df < picked(frame, DIFFERENCE).test.df / 4  # type: ignore[operator]
 
 

@@ -5,6 +5,10 @@
 with s the similarity of the pair and u the mean over the pairs of role `unrelated` on the same task. Both are of the
 same prompts, so replicates are combined one by one; the ratio is linearised at the estimates (delta method):
 d inherited = ds / (1 - u) - (1 - s) du / (1 - u)^2.
+
+All pairs of a task are counted from the same u. Where training seeds are random, how much unrelated pairs differ from
+each other does not show in how the related ones do: each estimate names what it is counted from. The unrelated pairs
+are taken as independent of each other.
 """
 
 from __future__ import annotations
@@ -16,10 +20,10 @@ from mechshift_core.analysis.hypotheses import Evidence
 from mechshift_core.analysis.measured import Rows, estimate
 from mechshift_core.analysis.samples import Sample
 from mechshift_core.kinds.measure import Key
-from mechshift_core.spec import Spec
+from mechshift_core.spec import PairSpec, Spec
 from stats.findings import Estimate
 from stats.hypothesis_tests import difference_test
-from stats.replicates import Replicated, linear_contrast
+from stats.replicates import Reference, Replicated, linear_contrast
 from stats.similarity import CLEARANCE
 
 
@@ -42,7 +46,7 @@ def with_inherited(evidence: Evidence, found: Mapping[Key, Inherited]) -> Eviden
 
 def inherited(evidence: Evidence, spec: Spec) -> dict[Key, Inherited]:
     """What every related pair inherits on every task; nothing where no pair is unrelated."""
-    unrelated = [pair.name for pair in spec.pairs if pair.unrelated]
+    unrelated = [pair for pair in spec.pairs if pair.unrelated]
     if not unrelated:
         return {}
     return {
@@ -53,13 +57,13 @@ def inherited(evidence: Evidence, spec: Spec) -> dict[Key, Inherited]:
     }
 
 
-def _of(evidence: Evidence, key: Key, unrelated: list[str]) -> Inherited:
+def _of(evidence: Evidence, key: Key, unrelated: list[PairSpec]) -> Inherited:
     task = key[1]
-    base = [evidence.replicated.get(("similarity", pair, task)) for pair in unrelated]
+    base = [evidence.replicated.get(("similarity", pair.name, task)) for pair in unrelated]
     present = [one for one in base if one is not None]
     if len(present) < len(unrelated):
         reasons = [
-            f"{pair}: {evidence.problems.get(('similarity', pair, task), 'no similarity')}"
+            f"{pair.name}: {evidence.problems.get(('similarity', pair.name, task), 'no similarity')}"
             for pair, one in zip(unrelated, base, strict=True)
             if one is None
         ]
@@ -72,6 +76,7 @@ def _of(evidence: Evidence, key: Key, unrelated: list[str]) -> Inherited:
     if gap <= CLEARANCE * (level.se or 0.0):
         return Inherited(level.estimate, None, "unrelated models are as similar as equal ones")
     value = (own.estimate - level.estimate) / gap
+    slope = -(1 - own.estimate) / gap**2
     found = Replicated(
         label=f"inherited by {key[0]} on {task}",
         estimate=value,
@@ -80,11 +85,15 @@ def _of(evidence: Evidence, key: Key, unrelated: list[str]) -> Inherited:
         df=own.df,
         units=min(own.units, *level.units),
         message=own.message or level.message,
+        references=tuple(
+            Reference(part=one, slope=slope / len(present), seed=pair.seed)
+            for pair, one in zip(unrelated, present, strict=True)
+        ),
     )
     if own.replicates is None or level.replicates is None:
         return Inherited(level.estimate, found)
     moved = (own.replicates - own.estimate) / gap
-    moved -= (1 - own.estimate) / gap**2 * (level.replicates - level.estimate)
+    moved += slope * (level.replicates - level.estimate)
     se = float(moved.std(ddof=1))
     df = min(own.df, *(one.df for one in present))
     found = replace(found, replicates=value + moved - moved.mean(), se=se, df=df)
