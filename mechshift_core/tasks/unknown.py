@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 LISTED = 5
 """Unknown words that are named."""
+CLOSE = 0.74
+"""How alike a known word has to be, so that Mari is taken for Mary, and brother not for otter."""
 MOST_KNOWN = 5000
 """Size of a vocabulary above which none of its words is called the closest: it has pieces of words then, not words."""
 HINT = "`mechshift models show MODEL --words` lists those that a model knows"
@@ -28,7 +30,7 @@ def unknown_words(encoder: Encoder, texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         for word in encoder.unknown(text):
             if word not in found:
-                found[word] = next(iter(difflib.get_close_matches(word[:200], known, n=1, cutoff=0.6)), "")
+                found[word] = next(iter(difflib.get_close_matches(word[:200], known, n=1, cutoff=CLOSE)), "")
             if len(found) > LISTED:
                 return found
     return found

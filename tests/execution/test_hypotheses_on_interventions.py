@@ -333,7 +333,7 @@ def test_decision_times_are_taken_of_a_a_data(stepwise: Run) -> None:
     made = calibrate(plan, folder, {}, key="", repetitions=3, seed=1, distances=(0.1,))
     (settled, everywhere) = made.hypotheses
     # The model after decides every prompt at once, so its halves do not vary.
-    assert not decided_at(stepwise, "after").any() and "every unit gives the same value" in settled.message
+    assert not decided_at(stepwise, "after").any() and "prompts (or templates) have the same value" in settled.message
     assert everywhere.status == "undefined" and "every answer is read in one denoising step" in everywhere.message
     key, times = ("diffusion", "countdown"), decided_at(stepwise, "before")
     whole = collect(plan, folder, {}, readings(plan.spec.denoising)[0]).by_pair_and_task[key]

@@ -74,7 +74,7 @@ def test_an_unknown_profile_names_those_that_there_are(folder: Path) -> None:
     ("options", "said"),
     [
         (["--workers", "2", "--scheduler", "tls://host:1"], "a running scheduler has its workers"),
-        (["--cluster", "slurmy"], "--cluster: Input should be 'slurm'"),
+        (["--cluster", "slurmy"], "--cluster: expected 'slurm', 'pbs', "),
         (["--scheduler", "host"], "expected tls://HOST:PORT"),
         (["--profile", "none"], "no profile 'none'"),
     ],

@@ -44,6 +44,7 @@ def test_a_task_of_other_words_says_how_many_prompts_the_bundled_tokenizer_could
         generated_dataset(TASKS[task], tokenizer, examples=20, seed=0)
     assert re.fullmatch(
         rf"task '{task}': only 0 aligned prompts of 20 asked for \(401 x a word is not in the vocabulary\); "
-        r"this tokenizer needs another task",
+        r"this tokenizer needs another task\. Not in the vocabulary: '.+, \.\.\.; "
+        r"`mechshift models show MODEL --words` lists those that a model knows",
         str(error.value),
     )
