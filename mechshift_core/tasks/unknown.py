@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 LISTED = 5
 """Unknown words that are named."""
-CLOSE = 0.74
-"""How alike a known word has to be, so that Mari is taken for Mary, and brother not for otter."""
 MOST_KNOWN = 5000
 """Size of a vocabulary above which none of its words is called the closest: it has pieces of words then, not words."""
 HINT = "`mechshift models show MODEL --words` lists those that a model knows"
@@ -30,7 +28,7 @@ def unknown_words(encoder: Encoder, texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         for word in encoder.unknown(text):
             if word not in found:
-                found[word] = next(iter(difflib.get_close_matches(word[:200], known, n=1, cutoff=CLOSE)), "")
+                found[word] = _closest(word[:200], known)
             if len(found) > LISTED:
                 return found
     return found
@@ -45,3 +43,9 @@ def told(unknown: Mapping[str, str]) -> str:
     """Them in words: `'Wolfgang', 'Mari' (did you mean 'Mary'?)`; empty where there are none."""
     said = [f"{word!r}{f' (did you mean {close!r}?)' if close else ''}" for word, close in unknown.items()]
     return ", ".join([*said[:LISTED], *(["..."] if len(said) > LISTED else [])])
+
+
+def _closest(word: str, known: Sequence[str]) -> str:
+    """The known word that is most like another and begins alike: Mary for Marie, but no otter for a brother."""
+    alike = [other for other in known if other[:1].casefold() == word[:1].casefold()]
+    return next(iter(difflib.get_close_matches(word, alike, n=1, cutoff=0.6)), "")

@@ -33,6 +33,7 @@ def test_unknown_words_are_found_whatever_a_tokenizer_does_with_them(unknown: st
     assert encoder.unknown("When Wolfgang and Marie gave") == ("Wolfgang", "Marie")
     assert unknown_words(encoder, ["When Wolfgang gave", "Marie", "Wolfgang"]) == {"Wolfgang": "", "Marie": "Mary"}
     assert unknown_words(encoder, ["When Mary gave"]) == {}
+    assert unknown_words(encoder, ["Ohn gave"]) == {"Ohn": ""}, "another beginning is another word"
 
 
 def test_many_words_are_not_all_named() -> None:
