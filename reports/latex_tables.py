@@ -19,6 +19,8 @@ TEXT_WIDTH, TEXT_HEIGHT = 345.0, 550.0
 """The text of LaTeX's `article` at 10 points on letter paper, in points; on its side a table has the height."""
 SURE = 0.93
 """The share of it that is counted on where nothing shrinks a table that comes out wider than estimated."""
+SLACK = 1.5
+"""Points that a column of broken lines is wider than estimated, since letters differ in width."""
 FLOAT = "mechshiftfloat"
 """The command that says which float a table is: `table` unless a document defines it, as `table*` in two columns."""
 
@@ -181,7 +183,7 @@ def _columns(table: Table, setting: Setting) -> str:
         if field.numeric or longest <= setting.most:
             columns.append("r" if field.numeric else "l")
         else:
-            columns.append(rf">{{\raggedright\arraybackslash}}p{{{setting.each * width:.0f}pt}}")
+            columns.append(rf">{{\raggedright\arraybackslash}}p{{{setting.each * width + SLACK:.1f}pt}}")
     return "\n".join(["@{}", *columns, "@{}"])
 
 
