@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _by_quantiles(contrast: Contrast, statistics: Statistics) -> npt.NDArray[np.float64] | None:
     """The replicates where their own quantiles decide; None where the standard error does."""
-    return contrast.replicates if statistics.bootstrap.method == "percentile" and contrast.se != 0 else None
+    return contrast.replicates if statistics.by_quantiles and contrast.se != 0 else None
 
 
 def _difference(test: HypothesisTest, contrast: Contrast, statistics: Statistics) -> TestResult:
@@ -46,10 +46,10 @@ def _difference(test: HypothesisTest, contrast: Contrast, statistics: Statistics
             skewness=skewness,
         )
 
-    return _by_t(contrast, decide, contrast.skewness_at(null))
+    return by_t(contrast, decide, contrast.skewness_at(null))
 
 
-def _by_t(contrast: Contrast, decide: Callable[[float], TestResult], skewness: float) -> TestResult:
+def by_t(contrast: Contrast, decide: Callable[[float], TestResult], skewness: float) -> TestResult:
     """The test with the skewness of the estimate; of bounded values it has to hold without it too."""
     from stats.hypothesis_tests import with_and_without
 
@@ -78,7 +78,7 @@ def _within_margin(test: HypothesisTest, contrast: Contrast, statistics: Statist
             skewness=skewness,
         )
 
-    return _by_t(contrast, decide, contrast.skewness)
+    return by_t(contrast, decide, contrast.skewness)
 
 
 TESTS = (

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechshift_core.analysis.step_weights import change_weights
+from mechshift_core.hypothesis_tests import by_t
 from mechshift_core.spec import Hypothesis, Spec
-from stats.hypothesis_tests import TestResult, difference_test, with_and_without
+from stats.hypothesis_tests import TestResult, difference_test
 from stats.replicates import Contrast, linear_contrast
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def _noise(change: Contrast, confidence: float) -> str:
     def decide(skewness: float) -> TestResult:
         return difference_test(change.estimate, change.se, change.df, confidence=confidence, skewness=skewness)
 
-    skewness = change.skewness_at(0.0)
-    test = with_and_without(decide, skewness) if change.bounded else decide(skewness)
+    test = by_t(change, decide, change.skewness_at(0.0))
     if test.p is None or test.p < 1 - confidence:  # without an error the value at the place has none either
         return ""
     return (

@@ -188,8 +188,7 @@ def _of_scores(kind: MeasureKind[Any], one: Statistic) -> Measured:
     names = [each.name for each in kind.testables if not each.derived] if kind.computes(spec) else []
     measure = kind.shifts if one.alone and not kind.thorough and kind.shifts is not None else kind.measure
     assert measure is not None
-    attribution = spec.edge_attribution
-    ranked = attribution is not None and attribution.ranks_edges and any(each.of_mass for each in kind.testables)
+    ranked = spec.ranks_edges and any(each.of_mass for each in kind.testables)
 
     def take(few: str) -> Measured:
         reason = few or (RANKS_HAVE_NO_MASS if ranked else "")

@@ -21,6 +21,7 @@ from stats.change_points import (
     Halfway,
     change_point,
     halfway_point,
+    no_change_of_shares,
     no_change_within_prompts,
     out_of_reach,
     wanted_draws,
@@ -269,10 +270,11 @@ def _change_row(spec: Spec, series: Series, curve: Curve | None, family: int) ->
         return {**empty, "status": "points only", "message": "no standard errors"}
     if isinstance(series.sparse, str):
         return {**empty, "status": "undefined", "message": series.sparse}
-    change = change_point(curve, confidence=_level(spec), family=family, seed=spec.seed)
     permuted = series.right if series.right is not None else series.sparse
+    # Of permutations comes another p, so that this one needs no more draws for the family.
+    change = change_point(curve, confidence=_level(spec), family=family if permuted is None else 1, seed=spec.seed)
     if permuted is not None and change.p is not None:
-        change = _permuted(spec, change, permuted.astype(np.float64), family)
+        change = _permuted(spec, change, permuted, family)
     half = halfway_point(curve, confidence=_level(spec))
     lacking = len(series.points) - len(present)
     said = [change.message, half.message, f"{lacking} models have no estimate" if lacking else ""]
@@ -286,9 +288,10 @@ def _change_row(spec: Spec, series: Series, curve: Curve | None, family: int) ->
     }
 
 
-def _permuted(spec: Spec, change: ChangePoint, values: Floats, family: int) -> ChangePoint:
+def _permuted(spec: Spec, change: ChangePoint, values: Floats | npt.NDArray[np.bool_], family: int) -> ChangePoint:
     """The change with p of permutations within prompts, where few of these have another value than most."""
-    p = no_change_within_prompts(values, confidence=_level(spec), family=family, seed=spec.seed)
+    test = no_change_of_shares if values.dtype == np.bool_ else no_change_within_prompts
+    p = test(values, confidence=_level(spec), family=family, seed=spec.seed)
     changed = p < 1 - _level(spec)
     limit = out_of_reach(wanted_draws(_level(spec), family), _level(spec), family)
     message = "; ".join(filter(None, ("" if changed else NO_CHANGE, limit)))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mechshift_core.cli.console import Console
-from mechshift_core.cli.run_names import runs_at
+from mechshift_core.cli.run_names import runs_argument
 from mechshift_core.errors import UsageError
 
 SQLITE_ROWS = 20_000
@@ -23,15 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     context: typer.Context,
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Run directories, or names of those in runs.",
-            show_default=False,
-            callback=runs_at,
-        ),
-    ],
+    runs: Annotated[list[Path], runs_argument("Run directories, or names of those in runs.")],
     to: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder for figures, tables and methods of one run.", show_default=False),

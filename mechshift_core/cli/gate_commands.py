@@ -12,7 +12,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import check_ids
-from mechshift_core.cli.run_names import run_at, runs_at
+from mechshift_core.cli.run_names import run_at, runs_argument
 from mechshift_core.errors import ExecutionError, UsageError
 
 if TYPE_CHECKING:
@@ -113,15 +113,7 @@ def _show(console: Console, run: StoredRun, baseline: Path, gate: Gate, *, updat
 
 def compare(
     context: typer.Context,
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Run directories, two or more, or names of those in runs.",
-            show_default=False,
-            callback=runs_at,
-        ),
-    ],
+    runs: Annotated[list[Path], runs_argument("Run directories, two or more, or names of those in runs.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Print all that differs, not only what matters.")] = False,

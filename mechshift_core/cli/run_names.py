@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import PLAN, RUNS
@@ -44,3 +47,8 @@ def run_at(path: Path) -> Path:
 def runs_at(paths: list[Path] | None) -> list[Path] | None:
     """The same of several."""
     return paths and [run_at(path) for path in paths]
+
+
+def runs_argument(text: str, *, show_default: bool = False) -> Any:
+    """The argument of a command that takes several runs, with its help."""
+    return typer.Argument(metavar="RUN", help=text, show_default=show_default, callback=runs_at)

@@ -11,7 +11,7 @@ import typer
 
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import RunFolder
-from mechshift_core.cli.run_names import runs_at
+from mechshift_core.cli.run_names import runs_argument
 
 if TYPE_CHECKING:
     from mechshift_core.runs import RunSummary
@@ -80,7 +80,7 @@ def gc(
     context: typer.Context,
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run directories; all of runs unless given.", callback=runs_at),
+        runs_argument("Run directories; all of runs unless given.", show_default=True),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; otherwise it is only shown.")] = False,
 ) -> None:

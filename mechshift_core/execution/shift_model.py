@@ -124,8 +124,7 @@ def check_mixed_model(spec: Spec) -> None:
     declared = spec.statistics.mixed_model
     if declared is None:
         return
-    attribution = spec.edge_attribution
-    if attribution is not None and attribution.ranks_edges:
+    if spec.ranks_edges:
         raise PlacedError(f"statistics.mixed_model: {RANKS_HAVE_NO_MASS}", "statistics", "mixed_model")
     frame = _made_up(spec)
     try:

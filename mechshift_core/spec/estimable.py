@@ -87,8 +87,8 @@ def _entry(draft: Draft, one: Testable, kind: MeasureKind[Any], place: Path) -> 
     if declared is None:
         yield Complaint(place, f"measure {one.name!r} needs measures.{kind.name}, which is not declared")
         return
-    attribution = None if "interventions" in draft.broken else draft.spec.edge_attribution
-    if attribution is not None and attribution.ranks_edges and one.of_mass and kind.computes(draft.spec):
+    ranked = "interventions" not in draft.broken and draft.spec.ranks_edges
+    if ranked and one.of_mass and kind.computes(draft.spec):
         yield Complaint(place, f"measure {one.name!r}: {RANKS_HAVE_NO_MASS}")
         return
     index = getattr(declared, "index", "")

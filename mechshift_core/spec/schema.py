@@ -409,6 +409,12 @@ class Spec(Section):
 
         return next((one for one in self.interventions if attributes(one)), None)
 
+    @property
+    def ranks_edges(self) -> bool:
+        """Whether edges are scored by ranks, which have no mass."""
+        attribution = self.edge_attribution
+        return attribution is not None and attribution.ranks_edges
+
     def intervention(self, name: str) -> Intervention:
         """An intervention by its name."""
         return next(one for one in self.interventions if one.name == name)

@@ -66,7 +66,7 @@ def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
     if finding.verdict not in DECIDED:
         found = [(sum(one.verdict == verdict for one in others), does) for verdict, does in DECIDED.items()]
         counts = [f"{count} {does if count == 1 else does[:-1]} it" for count, does in found if count]
-        asked = f"{len(others)} other {'witness' if len(others) == 1 else 'witnesses'}"
+        asked = formats.plural(len(others), "other witness", "other witnesses")
         return f"Of {asked}, {formats.listed(counts) if counts else 'none shows anything'}: {said}."
     agree = sum(one.verdict == finding.verdict for one in others)
     if len(others) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports import tables
+from reports import formats, tables
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
@@ -74,7 +74,7 @@ def _notes(data: ReportData) -> tables.Table | None:
 def _first_of(places: list[str]) -> str:
     """The first of places where a message is the same, and how many others there are."""
     others = len(places) - 1
-    return places[0] if not others else f"{places[0]}, and {others} {'other' if others == 1 else 'others'}"
+    return f"{places[0]}, and {formats.plural(others, 'other')}" if others else places[0]
 
 
 def _models(data: ReportData) -> list[tuple[object, ...]]:

@@ -37,8 +37,7 @@ def _shifts(sample: Sample, spec: Spec) -> Measured:
 def _tabled(samples: Samples, spec: Spec) -> Mapping[str, Rows]:
     from mechshift_core.measures.specialization.task_selectivity import selectivity_rows
 
-    attribution = spec.edge_attribution
-    if attribution is not None and attribution.ranks_edges:
+    if spec.ranks_edges:
         return {}
     return {"selectivity": selectivity_rows(samples, spec)}
 
