@@ -34,8 +34,8 @@ _MARK = re.compile(r"\[@([a-z0-9]+)\]")
 
 def methods_of(data: ReportData) -> str:
     """The methods of a run, with citations as marks: the paragraph, then what was tested, and of what."""
-    hypotheses = data.findings.hypotheses
-    used = list(dict.fromkeys(found.method for found in hypotheses if found.method and found.estimate is not None))
+    estimated = [found for found in data.findings.hypotheses if found.method and found.estimate is not None]
+    used = {found.method: [one.id for one in estimated if one.method == found.method] for found in estimated}
     told = [_marked(data.methods, version=data.version, methods_used=used, **_asked(data))]
     facts, limits = data.methods, " ".join(varied(data.provenance))
     parts = [measures_said(facts.measures), _roles(facts), _models(data), _prompts(data), limits, _margins(data)]
@@ -68,13 +68,13 @@ def in_words(work: Reference) -> str:
     return work.short
 
 
-def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Sequence[str]) -> str:
+def methods_paragraph(facts: MethodsFacts, *, version: str, methods_used: Mapping[str, Sequence[str]]) -> str:
     """The methods paragraph.
 
     Args:
         facts: Choices of the run.
         version: Version of mechshift.
-        methods_used: How intervals and tests were made, from the findings.
+        methods_used: How intervals and tests were made, from the findings -> ids of the hypotheses that were tested so.
     """
     return cited(_marked(facts, version=version, methods_used=methods_used), in_words)
 
@@ -83,7 +83,7 @@ def _marked(
     facts: MethodsFacts,
     *,
     version: str,
-    methods_used: Sequence[str],
+    methods_used: Mapping[str, Sequence[str]],
     equivalence: bool = True,
     shapley: bool = False,
 ) -> str:
@@ -128,8 +128,7 @@ def _marked(
         f"Intervals are at {formats.confidence(facts.confidence)}, from a {kind}bootstrap over {unit}{replicates} "
         f"where not said otherwise; {unit} are the random unit, never edges or layers, and {seeds}."
     )
-    if methods_used:
-        text.append(f"Hypotheses were tested by: {'; '.join(methods_used)}.")
+    text += _tested(methods_used)
     if shapley:
         text.append(f"Components were also knocked out in combinations ({_mark(works.SHAPLEY)}).")
     family = f" ({_mark(works.HOLM)})" if facts.correction.lower() == "holm" else ""
@@ -148,6 +147,15 @@ def _marked(
         names = [f"{name} {number}" for name, number in facts.packages.items()]
         text.append(f"Software: {formats.listed(names)}.")
     return " ".join(text)
+
+
+def _tested(methods_used: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which tests were made of which hypotheses: a sentence for each way to estimate what they ask."""
+    told: dict[str, list[str]] = {}
+    for method, hypotheses in methods_used.items():
+        way, *tests = method.split("; ")
+        told.setdefault(way, []).append(f"{', '.join(tests) or 'interval alone'} ({formats.listed(hypotheses)})")
+    return [f"Hypotheses were tested by {way}: {'; '.join(tests)}." for way, tests in told.items()]
 
 
 def _metrics(metrics: Mapping[str, str]) -> str:
@@ -237,7 +245,7 @@ def references(facts: MethodsFacts, *, equivalence: bool, shapley: bool = False)
         equivalence: Whether a hypothesis is of equivalence.
         shapley: Whether components were knocked out in combinations.
     """
-    text = _marked(facts, version="", methods_used=(), equivalence=equivalence, shapley=shapley)
+    text = _marked(facts, version="", methods_used={}, equivalence=equivalence, shapley=shapley)
     return tuple(works.WORKS[key] for key in dict.fromkeys(_MARK.findall(text)) if key in works.WORKS)
 
 

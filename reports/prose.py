@@ -40,7 +40,7 @@ _ABLATIONS = {
     "resample": "its value on another clean prompt, drawn at random",
 }
 _INDICES = {
-    "renyi_entropy": "Renyi entropy of order 2 (1 minus it, normalised)",
+    "renyi_entropy": "normalised Rényi entropy of order 2 (1 minus it)",
     "interaction_share": "share of interactions",
     "shapley_share": "share of Shapley interactions",
     "gini": "Gini index",
@@ -119,6 +119,11 @@ def vocabulary(words: Mapping[str, Words], roles: Mapping[str, str] | None = Non
 def index_name(index: str) -> str:
     """An index of specialization or integration in words."""
     return _INDICES.get(index, index.replace("_", " "))
+
+
+def index_title(index: str) -> str:
+    """An index as the title of a narrow axis."""
+    return {"renyi_entropy": "1 − Rényi entropy", "entropy": "1 − entropy"}.get(index, index_name(index))
 
 
 def correction_name(correction: str) -> str:

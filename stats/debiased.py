@@ -8,7 +8,7 @@ four different prompts (U-statistics; Hoeffding 1948):
 
 So the indices here are of squared effects. With q_i = mu_i^2 / sum_j mu_j^2 the effective number of components is
 N = 1 / sum_i q_i^2 = (sum mu^2)^2 / sum mu^4 (the inverse of the inverse participation ratio of Bell & Dean 1970), and
-specialization 1 - ln N / ln C, one minus the normalised Renyi entropy of order 2 (Renyi 1961): 0 where C components do
+specialization 1 - ln N / ln C, one minus the normalised Rényi entropy of order 2 (Rényi 1961): 0 where C components do
 the same, 1 where one does all. The logarithm makes the distribution of the estimate nearly symmetric. Integration is
 the interactions' share in the sum of squares, sum I^2 / (sum I^2 + sum mu^2): 0 where effects add up.
 
@@ -36,7 +36,7 @@ _FOURTH, _SECOND = 4, 2
 def debiased_specialization(
     effects: ArrayLike, *, cluster: ArrayLike | Sequence[object] | None = None, draws: Count = 1000, seed: Seed = 0
 ) -> Jackknifed:
-    """One minus the normalised Renyi entropy of order 2 of the components' shares in the sum of squared effects.
+    """One minus the normalised Rényi entropy of order 2 of the components' shares in the sum of squared effects.
 
     Args:
         effects: Signed effects of the components per prompt [n, C].

@@ -60,7 +60,8 @@ def figure(found: pl.DataFrame) -> Figure:
         "The cosine of the two models' mean scores of all edges, corrected for the noise of both. 1 (dashed): the same "
         "circuit but for a factor."
     )
-    if found["unrelated"].is_not_null().any():
+    level = found["unrelated"].is_not_null().any()
+    if level:
         text += " The bar is the level of unrelated models, trained from another start."
     else:
         text += " The spec has no pair of role unrelated, which would show how similar any two models are."
@@ -75,7 +76,7 @@ def figure(found: pl.DataFrame) -> Figure:
         ),
         panels=tuple(panels),
         columns=1,
-        legend=_legend(),
+        legend=_legend(level=level),
         tables=(tables.from_frame("Similarity", found, FIELDS),),
     )
 
@@ -104,11 +105,11 @@ def _drawing(task: str, rows: pl.DataFrame, names: tuple[str, str, str], found: 
     return agreement.draw(points, scale=scale, label=f"{title} on {task}: {formats.listed(words)}.")
 
 
-def _legend() -> tuple[Key, ...]:
+def _legend(*, level: bool) -> tuple[Key, ...]:
+    """What is drawn; `level`: whether that of unrelated models is."""
     point, _, ceiling = agreement.legend()
-    level = svg.sample(svg.element("rect", x=16, y=2, width=2, height=10, class_="f-chance", opacity=0.35))
-    return (
-        point,
-        Key(sample=level, label="unrelated models"),
-        Key(sample=ceiling.sample, label="1: the same but for a factor"),
-    )
+    keys = [point]
+    if level:
+        bar = svg.sample(svg.element("rect", x=16, y=2, width=2, height=10, class_="f-chance", opacity=0.35))
+        keys.append(Key(sample=bar, label="unrelated models"))
+    return (*keys, Key(sample=ceiling.sample, label="1: the same but for a factor"))

@@ -9,7 +9,7 @@ from reports.data import ReportData, in_order, panels_of
 from reports.figures import lorenz as drawings
 from reports.figures import sides
 from reports.figures.base import Figure, Panel
-from reports.prose import index_name
+from reports.prose import index_name, index_title
 from reports.sections.base import Section
 from reports.templating import render_template
 
@@ -159,7 +159,7 @@ def _panel(
     if chosen is not None and not values.is_empty():
         domain = sides.domain_of(chosen)
         label = f"{index_name(index)}, {task}, {pair}: {observed_words(values)}."
-        drawn.append(sides.observed(values, title=index_name(index), domain=domain, label=label))
+        drawn.append(sides.observed(values, title=index_title(index), domain=domain, label=label))
     return Panel(title=task, subtitle=pair, drawings=tuple(drawn), note=shift_note(values))
 
 

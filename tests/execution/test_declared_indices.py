@@ -171,7 +171,7 @@ def test_the_report_shows_them(finished: Run) -> None:
     page = (finished.path / "report.html").read_text()
     assert 'id="figure-component-graph"' in page and "modularity, mine, shift: before " in page
     assert (
-        "Renyi entropy of order 2 (1 minus it, normalised), mine, control: " in page
+        "normalised Rényi entropy of order 2 (1 minus it), mine, control: " in page
         and "random graphs of the same strengths" in page
     )
 

@@ -85,11 +85,11 @@ def test_the_report_says_the_rule_and_both_accuracies(judged: dict[str, Run]) ->
 
 def test_methods_name_the_tasks_of_each_rule_where_they_differ() -> None:
     facts = MethodsFacts(judged_by={"ioi": "argmax", "sva": "metric", "mine": "argmax"})
-    text = methods_paragraph(facts, version="1", methods_used=())
+    text = methods_paragraph(facts, version="1", methods_used={})
     assert (
         "An answer is correct on sva where the task's metric is above 0 and on ioi and mine where the most likely "
         "token is an answer."
     ) in text
     assert "An answer is correct" not in methods_paragraph(
-        MethodsFacts(select="none", judged_by={"ioi": "argmax"}), version="1", methods_used=()
+        MethodsFacts(select="none", judged_by={"ioi": "argmax"}), version="1", methods_used={}
     )

@@ -90,7 +90,7 @@ def test_a_run_selects_by_the_rule_and_its_report_names_it(rule: str, finished: 
 
 
 def test_each_rule_has_words_of_its_own() -> None:
-    texts = {rule: methods_paragraph(MethodsFacts(select=rule), version="1", methods_used=()) for rule in RULES}
+    texts = {rule: methods_paragraph(MethodsFacts(select=rule), version="1", methods_used={}) for rule in RULES}
     assert all(WORDS[rule] in text for rule, text in texts.items())
 
 

@@ -68,7 +68,8 @@ def test_sentences_of_each_verdict(snapshot: SnapshotAssertion, run: ReportData)
 
 
 def test_the_methods_paragraph(snapshot: SnapshotAssertion, run: ReportData) -> None:
-    text = methods.methods_paragraph(run.methods, version="0.1.0", methods_used=["studentized bootstrap over prompts"])
+    used = {"studentized bootstrap over prompts": ["first"]}
+    text = methods.methods_paragraph(run.methods, version="0.1.0", methods_used=used)
     assert text == snapshot
     assert methods.references(run.methods, equivalence=True) == snapshot
 

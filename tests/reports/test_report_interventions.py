@@ -278,7 +278,7 @@ def test_every_side_is_drawn_where_it_is_and_nothing_where_it_is_not() -> None:
 
 
 def test_the_methods_paragraph_says_how_circuits_were_run(run: ReportData) -> None:
-    text = methods.methods_paragraph(run.methods, version="1", methods_used=[])
+    text = methods.methods_paragraph(run.methods, version="1", methods_used={})
     assert "In faithfulness, circuits of the edges with the largest scores, ranked on one half" in text
     assert "beside 5 random circuits" in text and "grown greedily" in text
     assert any("2504.13151" in (work.href or "") for work in methods.references(run.methods, equivalence=False))

@@ -112,7 +112,7 @@ def test_tokens_and_names_stay_text(run: ReportData) -> None:
 
 @pytest.mark.parametrize("measured", [True, False])
 def test_the_methods_paragraph_says_what_alignment_is(run: ReportData, measured: bool) -> None:
-    text = methods.methods_paragraph(replace(run.methods, alignment=measured), version="0", methods_used=[])
+    text = methods.methods_paragraph(replace(run.methods, alignment=measured), version="0", methods_used={})
     assert ("Output alignment is the entropy in nats" in text) is measured
 
 
