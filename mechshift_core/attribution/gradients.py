@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from mechshift_core.attribution.batch import CounterfactualBatch
 from mechshift_core.attribution.contraction import Contraction, head_gradients
@@ -81,6 +82,7 @@ class _GradientPass(Visitor):
         self.read: Tensor | None = None
         self.layers = [_Layer() for _ in range(model.shape.layers)]
         self.first: list[Tensor] = []
+        self.watches: list[RemovableHandle] = []
         self.contraction: Contraction | None = None
 
     def embedding(self, site: Site) -> None:
@@ -148,7 +150,7 @@ class _GradientPass(Visitor):
             gradient = norm.vector_jacobian(residual, gradient, frozen=frozen)
             self.contraction.add_logits(self._summed(gradient).squeeze(1))
 
-        output.register_hook(arrived)
+        self.watches.append(output.register_hook(arrived))
         return output
 
     def head(self, site: Site) -> None:
@@ -166,8 +168,16 @@ class _GradientPass(Visitor):
         self.contraction = contraction
         torch.autograd.grad(total, self.first)
 
+    def release(self) -> None:
+        """Let go of the run's tensors: they know this pass by their hooks, a cycle that Python's collector can't see."""
+        for watch in self.watches:
+            watch.remove()
+        self.watches.clear()
+        self.first.clear()
+        self.read = self.contraction = None
+
     def _watch(self, layer: int, output: Tensor, arrived: Callable[[Tensor], None]) -> None:
-        output.register_hook(arrived)
+        self.watches.append(output.register_hook(arrived))
         if layer == 0:
             self.first.append(output)
 
@@ -240,9 +250,12 @@ def differentiate(
     embeddings.requires_grad_(True)
     recorders = {alpha: Recorder(model, slice(k * examples, (k + 1) * examples)) for alpha, k in endpoints.items()}
     visitor = _GradientPass(model, embeddings, steps, list(recorders.values()), instead, rules)
-    with traced(model, batch, batch.clean_ids.repeat(steps, 1)):
-        logits = visitor.logits(walk(model, batch, visitor))
-        metric = batch.measure(logits).reshape(steps, examples)
-        total = (metric * metric.new_tensor([weight for _, weight in path])[:, None]).sum()
-        recordings = {alpha: recorder.recording(batch, logits) for alpha, recorder in recorders.items()}
-        visitor.backward(total, contraction(recordings))
+    try:
+        with traced(model, batch, batch.clean_ids.repeat(steps, 1)):
+            logits = visitor.logits(walk(model, batch, visitor))
+            metric = batch.measure(logits).reshape(steps, examples)
+            total = (metric * metric.new_tensor([weight for _, weight in path])[:, None]).sum()
+            recordings = {alpha: recorder.recording(batch, logits) for alpha, recorder in recorders.items()}
+            visitor.backward(total, contraction(recordings))
+    finally:
+        visitor.release()
