@@ -92,6 +92,7 @@ def words_of_measures() -> dict[str, Words]:
             lower=one.lower,
             higher=one.higher,
             shift=not (one.between or one.distance),
+            counted_from=one.counted_from,
         )
         for one, _ in testables()
     }

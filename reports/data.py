@@ -239,6 +239,7 @@ class Words:
         reading: What its values mean.
         lower: What a lower value says, in a few words; `higher`, a higher one.
         shift: Whether an estimate on one pair and task is a shift, after minus before, and no property of the pair.
+        counted_from: Role of the pairs from whose level each value is counted; empty where from none.
     """
 
     name: str
@@ -246,6 +247,7 @@ class Words:
     lower: str = "lower"
     higher: str = "higher"
     shift: bool = False
+    counted_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
