@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mechshift_core.cli.console import Console
-from mechshift_core.cli.run_names import runs_argument
+from mechshift_core.cli.run_names import runs_argument, tell_refused
 from mechshift_core.errors import UsageError
 
 SQLITE_ROWS = 20_000
@@ -60,6 +60,7 @@ def export(
     if sqlite is not None:
         done |= _sqlite(console, runs, sqlite, SQLITE_ROWS if most_rows is None else most_rows)
     if to is not None:
+        tell_refused(console, runs[0])
         done |= _paper(console, runs[0], to, force, most_rows)
     if wandb is not None:
         from mechshift_core.export import to_wandb

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from mechshift_core.cli.console import Console
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import PLAN, RUNS
 
@@ -47,6 +48,18 @@ def run_at(path: Path) -> Path:
 def runs_at(paths: list[Path] | None) -> list[Path] | None:
     """The same of several."""
     return paths and [run_at(path) for path in paths]
+
+
+def tell_refused(console: Console, *runs: Path) -> None:
+    """Say of runs of other versions what of their specs this one would refuse."""
+    from mechshift_core.markdown import printable
+    from mechshift_core.run_files import SPEC
+    from mechshift_core.spec import load_stored_spec
+
+    for run in runs:
+        reasons = load_stored_spec(run / SPEC).refused
+        if reasons:
+            console.say(printable(f"note: {run}: this version would refuse its spec: {'; '.join(reasons)}"))
 
 
 def runs_argument(text: str, *, show_default: bool = False) -> Any:

@@ -26,6 +26,8 @@ from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 
 MAX_BYTES = 2**20
+CHOICES, CLAIMS, HOW_TO_RUN = "sensitivity", "hypotheses", ("execution", "report")
+"""Sections that the results of a run can be read without, or without parts of."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -56,15 +58,83 @@ def load_spec(
     document = _document(path, text, given)
     with code_allowed(allow_code):
         extensions = _extensions(path, text, document, given)
-    spec, complaints, known = _validate(document.data, current())
-    lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
-    draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
-    complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]
+    spec, complaints = _checked(document, document.data, FilePath(path).parent, check_files=check_files)
     _raise_if_any(path, text, document, complaints, given)
     assert spec is not None
     spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, given)
     spec._text, spec._expanded = written(text, given), dict(document.expanded)
     return spec
+
+
+@checked_as(UsageError)
+def load_stored_spec(path: str | os.PathLike[str], *, allow_code: bool = False) -> Spec:
+    """Read the spec of a run whose results are there, also where this version would refuse to run it.
+
+    What only says how results are shown, or how to run, is left out where it is not known any more: a choice of
+    `sensitivity`, keys, and of `hypotheses`, `execution` and `report` what the schema refuses. `refused` and `left_out`
+    of the spec say what that was.
+
+    Args:
+        path: The YAML file.
+        allow_code: Whether the files of `extensions` may be run.
+
+    Raises:
+        SpecError: with every problem of the file, where it can't be read at all.
+    """
+    text = _read(path)
+    document = _document(path, text, {})
+    with code_allowed(allow_code):
+        extensions = _extensions(path, text, document, {})
+    data, refused, left_out, claims = document.data, dict[str, None](), dict[str, None](), True
+    while True:
+        spec, complaints = _checked(document, data, FilePath(path).parent, check_files=False)
+        if spec is None or claims:  # of a spec without some of its claims it is no news that others lack something
+            refused |= dict.fromkeys(map(_with_place, complaints))
+            left_out |= dict.fromkeys(
+                str(one.path[1]) for one in complaints if one.path[:1] == (CHOICES,) and one.path[1:]
+            )
+        dropped = next(filter(None, (_dropped(one, built=spec is not None) for one in complaints)), None)
+        if dropped is None or (spec is not None and not claims):
+            break
+        data, claims = _without(data, [dropped]), claims and dropped[0] != CLAIMS
+    if spec is None or document.problems:
+        return load_spec(path, check_files=False, allow_code=allow_code)  # says what is wrong, each at its line
+    spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, {})
+    spec._text, spec._expanded = written(text, {}), dict(document.expanded)
+    spec._refused, spec._left_out = tuple(refused), tuple(left_out)
+    return spec
+
+
+def _dropped(complaint: Complaint, *, built: bool) -> Path | None:
+    """What of a stored spec is left out because of a complaint; None where nothing can be, or need be.
+
+    Args:
+        complaint: What is wrong.
+        built: Whether the schema takes the rest as it is.
+    """
+    section, path = complaint.path[:1], complaint.path
+    if complaint.unknown_key or not section:
+        return None
+    if section == (CHOICES,):
+        return path[:3]
+    if not built and section == (CLAIMS,):
+        return path[:2] if len(path) > 1 else None
+    return path[:2] if not built and section[0] in HOW_TO_RUN else None
+
+
+def _with_place(complaint: Complaint) -> str:
+    place = ".".join(map(str, complaint.path[:2]))
+    return complaint.message if complaint.message.startswith(f"{place}: ") else f"{place}: {complaint.message}"
+
+
+def _checked(
+    document: Document, data: Any, folder: FilePath, *, check_files: bool
+) -> tuple[Spec | None, list[Complaint]]:
+    """The spec, None where the schema refuses it, and all that is wrong with it."""
+    spec, complaints, known = _validate(data, current())
+    lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
+    draft = draft_of(spec, known, lost, folder=folder, check_files=check_files)
+    return spec, complaints + [one for one in check(draft) if not _inside(one.path, lost)]
 
 
 def _extensions(path: str | os.PathLike[str], text: str, document: Document, given: Given) -> tuple[Extension, ...]:
@@ -194,7 +264,10 @@ def _without(data: Any, paths: Iterable[Path]) -> Any:
         entry = kept
         for step in path[:-1]:
             entry = entry[step]
-        entry.pop(path[-1], None)
+        if isinstance(entry, list):
+            del entry[path[-1]]
+        else:
+            entry.pop(path[-1], None)
     return kept
 
 

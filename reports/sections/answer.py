@@ -10,7 +10,7 @@ from reports.amounts import amounts_of, said
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
-from reports.sections.provenance import notes, varied
+from reports.sections.provenance import notes, refused, varied
 from reports.sections.robustness import is_robust, tried_on
 from reports.sentences import sentence
 from reports.templating import render_template
@@ -129,7 +129,7 @@ def limits(data: ReportData) -> list[str]:
     """What the findings do not show, a sentence each."""
     hypotheses = data.findings.hypotheses
     declared = data.findings.declaration
-    found = [*varied(data.provenance), *_uncontrolled(hypotheses), *_of_few_trainings(data)]
+    found = [*refused(data), *varied(data.provenance), *_uncontrolled(hypotheses), *_of_few_trainings(data)]
     if not data.methods.random_templates:
         found.append("The estimates are of these wordings, and say nothing of others.")
     unsettled = [one.id for one in hypotheses if one.verdict == "inconclusive"]
