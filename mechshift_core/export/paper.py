@@ -29,6 +29,7 @@ class Paper:
         left_out: Captions of tables that have too many rows, and how many.
         broken: Sections of the report that could not be drawn, and why; their figures and tables are missing.
         panels_left_out: Panels that are in the figures, but have no file of their own.
+        refused: What of the run's spec this version would refuse, a line each.
     """
 
     files: tuple[str, ...]
@@ -37,6 +38,7 @@ class Paper:
     left_out: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
     panels_left_out: int = 0
+    refused: tuple[str, ...] = ()
 
 
 def export_paper(
@@ -75,6 +77,7 @@ def export_paper(
         left_out=made.left_out,
         broken=made.broken,
         panels_left_out=made.panels_left_out,
+        refused=made.refused,
     )
 
 

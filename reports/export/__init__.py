@@ -33,6 +33,7 @@ class Files:
         left_out: Captions of tables with too many rows, and how many.
         broken: Sections that can't be drawn, and why.
         panels_left_out: Panels that are in the figures, but not drawn alone.
+        refused: What of the run's spec this version would refuse, a line each.
     """
 
     content: Mapping[str, bytes]
@@ -41,6 +42,7 @@ class Files:
     left_out: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
     panels_left_out: int = 0
+    refused: tuple[str, ...] = ()
 
 
 def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
@@ -81,4 +83,5 @@ def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
         left_out=tuple((one.table.caption, len(one.table.rows)) for one in left_out),
         broken=tuple(broken),
         panels_left_out=sum(figure.left_out for figure in figures),
+        refused=tuple(data.refused),
     )
