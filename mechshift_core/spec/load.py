@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -19,6 +18,7 @@ from mechshift_core.run_files import SPEC
 from mechshift_core.spec.base import MOST
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
+from mechshift_core.spec.lenient import read_over, without
 from mechshift_core.spec.overrides import Given, lines_of, overridden, plain, problem_at, written
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError, suggestion
 from mechshift_core.spec.schema import Spec, current
@@ -26,8 +26,6 @@ from mechshift_core.spec.translate import Complaint, translate
 from mechshift_core.spec.tree import Document, Path, Unreadable, read_document
 
 MAX_BYTES = 2**20
-CHOICES, CLAIMS, HOW_TO_RUN = "sensitivity", "hypotheses", ("execution", "report")
-"""Sections that the results of a run can be read without, or without parts of."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -70,9 +68,9 @@ def load_spec(
 def load_stored_spec(path: str | os.PathLike[str], *, allow_code: bool = False) -> Spec:
     """Read the spec of a run whose results are there, also where this version would refuse to run it.
 
-    What only says how results are shown, or how to run, is left out where it is not known any more: a choice of
-    `sensitivity`, keys, and of `hypotheses`, `execution` and `report` what the schema refuses. `refused` and `left_out`
-    of the spec say what that was.
+    What only says which results are shown, or how to run, is left out where it is not known any more: a choice of
+    `sensitivity`, unknown keys, and of `hypotheses`, `execution` and `report` what the schema refuses. Other values are
+    kept as they stand. `refused` and `left_out` of the spec say what that was.
 
     Args:
         path: The YAML file.
@@ -85,46 +83,14 @@ def load_stored_spec(path: str | os.PathLike[str], *, allow_code: bool = False) 
     document = _document(path, text, {})
     with code_allowed(allow_code):
         extensions = _extensions(path, text, document, {})
-    data, refused, left_out, claims = document.data, dict[str, None](), dict[str, None](), True
-    while True:
-        spec, complaints = _checked(document, data, FilePath(path).parent, check_files=False)
-        if spec is None or claims:  # of a spec without some of its claims it is no news that others lack something
-            refused |= dict.fromkeys(map(_with_place, complaints))
-            left_out |= dict.fromkeys(
-                str(one.path[1]) for one in complaints if one.path[:1] == (CHOICES,) and one.path[1:]
-            )
-        dropped = next(filter(None, (_dropped(one, built=spec is not None) for one in complaints)), None)
-        if dropped is None or (spec is not None and not claims):
-            break
-        data, claims = _without(data, [dropped]), claims and dropped[0] != CLAIMS
+    found = read_over(document.data, lambda data: _checked(document, data, FilePath(path).parent, check_files=False))
+    spec = found.spec
     if spec is None or document.problems:
         return load_spec(path, check_files=False, allow_code=allow_code)  # says what is wrong, each at its line
     spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, {})
     spec._text, spec._expanded = written(text, {}), dict(document.expanded)
-    spec._refused, spec._left_out = tuple(refused), tuple(left_out)
+    spec._refused, spec._left_out = found.refused, found.left_out
     return spec
-
-
-def _dropped(complaint: Complaint, *, built: bool) -> Path | None:
-    """What of a stored spec is left out because of a complaint; None where nothing can be, or need be.
-
-    Args:
-        complaint: What is wrong.
-        built: Whether the schema takes the rest as it is.
-    """
-    section, path = complaint.path[:1], complaint.path
-    if complaint.unknown_key or not section:
-        return None
-    if section == (CHOICES,):
-        return path[:3]
-    if not built and section == (CLAIMS,):
-        return path[:2] if len(path) > 1 else None
-    return path[:2] if not built and section[0] in HOW_TO_RUN else None
-
-
-def _with_place(complaint: Complaint) -> str:
-    place = ".".join(map(str, complaint.path[:2]))
-    return complaint.message if complaint.message.startswith(f"{place}: ") else f"{place}: {complaint.message}"
 
 
 def _checked(
@@ -255,20 +221,7 @@ def _validate(data: Any, model: type[Model]) -> tuple[Model | None, list[Complai
             unknown = [complaint.path for complaint in found if complaint.unknown_key]
             if not unknown:
                 return None, [*complaints], data
-            data = _without(data, unknown)
-
-
-def _without(data: Any, paths: Iterable[Path]) -> Any:
-    kept = copy.deepcopy(data)
-    for path in paths:
-        entry = kept
-        for step in path[:-1]:
-            entry = entry[step]
-        if isinstance(entry, list):
-            del entry[path[-1]]
-        else:
-            entry.pop(path[-1], None)
-    return kept
+            data = without(data, unknown)
 
 
 def _raise_if_any(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from spec_study import STUDY
 from test_spec_problems import CASES
 
-from mechshift_core.spec import SpecError, load_spec, load_stored_spec
+from mechshift_core.spec import Spec, SpecError, load_spec, load_stored_spec
 
 SHIFTED = STUDY.replace("id: rewired\n    measure: retention", "id: rewired\n    measure: depth_slope")
 CHOSEN = SHIFTED + "sensitivity: {top_k: [10, 20], location: [trimmed]}\n"
@@ -67,7 +68,30 @@ def test_what_says_how_to_run_or_claims_by_what_is_not_known_is_left_out() -> No
     assert [one.id for one in found.hypotheses] == ["rewired"]
     assert found.execution.device == "auto"
     places = [line.partition(": ")[0] for line in found.refused]
-    assert places == ["hypotheses.0", "execution.device", "execution.workers", "report.interactive"]
+    assert places == ["hypotheses.0.measure", "execution.device", "execution.workers", "report.interactive"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("{name: ioi, examples: 100}", "{name: ioi, examples: 100001}", lambda spec: spec.tasks[0].examples == 100001),
+        ("[50, 100, 200]", "[50, 100, 200], splits: 0", lambda spec: spec.measures.overlap.splits == 0),
+        ("[50, 100, 200]", "[50, 0, 200]", lambda spec: spec.measures.overlap.top_k == (50, 0, 200)),
+        ("method: eap-ig, steps: 5", "method: eap-of-old", lambda spec: spec.interventions[0].method == "eap-of-old"),
+        ("name: study", "name: study\nstatistics: {confidence: 1.5}", lambda spec: spec.statistics.confidence == 1.5),
+    ],
+)
+def test_a_value_that_the_schema_takes_no_more_stays_as_it_was_run(
+    old: str, new: str, value: Callable[[Spec], bool]
+) -> None:
+    text = STUDY.replace(old, new, 1)
+    path = stored(text)
+    with pytest.raises(SpecError):
+        load_spec(path, check_files=False)
+    found = load_stored_spec(path)
+    assert value(found) and len(found.refused) == 1 and found.left_out == ()
+    assert found.text == text
 
 
 @pytest.mark.usefixtures("folder")
