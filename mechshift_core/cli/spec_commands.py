@@ -93,7 +93,8 @@ def validate(
     if console.json:
         console.result_json({"specs": results})
     elif any(result["ok"] for result in results):
-        console.say(f"{LOOKED_UP if no_files else NOT_RUN} `mechshift try SPEC` runs each on a few prompts")
+        spec = specs[0] if len(specs) == 1 else "SPEC"
+        console.say(f"{LOOKED_UP if no_files else NOT_RUN} `mechshift try {spec}` runs each on a few prompts")
     if not all(result["ok"] for result in results):
         raise typer.Exit(2)
 

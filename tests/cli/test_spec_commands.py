@@ -41,8 +41,8 @@ def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main(["validate", "--no-files", "quickstart.yaml"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "models, tokenizers and data were not looked up, and no model was run: `mechshift try SPEC` runs each on a few "
-        "prompts"
+        "models, tokenizers and data were not looked up, and no model was run: `mechshift try quickstart.yaml` runs "
+        "each on a few prompts"
     )
 
 
