@@ -163,7 +163,8 @@ def _parts(group: Rows, size: int) -> Iterator[Rows]:
 
 def _same(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Of each prompt, whether its metric is the same on the corrupted prompt."""
-    return np.abs(clean - corrupted) <= SAME * np.maximum(np.abs(clean), np.abs(corrupted))
+    found: NDArray[np.bool_] = np.abs(clean - corrupted) <= SAME * np.maximum(np.abs(clean), np.abs(corrupted))
+    return found
 
 
 def _read(
