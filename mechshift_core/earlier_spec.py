@@ -11,7 +11,7 @@ from mechshift_core.comparison.differences import differences
 from mechshift_core.declarations import difference_lines
 from mechshift_core.errors import MechshiftError, UsageError
 from mechshift_core.run_files import RUNS, SPEC
-from mechshift_core.spec import Spec, load_spec
+from mechshift_core.spec import Spec, load_stored_spec
 from mechshift_core.spec.overrides import SECTION, overridden
 from mechshift_core.spec.tree import Unreadable
 
@@ -25,7 +25,7 @@ def changes(folder: Path, spec: Spec) -> tuple[str, ...]:
     try:
         if not path.is_file() or path.read_bytes() == spec.text.encode():
             return ()
-        before = load_spec(path, check_files=False, allow_code=bool(spec.loaded_extensions))
+        before = load_stored_spec(path, allow_code=bool(spec.loaded_extensions))
     except (MechshiftError, OSError):
         return (UNREADABLE,)
     documents = [one.model_dump(mode="json", by_alias=True) for one in (before, spec)]

@@ -36,6 +36,7 @@ class Run:
         allowed_code: Whether its spec has `extensions`, whose code was allowed to run.
         overrides: What of the spec was given beside its file, by key.
         changed: What of the spec is not as it was when the run directory was last written to, a line each.
+        refused: What of the spec this version would refuse to run, a line each, where another version ran it.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Run:
     allowed_code: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
     @property
     def tables(self) -> RunTables:

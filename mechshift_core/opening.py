@@ -40,7 +40,7 @@ def open_run(path: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
 
 
 def _opened(folder: RunFolder, *, allow_code: bool) -> Run:
-    plan = stored_plan(folder.path, allow_code=allow_code)
+    plan = stored_plan(folder.path, allow_code=allow_code, finished=True)
     stored = read_run(folder.path)
     require_end(plan, folder)
     return Run(
@@ -54,4 +54,5 @@ def _opened(folder: RunFolder, *, allow_code: bool) -> Run:
         prompts=accounts(plan),
         allowed_code=bool(plan.spec.loaded_extensions),
         overrides=dict(plan.spec.overrides),
+        refused=plan.spec.refused,
     )

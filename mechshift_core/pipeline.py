@@ -28,7 +28,7 @@ from mechshift_core.progress import Progress
 from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, RUNS, SPEC, require_run
 from mechshift_core.run_versions import version_told
 from mechshift_core.showing import shown
-from mechshift_core.spec import Spec, load_spec
+from mechshift_core.spec import Spec, load_spec, load_stored_spec
 
 if TYPE_CHECKING:
     from stats.calibration import Calibration
@@ -136,7 +136,7 @@ def report(path: str | os.PathLike[str], *, static: bool = False, allow_code: bo
     from mechshift_core.reporting import write_report
 
     folder = RunFolder(Path(path))
-    plan = stored_plan(path, allow_code=allow_code)
+    plan = stored_plan(path, allow_code=allow_code, finished=True)
     with folder.claim(), _writing(folder):
         require_end(plan, folder)
         undrawn = write_report(plan, folder, static=static)
@@ -288,12 +288,14 @@ def require_end(plan: Plan, folder: RunFolder) -> None:
         )
 
 
-def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False) -> Plan:
+def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False, finished: bool = False) -> Plan:
     """The plan of a run directory.
 
     Args:
         path: The run directory.
         allow_code: Whether the copies of `extensions` there may be run.
+        finished: Whether only its results are read, so that it is no error if this version would refuse to run its
+            spec; of such a one the plan lacks the other choices.
 
     Raises:
         UsageError: if the folder holds no run.
@@ -301,7 +303,10 @@ def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False) -> Pl
     path = Path(path)
     require_run(path)
     with version_told(path):
-        spec = load_spec(path / SPEC, check_files=False, allow_code=allow_code)
+        if finished:
+            spec = load_stored_spec(path / SPEC, allow_code=allow_code)
+        else:
+            spec = load_spec(path / SPEC, check_files=False, allow_code=allow_code)
         try:
             text = (path / PLAN).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:

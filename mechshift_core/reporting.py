@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,7 +21,7 @@ from mechshift_core.files import write_text
 from mechshift_core.kinds import INTERVENTIONS, MEASURES, InterventionKind, MeasureKind, testable, testables
 from mechshift_core.metrics import metric_named
 from mechshift_core.spec.base import Section
-from mechshift_core.spec.sensitivity import measures_of
+from mechshift_core.spec.sensitivity import choices, measures_of
 from mechshift_core.tables import read_tables
 from reports import (
     CircuitFacts,
@@ -63,7 +64,7 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
         title=plan.spec.title or plan.spec.name,
         name=plan.spec.name,
         version=__version__,
-        findings=findings,
+        findings=_known(findings, plan),
         tables=shown,
         provenance=stored,
         spec_text=plan.spec.text,
@@ -78,9 +79,20 @@ def report_data(plan: Plan, folder: RunFolder, *, static: bool = False) -> Repor
         roles=_roles(plan),
         concerned=_concerned(plan),
         kinds=_kinds(plan),
+        refused=plan.spec.refused,
         day=computed.day,
         seconds=computed.seconds,
     )
+
+
+def _known(findings: Findings, plan: Plan) -> Findings:
+    """The findings without those under other choices that this version would refuse."""
+    left_out = plan.spec.left_out
+    if not left_out:
+        return findings
+    offered = {(choice.name, choice.value) for choice in choices(plan.spec)}
+    kept = (one for one in findings.alternatives if one.choice not in left_out or (one.choice, one.value) in offered)
+    return replace(findings, alternatives=tuple(kept))
 
 
 def words_of_measures() -> dict[str, Words]:
@@ -92,6 +104,7 @@ def words_of_measures() -> dict[str, Words]:
             lower=one.lower,
             higher=one.higher,
             shift=not (one.between or one.distance),
+            counted_from=one.counted_from,
         )
         for one, _ in testables()
     }

@@ -239,6 +239,7 @@ class Words:
         reading: What its values mean.
         lower: What a lower value says, in a few words; `higher`, a higher one.
         shift: Whether an estimate on one pair and task is a shift, after minus before, and no property of the pair.
+        counted_from: Role of the pairs from whose level each value is counted; empty where from none.
     """
 
     name: str
@@ -246,6 +247,7 @@ class Words:
     lower: str = "lower"
     higher: str = "higher"
     shift: bool = False
+    counted_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +275,8 @@ class ReportData:
             is not there can change all.
         kinds: The kinds of interventions and measures that the study has; those that no section draws get a general
             one.
+        refused: What of the spec this version would refuse, a line each, where another one made the run; what it can't
+            show is left out of the findings.
         day: When the models ran last (UTC), as year-month-day; empty where that is not known.
         seconds: How long all models took together, in one process; None where that is not known.
     """
@@ -295,6 +299,7 @@ class ReportData:
     roles: Mapping[str, str] = field(default_factory=dict)
     concerned: Mapping[str, Collection[str]] = field(default_factory=dict)
     kinds: Sequence[KindFacts] = ()
+    refused: Sequence[str] = ()
     day: str = ""
     seconds: float | None = None
 

@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Stands for a run and its figures, so that only the writing is tested."""
     Path("run").mkdir()
     content = dict(MADE)
-    files = Files(content=content, figures=1, tables=1, left_out=(("Edges", 300),), broken=())
+    files = Files(content=content, figures=1, tables=1, left_out=(("Edges", 300),), broken=(), panels_left_out=30)
     monkeypatch.setattr(paper_module, "report_data_of", lambda run, **_: None)
     monkeypatch.setattr("reports.export.files_of", lambda data, **_: files)
     return content
@@ -47,6 +47,7 @@ def test_a_new_folder_is_made_with_all_of_it(made: dict[str, bytes], capsys: pyt
     assert main(["export", "run", "--to", "deep/paper"]) == 0
     printed = capsys.readouterr().out
     assert "left out: Edges (300 rows; --most-rows)" in printed
+    assert "left out: 30 single panels of figures of many; README.md says how to draw them" in printed
     assert "wrote deep/paper: 1 figures, 1 tables, 4 files" in printed
     assert held(Path("deep")) == {f"paper/{name}": content for name, content in MADE.items()}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mechshift_core.cli.console import Console
-from mechshift_core.cli.run_names import runs_argument
+from mechshift_core.cli.run_names import runs_argument, say_refused
 from mechshift_core.errors import UsageError
 
 SQLITE_ROWS = 20_000
@@ -117,6 +117,11 @@ def _paper(console: Console, run: Path, to: Path, force: bool, most_rows: int | 
     done = export_paper(run, to, force=force, most_rows=MOST_ROWS if most_rows is None else most_rows)
     for caption, rows in done.left_out:
         console.say(f"left out: {caption} ({rows} rows; --most-rows)")
+    say_refused(console, run, done.refused)
+    if done.panels_left_out:
+        console.say(
+            f"left out: {done.panels_left_out} single panels of figures of many; README.md says how to draw them"
+        )
     console.say(f"wrote {to}: {done.figures} figures, {done.tables} tables, {len(done.files)} files; see README.md")
     for line in done.broken:
         console.complain(f"missing: {line}")

@@ -35,6 +35,7 @@ from mechshift_core.cli import (
     verify_command,
 )
 from mechshift_core.cli.console import Console, hoist_flags
+from mechshift_core.cli.usage import PROGRAM, WrongUsage, asks_for_help, told
 from mechshift_core.errors import MechshiftError
 
 app = typer.Typer(
@@ -101,9 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     given = hoist_flags(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(given, prog_name="mechshift", obj=console)
+        code = app(given, prog_name=PROGRAM, obj=console, standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 2
+    except WrongUsage as error:
+        if asks_for_help(error):
+            console.complain(str(error))
+            return 2
+        return _fail(console, told(error, given), 2)
+    except typer.Abort:
+        return _fail(console, "aborted", 1)
     except MechshiftError as error:
         return _fail(console, str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -115,7 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         hint = "" if console.debug else " (run again with --debug for the traceback)"
         return _fail(console, f"internal error: {type(error).__name__}: {error}{hint}", 3)
-    return 0
 
 
 def _fail(console: Console, message: str, code: int) -> int:

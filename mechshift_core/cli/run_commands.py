@@ -11,7 +11,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
-from mechshift_core.cli.run_names import run_at
+from mechshift_core.cli.run_names import run_at, tell_refused
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import REPORT
 
@@ -120,6 +120,7 @@ def report(
 
     console: Console = context.obj
     path = write_report(run, static=static)
+    tell_refused(console, run)
     if console.json:
         console.result_json({"report": str(path)})
     console.say(f"wrote {path}")

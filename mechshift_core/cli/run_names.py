@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from mechshift_core.cli.console import Console
 from mechshift_core.errors import UsageError
 from mechshift_core.run_files import PLAN, RUNS
 
@@ -47,6 +49,23 @@ def run_at(path: Path) -> Path:
 def runs_at(paths: list[Path] | None) -> list[Path] | None:
     """The same of several."""
     return paths and [run_at(path) for path in paths]
+
+
+def tell_refused(console: Console, *runs: Path) -> None:
+    """Say of runs of other versions what of their specs this one would refuse."""
+    from mechshift_core.run_files import SPEC
+    from mechshift_core.spec import load_stored_spec
+
+    for run in runs:
+        say_refused(console, run, load_stored_spec(run / SPEC).refused)
+
+
+def say_refused(console: Console, run: Path, reasons: Sequence[str]) -> None:
+    """The same, given what that is."""
+    from mechshift_core.markdown import printable
+
+    if reasons:
+        console.say(printable(f"note: {run}: this version would refuse its spec: {'; '.join(reasons)}"))
 
 
 def runs_argument(text: str, *, show_default: bool = False) -> Any:

@@ -15,6 +15,10 @@ from mechshift_core.errors import UsageError
 if TYPE_CHECKING:
     from mechshift_core.execution.plan import Plan
 
+NOT_RUN = "models were not run:"
+LOOKED_UP = "models, tokenizers and data were not looked up, and no model was run:"
+"""What `validate` has not done."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -53,7 +57,8 @@ def validate(
 ) -> None:
     """Check specs without running anything: every problem, with its line, and how many prompts of each task are usable.
 
-    Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers.
+    Of models of the Hub configuration and tokenizer are fetched, and of their weights only the headers. No model is
+    run: `mechshift try` runs each on a few prompts, and warns of a metric that does not move or of wrong answers.
     """
     from mechshift_core.cli.prompts import expanded_lines, prompt_lines, tasks_as_json, warning_lines
     from mechshift_core.execution.prompts import cautions
@@ -87,6 +92,9 @@ def validate(
             console.say("\n".join([f"ok: {path}", *lines]))
     if console.json:
         console.result_json({"specs": results})
+    elif any(result["ok"] for result in results):
+        spec = specs[0] if len(specs) == 1 else "SPEC"
+        console.say(f"{LOOKED_UP if no_files else NOT_RUN} `mechshift try {spec}` runs each on a few prompts")
     if not all(result["ok"] for result in results):
         raise typer.Exit(2)
 

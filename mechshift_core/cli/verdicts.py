@@ -16,7 +16,7 @@ WIDTH = 14
 """Of the column of verdicts."""
 TOLD = (
     "id", "claim", "measure", "verdict", "status", "estimate", "low", "high", "confidence", "p", "p_corrected",
-    "correction", "family_size", "message",
+    "p_opposite_corrected", "correction", "family_size", "message",
 )  # fmt: skip
 """What of a finding the JSON of a command holds, beside `n`; `findings.json` has the rest."""
 
@@ -35,13 +35,15 @@ def tell(console: Console, findings: Iterable[Finding]) -> None:
 
 
 def numbers(finding: Finding) -> str:
-    """Estimate, interval, corrected p and units; without an estimate, why there is none."""
+    """Estimate, interval, corrected p (of the opposite where it refutes) and units; without one, why there is none."""
     units = ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for unit, count in finding.n.items())
     of = f"  n = {units}" if units else ""
     if finding.estimate is None:
         return f"{printable(finding.message or finding.status)}{of}"
     interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
     p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
+    if finding.verdict == "refuted" and finding.p_opposite_corrected is not None:
+        p = f"  p of the opposite = {finding.p_opposite_corrected:.3g} ({finding.correction})"
     return f"{finding.estimate:.3f}{interval}{p}{of}"
 
 

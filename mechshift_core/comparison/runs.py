@@ -9,7 +9,7 @@ from mechshift_core import __version__
 from mechshift_core.comparison.differences import differences, every_value
 from mechshift_core.gate.stored import StoredRun, read_run
 from mechshift_core.run_files import SPEC
-from mechshift_core.spec import load_spec
+from mechshift_core.spec import load_stored_spec
 from reports.compare import Compared, ComparedRuns, Numbers
 from reports.compare_many import Entry, FoundIn, ManyRuns
 from stats.findings import Estimate, Finding, Findings
@@ -31,9 +31,7 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
         ExecutionError: if one has not come to an end.
     """
     runs = read_run(first), read_run(second)
-    before, after = (
-        load_spec(run.path / SPEC, check_files=False).model_dump(mode="json", by_alias=True) for run in runs
-    )
+    before, after = (load_stored_spec(run.path / SPEC).model_dump(mode="json", by_alias=True) for run in runs)
     findings = [_findings(run.findings) for run in runs]
     estimates = [_estimates(run.findings) for run in runs]
     compared_findings, compared_estimates = _compared(*findings), _compared(*estimates)
@@ -58,7 +56,7 @@ def compare_many(paths: Sequence[Path]) -> ManyRuns:
         ExecutionError: if one has not come to an end.
     """
     runs = [read_run(path) for path in paths]
-    specs = [load_spec(run.path / SPEC, check_files=False).model_dump(mode="json", by_alias=True) for run in runs]
+    specs = [load_stored_spec(run.path / SPEC).model_dump(mode="json", by_alias=True) for run in runs]
     found = [_findings(run.findings) for run in runs]
     differing = dict.fromkeys(change.path for other in specs[1:] for change in differences(specs[0], other))
     values = [dict(every_value(spec)) for spec in specs]

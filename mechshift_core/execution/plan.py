@@ -207,7 +207,7 @@ def save_plan(plan: Plan) -> str:
 
 
 def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
-    """Read what :func:`save_plan` wrote, and the data sets from `store`.
+    """Read what :func:`save_plan` wrote, and the data sets from `store`; without the other choices of a refused spec.
 
     Raises:
         ExecutionError: if the plan or a data set of it is missing or damaged.
@@ -232,6 +232,8 @@ def load_plan(spec: Spec, text: str, *, store: Path) -> Plan:
         files = {name: _dataset_file(store, name, keys) for name in keys}
         datasets = {name: Dataset.from_json(path.read_text(encoding="utf-8")) for name, path in files.items() if path}
         plan = Plan(spec, models, datasets, keys, _read_cells(content["cells"]))
+        if spec.refused:
+            return plan
         others = [plan.cells if cells is None else _read_cells(cells) for cells in content["alternatives"]]
         return _with_alternatives(plan, others)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -35,6 +35,7 @@ class Answered:
         argmax: Those whose most likely token is an answer.
         mean_metric: Mean of the metric.
         flat: Those on which the metric does not move with the logits, so that there is nothing to attribute.
+        unmoved: Those with the same metric on the corrupted prompt, so that the difference has nothing to attribute.
         forward: Seconds of a forward pass of one prompt.
         seen: The first prompt.
     """
@@ -48,6 +49,7 @@ class Answered:
     argmax: int
     mean_metric: float
     flat: int
+    unmoved: int
     forward: float
     seen: Seen
 

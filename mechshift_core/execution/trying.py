@@ -28,6 +28,7 @@ from mechshift_core.tasks.counterfactual import Dataset, Example
 from stats.minimums import MINIMUM_CLUSTERS, MINIMUM_PROMPTS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from mechshift_core.models import Model
@@ -40,6 +41,8 @@ AT_ONCE = 16
 """Inputs in a pass, at most."""
 TOP = 5
 """Most likely tokens that are shown."""
+SAME = 0.01
+"""Share of the larger of two metrics, up to which they are taken to be the same."""
 PATCHED = 2
 """Plain forward passes that a patched one counts as: it replaces values on its way."""
 
@@ -109,6 +112,7 @@ def _answer(
     reading = plan.reading(plan.budgets[0])
     metric, states = np.zeros(len(examples), np.float32), np.zeros(len(examples), np.int64)
     predicted = np.zeros(len(examples), np.int64)
+    corrupted = np.zeros(len(examples), np.float32)
     moves = np.zeros(len(examples), dtype=bool)
     seen, passed, spent = None, 0, 0.0
     for group in row_groups(model, examples, reading):
@@ -118,10 +122,12 @@ def _answer(
             began = time.perf_counter()
             logits, values = _read(model, dataset, examples, rows)
             spent, passed = spent + time.perf_counter() - began, passed + len(rows.numbers)
+            _, otherwise = _read(model, dataset, examples, rows, corrupted=True)
             flat = _flat(dataset, [examples[number] for number in rows.numbers], logits)
             for place, number in enumerate(rows.numbers):
                 moves[number] |= not flat[place]
                 metric[number] += rows.weights[place] * float(values[place])
+                corrupted[number] += rows.weights[place] * float(otherwise[place])
                 states[number] += reading.holds(rows.states[place], examples[number])
                 if rows.last[place]:
                     predicted[number] = int(logits[place].argmax())
@@ -144,6 +150,7 @@ def _answer(
         argmax=int(argmax.sum()),
         mean_metric=float(metric.mean()),
         flat=int(((states > 0) & ~moves).sum()),
+        unmoved=int(((states > 0) & _same(metric, corrupted)).sum()),
         forward=spent / passed,
         seen=seen,
     )
@@ -154,10 +161,19 @@ def _parts(group: Rows, size: int) -> Iterator[Rows]:
         yield group.part(slice(start, start + size))
 
 
-def _read(model: Model, dataset: Dataset, examples: Sequence[Example], rows: Rows) -> tuple[Tensor, Tensor]:
-    """Logits where answers are read, [rows, vocabulary], and the metric, [rows]."""
+def _same(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Of each prompt, whether its metric is the same on the corrupted prompt."""
+    found: NDArray[np.bool_] = np.abs(clean - corrupted) <= SAME * np.maximum(np.abs(clean), np.abs(corrupted))
+    return found
+
+
+def _read(
+    model: Model, dataset: Dataset, examples: Sequence[Example], rows: Rows, *, corrupted: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Logits where answers are read, [rows, vocabulary], and the metric, [rows]; on clean prompts unless said."""
     batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states).to(model.device)
-    logits = batch.rows_read(model.logits(batch.clean_ids, batch.attention_mask))[:, 0]
+    ids = batch.corrupt_ids if corrupted else batch.clean_ids
+    logits = batch.rows_read(model.logits(ids, batch.attention_mask))[:, 0]
     return logits.float().cpu(), batch.measure(logits).cpu()
 
 
@@ -272,6 +288,14 @@ def _warnings(plan: Plan, answered: Sequence[Answered], kept: Sequence[Kept]) ->
         if one.flat >= math.ceil(one.looked_at / 2):
             still = stands_still(plan.datasets[one.task].metric, one.mean_metric, one.mean_metric)
             yield f"{one.model!r} on {one.task!r}, {one.flat} of {one.looked_at} prompts: {still}"
+        elif one.unmoved >= math.ceil(one.looked_at / 2):
+            same = (
+                f"is the same on the corrupted prompt (within {SAME:.0%}) on {one.unmoved} of {one.looked_at} prompts"
+            )
+            yield (
+                f"the metric of {one.model!r} on {one.task!r} {same}, so that there is next to nothing to attribute: "
+                "does the corruption change what the answer depends on?"
+            )
     few: dict[tuple[str, str], str] = {}
     for pair in kept:
         where = f"pair {pair.pair!r} on {pair.task!r}"

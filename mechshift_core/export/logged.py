@@ -55,10 +55,10 @@ def logged_of(run: Path) -> Logged:
         UsageError: if the folder holds no run.
         ExecutionError: if the run has not come to an end, or is damaged.
     """
-    from mechshift_core.spec import load_spec
+    from mechshift_core.spec import load_stored_spec
 
     stored = read_run(run)
-    spec = load_spec(run / SPEC, check_files=False)
+    spec = load_stored_spec(run / SPEC)
     numbers: dict[str, float] = {}
     words: dict[str, str] = {}
     for found in stored.findings.hypotheses:

@@ -28,6 +28,8 @@ class Paper:
         figures: How many figures there are, and `tables`.
         left_out: Captions of tables that have too many rows, and how many.
         broken: Sections of the report that could not be drawn, and why; their figures and tables are missing.
+        panels_left_out: Panels that are in the figures, but have no file of their own.
+        refused: What of the run's spec this version would refuse, a line each.
     """
 
     files: tuple[str, ...]
@@ -35,6 +37,8 @@ class Paper:
     tables: int
     left_out: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
+    panels_left_out: int = 0
+    refused: tuple[str, ...] = ()
 
 
 def export_paper(
@@ -72,6 +76,8 @@ def export_paper(
         tables=made.tables,
         left_out=made.left_out,
         broken=made.broken,
+        panels_left_out=made.panels_left_out,
+        refused=made.refused,
     )
 
 

@@ -32,7 +32,7 @@ def report_data_of(run: Path, *, allow_code: bool = False) -> ReportData:
     read_run(run)
     if not RunFolder(run).data.is_dir():
         raise ExecutionError(f"{run}: its data sets are not here, as of a run that was fetched; export it where it ran")
-    plan = stored_plan(run, allow_code=allow_code)
+    plan = stored_plan(run, allow_code=allow_code, finished=True)
     try:
         return report_data(plan, RunFolder(run), static=True)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -68,7 +68,7 @@ def circuit_of_run(
 
     if (model is None) == (pair is None):
         raise UsageError("expected a model or a pair, got " + ("neither" if model is None else "both"))
-    plan = stored_plan(path, allow_code=allow_code)
+    plan = stored_plan(path, allow_code=allow_code, finished=True)
     folder, spec = RunFolder(Path(path)), plan.spec
     named = _known("task", task, plan.datasets)
     methods = {one.name: one for one in spec.interventions if attributes(one)}

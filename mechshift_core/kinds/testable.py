@@ -45,6 +45,7 @@ class Testable:
         noisy: Index that noise alone moves -> the index that hypotheses are tested with in its place.
         indices: Index that a spec can declare -> what it is in words, for `estimand`.
         derived: Whether it is computed of the measures of all pairs together.
+        counted_from: Role of the pairs from whose level each value is counted; empty where from none.
         of_mass: Whether it is of shares of the attribution in edges, or in components: ranks of edges have none.
         truth: Its value where nothing differs between the models, for calibration; None where that is not known.
         noisier: Its value where both models have the same mean scores and one is noisier; None where it is not known.
@@ -71,6 +72,7 @@ class Testable:
     noisy: Mapping[str, str] = field(default_factory=dict)
     indices: Mapping[str, str] = field(default_factory=dict)
     derived: bool = False
+    counted_from: str = ""
     of_mass: bool = False
     truth: float | None = None
     noisier: float | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mechshift_core.kinds.section import Intervention
     from mechshift_core.spec.hypotheses import Contrast, Filter, Hypothesis, HypothesisTest
-    from mechshift_core.spec.load import load_model_file, load_spec
+    from mechshift_core.spec.load import load_model_file, load_spec, load_stored_spec
     from mechshift_core.spec.measures import Measures
     from mechshift_core.spec.pairs import PairSpec
     from mechshift_core.spec.problems import Problem, SpecError
@@ -34,12 +34,13 @@ __all__ = [
     "json_schema",
     "load_model_file",
     "load_spec",
+    "load_stored_spec",
 ]
 
 _HOMES = {
     "kinds.section": ("Intervention",),
     "spec.hypotheses": ("Contrast", "Filter", "Hypothesis", "HypothesisTest"),
-    "spec.load": ("load_model_file", "load_spec"),
+    "spec.load": ("load_model_file", "load_spec", "load_stored_spec"),
     "spec.measures": ("Measures",),
     "spec.problems": ("Problem", "SpecError"),
     "spec.pairs": ("PairSpec",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -19,6 +18,7 @@ from mechshift_core.run_files import SPEC
 from mechshift_core.spec.base import MOST
 from mechshift_core.spec.checks import check
 from mechshift_core.spec.draft import draft_of
+from mechshift_core.spec.lenient import read_over, without
 from mechshift_core.spec.overrides import Given, lines_of, overridden, plain, problem_at, written
 from mechshift_core.spec.problems import LINE_BREAK, Mark, Problem, SpecError, suggestion
 from mechshift_core.spec.schema import Spec, current
@@ -56,15 +56,51 @@ def load_spec(
     document = _document(path, text, given)
     with code_allowed(allow_code):
         extensions = _extensions(path, text, document, given)
-    spec, complaints, known = _validate(document.data, current())
-    lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
-    draft = draft_of(spec, known, lost, folder=FilePath(path).parent, check_files=check_files)
-    complaints += [complaint for complaint in check(draft) if not _inside(complaint.path, lost)]
+    spec, complaints = _checked(document, document.data, FilePath(path).parent, check_files=check_files)
     _raise_if_any(path, text, document, complaints, given)
     assert spec is not None
     spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, given)
     spec._text, spec._expanded = written(text, given), dict(document.expanded)
     return spec
+
+
+@checked_as(UsageError)
+def load_stored_spec(path: str | os.PathLike[str], *, allow_code: bool = False) -> Spec:
+    """Read the spec of a run whose results are there, also where this version would refuse to run it.
+
+    What only says which results are shown, or how to run, is left out where it is not known any more: a choice of
+    `sensitivity`, unknown keys, and of `hypotheses`, `execution` and `report` what the schema refuses. Other values are
+    kept as they stand. `refused` and `left_out` of the spec say what that was.
+
+    Args:
+        path: The YAML file.
+        allow_code: Whether the files of `extensions` may be run.
+
+    Raises:
+        SpecError: with every problem of the file, where it can't be read at all.
+    """
+    text = _read(path)
+    document = _document(path, text, {})
+    with code_allowed(allow_code):
+        extensions = _extensions(path, text, document, {})
+    found = read_over(document.data, lambda data: _checked(document, data, FilePath(path).parent, check_files=False))
+    spec = found.spec
+    if spec is None or document.problems:
+        return load_spec(path, check_files=False, allow_code=allow_code)  # says what is wrong, each at its line
+    spec._path, spec._extensions, spec._base = FilePath(path), extensions, (text, {})
+    spec._text, spec._expanded = written(text, {}), dict(document.expanded)
+    spec._refused, spec._left_out = found.refused, found.left_out
+    return spec
+
+
+def _checked(
+    document: Document, data: Any, folder: FilePath, *, check_files: bool
+) -> tuple[Spec | None, list[Complaint]]:
+    """The spec, None where the schema refuses it, and all that is wrong with it."""
+    spec, complaints, known = _validate(data, current())
+    lost = {complaint.path for complaint in complaints if not complaint.unknown_key} | document.suspect
+    draft = draft_of(spec, known, lost, folder=folder, check_files=check_files)
+    return spec, complaints + [one for one in check(draft) if not _inside(one.path, lost)]
 
 
 def _extensions(path: str | os.PathLike[str], text: str, document: Document, given: Given) -> tuple[Extension, ...]:
@@ -185,17 +221,7 @@ def _validate(data: Any, model: type[Model]) -> tuple[Model | None, list[Complai
             unknown = [complaint.path for complaint in found if complaint.unknown_key]
             if not unknown:
                 return None, [*complaints], data
-            data = _without(data, unknown)
-
-
-def _without(data: Any, paths: Iterable[Path]) -> Any:
-    kept = copy.deepcopy(data)
-    for path in paths:
-        entry = kept
-        for step in path[:-1]:
-            entry = entry[step]
-        entry.pop(path[-1], None)
-    return kept
+            data = without(data, unknown)
 
 
 def _raise_if_any(

@@ -363,6 +363,8 @@ class Spec(Section):
     _base: tuple[str, dict[str, Any]] = PrivateAttr(default=("", {}))
     _expanded: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
     _extensions: tuple[Extension, ...] = PrivateAttr(default=())
+    _refused: tuple[str, ...] = PrivateAttr(default=())
+    _left_out: tuple[str, ...] = PrivateAttr(default=())
 
     def __repr__(self) -> str:
         parts = ("models", "pairs", "tasks", "interventions", "hypotheses")
@@ -387,6 +389,16 @@ class Spec(Section):
     def base(self) -> tuple[str, dict[str, Any]]:
         """The file's text as it stands there, and what was given beside it."""
         return self._base
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What of the spec of a finished run this version would refuse, a line each; empty for any other spec."""
+        return self._refused
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The choices of `sensitivity` of which it has therefore left out some, or all."""
+        return self._left_out
 
     @property
     def loaded_extensions(self) -> tuple[Extension, ...]:

@@ -28,10 +28,12 @@ class Files:
 
     Attributes:
         content: Path within the folder -> bytes.
-        figures: Figures, each in two formats and panel by panel.
+        figures: Figures, each in two formats, whole and in parts.
         tables: Tables, each in three formats.
         left_out: Captions of tables with too many rows, and how many.
         broken: Sections that can't be drawn, and why.
+        panels_left_out: Panels that are in the figures, but not drawn alone.
+        refused: What of the run's spec this version would refuse, a line each.
     """
 
     content: Mapping[str, bytes]
@@ -39,6 +41,8 @@ class Files:
     tables: int
     left_out: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
+    panels_left_out: int = 0
+    refused: tuple[str, ...] = ()
 
 
 def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
@@ -69,7 +73,7 @@ def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
     written |= {f"tables/{one.name}.{ending}": content for one in tables for ending, content in one.files()}
     content = {name: text.encode("utf-8", "replace") for name, text in written.items()}
     for figure in figures:
-        for drawn in (figure.whole, *(part for _, part in figure.panels)):
+        for drawn in (figure.whole, *figure.parts):
             content[f"figures/{drawn.name}.svg"] = drawn.svg.encode("utf-8", "replace")
             content[f"figures/{drawn.name}.pdf"] = drawn.pdf
     return Files(
@@ -78,4 +82,6 @@ def files_of(data: ReportData, *, run: str, most_rows: int) -> Files:
         tables=len(tables),
         left_out=tuple((one.table.caption, len(one.table.rows)) for one in left_out),
         broken=tuple(broken),
+        panels_left_out=sum(figure.left_out for figure in figures),
+        refused=tuple(data.refused),
     )

@@ -22,6 +22,10 @@ from stats.findings import Finding
 
 POINTS = 0.75
 """Points of a pixel: a picture has the size in print that it has on the page, unless it has to be smaller to fit."""
+FEW = 6
+"""Panels up to which those of a figure lie beside it; those of a larger one lie in a folder of its name."""
+MOST = 24
+"""Panels of a figure, and pairs, that are drawn alone; a run of many pairs would be thousands of files otherwise."""
 LEGIBLE = 6.0
 """Points below which text is too small for print."""
 
@@ -34,7 +38,7 @@ class Drawn:
     """A picture in its two formats.
 
     Attributes:
-        name: Its name without ending.
+        name: Its name without ending, with its folder within that of all figures.
         alternative: What it says in words.
         width: Width in print, in points, and `height`; no more than the text of a one-column article has.
         smallest: Size of its smallest type in print, in points.
@@ -58,12 +62,28 @@ class DrawnFigure:
         figure: What is drawn.
         whole: All of it.
         panels: Its panels with their pictures; none where there is only one.
+        rows: Pairs with all panels of each as one picture, where the figure has many panels.
+        left_out: Panels that are drawn as parts of the others only.
+        rows_left_out: Pairs that have no picture of their own, for their number.
     """
 
     section: Section
     figure: Figure
     whole: Drawn
     panels: tuple[tuple[Panel, Drawn], ...]
+    rows: tuple[tuple[str, Drawn], ...] = ()
+    left_out: int = 0
+    rows_left_out: int = 0
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether its parts lie in a folder of their own."""
+        return any("/" in drawn.name for drawn in self.parts)
+
+    @property
+    def parts(self) -> tuple[Drawn, ...]:
+        """Every picture of a part of it: of pairs, then of single panels."""
+        return (*(drawn for _, drawn in self.rows), *(drawn for _, drawn in self.panels))
 
 
 def drawn_figures(data: ReportData, sections: Sequence[Section]) -> Iterator[DrawnFigure]:
@@ -126,13 +146,39 @@ def _drawn_figure(
 ) -> DrawnFigure:
     shown = [(panel, words) for panel, words in zip(figure.panels, called, strict=True) if panel.drawings]
     name = names.name(figure.id.removeprefix("figure-"))
-    whole = picture(replace(figure, panels=tuple(panel for panel, _ in shown)), name, section.title, definitions)
-    parts = []
-    for panel, words in shown if len(shown) > 1 else []:
-        title = ", ".join(filter(None, (section.title, panel.title, panel.subtitle)))
-        one = picture(replace(figure, panels=(panel,)), names.name(name, *words), title, definitions)
-        parts.append((panel, one))
-    return DrawnFigure(section=section, figure=figure, whole=whole, panels=tuple(parts))
+
+    def drawn(panels: Sequence[Panel], called: str, *about: str) -> Drawn:
+        title = ", ".join(filter(None, (section.title, *about)))
+        return picture(replace(figure, panels=tuple(panels)), called, title, definitions)
+
+    whole = drawn([panel for panel, _ in shown], name)
+    if len(shown) <= FEW:
+        alone = [(panel, names.name(name, *words)) for panel, words in shown if len(shown) > 1]
+        parts = tuple((panel, drawn([panel], one, panel.title, panel.subtitle)) for panel, one in alone)
+        return DrawnFigure(section=section, figure=figure, whole=whole, panels=parts)
+    within, pairs = Names(), _by_pair([panel for panel, _ in shown])
+    rows = [(pair, drawn(pairs[pair], f"{name}/{within.name(pair)}", pair)) for pair in list(pairs)[:MOST]]
+    several = shown if len(shown) <= MOST else [] if rows else shown[:MOST]
+    return DrawnFigure(
+        section=section,
+        figure=figure,
+        whole=whole,
+        panels=tuple(
+            (panel, drawn([panel], f"{name}/{within.name(*words)}", panel.title, panel.subtitle))
+            for panel, words in several
+        ),
+        rows=tuple(rows),
+        left_out=len(shown) - len(several),
+        rows_left_out=len(pairs) - len(rows),
+    )
+
+
+def _by_pair(panels: Sequence[Panel]) -> dict[str, list[Panel]]:
+    """The panels of each pair, which their subtitles begin with; nothing where none has several, or there is one."""
+    found: dict[str, list[Panel]] = {}
+    for panel in panels:
+        found.setdefault(panel.subtitle.partition(", ")[0], []).append(panel)
+    return found if len(found) > 1 and "" not in found and max(map(len, found.values())) > 1 else {}
 
 
 def picture(figure: Figure, name: str, title: str, definitions: Mapping[str, Element]) -> Drawn:

@@ -124,13 +124,7 @@ def readme_md(
         source = _sources(one, data, {estimate.measure for estimate in data.findings.estimates})
         lines += [f"### {markdown.escaped(one.whole.name)}", ""]
         lines += [f"{markdown.escaped(one.figure.caption)}", "", f"Drawn from {formats.listed(source)}.", ""]
-        for drawn in (one.whole, *(part for _, part in one.panels)):
-            files = f"[SVG](figures/{drawn.name}.svg), [PDF](figures/{drawn.name}.pdf)"
-            size = f"{drawn.width:.0f} by {drawn.height:.0f} pt, smallest type {drawn.smallest:.1f} pt"
-            small = "; too small for print, take the panels below" if one.panels and drawn is one.whole else ""
-            small = small if drawn.smallest < LEGIBLE else ""
-            lines.append(f"- {drawn.name}: {files} ({size}{small}). {markdown.escaped(drawn.alternative)}")
-        lines.append("")
+        lines += [*_picture_lines(one), ""]
     lines += ["## Tables", ""]
     for written in tables:
         files = ", ".join(f"[{ending}](tables/{written.name}.{ending})" for ending, _ in written.files())
@@ -139,6 +133,37 @@ def readme_md(
         rows = formats.plural(len(written.table.rows), "row")
         lines.append(f"- not written, since it has {rows}: {markdown.escaped(written.table.caption)}")
     return "\n".join([*lines, ""])
+
+
+def _picture_lines(one: DrawnFigure) -> Iterator[str]:
+    """The pictures of a figure: each with its text alternative where there are few, else parts by name."""
+    beside = () if one.has_folder else one.parts
+    for drawn in (one.whole, *beside):
+        size = f"{drawn.width:.0f} by {drawn.height:.0f} pt, smallest type {drawn.smallest:.1f} pt"
+        small = "; too small for print, take the parts below" if one.parts and drawn is one.whole else ""
+        small = small if drawn.smallest < LEGIBLE else ""
+        yield f"- {drawn.name}: {_links(drawn)} ({size}{small}). {markdown.escaped(drawn.alternative)}"
+    if not one.has_folder:
+        return
+    smallest = min(drawn.smallest for drawn in one.parts)
+    yield f"- In the folder `figures/{one.whole.name}`, smallest type {smallest:.1f} pt:"
+    if one.rows:
+        listed = "; ".join(f"{markdown.escaped(pair)} {_links(drawn)}" for pair, drawn in one.rows)
+        yield f"  - all panels of a pair: {listed}."
+    if one.panels:
+        listed = "; ".join(f"{drawn.name.partition('/')[2]} {_links(drawn)}" for _, drawn in one.panels)
+        yield f"  - single panels: {listed}."
+    lacking = [formats.plural(one.left_out, "panel")] if one.left_out else []
+    lacking += [formats.plural(one.rows_left_out, "pair")] if one.rows_left_out else []
+    if lacking:
+        yield (
+            f"  - not alone, for their number: {formats.listed(lacking)}; in Python, `plot.figure(run, "
+            f'"{one.whole.name}", task=..., pair=...).save("NAME.pdf")` draws any.'
+        )
+
+
+def _links(drawn: Drawn) -> str:
+    return f"[SVG](figures/{drawn.name}.svg), [PDF](figures/{drawn.name}.pdf)"
 
 
 def all_tex(data: ReportData, figures: Sequence[DrawnFigure], tables: Sequence[Written]) -> str:
@@ -231,6 +256,8 @@ def _figure_entry(
             {"name": drawn.name, "title": panel.title, "subtitle": panel.subtitle, "note": panel.note} | _picture(drawn)
             for panel, drawn in one.panels
         ],
+        "pairs": [{"name": drawn.name, "pair": pair} | _picture(drawn) for pair, drawn in one.rows],
+        "not_alone": {"panels": one.left_out, "pairs": one.rows_left_out},
     }
 
 

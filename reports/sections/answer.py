@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import formats
+from reports.amounts import amounts_of, said
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
-from reports.sections.provenance import notes, varied
+from reports.sections.provenance import notes, refused, varied
 from reports.sections.robustness import is_robust, tried_on
 from reports.sentences import sentence
 from reports.templating import render_template
@@ -28,6 +29,7 @@ class Answer:
     claim: str
     verdict: str
     result: str
+    rests_on: str = ""
     witnesses: str = ""
 
 
@@ -37,6 +39,7 @@ def section(data: ReportData) -> Section | None:
     if not hypotheses:
         return None
     own = tuple(one for one in hypotheses if not one.witness_of)
+    in_all, of_each = rests_on(data, hypotheses)
     body = render_template(
         "answer",
         answers=[
@@ -44,12 +47,13 @@ def section(data: ReportData) -> Section | None:
                 claim=one.claim or one.estimand,
                 verdict=one.verdict,
                 result=sentence(one).result,
+                rests_on=of_each.get(one.id, ""),
                 witnesses=witnesses(one, hypotheses),
             )
             for one in own[:FIRST]
         ],
         others=_others(own[FIRST:]),
-        rests_on=_rests_on(data, hypotheses),
+        rests_on=in_all,
         robust=_robust(data),
         computed=computed(data),
         limits=limits(data),
@@ -62,16 +66,16 @@ def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
     others = [one for one in hypotheses if one.witness_of == finding.id]
     if not others:
         return ""
-    said = formats.listed([f"{measure_name(one.measure)} ({one.id}): {one.verdict}" for one in others])
+    told = formats.listed([f"{measure_name(one.measure)} ({one.id}): {one.verdict}" for one in others])
     if finding.verdict not in DECIDED:
         found = [(sum(one.verdict == verdict for one in others), does) for verdict, does in DECIDED.items()]
         counts = [f"{count} {does if count == 1 else does[:-1]} it" for count, does in found if count]
         asked = formats.plural(len(others), "other witness", "other witnesses")
-        return f"Of {asked}, {formats.listed(counts) if counts else 'none shows anything'}: {said}."
+        return f"Of {asked}, {formats.listed(counts) if counts else 'none shows anything'}: {told}."
     agree = sum(one.verdict == finding.verdict for one in others)
     if len(others) == 1:
-        return f"Its other witness {'agrees' if agree else 'does not agree'}: {said}."
-    return f"{agree} of its {len(others)} other witnesses agree: {said}."
+        return f"Its other witness {'agrees' if agree else 'does not agree'}: {told}."
+    return f"{agree} of its {len(others)} other witnesses agree: {told}."
 
 
 def _others(hypotheses: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
@@ -81,28 +85,13 @@ def _others(hypotheses: tuple[Finding, ...]) -> list[tuple[str, list[str]]]:
     return [(verdict, ids) for verdict, ids in found.items() if ids]
 
 
-def _rests_on(data: ReportData, hypotheses: tuple[Finding, ...]) -> str:
-    """Prompts, templates, tasks, pairs and seeds that the hypotheses are decided on."""
-    terms = [term for finding in hypotheses for term in finding.terms]
-    counts = [term.n for term in terms if term.n]
-    pairs = {term.pair for term in terms}
-    seeds = {term.seed for term in terms if term.role != "unrelated"}
-    tasks = {term.task for term in terms}
-    amounts = [formats.plural(len(tasks), "task"), formats.plural(len(pairs), "pair")]
-    amounts.append(formats.plural(len(seeds), "training seed"))
-    wordings = [count.templates for count in data.task_counts if count.templates and count.task in tasks]
-    parts = []
-    if counts:
-        parts.append(f"{_from_to(counts)} prompts a task and pair")
-    if wordings and max(wordings) > 1:
-        parts.append(f"in {_from_to(wordings)} wordings")
-    parts.append(("on " if parts else "") + formats.listed(amounts))
-    return formats.sentence(" ".join(parts))
-
-
-def _from_to(amounts: list[int]) -> str:
-    low, high = min(amounts), max(amounts)
-    return formats.count(low) if low == high else f"{formats.count(low)} to {formats.count(high)}"
+def rests_on(data: ReportData, hypotheses: Sequence[Finding]) -> tuple[str, dict[str, str]]:
+    """On how much all findings rest, and each of them where they do not rest on the same; those with an estimate."""
+    known = [one for one in hypotheses if one.terms]
+    estimated = [one for one in known if one.estimate is not None] or known
+    found = {one.id: amounts_of(data, one) for one in estimated}
+    alike = len(set(found.values())) <= 1
+    return said(list(found.values())), {} if alike else {name: said([own]) for name, own in found.items()}
 
 
 def _robust(data: ReportData) -> str:
@@ -132,23 +121,15 @@ def computed(data: ReportData) -> str:
     parts = [f"on {data.day}" if data.day else ""]
     parts.append(f"in {formats.duration(data.seconds)} of model time" if data.seconds is not None else "")
     parts.append(f"on {where}{f' ({system})' if system else ''}" if where else "")
-    said = ", ".join(part for part in parts if part)
-    return formats.sentence(said) if said else ""
+    told = ", ".join(part for part in parts if part)
+    return formats.sentence(told) if told else ""
 
 
 def limits(data: ReportData) -> list[str]:
     """What the findings do not show, a sentence each."""
     hypotheses = data.findings.hypotheses
-    terms = [term for finding in hypotheses for term in finding.terms]
-    roles, seeds = {term.role for term in terms}, {term.seed for term in terms if term.role != "unrelated"}
     declared = data.findings.declaration
-    found = varied(data.provenance)
-    if "treatment" in roles and "control" not in roles:
-        found.append("No control is compared: what plain further training does to these models is not known.")
-    if len(seeds) == 1:
-        found.append("One training seed: it says nothing of other trainings.")
-    elif not data.methods.random_seeds:
-        found.append(f"The estimates are of these {len(seeds)} trainings, and say nothing of others.")
+    found = [*refused(data), *varied(data.provenance), *_uncontrolled(hypotheses), *_of_few_trainings(data)]
     if not data.methods.random_templates:
         found.append("The estimates are of these wordings, and say nothing of others.")
     unsettled = [one.id for one in hypotheses if one.verdict == "inconclusive"]
@@ -160,3 +141,33 @@ def limits(data: ReportData) -> list[str]:
     if not declared.before:
         found.append("Some of this was declared or changed after results; the verdicts below say what.")
     return [*found, *(note for note in notes(data.provenance) if "not the numbers of the published model" in note)]
+
+
+def _uncontrolled(hypotheses: Sequence[Finding]) -> list[str]:
+    """Which claims about the treatment hold no control against it."""
+    roles = {one.id: {term.role for term in one.terms} for one in hypotheses}
+    lacking = [name for name, of_one in roles.items() if "treatment" in of_one and "control" not in of_one]
+    if not lacking:
+        return []
+    if not any("control" in of_one for of_one in roles.values()):
+        return ["No control is compared: what plain further training does to these models is not known."]
+    named = formats.listed(lacking)
+    return [f"No control is compared in {named}: what plain further training does is not known there."]
+
+
+def _of_few_trainings(data: ReportData) -> list[str]:
+    """Which claims are about the training seeds at hand only."""
+    counts = {one.id: amounts_of(data, one).seeds for one in data.findings.hypotheses}
+    single = [name for name, seeds in counts.items() if seeds == 1]
+    several = sorted({seeds for seeds in counts.values() if seeds > 1})
+    if single and not several:
+        drawn = {term.seed for one in data.findings.hypotheses for term in one.terms if term.role != "unrelated"}
+        return [f"One training seed{' each' if len(drawn) > 1 else ''}: it says nothing of other trainings."]
+    found = []
+    if several and not data.methods.random_seeds:
+        few, most = several[0], several[-1]
+        trainings = f"{few} trainings" if few == most else f"{few} to {most} trainings"
+        found.append(f"The estimates are of these {trainings}, and say nothing of others.")
+    if single:
+        found.append(f"One training seed in {formats.listed(single)}: nothing is said of other trainings there.")
+    return found

@@ -19,7 +19,7 @@ def section(data: ReportData) -> Section:
     findings_file, _, findings_href = tables.packed("findings.json", found, "application/json;charset=utf-8")
     body = render_template(
         "provenance",
-        notes=notes(data.provenance),
+        notes=[*refused(data), *notes(data.provenance)],
         tree=tree(data.provenance),
         spec=data.spec_text,
         spec_href=tables.data_address(data.spec_text.encode("utf-8", "replace"), "text/plain;charset=utf-8"),
@@ -51,6 +51,16 @@ def notes(provenance: Mapping[str, object]) -> list[str]:
             sizes = f"batches of {_written(facts['sizes'])} did not fit into memory and were halved"
             found.append(f"{where}: {sizes}.")
     return found
+
+
+def refused(data: ReportData) -> list[str]:
+    """That this version would not run the spec again, and why; empty where it would."""
+    if not data.refused:
+        return []
+    reasons = "; ".join(data.refused)
+    return [
+        f"Another version made this run. This one would refuse its spec, and leaves out what it can't show: {reasons}."
+    ]
 
 
 def varied(provenance: Mapping[str, object]) -> list[str]:

@@ -101,7 +101,7 @@ def test_a_recipe_that_is_missing_ends_with_code_2(capsys: pytest.CaptureFixture
     assert main(["pairs", "train", "gone.yaml"]) == 2
     assert capsys.readouterr() == ("", "gone.yaml: no such file (did you mean 'toy.yaml'?)\n")
     assert main(["pairs", "train"]) == 2
-    assert "Missing argument 'CONFIG'" in capsys.readouterr().err
+    assert "CONFIG: expected a path (Recipe [YAML]), got nothing" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_recipe_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:

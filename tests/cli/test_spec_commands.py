@@ -37,7 +37,13 @@ def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
         "  ioi: 120 of 120 aligned; bundled words, 8 templates",
         "  countdown: 120 of 120 aligned; bundled words, 4 templates",
         *("ok: mine.yaml", "  mine: 40 of 40 aligned", "  ioi: 100 of 100 aligned; bundled words, 8 templates"),
+        "models were not run: `mechshift try SPEC` runs each on a few prompts",
     ]
+    assert main(["validate", "--no-files", "quickstart.yaml"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "models, tokenizers and data were not looked up, and no model was run: `mechshift try quickstart.yaml` runs "
+        "each on a few prompts"
+    )
 
 
 def test_init_overwrites_nothing_and_writes_all_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:

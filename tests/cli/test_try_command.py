@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from studies import write_pairs, write_study
 
 from mechshift_core.cli.main import main
@@ -72,6 +73,28 @@ def test_a_metric_of_the_wrong_sign_is_warned_of(study: Path, capsys: pytest.Cap
     wrong = {one["model"]: one for one in tried(study, capsys)["answered"] if one["metric_above"] < 6}
     said = [text for text in tried(study, capsys)["warnings"] if "prefers the foils" in text]
     assert len(said) == len(wrong)
+
+
+def test_a_metric_that_is_the_same_on_the_corrupted_prompt_is_warned_of(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = tried(study, capsys)
+    assert [one["unmoved"] for one in found["answered"]] == [0, 0, 0]
+    assert not any("corrupted" in text for text in found["warnings"])
+    weights = load_file(study.parent / "before" / "model.safetensors")
+    words = weights["model.embed_tokens.weight"]
+    weights["model.embed_tokens.weight"] = words[:1].repeat(len(words), 1)  # all tokens are read as the same one
+    save_file(weights, study.parent / "before" / "model.safetensors", {"format": "pt"})
+    found = tried(study, capsys)
+    assert [(one["model"], one["unmoved"]) for one in found["answered"]] == [
+        ("before", 12),
+        ("after", 0),
+        ("continued", 0),
+    ]
+    (said,) = [text for text in found["warnings"] if "corrupted" in text]
+    assert said.startswith(
+        "the metric of 'before' on 'mine' is the same on the corrupted prompt (within 1%) on 12 of 12 prompts, so that "
+    )
 
 
 def test_bad_input_is_an_error(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,3 +104,10 @@ def test_quiet_leaves_the_verdict_of_every_finding(capsys: pytest.CaptureFixture
         "supported lower -0.400 [-0.540, -0.260] p = 2e-07 (holm) n = 100 prompts, 1 task, 1 seed",
         "not estimable none no ceiling n = 100 prompts, 1 task, 1 seed",
     ]
+
+
+def test_a_refutation_has_the_p_that_it_rests_on() -> None:
+    refuted = finding(verdict="refuted", p_corrected=1.0, p_opposite_corrected=0.0004)
+    assert "  p of the opposite = 0.0004 (holm)  n = " in verdicts.numbers(refuted)
+    assert "  p = 1 (holm)  n = " in verdicts.numbers(finding(verdict="inconclusive", p_corrected=1.0))
+    assert verdicts.as_json([refuted])[0]["p_opposite_corrected"] == 0.0004

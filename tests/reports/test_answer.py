@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from synthetic_run import finding
 
-from reports import ReportData
+from reports import MethodsFacts, PairFacts, ReportData, TaskCount, Words
 from reports.sections import answer, robustness
 from reports.sections import verdicts as verdicts_section
-from stats.findings import Alternative, Finding, Findings
+from stats.findings import Alternative, Finding, Findings, Term
 
 
 def witness(name: str, verdict: str, *, of: str = "kept", measure: str = "similarity") -> Finding:
@@ -147,3 +147,85 @@ def test_a_claim_of_budgets_has_them_whatever_is_read_first() -> None:
     assert robustness.said_same(data, own) == "same under 0 of 1 other choice"
     at = replace(own, groups=tuple(replace(group, budget="step 1 of 4") for group in own.groups))
     assert own.groups and robustness.said_same(data, at) == "no other choice was tried"
+
+
+def term(pair: str, role: str, seed: int, task: str, n: int) -> Term:
+    return Term(pair=pair, role=role, seed=seed, task=task, regime="local", weight=1.0, estimate=0.1, n=n)
+
+
+def resting(*hypotheses: Finding, random_seeds: bool = False) -> ReportData:
+    """A study of two related pairs and three unrelated ones, on two tasks."""
+    pairs = [PairFacts(name=name, role=role, before="a", after="b") for name, role in ROLES.items()]
+    counts = [
+        TaskCount(task=task, pair=pair, asked=9, found=9, aligned=9, read=9, kept=9, templates=wordings)
+        for pair in ROLES
+        for task, wordings in {"ioi": 8, "countdown": 3}.items()
+    ]
+    return ReportData(
+        title="t",
+        name="n",
+        version="1",
+        findings=Findings(name="n", hypotheses=hypotheses, estimates=()),
+        methods=MethodsFacts(pairs=pairs, random_seeds=random_seeds, random_templates=True),
+        task_counts=counts,
+        words={"inherited": Words(name="inherited", reading="r", counted_from="unrelated")},
+    )
+
+
+ROLES = {"d": "treatment", "c": "control", "u0": "unrelated", "u1": "unrelated", "u2": "unrelated"}
+KEPT = replace(
+    finding(measure="retention"),
+    id="kept",
+    terms=(term("d", "treatment", 0, "ioi", 120), term("c", "control", 0, "ioi", 110)),
+)
+SHARED = replace(
+    finding(measure="inherited"),
+    id="shared",
+    terms=(term("d", "treatment", 0, "ioi", 120), term("d", "treatment", 0, "countdown", 90)),
+)
+
+
+def test_each_claim_has_its_own_amounts_where_they_differ() -> None:
+    in_all, of_each = answer.rests_on(resting(KEPT, SHARED), (KEPT, SHARED))
+    assert of_each == {
+        "kept": "110 to 120 prompts a task and pair in 8 wordings on 1 task, 2 pairs and 1 training seed.",
+        "shared": "90 to 120 prompts a task and pair in 3 to 8 wordings on 2 tasks, 1 pair (compared with 3 unrelated "
+        "ones) and 1 training seed.",
+    }
+    assert in_all == (
+        "90 to 120 prompts a task and pair in 3 to 8 wordings on 1 to 2 tasks, 1 to 2 pairs (some compared with 3 "
+        "unrelated ones) and 1 training seed."
+    )
+    shown = answer.section(resting(KEPT, SHARED))
+    assert shown is not None
+    body = str(shown.body)
+    assert all(body.count(said) == 1 for said in [in_all, *of_each.values()])
+    assert body.index(of_each["kept"]) < body.index(of_each["shared"]) < body.index(in_all)
+
+
+def test_amounts_that_all_claims_share_stand_once() -> None:
+    other = replace(KEPT, id="other")
+    in_all, of_each = answer.rests_on(resting(KEPT, other), (KEPT, other))
+    assert of_each == {}
+    assert in_all == "110 to 120 prompts a task and pair in 8 wordings on 1 task, 2 pairs and 1 training seed."
+    none = replace(KEPT, id="none", estimate=None, terms=())
+    assert answer.rests_on(resting(KEPT, none), (KEPT, none)) == (in_all, {})
+    assert answer.rests_on(resting(none), (none,)) == ("", {})
+
+
+def test_limits_name_the_claims_that_have_them() -> None:
+    said = answer.limits(resting(KEPT, SHARED))
+    assert "No control is compared in shared: what plain further training does is not known there." in said
+    assert "One training seed: it says nothing of other trainings." in said
+    two = replace(KEPT, terms=(*KEPT.terms, term("d1", "treatment", 1, "ioi", 120)))
+    said = answer.limits(resting(two, SHARED))
+    assert "The estimates are of these 2 trainings, and say nothing of others." in said
+    assert "One training seed in shared: nothing is said of other trainings there." in said
+    said = answer.limits(resting(two, SHARED, random_seeds=True))
+    assert not any("these 2 trainings" in one for one in said)
+    elsewhere = replace(SHARED, terms=(term("d1", "treatment", 1, "ioi", 120),))
+    said = answer.limits(resting(KEPT, elsewhere))
+    assert "One training seed each: it says nothing of other trainings." in said
+    assert "No control is compared: what plain further training does to these models is not known." in answer.limits(
+        resting(SHARED)
+    )

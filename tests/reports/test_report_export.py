@@ -17,19 +17,24 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 from ruamel.yaml import YAML
 from test_report_hostile import HOSTILE, poisoned
 
 from mechshift_core import __version__
 from reports import MethodsFacts, ReportData, formats, latex, latex_tables, markdown, tables
 from reports.export import TEXTS, Files, files_of, texts
+from reports.export.drawn import DrawnFigure, drawn_figures
 from reports.export.names import LONGEST, Names, slug
 from reports.export.stylesheet import FAMILY, PROPERTIES, colour, styled
 from reports.export.written import verdict_tables
+from reports.figures.base import Figure, Panel
 from reports.figures.charts import PALETTE
 from reports.methods import methods_of, references_of
 from reports.references import WORKS, software
+from reports.sections.base import Section
 from reports.sentences import sentence
+from stats.findings import Findings
 
 SMALL = ("edges", "overlap")
 NASTY = r"\input{/etc/passwd} {}$_^~&#%<>|`'\"--- é ß − 10⁻⁵ 世界 [x] \end{document}" + "\x1b\u202e"
@@ -55,14 +60,14 @@ def pictures(files: Files, ending: str) -> dict[str, bytes]:
 
 def test_every_figure_and_table_is_there_in_every_format_and_listed(files: Files) -> None:
     index = json.loads(text_of(files, "index.json"))
-    drawn = [one for figure in index["figures"] for one in (figure, *figure["panels"])]
+    drawn = [one for figure in index["figures"] for one in (figure, *figure["panels"], *figure["pairs"])]
     listed = {one[kind] for one in drawn for kind in ("svg", "pdf")}
     listed |= {one[kind] for one in index["tables"] for kind in ("csv", "tex", "md")}
     assert listed | set(TEXTS) == set(files.content)
     assert [one["name"] for one in index["figures"]][:3] == ["verdicts", "circuits", "overlap"]
     assert index["tables"][0]["name"] == "verdicts"
     assert files.figures == len(index["figures"]) and files.tables == len(index["tables"])
-    assert all(re.fullmatch(r"(figures/|tables/)?[a-zA-Z0-9.-]+", name) for name in files.content)
+    assert all(re.fullmatch(r"(figures/([a-z0-9-]+/)?|tables/)?[a-zA-Z0-9.-]+", name) for name in files.content)
     assert files.broken == ()
     readme = text_of(files, "README.md")
     assert all(f"({name})" in readme for name in files.content if "/" in name)
@@ -213,7 +218,55 @@ def test_pictures_fit_a_one_column_article_and_say_their_size(files: Files) -> N
         assert (float(box[1]), float(box[2])) == pytest.approx((one["width"], one["height"]), abs=0.02)
     panels = [one for figure in index["figures"] for one in figure["panels"] if figure["name"] != "circuits"]
     assert panels and all(one["smallest_type"] >= 6 for one in panels)
-    assert "too small for print, take the panels below" in text_of(files, "README.md")
+    assert "too small for print, take the parts below" in text_of(files, "README.md")
+
+
+def of_many_panels(*panels: tuple[str, str]) -> DrawnFigure:
+    """A figure with panels of these titles and subtitles, as it is exported."""
+    drawing = Markup('<svg width="100" height="60" aria-label="A line."><text font-size="11px">a</text></svg>')
+    shown = tuple(Panel(title=title, subtitle=words, drawings=(drawing,)) for title, words in panels)
+    figure = Figure(id="figure-lines", caption="Lines.", panels=shown, columns=4, legend=(), tables=())
+    section = Section(id="lines", title="Lines", body=Markup(""), figures=(figure,))
+    data = ReportData(title="t", name="n", version="1", findings=Findings(name="n", hypotheses=(), estimates=()))
+    (found,) = drawn_figures(data, [section])
+    assert len(ElementTree.fromstring(found.whole.svg).findall(".//{*}svg")) == len(panels)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pairs", "tasks", "rows", "alone", "not_alone"),
+    [
+        (2, 3, 0, 6, (0, 0)),  # few: beside the figure, panel by panel
+        (2, 4, 2, 8, (0, 0)),
+        (6, 4, 6, 24, (0, 0)),
+        (5, 5, 5, 0, (25, 0)),  # many: the pairs, and none alone
+        (26, 2, 24, 0, (52, 2)),
+        (12, 1, 0, 12, (0, 0)),  # a pair has one panel, so that its row is that
+        (1, 7, 0, 7, (0, 0)),
+        (0, 26, 0, 24, (2, 0)),  # panels of no pair, such as the verdicts
+    ],
+)
+def test_parts_of_a_figure_of_many_panels_lie_in_a_folder_and_are_no_more_than_said(
+    pairs: int, tasks: int, rows: int, alone: int, not_alone: tuple[int, int]
+) -> None:
+    names = [f"pair-{number}" for number in range(pairs)]
+    found = of_many_panels(*((f"task {t}", pair) for t in range(tasks) for pair in names or [""]))
+    assert (len(found.rows), len(found.panels), (found.left_out, found.rows_left_out)) == (rows, alone, not_alone)
+    count = max(pairs, 1) * tasks
+    assert all(drawn.name.startswith("lines/" if count > 6 else "lines-") for drawn in found.parts)
+    assert len({drawn.name for drawn in found.parts}) == rows + alone <= 48
+    for pair, drawn in found.rows:
+        assert len(ElementTree.fromstring(drawn.svg).findall(".//{*}svg")) == tasks
+        assert drawn.name == f"lines/{pair}" and drawn.alternative == " ".join(["A line."] * tasks)
+    lines = list(texts._picture_lines(found))
+    assert all(f"(figures/{drawn.name}.pdf)" in "\n".join(lines) for drawn in (found.whole, *found.parts))
+    said = " and ".join(
+        f"{amount} {noun}" for amount, noun in zip(not_alone, ("panels", "pairs"), strict=True) if amount
+    )
+    assert [f"not alone, for their number: {said};" in line for line in lines if "not alone" in line] == [True] * (
+        any(not_alone)
+    )
+    assert ('plot.figure(run, "lines", task=..., pair=...)' in lines[-1]) == any(not_alone)
 
 
 def test_the_table_of_verdicts_is_legible(files: Files) -> None:

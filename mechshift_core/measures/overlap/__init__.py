@@ -96,6 +96,7 @@ OVERLAP = MeasureKind(
             ceiling=1.0,
             unrelated=True,
             derived=True,
+            counted_from="unrelated",
             checks=check_inherited,
             similar=lambda own, unrelated: (own - unrelated) / (1 - unrelated),
         ),
