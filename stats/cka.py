@@ -15,8 +15,10 @@ in [-1, 1]. Of unrelated vectors it is 0 on average; of vectors that differ by a
 1.
 
 The error is that of the delete-one jackknife over inputs. It counts twice what pairs of inputs add (Efron & Stein
-1981), which is nearly all where the representations have nothing in common: there intervals are too wide. Simulated
-coverage of nominal .95 t intervals is in the documentation (`docs/statistics.md`).
+1981), which is nearly all where the representations have nothing in common: there intervals are too wide. Near 1 it
+shrinks with the distance to 1, so that estimates that happen to be high come with too small an error: tests therefore
+have to hold with Fisher's transformation to second order and without it (:mod:`stats.skewness`). Simulated coverage of
+nominal .95 t intervals is in the documentation (`docs/statistics.md`).
 
 What CKA does not say (Davari et al. 2022, "Reliability of CKA as a similarity measure in deep learning"): a few inputs
 far from the others, or a few directions of large variance, can decide it; a low value need not mean that a model
@@ -34,6 +36,7 @@ from stats.checks import ROUNDING, Floats, Integers, as_floats, codes
 from stats.jackknife import Jackknifed
 from stats.minimums import MINIMUM_CLUSTERS
 from stats.options import checked
+from stats.skewness import curvature_of_correlation
 
 FEWEST_FOR_CKA = 4
 """Inputs below which the unbiased HSIC is not defined."""
@@ -55,6 +58,11 @@ class LinearCKA:
     debiased: Jackknifed
     biased: float | None
     n: int
+
+    @property
+    def curvature(self) -> float:
+        """How its standard error depends on it: as that of a correlation does (:mod:`stats.skewness`)."""
+        return curvature_of_correlation(self.debiased.estimate or 0.0)
 
 
 @checked
