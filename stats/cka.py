@@ -162,16 +162,25 @@ def _hsic(k: Floats, ell: Floats, unit: Integers) -> tuple[Floats, Floats]:
     Rows of a U-centred matrix sum to 0. What is left of a row without a unit is therefore minus what it has of the
     unit, and so the sums over the inputs left follow from those over the unit.
     """
-    n, units = len(k), int(unit.max()) + 1
-    member = np.eye(units)[unit]  # [n, units]
+    n, every = len(k), np.arange(len(k))
+    order = np.argsort(unit, kind="stable")
+    starts = np.searchsorted(unit[order], np.arange(int(unit.max()) + 1))
+
+    def by_unit(matrix: Floats) -> Floats:
+        """Columns [n, n] summed by unit [n, units]."""
+        return np.asarray(np.add.reduceat(matrix[:, order], starts, axis=1))
+
+    def own(sums: Floats) -> Floats:
+        """Of sums [n, units] those of the inputs of each unit itself [units]."""
+        return np.bincount(unit, weights=sums[every, unit]).astype(np.float64)
+
     products = k * ell
     total = float(products.sum())
-    inside = (member * (products @ member)).sum(axis=0)
-    together = total - 2 * member.T @ products.sum(axis=1) + inside
-    rows, others = k @ member, ell @ member
-    sums = (rows * member).sum(axis=0) * (others * member).sum(axis=0)
-    chained = (rows * others * (1 - member)).sum(axis=0)
-    left = n - np.bincount(unit, minlength=units).astype(np.float64)
+    together = total - 2 * np.bincount(unit, weights=products.sum(axis=1)) + own(by_unit(products))
+    rows, others = by_unit(k), by_unit(ell)
+    sums = own(rows) * own(others)
+    chained = (rows * others).sum(axis=0) - own(rows * others)
+    left = n - np.bincount(unit).astype(np.float64)
     m = np.where(left < FEWEST_FOR_CKA, np.nan, left)
     without = (together + sums / ((m - 1) * (m - 2)) - 2 * chained / (m - 2)) / (m * (m - 3))
     return np.array([total / (n * (n - 3))]), without
