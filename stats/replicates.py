@@ -20,7 +20,7 @@ from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
 from stats.joint_errors import Errors, analytic_errors, stacked
 from stats.options import checked
-from stats.over_seeds import Crossed, counted_from, few_seeds, fewest_seeds
+from stats.over_seeds import Crossed, counted_from, few_seeds, fewest_seeds, with_shared_models
 from stats.skewness import SHARE, skewness_of_curved
 from stats.two_way import two_way_variance
 
@@ -84,12 +84,14 @@ class Reference:
         slope: Derivative of the estimate with respect to it.
         seed: Training seed of the other pair.
         level: What it is a replication of over the seeds, where an estimate is counted from several levels.
+        models: The models of the other pair. Those that share one are not independent.
     """
 
     part: Replicated
     slope: float
     seed: Hashable
     level: Hashable = ""
+    models: frozenset[Hashable] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +208,9 @@ def linear_contrast(
     df = min(float(dfs.sum()), satterthwaite(total, each)) if total > 0 else float(dfs.min())
     skewness = _skewness(parts, w, members, errors, total) if total > 0 and count is None else 0.0
     if count is not None and seeds is not None:
+        level, fewer = with_shared_models(level)
         every = Crossed(
+            fewer=fewer,
             parts=(*parts, *(one.part for one in level)),
             weights=np.concatenate([w, [one.weight for one in level]]),
             groups=(*groups, *(one.group for one in level)),
