@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
@@ -62,21 +62,39 @@ class Baseline:
         name: Name of the study.
         prompts: Task -> digest of its prompts; empty where they are not known.
         findings: One for each hypothesis, in the order of the spec.
+        models: Model -> digest of its weights; empty where they are not known.
+        random_seeds: Whether the findings are about training seeds beyond those of the run.
     """
 
     name: str
     findings: tuple[Recorded, ...]
     prompts: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    random_seeds: bool = False
 
     @classmethod
-    def of(cls, findings: Findings, *, prompts: Mapping[str, str] | None = None) -> Baseline:
+    def of(
+        cls,
+        findings: Findings,
+        *,
+        prompts: Mapping[str, str] | None = None,
+        models: Mapping[str, str] | None = None,
+        random_seeds: bool = False,
+    ) -> Baseline:
         """The record of a run's findings."""
-        recorded = tuple(Recorded.of(finding) for finding in findings.hypotheses)
-        return cls(name=findings.name, findings=recorded, prompts=dict(sorted((prompts or {}).items())))
+        return cls(
+            name=findings.name,
+            findings=tuple(Recorded.of(finding) for finding in findings.hypotheses),
+            prompts=dict(sorted((prompts or {}).items())),
+            models=dict(sorted((models or {}).items())),
+            random_seeds=random_seeds,
+        )
 
     def to_json(self) -> str:
         """Deterministic JSON with a schema version."""
-        content = {"schema": BASELINE_SCHEMA, "name": self.name, "prompts": dict(self.prompts)}
+        content: dict[str, Any] = {"schema": BASELINE_SCHEMA, "name": self.name, "prompts": dict(self.prompts)}
+        if self.models:
+            content |= {"models": dict(self.models), "random_seeds": self.random_seeds}
         rows = [{**asdict(finding), "tasks": list(finding.tasks)} for finding in self.findings]
         return json.dumps({**content, "findings": rows}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -93,7 +111,7 @@ class Baseline:
             raise ValueError(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
         except RecursionError as error:
             raise ValueError("not a baseline: nested too deeply") from error
-        top = _entry(content, "", ("schema", "name", "prompts", "findings"))
+        top = _entry(content, "", ("schema", "name", "prompts", "findings"), others=("models", "random_seeds"))
         if top["schema"] != BASELINE_SCHEMA:
             raise ValueError(f"schema: expected {BASELINE_SCHEMA!r}, got {_shown(top['schema'])}")
         rows = _expect(top["findings"], "findings", list, "a list")
@@ -102,10 +120,13 @@ class Baseline:
             if finding.id in {other.id for other in read[:place]}:
                 raise ValueError(f"findings[{place}].id: {finding.id!r} is there twice")
         prompts = _expect(top["prompts"], "prompts", dict, "a mapping of tasks to digests")
+        models = _expect(top.get("models", {}), "models", dict, "a mapping of models to digests")
         return cls(
             name=_text(top["name"], "name"),
             findings=read,
             prompts={task: _text(digest, f"prompts.{task}") for task, digest in prompts.items()},
+            models={model: _text(digest, f"models.{model}") for model, digest in models.items()},
+            random_seeds=_expect(top.get("random_seeds", False), "random_seeds", bool, "true or false"),
         )
 
 
@@ -117,15 +138,15 @@ def _recorded(row: Any, where: str) -> Recorded:
     return made
 
 
-def _entry(value: Any, where: str, names: Any) -> dict[str, Any]:
+def _entry(value: Any, where: str, names: Any, *, others: Sequence[str] = ()) -> dict[str, Any]:
     entry: dict[str, Any] = _expect(value, where or "the top level", dict, "a mapping")
     prefix = f"{where}." if where else ""
     for name in names:
         if name not in entry:
             raise ValueError(f"{prefix}{name}: expected, but not there")
     for name in entry:
-        if name not in names:
-            raise ValueError(f"{prefix}{name}: unknown; expected {', '.join(names)}")
+        if name not in names and name not in others:
+            raise ValueError(f"{prefix}{name}: unknown; expected {', '.join([*names, *others])}")
     return entry
 
 

@@ -14,11 +14,13 @@ ratio of sums they would cancel). Both sums have the products of different promp
 
 so that the noise of the means, which squares would add to the denominator, is in neither.
 
-Interval. To first order the error of the ratio is a sum over prompts (or templates): estimate +- t x its standard error
-with units - 1 degrees of freedom, as for any ratio of means (:mod:`stats.faithfulness`). It is undefined unless the
-same interval of the denominator lies above 0. Where no component has an effect the denominator is a degenerate
-U-statistic around 0, whose spread that standard error overstates: then use came out as defined in fewer than 1 of 100
-simulated data sets (1 to 100 components, 8 to 60 prompts).
+Interval. Estimate +- t x the standard error of the delete-one jackknife over prompts (or templates), with units - 1
+degrees of freedom, as for any ratio of means (:mod:`stats.faithfulness`). By the first order of the error, which leaves
+out how much a prompt of large effects draws the ratio to its own, tests of a true value rejected in .06 to .10 of data
+sets of 12 prompts at .05, in .05 to .08 of 30 and .05 to .065 of 100; by the jackknife in .04 to .06. Use is undefined
+unless the interval of the denominator, to first order, lies above 0. Where no component has an effect the denominator
+is a degenerate U-statistic around 0, whose spread that standard error overstates: then use came out as defined in fewer
+than 1 of 100 simulated data sets (1 to 100 components, 8 to 60 prompts).
 
 Both directions. Use depends on scale: where one model writes everything twice as large and is otherwise the same, use
 is 2 into the one model and 1/2 into the other. Their arithmetic mean is then 1.25, as if each served better than the
@@ -39,7 +41,7 @@ from stats.checks import SAME, Floats, as_floats
 from stats.faithfulness import ExampleUnits, RatioEstimate
 from stats.options import Share, checked
 
-METHOD = "slope of mean effects through the origin, from products of different prompts; t interval, linearised"
+METHOD = "slope of mean effects through the origin, from products of different prompts; t interval, jackknife"
 
 
 @checked
@@ -86,7 +88,7 @@ def pooled_use(
     # The same ratio in every unit leaves only rounding.
     if np.abs(influence).max() <= SAME * (np.abs(of_product).max() + abs(value) * np.abs(of_square).max()):
         influence = np.zeros_like(influence)
-    return units.estimate(float(value), units.centred(influence) / square)
+    return units.estimate(float(value), units.left_out(influence, square, of_square))
 
 
 def both_ways(uses: Mapping[str, RatioEstimate]) -> tuple[float, dict[str, float]] | str:

@@ -12,13 +12,16 @@ sums over the measured sizes with f(0) = 0 and f(1) = 1, which hold by definitio
 sizes only, .1 % to 100 %, and so leaves out the first trapezoid. Equal faithfulness at all sizes gives a CPR near 1 and
 a CMD near 0; CPR grows without bound where circuits overshoot, CMD does not reward that.
 
-Interval. Numerator and denominator come from the same examples. To first order the error of f is the mean of
-(a - f b) / mean(b), with a and b the examples' effects of the circuit and of the full model: estimate +- t x its
-cluster-robust standard error, with clusters - 1 degrees of freedom. In simulations with 8, 20 and 60 examples (normal,
-widely spread and log-normal effects, nominal .95) this never covered less than .86; Fieller's interval went down to
-.78, the bootstrap studentized by the same standard error to .75, the percentile bootstrap to .69. Fieller's theorem
-says when no interval makes sense: if that of the denominator contains 0. Then nothing is reported but that. |1 - f| has
-no derivative at 1, where its estimate is a little too large.
+Interval. Numerator and denominator come from the same examples. With a and b an example's effects of the circuit and of
+the full model, f without it is less by (a - f b) / (sum of b - b): estimate +- t x the standard error of the delete-one
+jackknife over clusters, with clusters - 1 degrees of freedom. To first order these are (a - f b) / sum of b, which an
+example of large b pulls towards 0: it has drawn f to its own ratio. With effects of spread .8 (log-normal) and 12, 30
+and 100 examples tests rejected a true ratio in .072, .063 and .055 of 10,000 data sets by the first order, in .058,
+.055 and .051 by the jackknife. In simulations with 8, 20 and 60 examples (normal, widely spread and log-normal effects,
+nominal .95) the first order covered .86 or more; Fieller's interval went down to .78, the bootstrap studentized by the
+same standard error to .75, the percentile bootstrap to .69. Fieller's theorem says when no interval makes sense: if
+that of the denominator contains 0. Then nothing is reported but that. |1 - f| has no derivative at 1, where its
+estimate is a little too large.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from stats.findings import Status
 from stats.options import Share, checked
 from stats.resampling import MINIMUM_CLUSTERS
 
-METHOD = "linearised ratio of means; t interval with cluster-robust standard error"
+METHOD = "ratio of means; t interval with the jackknife standard error over clusters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +278,24 @@ class ExampleUnits:
         # The same ratio in every cluster leaves only rounding.
         size = np.abs(numerators).sum(axis=1) + np.abs(values) * np.abs(denominator).sum()
         by_cluster[np.abs(by_cluster).max(axis=1) <= 1e-12 * size] = 0
-        return values, self.centred(by_cluster) / total
+        return values, self.left_out(by_cluster, total, self.summed(denominator[None])[0])
+
+    def left_out(self, errors: Floats, total: float, own: Floats) -> Floats:
+        """What each unit adds to the error of a ratio, by the delete-one jackknife.
+
+        Args:
+            errors: Of each unit [..., units], what it has in the numerator less the ratio times what it has in the
+                denominator.
+            total: The denominator.
+            own: What each unit has in it [units].
+        """
+        left = 1 - own / total
+        if self.clusters < 2 or left.min() <= 0:  # without a unit there is no denominator: to first order
+            return self.centred(errors) / total
+        changes = errors / (total * left)
+        return np.asarray(
+            (changes - changes.mean(axis=-1, keepdims=True)) * np.sqrt((self.clusters - 1) / self.clusters)
+        )
 
     def mean(self, values: Floats) -> RatioEstimate:
         """The mean of one value per example [examples]."""

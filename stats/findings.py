@@ -104,8 +104,8 @@ class Finding:
             by it. None for a two-sided difference.
         inner_low: Lower end of the interval at 2 x `confidence` - 1, which decides an equivalence (`inner_high`: upper
             end); None for other tests.
-        every: `task` or `regime` where the claim is made of each: p is the largest of the parts', with that part's
-            `statistic` and `df`; estimate and interval are of the average. Empty where the average is tested.
+        every: `task` or `regime` where the claim is made of each: p is the largest of the parts', and `method` says
+            which; all other numbers are of the average. Empty where the average is tested.
         parts: The same on each task or regime alone, where there are several.
         location: What is taken instead of the mean over prompts, `20% trimmed mean`; empty otherwise.
         along: What of a trajectory the estimate is, `trend` or `value at 2000`, and the groups are of trajectories;

@@ -62,6 +62,10 @@ class Errors:
         cubes = combined**3 if strata is None else combined**3 * strata.cubes
         return float(cubes.sum())
 
+    def shared(self, weights: Floats) -> Floats:
+        """Covariance of each estimate with the weighted sum [parts]; of influence only."""
+        return np.asarray(self.rows @ (weights @ self.rows))
+
     def df(self, weights: Floats, parts: Sequence[float]) -> float:
         """Degrees of freedom of :meth:`variance`: of means within strata their own, else the fewest of any part."""
         combined, strata = self._within(weights)

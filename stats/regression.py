@@ -16,6 +16,12 @@ Other prompts:
     `regressed` where the whole interval of d lies outside, `undecided` between. Without one, only a difference beyond
     sampling error (two-sided t-test at the finding's level) is a regression; otherwise the findings are `consistent`,
     which is less than equivalent. About 1 - confidence of unchanged findings fail by chance then.
+
+Other models (the weights of a recorded model are those of no model of the run):
+    Over random training seeds both runs' models are samples of the same training, and the estimates are compared as
+    those of other prompts, with errors over prompts and seeds; where the prompts are the same, what they share makes
+    the interval too wide. With fixed seeds the findings are about these models: nothing is known of how much other
+    seeds would differ, the comparison is as above, and it says so.
 """
 
 from __future__ import annotations
@@ -54,6 +60,7 @@ class Comparison:
         low: Lower end of the interval of the difference (`high`: upper end); None where the prompts are the same.
         tolerance: What the difference is held against, in the measure's units; `basis` says where it comes from.
         same_prompts: Whether both estimates are of the same prompts.
+        same_models: Whether they are of the same models, as far as that is known.
         reasons: Why it has regressed or is undecided, and a verdict that is another one, in words.
     """
 
@@ -67,6 +74,7 @@ class Comparison:
     tolerance: float | None = None
     basis: str = ""
     same_prompts: bool = True
+    same_models: bool = True
     reasons: tuple[str, ...] = ()
 
     @property
@@ -100,8 +108,9 @@ def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | No
         raise ValueError(f"tolerance: expected a number > 0, got {tolerance}")
     before = {finding.id: finding for finding in baseline.findings}
     after = {finding.id: finding for finding in run.findings}
+    others = other_models(baseline, run)
     compared = [
-        _compare(before[name], found, _same_prompts(baseline, run, before[name], found), tolerance)
+        _compare(before[name], found, _Samples.of(baseline, run, before[name], found, others), tolerance)
         if name in before
         else Comparison(
             id=name, recorded=None, found=found, outcome="new", reasons=("the baseline has no such finding",)
@@ -173,6 +182,54 @@ def _error_of_difference(first: Estimated, second: Estimated) -> tuple[float, fl
     return math.sqrt(sum(variances)), satterthwaite(sum(variances), [*zip(variances, dfs, strict=True)])
 
 
+def other_models(baseline: Baseline, run: Baseline) -> tuple[str, ...]:
+    """The recorded models whose weights are those of no model of the run; none where weights are not known."""
+    if not run.models:
+        return ()
+    present = set(run.models.values())
+    return tuple(name for name, digest in baseline.models.items() if digest not in present)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """What two estimates have in common.
+
+    Attributes:
+        prompts: Whether the prompts are the same.
+        others: The recorded models that are not among those of the run.
+        random: Whether both are about training seeds beyond their own.
+    """
+
+    prompts: bool
+    others: tuple[str, ...]
+    random: bool
+
+    @classmethod
+    def of(
+        cls, baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded, others: tuple[str, ...]
+    ) -> _Samples:
+        random = baseline.random_seeds and run.random_seeds
+        return cls(_same_prompts(baseline, run, recorded, found), others, random)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the difference has no sampling error, as far as it is known."""
+        return self.prompts and not (self.others and self.random)
+
+    @property
+    def words(self) -> str:
+        """What the two do not share, where they are samples of their own."""
+        return "on other prompts" if not self.prompts else "of other models"
+
+    @property
+    def untold(self) -> str:
+        """That nothing is known of how much models differ; empty where they do not, or it is."""
+        if not self.others or self.random:
+            return ""
+        named = ", ".join(self.others[:3]) + ", ..." * (len(self.others) > 3)
+        return f"other weights than recorded ({named}): how much training seeds differ is in no interval"
+
+
 def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded) -> bool:
     digests = [(baseline.prompts.get(task), run.prompts.get(task)) for task in found.tasks]
     if not digests or any(None in pair for pair in digests):
@@ -180,14 +237,15 @@ def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: 
     return recorded.tasks == found.tasks and all(before == after for before, after in digests)
 
 
-def _compare(recorded: Recorded, found: Recorded, same_prompts: bool, given: float | None) -> Comparison:
+def _compare(recorded: Recorded, found: Recorded, samples: _Samples, given: float | None) -> Comparison:
     def outcome(which: Outcome, *reasons: str, **facts: float | str | None) -> Comparison:
         return Comparison(
             id=found.id,
             recorded=recorded,
             found=found,
             outcome=which,
-            same_prompts=same_prompts,
+            same_prompts=samples.prompts,
+            same_models=not samples.others,
             reasons=reasons,
             **facts,  # type: ignore[arg-type]
         )
@@ -206,19 +264,21 @@ def _compare(recorded: Recorded, found: Recorded, same_prompts: bool, given: flo
         return outcome("regressed", "one of the two has no estimate") if lost else outcome("unchanged")
     difference = found.estimate - recorded.estimate
     judged: Outcome
-    judge = _of_same_prompts if same_prompts else _of_other_prompts
-    judged, reason, facts = judge(recorded, found, difference, given)
+    if samples.exact:
+        judged, reason, facts = _exactly(recorded, found, difference, given)
+    else:
+        judged, reason, facts = _as_samples(recorded, found, difference, given, samples.words)
     flipped = recorded.verdict != found.verdict
     if not flipped and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
         return outcome("unchanged", difference=difference, **facts)
     flip = f"the verdict was {recorded.verdict} and is {found.verdict}" if flipped else ""
-    return outcome(judged, *filter(None, (flip, reason)), difference=difference, **facts)
+    return outcome(judged, *filter(None, (flip, reason, samples.untold)), difference=difference, **facts)
 
 
 _Judged = tuple[Outcome, str, dict[str, float | str | None]]
 
 
-def _of_same_prompts(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
+def _exactly(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
     tolerance, basis = _tolerance(recorded, given)
     if tolerance is None and recorded.low is not None and recorded.high is not None:
         tolerance, basis = (recorded.high - recorded.low) / 2, "half of the recorded interval"
@@ -230,14 +290,14 @@ def _of_same_prompts(recorded: Recorded, found: Recorded, difference: float, giv
     return "regressed", f"it differs by {difference:+.3g}, more than {tolerance:.3g} ({basis})", facts
 
 
-def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
+def _as_samples(recorded: Recorded, found: Recorded, difference: float, given: float | None, words: str) -> _Judged:
     tolerance, basis = _tolerance(recorded, given)
     error = _error_of_difference(recorded, found)
     interval = difference_of(recorded, found, confidence=found.confidence)
     if error is None or interval is None:
         facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
         lacking = "a standard error" if error is None else "an interval"
-        return "undecided", f"other prompts, and {lacking} is lacking", facts
+        return "undecided", f"{words.partition(' ')[2]}, and {lacking} is lacking", facts
     (se, df), alpha = error, 1 - found.confidence
     ends = {"low": interval.low, "high": interval.high}
     if tolerance is None:
@@ -246,14 +306,14 @@ def _of_other_prompts(recorded: Recorded, found: Recorded, difference: float, gi
         basis = "sampling error of the difference"
         facts = {**ends, "tolerance": interval.high - difference, "basis": basis}
         if test.p < alpha:
-            return "regressed", f"it differs by {difference:+.3g} on other prompts, p = {test.p:.3g}", facts
+            return "regressed", f"it differs by {difference:+.3g} {words}, p = {test.p:.3g}", facts
         return "consistent", "", facts
     test = tost(difference, se, df, margin=tolerance, confidence=found.confidence)
     facts = {**ends, "tolerance": tolerance, "basis": basis}
     verdict = claim_verdict(p=test.p, p_opposite=test.p_opposite, alpha=alpha)
     if verdict == "supported":
         return "equivalent", "", facts
-    within = f"within ±{tolerance:.3g} ({basis}) on other prompts"
+    within = f"within ±{tolerance:.3g} ({basis}) {words}"
     if verdict == "refuted":
         return "regressed", f"it differs by {difference:+.3g}, not {within}", facts
     return "undecided", f"whether it is the same {within} can't be told", facts

@@ -20,7 +20,8 @@ from stats.concentration import Concentration, concentration
 from stats.degrees_of_freedom import satterthwaite
 from stats.joint_errors import Errors, analytic_errors, stacked
 from stats.options import checked
-from stats.over_seeds import Crossed, counted_from, few_seeds, fewest_seeds
+from stats.over_seeds import Crossed, counted_from, few_seeds, fewest_seeds, with_shared_models
+from stats.skewness import SHARE, skewness_of_curved
 from stats.two_way import two_way_variance
 
 
@@ -50,6 +51,8 @@ class Replicated:
         bounded: Whether each example's value has bounds, and most are the same or nearly, as changes of a score are
             that is 0 on most prompts: the skewness of a sample is then as often chance as not. Tests have to hold with
             the correction for it and without.
+        curvature: How its standard error depends on the estimate (:func:`stats.skewness.skewness_of_curved`), which
+            `bounded` tests of linearised estimates correct for; 0 where it does not.
         references: The estimates of other pairs that it is counted from. Its replicates have their error over prompts;
             that over their training seeds is the same for all that are counted from them.
     """
@@ -68,6 +71,7 @@ class Replicated:
     caution: str = ""
     counted: bool = False
     bounded: bool = False
+    curvature: float = 0.0
     references: tuple[Reference, ...] = ()
 
 
@@ -80,12 +84,14 @@ class Reference:
         slope: Derivative of the estimate with respect to it.
         seed: Training seed of the other pair.
         level: What it is a replication of over the seeds, where an estimate is counted from several levels.
+        models: The models of the other pair. Those that share one are not independent.
     """
 
     part: Replicated
     slope: float
     seed: Hashable
     level: Hashable = ""
+    models: frozenset[Hashable] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +106,8 @@ class Contrast:
             units: replicates are over prompts alone, and tests by their quantiles would take the seeds as fixed.
         units: Number of independent units in each group, by its smallest part.
         seeds: Number of training seeds, where they are random units, by the cell with the fewest; None where fixed.
-        skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values, or
-            training seeds are random units.
+        skewness: Of the estimate, for tests to correct for; 0 where not all parts are means of per-prompt values (or
+            have a curvature), or training seeds are random units.
         concentration: How the variance is spread over the prompts (or templates) of all groups; None where not all
             parts are means of per-prompt values, training seeds are random units, or there is no variance.
         caution: What speaks against the standard errors of the parts, in a clause; empty where nothing does.
@@ -200,12 +206,11 @@ def linear_contrast(
     # Never above the sum over groups, but for rounding.
     each = [*zip(variances.tolist(), dfs.tolist(), strict=True)]
     df = min(float(dfs.sum()), satterthwaite(total, each)) if total > 0 else float(dfs.min())
-    cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
-    skewness = (
-        float(cumulant / total**1.5) if total > 0 and count is None and not any(p.linearised for p in parts) else 0.0
-    )
+    skewness = _skewness(parts, w, members, errors, total) if total > 0 and count is None else 0.0
     if count is not None and seeds is not None:
+        level, fewer = with_shared_models(level)
         every = Crossed(
+            fewer=fewer,
             parts=(*parts, *(one.part for one in level)),
             weights=np.concatenate([w, [one.weight for one in level]]),
             groups=(*groups, *(one.group for one in level)),
@@ -234,6 +239,22 @@ def linear_contrast(
         counted=all(part.counted for part in parts),
         bounded=any(part.bounded for part in parts),
     )
+
+
+def _skewness(
+    parts: Sequence[Replicated], w: Floats, members: Sequence[Integers], errors: Sequence[Errors], variance: float
+) -> float:
+    """What tests of the weighted sum correct for; of linearised estimates the dependence of their error on them."""
+    if not any(part.linearised for part in parts):
+        cumulant = sum(error.third_cumulant(w[group]) for error, group in zip(errors, members, strict=True))
+    elif analytic_errors(parts) and any(part.curvature for part in parts):
+        cumulant = sum(
+            skewness_of_curved(w[group].tolist(), [parts[i].curvature for i in group], error.shared(w[group]))
+            for error, group in zip(errors, members, strict=True)
+        )
+    else:
+        return 0.0
+    return float(cumulant / variance**1.5)
 
 
 def _never_seen(units: int) -> str:
@@ -286,6 +307,11 @@ def combined(parts: Sequence[Replicated], weights: Sequence[float], *, label: st
     elif replicates is not None and len(replicates) > 1:
         se = float(replicates.std(ddof=1))
     strata = [part.strata for part in parts]
+    curvature = 0.0
+    if influence is not None and influence.any() and any(part.curvature for part in parts):
+        shared = stacked([part.influence for part in parts], "examples") @ influence
+        cumulant = skewness_of_curved(w.tolist(), [part.curvature for part in parts], shared)
+        curvature = -SHARE / 3 * cumulant / float(influence @ influence) ** 2
     return Replicated(
         label=label,
         estimate=estimate if abs(estimate) > ROUNDING * float(np.abs(w) @ np.abs(estimates)) else 0.0,
@@ -301,6 +327,7 @@ def combined(parts: Sequence[Replicated], weights: Sequence[float], *, label: st
         caution="; ".join(dict.fromkeys(part.caution for part in parts if part.caution)),
         counted=all(part.counted for part in parts),
         bounded=any(part.bounded for part in parts),
+        curvature=curvature,
         references=tuple(
             replace(one, slope=weight * one.slope, level=(number, one.level))
             for number, (part, weight) in enumerate(zip(parts, weights, strict=True))

@@ -25,6 +25,7 @@ Reference: Hall (1992), On the removal of skewness by transformation, J. R. Stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,38 @@ def skewness_of_estimate(influence: ArrayLike) -> float:
     e = as_floats(influence, "influence", dimensions=1)
     se = float(np.linalg.norm(e))
     return float(((e / se) ** 3).sum()) if se > 0 else 0.0
+
+
+def curvature_of_correlation(value: float) -> float:
+    """How fast the standard error of an estimate that behaves as a correlation shrinks towards 1, r / (1 - r^2).
+
+    Fisher's z = arctanh(r) has nearly the same standard error everywhere, so that of r goes with 1 - r^2. 0 below 0,
+    where nothing is in common, and at 1, where there is no error.
+    """
+    return value / (1 - value**2) if 0 < value < 1 else 0.0
+
+
+def skewness_of_curved(weights: Sequence[float], curvatures: Sequence[float], shared: ArrayLike) -> float:
+    """Pseudo third cumulant of a weighted sum of estimates whose standard errors depend on what they are.
+
+    With e_i the error of estimate i and b_i its curvature, the estimate is off by e_i - b_i e_i^2 to second order, and
+    its standard error changes by the factor 1 - 2 b_i e_i. So t of the sum is u + k u^2 with u nearly normal and
+
+        k = sum_i w_i b_i c_i^2 / V^1.5,    c_i = the covariance of estimate i and the sum, V = the variance of the sum.
+
+    T of the module takes k t^2 off where the skewness is -4 k. Of one correlation r this is Fisher's transformation to
+    second order: k = r se / (1 - r^2).
+
+    Args:
+        weights: Of the estimates.
+        curvatures: Of each; 0 where its standard error does not depend on it.
+        shared: c_i of each.
+
+    Returns:
+        The cumulant, -4 sum_i w_i b_i c_i^2: over V^1.5 it is the skewness.
+    """
+    c = np.asarray(shared, dtype=np.float64)
+    return float(-3 / SHARE * (np.asarray(weights) * np.asarray(curvatures) * c**2).sum())
 
 
 def corrected(t: float, skewness: float) -> float:

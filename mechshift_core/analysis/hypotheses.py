@@ -150,7 +150,7 @@ def _draft(spec: Spec, hypothesis: Hypothesis, evidence: Evidence) -> Finding:
     result = apply_test(hypothesis, contrast, spec.statistics)
     results = _parts(spec, hypothesis, evidence)
     if hypothesis.every is not None:
-        result = intersection_union(result, list(results.values()))
+        result = intersection_union(result, results)
     alone = described(hypothesis.every or "task", results)
     warning = disagreement(hypothesis, alone, null_value(hypothesis))
     untrusted = _untrusted(spec, hypothesis, contrast, evidence)

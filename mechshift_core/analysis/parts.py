@@ -26,25 +26,32 @@ def split(spec: Spec, hypothesis: Hypothesis) -> Mapping[str, Hypothesis]:
     return found if len(found) > 1 and complete else {}
 
 
-def intersection_union(whole: TestResult, results: Sequence[TestResult]) -> TestResult:
-    """The test of a claim on every part: the average's estimate and interval with the largest p of the parts.
+def intersection_union(whole: TestResult, parts: Mapping[str, TestResult]) -> TestResult:
+    """The test of a claim on every part: all numbers are the average's, but p is the largest of the parts'.
+
+    So the interval follows from estimate, standard error and degrees of freedom, and the method says which part
+    decides, by which statistic. `parts` are the tests of each, by name.
 
     A claim that is false somewhere is supported at most as often as the test of that part errs (Berger 1982,
     Technometrics 24:295). It is refuted where the opposite is shown in one part, which is looked for in all: p times
     their number.
     """
-    lacking = next((one for one in results if one.p is None), None)
+    lacking = next(((name, one) for name, one in parts.items() if one.p is None), None)
     if lacking is not None:
-        return replace(whole, p=None, p_opposite=None, statistic=None, status=lacking.status, message=lacking.message)
-    least = max(results, key=lambda one: one.p or 0.0)
-    opposite = [one.p_opposite for one in results if one.p_opposite is not None]
+        name, one = lacking
+        message = f"{name}: {one.message}" if one.message else f"{name} has no test"
+        return replace(whole, p=None, p_opposite=None, statistic=None, status=one.status, message=message)
+    name, least = max(parts.items(), key=lambda pair: pair[1].p or 0.0)
+    opposite = [one.p_opposite for one in parts.values() if one.p_opposite is not None]
+    by = ""
+    if least.statistic is not None and least.df is not None:
+        by = f", {least.statistic:.3g} with {least.df:.3g} degrees of freedom"
     return replace(
         whole,
         p=least.p,
-        statistic=least.statistic,
-        df=least.df,
-        p_opposite=min(1.0, len(results) * min(opposite)) if len(opposite) == len(results) else None,
-        method=f"{whole.method}; p is the largest of {len(results)} parts' (intersection-union)",
+        p_opposite=min(1.0, len(parts) * min(opposite)) if len(opposite) == len(parts) else None,
+        method=f"{whole.method} of the average; p is that of {name}, the largest of {len(parts)} "
+        f"(intersection-union{by})",
     )
 
 

@@ -15,7 +15,7 @@ from reports.compare_many import Entry, FoundIn, ManyRuns
 from stats.findings import Estimate, Finding, Findings
 from stats.regression import DEFINITION, difference_of
 
-FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed")
+FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed", "units")
 """Parts of the provenance that only repeat what the specs say."""
 CAME_BY = ("cells_from_the_store",)
 """Parts that say how a run came by its cells, not what they are."""

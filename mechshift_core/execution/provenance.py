@@ -40,6 +40,7 @@ def provenance(plan: Plan, folder: RunFolder, failures: Collection[str]) -> dict
         },
         **({"overrides": dict(spec.overrides)} if spec.overrides else {}),
         **({"matrix": {name: list(names) for name, names in spec.expanded.items()}} if spec.matrix else {}),
+        "units": spec.statistics.units.model_dump(mode="json"),
         "models": {
             name: {
                 "source": facts.declared.source,

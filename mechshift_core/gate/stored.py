@@ -38,10 +38,16 @@ class StoredRun:
     @property
     def baseline(self) -> Baseline:
         """The record of its findings that a later run is compared with."""
-        data = self.provenance.get("data")
-        digests = data if isinstance(data, dict) else {}
-        prompts = {task: facts["sha256"] for task, facts in digests.items() if isinstance(facts, dict)}
-        return Baseline.of(self.findings, prompts=prompts)
+        prompts, models = self._digests("data", "sha256"), self._digests("models", "weights_sha256")
+        units = self.provenance.get("units")
+        random = isinstance(units, dict) and units.get("seed") == "random"
+        return Baseline.of(self.findings, prompts=prompts, models=models, random_seeds=random)
+
+    def _digests(self, part: str, name: str) -> dict[str, str]:
+        """What a part of the provenance has under a name, of each entry that has it."""
+        found = self.provenance.get(part)
+        entries = found.items() if isinstance(found, dict) else ()
+        return {entry: str(facts[name]) for entry, facts in entries if isinstance(facts, dict) and facts.get(name)}
 
 
 def read_run(path: Path) -> StoredRun:

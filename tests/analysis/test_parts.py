@@ -21,19 +21,33 @@ def claim(**test: object) -> Hypothesis:
 
 
 def test_p_is_the_largest_and_one_part_refutes() -> None:
-    whole, parts = part(-2.0), [part(-5.0), part(-1.0)]
+    whole, parts = part(-2.0), {"ioi": part(-5.0), "sudoku": part(-1.0)}
     found = intersection_union(whole, parts)
-    assert (found.p, found.statistic, found.estimate, found.low) == (parts[1].p, parts[1].statistic, -2.0, whole.low)
-    opposed = intersection_union(whole, [part(-5.0), part(4.0)])
+    assert found.p == parts["sudoku"].p
+    opposed = intersection_union(whole, {"ioi": part(-5.0), "sudoku": part(4.0)})
     one = part(4.0).p_opposite
     assert one is not None and opposed.p_opposite == pytest.approx(2 * one) and opposed.p == part(4.0).p
     assert intersection_union(whole, parts).p_opposite == 1.0
 
 
+def test_all_but_p_is_of_the_average_and_the_method_names_the_part_that_decides() -> None:
+    """From a report's numbers its interval follows, and what the gate compares has its own degrees of freedom."""
+    whole = difference_test(-2.0, 0.5, 90, alternative="less")
+    found = intersection_union(whole, {"ioi": difference_test(-4.0, 0.6, 60, alternative="less"), "sudoku": part(-1.0)})
+    assert (found.estimate, found.se, found.df, found.statistic) == (-2.0, 0.5, 90, whole.statistic)
+    assert (found.low, found.high) == (whole.low, whole.high)
+    again = difference_test(found.estimate, found.se, found.df)
+    assert (again.low, again.high) == (found.low, found.high)
+    assert found.method == (
+        "t-test of the average; p is that of sudoku, the largest of 2 "
+        "(intersection-union, -1 with 50 degrees of freedom)"
+    )
+
+
 def test_a_part_without_a_test_leaves_none() -> None:
     lacking = replace(part(-5.0), p=None, p_opposite=None, status="points only", message="few")
-    found = intersection_union(part(-2.0), [part(-3.0), lacking])
-    assert (found.p, found.p_opposite, found.status, found.message) == (None, None, "points only", "few")
+    found = intersection_union(part(-2.0), {"ioi": part(-3.0), "sudoku": lacking})
+    assert (found.p, found.p_opposite, found.status, found.message) == (None, None, "points only", "sudoku: few")
 
 
 def test_a_true_claim_on_one_task_alone_is_rarely_supported() -> None:
@@ -41,7 +55,7 @@ def test_a_true_claim_on_one_task_alone_is_rarely_supported() -> None:
 
     rng = np.random.default_rng(0)
     drawn = rng.standard_normal(4000)
-    supported = [(intersection_union(part(-9.0), [part(-9.0), part(z)]).p or 0) < 0.05 for z in drawn]
+    supported = [(intersection_union(part(-9.0), {"a": part(-9.0), "b": part(z)}).p or 0) < 0.05 for z in drawn]
     assert 0.035 <= np.mean(supported) <= 0.065
 
 

@@ -141,3 +141,14 @@ def test_a_run_without_digests_is_compared_by_seed() -> None:
     assert run.baseline.prompts == {}
     (found,) = check_run(run, Baseline.of(findings(finding()), prompts=PROMPTS)).comparisons
     assert found.same_prompts
+
+
+def test_a_run_knows_its_models_and_whether_seeds_are_random() -> None:
+    provenance = {
+        "models": {"arm": {"weights_sha256": "aa"}, "unread": {"weights_sha256": ""}, "odd": 3},
+        "units": {"template": "fixed", "seed": "random"},
+    }
+    run = StoredRun(path=Path("after"), findings=findings(), provenance=provenance, failures=())
+    assert (run.baseline.models, run.baseline.random_seeds) == ({"arm": "aa"}, True)
+    earlier = replace(run, provenance={"models": []})
+    assert (earlier.baseline.models, earlier.baseline.random_seeds) == ({}, False)

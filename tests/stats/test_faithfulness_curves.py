@@ -93,7 +93,7 @@ def test_the_effect_has_the_interval_of_the_paired_t_test() -> None:
     assert ends(curve(4).effect)[1:] == pytest.approx((expected.low, expected.high))
 
 
-def test_standard_errors_are_those_of_the_linearised_ratio_cluster_by_cluster() -> None:
+def test_standard_errors_are_those_of_the_delete_one_jackknife_over_clusters() -> None:
     circuits, full, empty = metrics(np.random.default_rng(5), 40)
     cluster = np.random.default_rng(6).integers(0, 9, 40)
     result = faithfulness_curve(circuits, full=full, empty=empty, fractions=FRACTIONS, cluster=cluster)
@@ -101,16 +101,26 @@ def test_standard_errors_are_those_of_the_linearised_ratio_cluster_by_cluster() 
     # The integrals weight the sizes like this; the ends of the curve do not vary.
     weights = [0.01 / 2, (0.1 - 0.001) / 2, (0.5 - 0.01) / 2, (1 - 0.1) / 2]
     f = [float((circuit - empty).sum() / b.sum()) for circuit in circuits]
-    by_size, cpr, cmd = np.zeros(4), 0.0, 0.0
+    without = []
     for c in np.unique(cluster):
-        errors = [float((circuits[s] - empty - f[s] * b)[cluster == c].sum() / b.sum()) for s in range(4)]
-        by_size += np.square(errors)
-        cpr += sum(w * e for w, e in zip(weights, errors, strict=True)) ** 2
-        cmd += sum(w * e * np.sign(r - 1) for w, e, r in zip(weights, errors, f, strict=True)) ** 2
-    assert result.clusters == len(np.unique(cluster))
-    correction = result.clusters / (result.clusters - 1)
-    assert [estimate.se for estimate in result.faithfulness] == pytest.approx(np.sqrt(correction * by_size).tolist())
-    assert (result.cpr.se, result.cmd.se) == pytest.approx((np.sqrt(correction * cpr), np.sqrt(correction * cmd)))
+        left = cluster != c
+        without.append([float((circuits[s] - empty)[left].sum() / b[left].sum()) for s in range(4)])
+    assert result.clusters == len(without)
+    share = (len(without) - 1) / len(without)
+    by_size = share * np.square(np.array(without) - np.mean(without, axis=0)).sum(axis=0)
+    assert [estimate.se for estimate in result.faithfulness] == pytest.approx(np.sqrt(by_size).tolist())
+    areas = np.array(without) @ np.array([weights, np.sign(np.array(f) - 1) * weights]).T
+    both = share * np.square(areas - areas.mean(axis=0)).sum(axis=0)
+    assert [result.cpr.se, result.cmd.se] == pytest.approx(np.sqrt(both).tolist())
+
+
+def test_where_a_cluster_is_the_whole_denominator_the_error_is_to_first_order() -> None:
+    own, other = np.array([5.0, -1.0]), np.array([2.0, 1.0])
+    ratio = transfer_ratio(own, other, full=own, empty=np.zeros(2)).ratio
+    assert ratio.estimate == pytest.approx(0.75)
+    first_order = np.sqrt(2) * np.array([2 - 0.75 * 5, 1 + 0.75]) / 4
+    assert ratio.influence is not None
+    np.testing.assert_allclose(ratio.influence, first_order)
 
 
 def test_examples_that_are_repeated_within_their_cluster_tell_nothing_new() -> None:

@@ -153,6 +153,66 @@ def test_a_gate_on_other_prompts_keeps_its_level_whatever_the_effect(effect: flo
     assert (flips > 400) == (effect == 2)
 
 
+MODELS = {"arm-s0": "aa" * 32, "mdm-s0": "bb" * 32}
+RETRAINED = {**MODELS, "mdm-s0": "cc" * 32}
+
+
+def of_models(
+    before: Finding, after: Finding, models: dict[str, str], *, random: bool, prompts: Any = PROMPTS
+) -> Comparison:
+    baseline = Baseline.of(findings(before), prompts=PROMPTS, models=MODELS, random_seeds=random)
+    run = Baseline.of(findings(after), prompts=prompts, models=models, random_seeds=random)
+    (found,) = compare_findings(baseline, run)
+    return found
+
+
+def test_models_of_other_seeds_are_another_sample_where_seeds_are_random() -> None:
+    found = of_models(finding(df=4.0), moved(finding(df=4.0), 0.18), RETRAINED, random=True)
+    assert (found.outcome, found.same_prompts, found.same_models) == ("consistent", True, False)
+    expected = difference_of(finding(df=4.0), moved(finding(df=4.0), 0.18), confidence=0.95)
+    assert expected is not None and found.low == pytest.approx(expected.low, abs=1e-5)
+    beyond = of_models(finding(df=4.0), moved(finding(df=4.0), 0.3), RETRAINED, random=True)
+    assert beyond.outcome == "regressed" and beyond.reasons[0].startswith("it differs by +0.3 of other models, p = ")
+    few = finding(se=None)
+    assert of_models(few, moved(few, 0.1), RETRAINED, random=True).reasons == (
+        "other models, and a standard error is lacking",
+    )
+
+
+def test_with_fixed_seeds_other_models_are_held_against_the_tolerance_and_it_is_said() -> None:
+    said = "other weights than recorded (mdm-s0): how much training seeds differ is in no interval"
+    near = of_models(finding(), moved(finding(), 0.1), RETRAINED, random=False)
+    assert (near.outcome, near.low, near.same_models, near.reasons) == ("equivalent", None, False, (said,))
+    far = of_models(finding(), moved(finding(), 0.2), RETRAINED, random=False)
+    assert far.outcome == "regressed" and far.reasons[-1] == said
+    elsewhere = of_models(finding(), moved(finding(), 0.1), RETRAINED, random=False, prompts=OTHER)
+    assert elsewhere.outcome == "consistent" and elsewhere.reasons == (said,)
+
+
+@pytest.mark.parametrize(
+    "models", [MODELS, {}, {**MODELS, "more": "dd" * 32}, {"renamed": "bb" * 32, "arm-s0": "aa" * 32}]
+)
+def test_the_same_weights_are_the_same_models_whatever_they_are_called(models: dict[str, str]) -> None:
+    for random in (True, False):
+        found = of_models(finding(), moved(finding(), 0.1), models, random=random)
+        assert (found.outcome, found.same_models, found.reasons) == ("equivalent", True, ())
+
+
+def test_a_gate_on_models_of_other_seeds_keeps_its_level() -> None:
+    """Five seeds each on the same prompts, whose own error both share; held as exact, .29 would fail."""
+    rng = np.random.default_rng(5)
+    fails = exact = 0
+    for _ in range(1000):
+        prompts, pair = rng.normal(0, 0.02), []
+        for x in rng.normal(0, 0.1, (2, 5)):
+            se = math.hypot(float(x.std(ddof=1)) / math.sqrt(5), 0.02)
+            mean, half = float(x.mean()) + prompts, float(scipy_stats.t.ppf(0.975, 4)) * se
+            pair.append(finding(estimate=mean, se=se, df=4.0, low=mean - half, high=mean + half))
+        fails += of_models(pair[0], pair[1], RETRAINED, random=True).outcome == "regressed"
+        exact += of_models(pair[0], pair[1], MODELS, random=True).outcome == "regressed"
+    assert fails / 1000 < 0.06 < exact / 1000
+
+
 def test_without_digests_the_seeds_say_whether_prompts_are_the_same() -> None:
     assert compared(finding(), finding(), prompts={}).same_prompts
     assert not compared(finding(), finding(seed=8), prompts={}).same_prompts
@@ -203,7 +263,9 @@ def test_a_baseline_comes_back_from_its_file() -> None:
     hostile = finding(id="a\u2028\"b'\u202e", estimand="<b>|`")
     made = Baseline.of(findings(hostile, equivalent(), undefined(), finding(id="n", df=math.inf)), prompts=PROMPTS)
     text = made.to_json()
-    assert Baseline.from_json(text) == made
+    assert Baseline.from_json(text) == made and "models" not in json.loads(text)
+    known = replace(made, models=MODELS, random_seeds=True)
+    assert Baseline.from_json(known.to_json()) == known
     assert Baseline.from_json(text).to_json() == text
     assert json.loads(text)["findings"][3]["df"] is None
 
@@ -256,6 +318,8 @@ MALFORMED = {
     "tasks as text": (_edited("findings", 0, "tasks", value="ioi"), r'findings\[0\].tasks: expected a list, got "ioi"'),
     "a task as number": (_edited("findings", 0, "tasks", value=[1]), r"findings\[0\].tasks\[0\]: expected text, got 1"),
     "a digest as number": (_edited("prompts", "ioi", value=1), "prompts.ioi: expected text, got 1"),
+    "random seeds as text": (_edited("random_seeds", value="no"), 'random_seeds: expected true or false, got "no"'),
+    "models as a list": (_edited("models", value=["a"]), "models: expected a mapping of models to digests"),
     "a finding as text": (_edited("findings", 0, value="x"), r'findings\[0\]: expected a mapping, got "x"'),
 }
 

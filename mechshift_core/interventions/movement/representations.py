@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mechshift_core.analysis.linearised import jackknifed
@@ -11,9 +13,9 @@ from mechshift_core.analysis.samples import Sample
 from mechshift_core.interventions.movement.read import READ, Both, unlike
 from mechshift_core.interventions.movement.section import Movement
 from mechshift_core.spec import Spec
-from stats.cka import FEWEST_FOR_CKA, linear_cka, mean_linear_cka
-from stats.hypothesis_tests import TestResult, difference_test
-from stats.jackknife import Jackknifed
+from stats.cka import FEWEST_FOR_CKA, LinearCKA, linear_cka, mean_linear_cka
+from stats.hypothesis_tests import TestResult, difference_test, with_and_without
+from stats.skewness import skewness_of_curved
 
 MEASURE = "representation_similarity"
 
@@ -29,7 +31,8 @@ def measure_representations(sample: Sample, spec: Spec, own: Movement, both: Bot
     if one.estimate is None:
         return Measured(problems={MEASURE: one.message})
     made = jackknifed(sample, MEASURE, one.estimate, {"before": one.influence})
-    test = _tested(spec, one, made.se, made.df)
+    made = replace(made, bounded=True, curvature=found.curvature)
+    test = _tested(spec, found, made.se, made.df)
     shown = estimate(
         sample,
         spec,
@@ -38,7 +41,8 @@ def measure_representations(sample: Sample, spec: Spec, own: Movement, both: Bot
         value=one.estimate,
         low=test.low,
         high=test.high,
-        method=f"{own.name}: debiased linear CKA; t interval with the jackknife standard error over {sample.unit}",
+        method=f"{own.name}: debiased linear CKA; t interval with the jackknife standard error over {sample.unit}, "
+        "with Fisher's transformation and without, the longer",
         status=test.status,
         message=made.message or test.message,
         reference={"ceiling": 1.0, "biased CKA": found.biased},
@@ -63,7 +67,7 @@ def representation_rows(sample: Sample, spec: Spec, own: Movement, both: Both) -
             one = found.debiased
             influence = one.influence
             se = None if influence is None else float(np.linalg.norm(influence))
-            test = None if one.estimate is None else _tested(spec, one, se, one.units - 1)
+            test = None if one.estimate is None else _tested(spec, found, se, one.units - 1)
             rows.append(
                 base
                 | {
@@ -85,6 +89,12 @@ def _lacking(sample: Sample, both: Both, prompts: int) -> str:
     return unlike(sample, "numbers of streams", both.layers)
 
 
-def _tested(spec: Spec, one: Jackknifed, se: float | None, df: float) -> TestResult:
-    assert one.estimate is not None
-    return difference_test(one.estimate, se, df, confidence=spec.statistics.confidence)
+def _tested(spec: Spec, found: LinearCKA, se: float | None, df: float) -> TestResult:
+    """With its interval, as hypotheses have it."""
+    value = found.debiased.estimate
+    assert value is not None
+
+    def decide(skewness: float) -> TestResult:
+        return difference_test(value, se, df, confidence=spec.statistics.confidence, skewness=skewness)
+
+    return with_and_without(decide, skewness_of_curved([1.0], [found.curvature], [1.0]) * (se or 0.0))

@@ -7,8 +7,8 @@ same prompts, so replicates are combined one by one; the ratio is linearised at 
 d inherited = ds / (1 - u) - (1 - s) du / (1 - u)^2.
 
 All pairs of a task are counted from the same u. Where training seeds are random, how much unrelated pairs differ from
-each other does not show in how the related ones do: each estimate names what it is counted from. The unrelated pairs
-are taken as independent of each other.
+each other does not show in how the related ones do: each estimate names what it is counted from. Unrelated pairs that
+share a model are not independent: :mod:`stats.over_seeds` makes up for it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _of(evidence: Evidence, key: Key, unrelated: list[PairSpec]) -> Inherited:
         units=min(own.units, *level.units),
         message=own.message or level.message,
         references=tuple(
-            Reference(part=one, slope=slope / len(present), seed=pair.seed)
+            Reference(part=one, slope=slope / len(present), seed=pair.seed, models=frozenset({pair.before, pair.after}))
             for pair, one in zip(unrelated, present, strict=True)
         ),
     )
