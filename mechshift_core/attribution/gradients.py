@@ -169,7 +169,7 @@ class _GradientPass(Visitor):
         torch.autograd.grad(total, self.first)
 
     def release(self) -> None:
-        """Let go of the run's tensors: they know this pass by their hooks, a cycle that Python's collector can't see."""
+        """Let go of the run's tensors, which know this pass by their hooks: a cycle that no collector sees."""
         for watch in self.watches:
             watch.remove()
         self.watches.clear()
