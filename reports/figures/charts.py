@@ -32,6 +32,8 @@ PALETTE = {
 }
 """Colours of the light theme by role (Okabe-Ito where they carry meaning)."""
 
+MOST_LABELS = 12
+"""Labels of an axis of whole numbers that a narrow panel has room for."""
 _CLASSES = {colour: name for name, colour in PALETTE.items()}
 _KEEP = ("d", "x", "y", "x1", "x2", "y1", "y2", "r", "cx", "cy", "width", "height", "transform", "text-anchor")
 _PAINT = ("stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "stroke-opacity", "font-weight", "font-size")
@@ -94,7 +96,7 @@ def rows(values: Sequence[Row]) -> alt.Chart:
 
 
 def numbered(field: str, values: Sequence[int], *, title: str, **axis: Any) -> alt.X:
-    """An axis of whole numbers in order, each with its label: layers, streams, steps.
+    """An axis of whole numbers in order, with as many labels as have room: layers, streams, steps.
 
     Args:
         field: The column.
@@ -106,8 +108,14 @@ def numbered(field: str, values: Sequence[int], *, title: str, **axis: Any) -> a
         f"{field}:Q",
         title=title,
         scale=alt.Scale(domain=[values[0] - 0.4, values[-1] + 0.4], nice=False),
-        axis=alt.Axis(values=list(values), format="d", labelOverlap="greedy", **axis),
+        axis=alt.Axis(values=_labelled(values), format="d", labelOverlap="greedy", labelSeparation=3, **axis),
     )
+
+
+def _labelled(values: Sequence[int]) -> list[int]:
+    """Some of the values, in even steps, where all would stand too close."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 1000) if len(values) <= MOST_LABELS * step or step == 1000)
+    return [value for value in values if value % step == 0]
 
 
 def to_svg(chart: dict[str, Any], *, label: str) -> Markup:

@@ -10,7 +10,7 @@ from reports.amounts import amounts_of, said
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
-from reports.sections.provenance import notes, refused, varied
+from reports.sections.provenance import origins, refused, varied
 from reports.sections.robustness import is_robust, tried_on
 from reports.sentences import sentence
 from reports.templating import render_template
@@ -140,7 +140,7 @@ def limits(data: ReportData) -> list[str]:
         found.append(f"No estimate could be had: {formats.listed(lacking)}.")
     if not declared.before:
         found.append("Some of this was declared or changed after results; the verdicts below say what.")
-    return [*found, *(note for note in notes(data.provenance) if "not the numbers of the published model" in note)]
+    return [*found, *origins(data.provenance)]
 
 
 def _uncontrolled(hypotheses: Sequence[Finding]) -> list[str]:

@@ -34,12 +34,7 @@ def section(data: ReportData) -> Section:
 def notes(provenance: Mapping[str, object]) -> list[str]:
     """What a reader should know of the models and of how the run went: origin and format of weights, batch sizes."""
     execution, batching = (_mapping(provenance.get(name)) for name in ("execution", "batching"))
-    found = varied(provenance)
-    found += [
-        f"{name}: {_leaf(origin)}; these are not the numbers of the published model."
-        for name, model in _mapping(provenance.get("models")).items()
-        if (origin := _mapping(model).get("origin"))
-    ]
+    found = [*varied(provenance), *origins(provenance)]
     if execution.get("weights_dtype"):
         found.append(f"The models ran with weights in {_written(execution['weights_dtype'])}.")
     if batching.get("sizes"):
@@ -51,6 +46,18 @@ def notes(provenance: Mapping[str, object]) -> list[str]:
             sizes = f"batches of {_written(facts['sizes'])} did not fit into memory and were halved"
             found.append(f"{where}: {sizes}.")
     return found
+
+
+def origins(provenance: Mapping[str, object]) -> list[str]:
+    """Which models are not those that were published, and why: a sentence for each origin of weights."""
+    of: dict[str, list[str]] = {}
+    for name, model in _mapping(provenance.get("models")).items():
+        if origin := _mapping(model).get("origin"):
+            of.setdefault(_leaf(origin), []).append(name)
+    return [
+        f"{formats.listed(names)}: {origin}; these are not the numbers of the published model."
+        for origin, names in of.items()
+    ]
 
 
 def refused(data: ReportData) -> list[str]:

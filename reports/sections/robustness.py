@@ -184,6 +184,8 @@ def _grid(rows: Sequence[_Row]) -> tables.Table:
 
 
 def _cell(finding: Finding) -> str:
+    if finding.estimate is None:
+        return finding.verdict
     return f"{finding.verdict}, {formats.number(finding.estimate)} {formats.interval(finding.low, finding.high)}"
 
 

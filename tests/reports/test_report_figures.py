@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from report_markup import read
 
 from reports import ReportData, formats
-from reports.figures import depth, lorenz, overlap
+from reports.figures import charts, depth, lorenz, overlap
 from reports.sections.depth import contrast_figure
 
 
@@ -148,3 +148,16 @@ def test_the_similarity_is_drawn_with_the_level_of_unrelated_models_and_what_is_
     lost = found.with_columns(pl.lit(None, pl.Float64).alias("similarity"), pl.lit("no signal").alias("status"))
     assert "no signal" in figure(lost).panels[0].note
     assert section(replace(run, tables={})) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (range(-1, 6), list(range(-1, 6))),
+        (range(12), list(range(12))),
+        (range(30), [0, 5, 10, 15, 20, 25]),
+        (range(-1, 80), [0, 10, 20, 30, 40, 50, 60, 70]),
+    ],
+)
+def test_labels_of_many_layers_are_thinned_in_even_steps(values: range, labels: list[int]) -> None:
+    assert charts.numbered("layer", values, title="layer").to_dict()["axis"]["values"] == labels
