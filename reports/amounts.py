@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from reports import formats
@@ -42,8 +42,13 @@ def amounts_of(data: ReportData, finding: Finding) -> Amounts:
         tasks=len({task for _, task in members}),
         pairs=len({pair for pair, _ in members}),
         against=sum(pair.role == role for pair in data.methods.pairs) if role else 0,
-        seeds=len({term.seed for term in finding.terms if term.role != "unrelated"}),
+        seeds=len(seeds_of(finding)),
     )
+
+
+def seeds_of(finding: Finding) -> set[Hashable]:
+    """The training seeds that a finding is about; those of unrelated pairs only give a level."""
+    return {term.seed for term in finding.terms if term.role != "unrelated"}
 
 
 def said(found: Sequence[Amounts]) -> str:

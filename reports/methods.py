@@ -154,7 +154,7 @@ def _tested(methods_used: Mapping[str, Sequence[str]]) -> list[str]:
     told: dict[str, list[str]] = {}
     for method, hypotheses in methods_used.items():
         way, *tests = method.split("; ")
-        told.setdefault(way, []).append(f"{', '.join(tests) or 'interval alone'} ({formats.listed(hypotheses)})")
+        told.setdefault(way, []).append(f"{', '.join(tests) or 'interval alone'} ({formats.listed(list(hypotheses))})")
     return [f"Hypotheses were tested by {way}: {'; '.join(tests)}." for way, tests in told.items()]
 
 

@@ -1,4 +1,4 @@
-"""Tiny checkpoints with random weights, one a supported architecture."""
+"""Tiny checkpoints with random weights, one a supported architecture, and prompts of random tokens for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from mechshift_core import CounterfactualBatch
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "use_cache": False,
@@ -68,3 +70,11 @@ def random_model(family: str, layers: int, key_value_heads: int = 2) -> nn.Modul
     decoder = {name: value for name, value in decoder.items() if name != "num_key_value_heads"}
     parallel = family == "gpt_neox"
     return hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**decoder, use_parallel_residual=parallel, rotary_pct=0.5))
+
+
+def random_batch(examples: int = 5, positions: int = 6) -> CounterfactualBatch:
+    """Pairs of prompts of random tokens, the same in every call."""
+    draw = torch.Generator().manual_seed(3)
+    clean, corrupt = (torch.randint(40, (examples, positions), generator=draw) for _ in range(2))
+    answers = torch.arange(examples)
+    return CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answers, foil_ids=answers + 20)

@@ -78,11 +78,9 @@ def expected(annotation: Any) -> str:
         noun = "a whole number" if kind is int else "a number"
         if low is not None and high is not None:
             return f"{noun} from {low} to {high}"
-        return (
-            noun
-            if low is None and high is None
-            else f"{noun} of at {f'least {low}' if high is None else f'most {high}'}"
-        )
+        if low is not None:
+            return f"{noun} of at least {low}"
+        return noun if high is None else f"{noun} of at most {high}"
     return "a path" if kind is Path else "text"
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from mechshift_core.attribution import CounterfactualBatch
     from mechshift_core.models import Model
     from mechshift_core.progress import Progress
     from mechshift_core.spec.pairs import PairSpec
@@ -117,13 +118,15 @@ def _answer(
     seen, passed, spent = None, 0, 0.0
     for group in row_groups(model, examples, reading):
         for rows in _parts(group, min(AT_ONCE, batch_rows(plan.spec) or AT_ONCE)):
+            read = [examples[number] for number in rows.numbers]
+            batch = to_batch(model, dataset, read, rows.states).to(model.device)
             if not passed:
-                _read(model, dataset, examples, rows)  # the first pass of all takes longer
+                _read(model, batch, batch.clean_ids)  # the first pass of all takes longer
             began = time.perf_counter()
-            logits, values = _read(model, dataset, examples, rows)
+            logits, values = _read(model, batch, batch.clean_ids)
             spent, passed = spent + time.perf_counter() - began, passed + len(rows.numbers)
-            _, otherwise = _read(model, dataset, examples, rows, corrupted=True)
-            flat = _flat(dataset, [examples[number] for number in rows.numbers], logits)
+            _, otherwise = _read(model, batch, batch.corrupt_ids)
+            flat = _flat(dataset, read, logits)
             for place, number in enumerate(rows.numbers):
                 moves[number] |= not flat[place]
                 metric[number] += rows.weights[place] * float(values[place])
@@ -167,12 +170,8 @@ def _same(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> NDArray
     return found
 
 
-def _read(
-    model: Model, dataset: Dataset, examples: Sequence[Example], rows: Rows, *, corrupted: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Logits where answers are read, [rows, vocabulary], and the metric, [rows]; on clean prompts unless said."""
-    batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states).to(model.device)
-    ids = batch.corrupt_ids if corrupted else batch.clean_ids
+def _read(model: Model, batch: CounterfactualBatch, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits where answers are read, [rows, vocabulary], and the metric, [rows], for one side's ids of a batch."""
     logits = batch.rows_read(model.logits(ids, batch.attention_mask))[:, 0]
     return logits.float().cpu(), batch.measure(logits).cpu()
 
@@ -212,8 +211,8 @@ def _passes(plan: Plan, model: Model, name: str, dataset: Dataset, loading: floa
     examples = dataset.examples[:AT_ONCE]
     group = row_groups(model, examples, plan.reading(plan.budgets[0]))[0]
     rows = group.part(slice(min(len(group.numbers), batch_rows(plan.spec) or AT_ONCE)))
-    batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states)
-    forward = _fastest(lambda: _read(model, dataset, examples, rows)) / len(rows.numbers)
+    batch = to_batch(model, dataset, [examples[number] for number in rows.numbers], rows.states).to(model.device)
+    forward = _fastest(lambda: _read(model, batch, batch.clean_ids)) / len(rows.numbers)
     whole = _fastest(lambda: attribute_edges(model, batch, method="eap")) / len(rows.numbers)
     return Passes(model=name, loading=loading, forward=forward, both=max(whole - 2 * forward, 2 * forward))
 

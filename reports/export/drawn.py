@@ -174,10 +174,10 @@ def _drawn_figure(
 
 
 def _by_pair(panels: Sequence[Panel]) -> dict[str, list[Panel]]:
-    """The panels of each pair, which their subtitles begin with; nothing where none has several, or there is one."""
+    """The panels of each pair; nothing where none has several, or there is one."""
     found: dict[str, list[Panel]] = {}
     for panel in panels:
-        found.setdefault(panel.subtitle.partition(", ")[0], []).append(panel)
+        found.setdefault(panel.pair, []).append(panel)
     return found if len(found) > 1 and "" not in found and max(map(len, found.values())) > 1 else {}
 
 

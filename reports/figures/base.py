@@ -51,6 +51,11 @@ class Panel:
     drawings: tuple[Markup, ...]
     note: str = ""
 
+    @property
+    def pair(self) -> str:
+        """The pair that the panel is of: what its subtitle begins with."""
+        return self.subtitle.partition(", ")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -79,7 +84,7 @@ class Figure:
     @property
     def folded(self) -> tuple[Panel, ...]:
         """Panels of other than the leading pairs, where there are many; the others are :attr:`open`."""
-        other = tuple(panel for panel in self.panels if panel.subtitle.partition(", ")[0] not in _leading.get())
+        other = tuple(panel for panel in self.panels if panel.pair not in _leading.get())
         return other if len(self.panels) > MANY and len(other) < len(self.panels) else ()
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import formats
-from reports.amounts import amounts_of, said
+from reports.amounts import amounts_of, said, seeds_of
 from reports.data import ReportData
 from reports.prose import measure_name
 from reports.sections.base import Section
@@ -157,12 +157,12 @@ def _uncontrolled(hypotheses: Sequence[Finding]) -> list[str]:
 
 def _of_few_trainings(data: ReportData) -> list[str]:
     """Which claims are about the training seeds at hand only."""
-    counts = {one.id: amounts_of(data, one).seeds for one in data.findings.hypotheses}
-    single = [name for name, seeds in counts.items() if seeds == 1]
-    several = sorted({seeds for seeds in counts.values() if seeds > 1})
+    drawn = {one.id: seeds_of(one) for one in data.findings.hypotheses}
+    single = [name for name, seeds in drawn.items() if len(seeds) == 1]
+    several = sorted({len(seeds) for seeds in drawn.values() if len(seeds) > 1})
     if single and not several:
-        drawn = {term.seed for one in data.findings.hypotheses for term in one.terms if term.role != "unrelated"}
-        return [f"One training seed{' each' if len(drawn) > 1 else ''}: it says nothing of other trainings."]
+        each = " each" if len(set().union(*drawn.values())) > 1 else ""
+        return [f"One training seed{each}: it says nothing of other trainings."]
     found = []
     if several and not data.methods.random_seeds:
         few, most = several[0], several[-1]

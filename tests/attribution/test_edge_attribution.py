@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_models import write_random_model
+from random_models import random_batch, write_random_model
 
 from mechshift_core import CounterfactualBatch, attribute_edges, evaluate_circuits, load_model
 from mechshift_core.attribution import edge_score_blocks, memory
@@ -24,13 +24,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def batch() -> CounterfactualBatch:
     return random_batch()
-
-
-def random_batch(examples: int = 5, positions: int = 6) -> CounterfactualBatch:
-    draw = torch.Generator().manual_seed(3)
-    clean, corrupt = (torch.randint(40, (examples, positions), generator=draw) for _ in range(2))
-    answers = torch.arange(examples)
-    return CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answers, foil_ids=answers + 20)
 
 
 def test_scores_do_not_depend_on_the_batch(model: Model, batch: CounterfactualBatch) -> None:

@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from random_models import write_random_model
+from random_models import random_batch, write_random_model
 from studies import EVERY_KIND, write_study
 
-from mechshift_core import CounterfactualBatch, attribute_edges, load_model, load_spec
+from mechshift_core import attribute_edges, load_model, load_spec
 from mechshift_core.attribution.methods import Method
 from mechshift_core.execution.hands import Hands
 from mechshift_core.execution.plan import make_plan
@@ -35,13 +35,6 @@ def tensors() -> int:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(write_random_model("qwen2", tmp_path_factory.mktemp("qwen2")), device="cpu")
-
-
-def random_batch() -> CounterfactualBatch:
-    draw = torch.Generator().manual_seed(3)
-    clean, corrupt = (torch.randint(40, (4, 5), generator=draw) for _ in range(2))
-    answers = torch.arange(4)
-    return CounterfactualBatch(clean_ids=clean, corrupt_ids=corrupt, answer_ids=answers, foil_ids=answers + 20)
 
 
 @pytest.mark.parametrize("method", METHODS)
