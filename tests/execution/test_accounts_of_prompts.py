@@ -63,7 +63,8 @@ def test_every_command_and_the_report_say_the_same(
     assert main(["validate", "study.yaml"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"ok: study.yaml\n  mine: {line}\n")
-    assert shown.count("\n") - 2 == shown.count(f"  warning: task 'mine' has {read} prompts: ") == (read < 10)
+    assert shown.endswith("models were not run: `mechshift try study.yaml` runs each on a few prompts\n")
+    assert shown.count("\n") - 3 == shown.count(f"  warning: task 'mine' has {read} prompts: ") == (read < 10)
     assert main(["plan", "study.yaml"]) == 0
     assert f"  mine: {line}\n" in capsys.readouterr().out
     assert main(["run", "study.yaml", "--out", "out"]) == 0

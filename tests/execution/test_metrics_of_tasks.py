@@ -167,18 +167,34 @@ def test_a_metric_stands_still_where_the_answer_is_certain(name: str, dtype: tor
     assert flat_rows(METRICS[name], CERTAIN.to(dtype), answers, foils).tolist() == FLAT_ROWS[name]
 
 
-@pytest.mark.parametrize("flat", [9, 10])
-def test_try_warns_where_a_metric_stands_still_on_half_of_the_prompts(flat: int) -> None:
+@pytest.mark.parametrize(
+    ("flat", "unmoved", "warning"),
+    [
+        (9, 9, None),
+        (10, 0, "STILL"),
+        (9, 10, "UNMOVED"),
+        (20, 20, "STILL"),
+    ],
+)
+def test_try_warns_where_a_metric_stands_still_or_is_the_same_on_half_of_the_prompts(
+    flat: int, unmoved: int, warning: str | None
+) -> None:
     seen = Seen(text="", tokens=1, answers=(), foils=(), likely=())
     one = Answered(
         model="m", task="t", looked_at=20, correct=20, judged_by="argmax", metric_above=None, argmax=20,
-        mean_metric=-1e-9, flat=flat, forward=0.0, seen=seen,
+        mean_metric=-1e-9, flat=flat, unmoved=unmoved, forward=0.0, seen=seen,
     )  # fmt: skip
     plan = SimpleNamespace(
         datasets={"t": SimpleNamespace(metric="log_probability")}, spec=SimpleNamespace(hypotheses=())
     )
     warnings = [*trying._warnings(plan, [one], [])]  # type: ignore[arg-type]
-    assert len(warnings) == (flat == 10)
-    for said in warnings:
-        assert said.startswith("'m' on 't', 10 of 20 prompts: the metric 'log_probability' does not move there")
+    if warning is None:
+        assert warnings == []
+        return
+    (said,) = warnings
+    if warning == "STILL":
+        assert said.startswith(f"'m' on 't', {flat} of 20 prompts: the metric 'log_probability' does not move there")
         assert said.endswith("use `metric: logit_difference`")
+    else:
+        assert said.startswith("the metric of 'm' on 't' is the same on the corrupted prompt (within 1%) on 10 of 20")
+        assert said.endswith("does the corruption change what the answer depends on?")
