@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,9 @@ from mechshift_core.spec.overrides import SECTION, overridden
 from mechshift_core.spec.tree import Unreadable
 
 MOST_SHOWN = 5
+UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+MOST_WRITTEN = 80
+"""Characters of overrides in the name of a folder."""
 UNREADABLE = "the spec that it was run from before can't be read any more"
 
 
@@ -34,12 +39,17 @@ def changes(folder: Path, spec: Spec) -> tuple[str, ...]:
     return found if hidden <= 0 else (*found[:MOST_SHOWN], f"and {hidden} more")
 
 
-def other_overrides(folder: Path, spec: Spec) -> str:
-    """Why a spec can't be run in the run directory of its name: it holds one with other overrides; empty if it may.
+def default_folder(spec: Spec) -> Path:
+    """Where a spec runs unless told: `runs/NAME`, and its overrides behind it, so that each variation has its own.
 
     A spec that was edited goes on in its directory, and the record of declarations says so; a variation that was asked
     for beside the file is another study.
     """
+    return RUNS / "-".join([spec.name, _written(spec.overrides)] if spec.overrides else [spec.name])
+
+
+def other_overrides(folder: Path, spec: Spec) -> str:
+    """Why a spec can't be run in its default folder: it holds a run with other overrides; empty if it may."""
     try:
         text = (folder / SPEC).read_text(encoding="utf-8")
         data = overridden(text, {}).data
@@ -51,7 +61,7 @@ def other_overrides(folder: Path, spec: Spec) -> str:
     there, here = _said(before), _said(spec.overrides)
     return (
         f"{folder} holds a run of {spec.name!r} {there}, and this one is {here}; choose another folder, e.g. --out "
-        f"{RUNS / _suggested(spec)}"
+        f"{folder}-{_written(spec.overrides) if spec.overrides else 'plain'}"
     )
 
 
@@ -71,6 +81,10 @@ def _said(overrides: Mapping[str, Any]) -> str:
     )
 
 
-def _suggested(spec: Spec) -> str:
-    parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in spec.overrides.items()] or ["plain"]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([spec.name, *parts]))[:80].rstrip("-.")
+def _written(overrides: Mapping[str, Any]) -> str:
+    """Overrides as a part of a folder's name; with a digest where that does not hold all of them."""
+    told = "-".join(f"{key}-{value}" for key, value in overrides.items())
+    short = UNFIT.sub("-", told)[:MOST_WRITTEN].rstrip("-.")
+    if short == told:
+        return told
+    return f"{short}-{hashlib.sha256(json.dumps(dict(overrides), sort_keys=True).encode()).hexdigest()[:8]}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mechshift_core.conclusion import conclude
 from mechshift_core.declarations import declaration_of, note
-from mechshift_core.earlier_spec import changes, check_folder
+from mechshift_core.earlier_spec import changes, check_folder, default_folder
 from mechshift_core.errors import ExecutionError, UsageError
 from mechshift_core.execution.cell_store import open_store
 from mechshift_core.execution.plan import Plan, load_plan, make_plan, save_plan
@@ -25,7 +25,7 @@ from mechshift_core.gate.stored import read_run
 from mechshift_core.kinds.extensions import FOLDER, activate, copied_name
 from mechshift_core.options import Count, Seed, checked_as
 from mechshift_core.progress import Progress
-from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, RUNS, SPEC, require_run
+from mechshift_core.run_files import PLAN, PROVENANCE, REPORT, SPEC, require_run
 from mechshift_core.run_versions import version_told
 from mechshift_core.showing import shown
 from mechshift_core.spec import Spec, load_spec, load_stored_spec
@@ -51,7 +51,7 @@ def run(
 
     Args:
         spec: A spec, or the path of one.
-        out: Run directory; `runs/<name>` unless given.
+        out: Run directory; `runs/<name>` unless given, with `overrides` `runs/<name>-<overrides>`.
         profile: How to run: a profile, or the name or file of one; `$MECHSHIFT_PROFILE` unless given, else in as many
             processes of this machine as `execution: {workers: ...}` says.
         cells: Folder of the store that runs share their cells in, or `"none"`; unless given `$MECHSHIFT_CELLS`, or else
@@ -71,7 +71,7 @@ def run(
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     activate(loaded.loaded_extensions)
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
-    folder = RunFolder(RUNS / loaded.name if out is None else Path(out))
+    folder = RunFolder(default_folder(loaded) if out is None else Path(out))
     store = open_store(cells, device=loaded.execution.device, copies=copy_cells)
     with folder.claim(), _writing(folder), shown(progress) as told:
         _check_name(folder, loaded)
@@ -193,7 +193,7 @@ def calibrate(
     if not replace:
         from mechshift_core.calibration_file import check_replaced
 
-        check_replaced(RunFolder(RUNS / loaded.name if out is None else Path(out)), repetitions)
+        check_replaced(RunFolder(default_folder(loaded) if out is None else Path(out)), repetitions)
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     finished = run(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)

@@ -86,14 +86,14 @@ def plan(
 
 
 def _outlook(console: Console, planned: Plan, cells: str | None, *, measure: bool) -> Outlook:
-    from mechshift_core.earlier_spec import other_overrides
+    from mechshift_core.earlier_spec import default_folder, other_overrides
     from mechshift_core.execution.cell_store import open_store
     from mechshift_core.execution.store import RunFolder
     from mechshift_core.execution.timing import expect
     from mechshift_core.run_files import RUNS
 
     spec = planned.spec
-    folder, store = RunFolder(RUNS / spec.name), open_store(cells, device=spec.execution.device)
+    folder, store = RunFolder(default_folder(spec)), open_store(cells, device=spec.execution.device)
     states: dict[str, str] = {}
     for _, cell in planned.every_cell:
         if cell.key not in states:
@@ -162,6 +162,7 @@ def _lines(outlook: Outlook) -> Iterator[str]:
             own_cells = [(own, cell) for own, cell in missing if cell.budget == budget]
             yield f"  denoising steps {budget}: {len(own_cells)} to do: {cost(own_cells)}"
     yield from _time_lines(outlook)
+    yield f"run directory: {outlook.folder}"
     if outlook.other_run:
         yield f"note: {outlook.other_run}"
     for hypothesis in planned.spec.hypotheses:

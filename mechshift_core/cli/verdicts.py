@@ -15,8 +15,8 @@ STYLES = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not
 WIDTH = 14
 """Of the column of verdicts."""
 TOLD = (
-    "id", "claim", "measure", "verdict", "status", "estimate", "low", "high", "confidence", "p", "p_corrected",
-    "p_opposite_corrected", "correction", "family_size", "message",
+    "id", "claim", "measure", "verdict", "status", "estimate", "low", "high", "confidence", "inner_low", "inner_high",
+    "p", "p_corrected", "p_opposite_corrected", "correction", "family_size", "message",
 )  # fmt: skip
 """What of a finding the JSON of a command holds, beside `n`; `findings.json` has the rest."""
 
@@ -35,12 +35,18 @@ def tell(console: Console, findings: Iterable[Finding]) -> None:
 
 
 def numbers(finding: Finding) -> str:
-    """Estimate, interval, corrected p (of the opposite where it refutes) and units; without one, why there is none."""
+    """Estimate, the interval of its test, corrected p and units; without an estimate, why there is none.
+
+    Of an equivalence the interval is the one that decides, with its level; of what is refuted, p is of the opposite.
+    """
     units = ", ".join(f"{count} {unit}{'' if count == 1 else 's'}" for unit, count in finding.n.items())
     of = f"  n = {units}" if units else ""
     if finding.estimate is None:
         return f"{printable(finding.message or finding.status)}{of}"
-    interval = "" if finding.low is None else f" [{finding.low:.3f}, {finding.high:.3f}]"
+    low, high, level = finding.shown
+    interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    if interval and level != finding.confidence:
+        interval += f" ({level:.0%})"
     p = "" if finding.p_corrected is None else f"  p = {finding.p_corrected:.3g} ({finding.correction})"
     if finding.verdict == "refuted" and finding.p_opposite_corrected is not None:
         p = f"  p of the opposite = {finding.p_opposite_corrected:.3g} ({finding.correction})"

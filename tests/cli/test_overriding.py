@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from studies import write_study
 
 from mechshift_core.cli.main import main
+from mechshift_core.earlier_spec import default_folder
 from mechshift_core.pipeline import stored_plan
+from mechshift_core.spec import Spec
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def test_a_limited_run_says_so_and_can_be_repeated_from_its_own_copy(
 ) -> None:
     assert main(["run", str(study), "--limit", "10", "--set", "statistics.confidence=0.9"]) == 0
     assert "note: overrides of the spec: limit=10, statistics.confidence=0.9" in capsys.readouterr().out
-    run = Path("runs/random-study")
+    run = Path("runs/random-study-limit-10-statistics.confidence-0.9")
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["overrides"] == {"limit": 10, "statistics.confidence": 0.9}
     assert (provenance["data"]["mine"]["examples"], stored_plan(run).spec.statistics.confidence) == (10, 0.9)
@@ -41,8 +48,22 @@ def test_a_limited_run_says_so_and_can_be_repeated_from_its_own_copy(
     assert main(["verify", str(run), "--quiet"]) == 0
 
 
-def test_the_folder_of_a_study_holds_one_variation_of_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_variation_of_a_study_has_its_own_folder(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(study), "--quiet", "--limit", "10"]) == 0
+    limited = Path("runs/random-study-limit-10/findings.json")
+    before = limited.read_bytes()
+    assert main(["run", str(study), "--quiet"]) == 0
+    assert main(["plan", str(study), "--limit", "10"]) == 0
+    shown = capsys.readouterr().out
+    assert "3 cells, 0 to do" in shown and "run directory: runs/random-study-limit-10\n" in shown
+    assert {path.name for path in Path("runs").iterdir()} == {"random-study", "random-study-limit-10"}
+    assert limited.read_bytes() == before != Path("runs/random-study/findings.json").read_bytes()
+    assert main(["run", str(study), "--limit", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cached"] == 3
+
+
+def test_a_folder_that_holds_another_variation_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(study), "--quiet", "--limit", "10", "--out", "runs/random-study"]) == 0
     before = Path("runs/random-study/spec.yaml").read_bytes()
     capsys.readouterr()
     assert main(["run", str(study)]) == 2
@@ -50,13 +71,27 @@ def test_the_folder_of_a_study_holds_one_variation_of_it(study: Path, capsys: py
         "runs/random-study holds a run of 'random-study' with limit=10, and this one is without overrides; choose "
         "another folder, e.g. --out runs/random-study-plain\n"
     )
-    assert main(["run", str(study), "--limit", "11"]) == 2
-    assert "--out runs/random-study-limit-11" in capsys.readouterr().err
     assert Path("runs/random-study/spec.yaml").read_bytes() == before
     assert main(["plan", str(study), "--json"]) == 0
     assert "with limit=10" in json.loads(capsys.readouterr().out)["other_run"]
-    assert main(["run", str(study), "--limit", "10", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["cached"] == 3
+
+
+def spec_with(overrides: dict[str, Any]) -> Spec:
+    return cast(Spec, SimpleNamespace(name="study", overrides=overrides))
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text(min_size=1, max_size=100), st.integers() | st.text(max_size=200), max_size=3),
+        min_size=2, max_size=4,
+    )
+)  # fmt: skip
+def test_different_overrides_have_different_folders_that_can_be_made(many: list[dict[str, Any]]) -> None:
+    told = {json.dumps(one, sort_keys=True): default_folder(spec_with(one)) for one in many}
+    assert len({*told.values()}) == len(told)
+    for folder in told.values():
+        assert folder.parent == Path("runs") and folder.name.startswith("study") and len(folder.name) < 110
+        assert folder.name.isascii() and re.fullmatch(r"[A-Za-z0-9._-]+", folder.name)
 
 
 def test_a_spec_that_was_edited_goes_on_in_its_folder_and_that_is_said(

@@ -111,3 +111,10 @@ def test_a_refutation_has_the_p_that_it_rests_on() -> None:
     assert "  p of the opposite = 0.0004 (holm)  n = " in verdicts.numbers(refuted)
     assert "  p = 1 (holm)  n = " in verdicts.numbers(finding(verdict="inconclusive", p_corrected=1.0))
     assert verdicts.as_json([refuted])[0]["p_opposite_corrected"] == 0.0004
+
+
+def test_an_equivalence_has_the_interval_that_decides_it() -> None:
+    told = equivalent(inner_low=-0.125, inner_high=0.0625, confidence=0.95)
+    assert " [-0.125, 0.062] (90%)  p = " in verdicts.numbers(told)
+    assert verdicts.as_json([told])[0]["inner_high"] == 0.0625
+    assert "%" not in verdicts.numbers(finding())
