@@ -105,6 +105,7 @@ class ComparedRuns:
         first: The first run directory, `second` the other.
         version: Version of this program.
         same_findings: Number of findings that do not differ; `same_estimates` of estimates.
+        notes: What to keep in mind of the runs, a line each.
     """
 
     first: str
@@ -116,6 +117,7 @@ class ComparedRuns:
     estimates: tuple[Compared, ...]
     same_findings: int = 0
     same_estimates: int = 0
+    notes: tuple[str, ...] = ()
 
 
 CHANGES = ("what", "first run", "second run")

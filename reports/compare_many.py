@@ -67,12 +67,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManyRuns:
-    """Several runs: their folders, what they found, and what of their specs differs."""
+    """Several runs: their folders, what they found, what of their specs differs, and what to keep in mind of them."""
 
     runs: tuple[str, ...]
     version: str
     findings: tuple[FoundIn, ...]
     spec: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
 
 
 NOTE = (
@@ -116,7 +117,7 @@ def render_many(runs: ManyRuns) -> str:
     entries = [tables.text(heading) for heading in ("entry", *runs.runs)]
     page = templating.render_template(
         "comparison",
-        runs={"first": ", ".join(runs.runs[:-1]), "second": runs.runs[-1], "version": runs.version},
+        runs={"first": ", ".join(runs.runs[:-1]), "second": runs.runs[-1], "version": runs.version, "notes": runs.notes},
         summary=summary(runs),
         style=Markup(style),
         policy=policy(style),

@@ -12,7 +12,7 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.client_commands import Token
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.run_commands import check_ids
-from mechshift_core.cli.run_names import run_at, runs_argument, tell_refused
+from mechshift_core.cli.run_names import run_at, runs_argument
 from mechshift_core.errors import ExecutionError, UsageError
 
 if TYPE_CHECKING:
@@ -147,8 +147,6 @@ def compare(
         console.result_json(content)
     else:
         console.result(marked if markdown else text)
-    if not markdown:
-        tell_refused(console, *runs)
 
 
 def _write(path: Path, text: str) -> None:

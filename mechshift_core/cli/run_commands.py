@@ -11,9 +11,9 @@ from mechshift_core.cli import verdicts
 from mechshift_core.cli.console import Console
 from mechshift_core.cli.overriding import Limit, Set, overrides
 from mechshift_core.cli.progress import progress_on
-from mechshift_core.cli.run_names import run_at, tell_refused
+from mechshift_core.cli.run_names import run_at, say_refused
 from mechshift_core.errors import UsageError
-from mechshift_core.run_files import REPORT
+from mechshift_core.run_files import REPORT, SPEC
 
 if TYPE_CHECKING:
     from mechshift_core.pipeline import Run
@@ -117,10 +117,11 @@ def report(
 ) -> None:
     """Write the report again from the stored tables and findings; no model is needed."""
     from mechshift_core.pipeline import report as write_report
+    from mechshift_core.spec import load_stored_spec
 
     console: Console = context.obj
     path = write_report(run, static=static)
-    tell_refused(console, run)
+    say_refused(console, run, load_stored_spec(run / SPEC).refused)
     if console.json:
         console.result_json({"report": str(path)})
     console.say(f"wrote {path}")

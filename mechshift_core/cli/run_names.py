@@ -51,17 +51,8 @@ def runs_at(paths: list[Path] | None) -> list[Path] | None:
     return paths and [run_at(path) for path in paths]
 
 
-def tell_refused(console: Console, *runs: Path) -> None:
-    """Say of runs of other versions what of their specs this one would refuse."""
-    from mechshift_core.run_files import SPEC
-    from mechshift_core.spec import load_stored_spec
-
-    for run in runs:
-        say_refused(console, run, load_stored_spec(run / SPEC).refused)
-
-
 def say_refused(console: Console, run: Path, reasons: Sequence[str]) -> None:
-    """The same, given what that is."""
+    """Say of a run of another version what of its spec this one would refuse."""
     from mechshift_core.markdown import printable
 
     if reasons:

@@ -36,7 +36,7 @@ def text(runs: ComparedRuns, *, everything: bool = True) -> str:
         runs: What differs.
         everything: Whether all of it is shown; otherwise what matters, and how much is left out.
     """
-    shown = [f"first run:  {printable(runs.first)}", f"second run: {printable(runs.second)}", summary(runs)]
+    shown = [f"first run:  {printable(runs.first)}", f"second run: {printable(runs.second)}", summary(runs), *_notes(runs.notes)]
     if not everything:
         return "\n".join([*shown, *_what_matters(runs)])
     for title, rows in (("spec", runs.spec), ("provenance", runs.provenance)):
@@ -69,6 +69,10 @@ def _what_matters(runs: ComparedRuns) -> list[str]:
     footer = [f"the same in both: {same}"] if same else []
     footer += [f"not shown (--all does): {'; '.join(told)}"] if told else []
     return [*shown, "", *footer] if footer and (shown or told) else shown
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    return [f"note: {printable(one)}" for one in notes]
 
 
 def _counted(counts: Sequence[tuple[Any, ...]]) -> str:
@@ -104,7 +108,7 @@ def _estimate_line(found: Compared) -> str:
 
 def markdown(runs: ComparedRuns) -> str:
     """Markdown with a table for each part that differs."""
-    parts = [f"### {escape(runs.first)} and {escape(runs.second)}", summary(runs)]
+    parts = [f"### {escape(runs.first)} and {escape(runs.second)}", summary(runs), *map(escape, runs.notes)]
     for title, compared in (("Findings", runs.findings), ("Estimates", runs.estimates)):
         if compared:
             parts += [f"#### {title}", _table(COMPARED, [compared_cells(found) for found in compared])]
@@ -133,7 +137,7 @@ def many_as_text(runs: ManyRuns, *, everything: bool = True) -> str:
         everything: Whether all findings are shown; otherwise those on which the runs do not agree.
     """
     width = max(len(printable(name)) for name in runs.runs)
-    shown = [summary_of_many(runs)]
+    shown = [summary_of_many(runs), *_notes(runs.notes)]
     findings = [one for one in runs.findings if everything or not one.agreed]
     for title, rows in (
         ("findings", [(one.name, one.claim, finding_cells(one)[1:-1], one.agreement) for one in findings]),
@@ -152,7 +156,7 @@ def many_as_text(runs: ManyRuns, *, everything: bool = True) -> str:
 
 def many_as_markdown(runs: ManyRuns) -> str:
     """Several runs as a table of findings and one of what differs in their specs."""
-    parts = [f"### {', '.join(map(escape, runs.runs))}", summary_of_many(runs)]
+    parts = [f"### {', '.join(map(escape, runs.runs))}", summary_of_many(runs), *map(escape, runs.notes)]
     if runs.findings:
         parts += [
             "#### Findings",

@@ -9,7 +9,7 @@ from mechshift_core import __version__
 from mechshift_core.comparison.differences import differences, every_value
 from mechshift_core.gate.stored import StoredRun, read_run
 from mechshift_core.run_files import SPEC
-from mechshift_core.spec import load_stored_spec
+from mechshift_core.spec import Spec, load_stored_spec
 from reports.compare import Compared, ComparedRuns, Numbers
 from reports.compare_many import Entry, FoundIn, ManyRuns
 from stats.findings import Estimate, Finding, Findings
@@ -19,6 +19,7 @@ FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed", "units")
 """Parts of the provenance that only repeat what the specs say."""
 CAME_BY = ("cells_from_the_store",)
 """Parts that say how a run came by its cells, not what they are."""
+WOULD_REFUSE = "this version would refuse its spec:"
 DIGITS = 6
 """Significant digits in which two numbers must differ to be shown."""
 
@@ -31,7 +32,8 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
         ExecutionError: if one has not come to an end.
     """
     runs = read_run(first), read_run(second)
-    before, after = (load_stored_spec(run.path / SPEC).model_dump(mode="json", by_alias=True) for run in runs)
+    specs = [load_stored_spec(run.path / SPEC) for run in runs]
+    before, after = map(_document, specs)
     findings = [_findings(run.findings) for run in runs]
     estimates = [_estimates(run.findings) for run in runs]
     compared_findings, compared_estimates = _compared(*findings), _compared(*estimates)
@@ -45,6 +47,7 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
         estimates=compared_estimates,
         same_findings=len({*findings[0], *findings[1]}) - len(compared_findings),
         same_estimates=len({*estimates[0], *estimates[1]}) - len(compared_estimates),
+        notes=_refused((first, second), specs),
     )
 
 
@@ -56,7 +59,8 @@ def compare_many(paths: Sequence[Path]) -> ManyRuns:
         ExecutionError: if one has not come to an end.
     """
     runs = [read_run(path) for path in paths]
-    specs = [load_stored_spec(run.path / SPEC).model_dump(mode="json", by_alias=True) for run in runs]
+    read = [load_stored_spec(run.path / SPEC) for run in runs]
+    specs = [*map(_document, read)]
     found = [_findings(run.findings) for run in runs]
     differing = dict.fromkeys(change.path for other in specs[1:] for change in differences(specs[0], other))
     values = [dict(every_value(spec)) for spec in specs]
@@ -72,7 +76,18 @@ def compare_many(paths: Sequence[Path]) -> ManyRuns:
             )
             for path in differing
         ),
+        notes=_refused(paths, read),
     )
+
+
+def _document(spec: Spec) -> dict[str, object]:
+    return spec.model_dump(mode="json", by_alias=True)
+
+
+def _refused(paths: Sequence[Path], specs: Sequence[Spec]) -> tuple[str, ...]:
+    """Of runs of other versions, what of their specs this one would refuse, a line for each run."""
+    told = dict(zip(map(str, paths), specs, strict=True))
+    return tuple(f"{path}: {WOULD_REFUSE} {'; '.join(spec.refused)}" for path, spec in told.items() if spec.refused)
 
 
 def _side_by_side(name: str, found: Sequence[Mapping[str, Finding]]) -> FoundIn:

@@ -60,7 +60,16 @@ def test_it_is_opened_drawn_exported_compared_and_checked(
     assert main(["export", str(old), "--to", str(tmp_path / "paper")]) == 0
     assert "would refuse its spec" in capsys.readouterr().out
     assert WHY in (tmp_path / "paper" / "sentences.md").read_text().replace("\\", "")
-    assert main(["compare", str(old), str(old)]) == 0
+    capsys.readouterr()
+    for runs in ([str(old)] * 2, [str(old)] * 3):
+        assert main(["compare", *runs, "--html", str(tmp_path / "page.html")]) == 0
+        assert f"note: {old}: this version would refuse its spec: {WHY}" in capsys.readouterr().out
+        assert "this version would refuse its spec: " in (tmp_path / "page.html").read_text()
+        assert main(["compare", *runs, "--markdown"]) == 0
+        assert WHY in capsys.readouterr().out.replace("\\", "")
+        assert main(["compare", *runs, "--json"]) == 0
+        (note,) = json.loads(capsys.readouterr().out)["notes"]
+        assert note.startswith(f"{old}: this version would refuse its spec: {WHY}")
     assert main(["check", str(old), "--baseline", str(tmp_path / "b.json"), "--update"]) == 0
     assert main(["check", str(old), "--baseline", str(tmp_path / "b.json")]) in (0, 4)
     assert main(["export", str(old), "--sqlite", str(tmp_path / "runs.db")]) == 0
