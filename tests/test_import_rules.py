@@ -133,6 +133,7 @@ def test_imports_are_found_wherever_they_stand() -> None:
     assert within("a.b.c", ["a.b"]) and within("a.b", ["a.b"]) and not within("a.bc", ["a.b"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", [*MAY_IMPORT, *MAY_IMPORT_OF_OURS, *MUST_NOT_IMPORT])
 def test_every_part_that_has_a_rule_is_there(part: str) -> None:
     assert any(modules for _, modules in sources(part))

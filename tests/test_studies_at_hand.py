@@ -42,6 +42,7 @@ def small(name: str, folder: Path) -> Path:
     return folder / f"{name}.yaml"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long) if name == "tiny-mechanism-shift" else name for name in STUDIES]
 )

@@ -41,7 +41,7 @@ EVERY = [
         n,
         t,
         random,
-        marks=() if ((n, t) in QUICK and random == (t == 3)) or (n, t, random) == ONE_TEMPLATE else pytest.mark.long,
+        marks=() if ((n, t) in QUICK and random == (t == 3)) or (n, t, random) == ONE_TEMPLATE else pytest.mark.nightly,
     )
     for n, t, random in product(range(13), range(1, 5), (False, True))
     # Every number of prompts with both kinds of units, every number of templates with every kind of number.
@@ -49,6 +49,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("prompts", "templates", "random"), EVERY)
 def test_every_measure_is_a_number_or_a_status_with_any_number_of_prompts(
     finished: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prompts: int, templates: int, random: bool
@@ -64,7 +65,7 @@ def test_every_measure_is_a_number_or_a_status_with_any_number_of_prompts(
         )
     if (prompts, templates) in QUICK and prompts != 3:
         return
-    # The page comes, whatever there is; all of them in the long suite.
+    # The page comes, whatever there is; all of them in the nightly suite.
     plan, folder = stored_plan(finished.path), RunFolder(tmp_path / "out")
     write_tables(dict(found.tables), folder.tables)
     write_text(folder.path / "findings.json", found.findings.to_json())
@@ -105,7 +106,7 @@ def test_everything_that_can_break_is_broken_here() -> None:
     assert set(BROKEN) == measured | {kind.name for kind in INTERVENTIONS.values() if kind.results is not None}
 
 
-LONG = pytest.mark.long
+NIGHTLY = pytest.mark.nightly
 
 
 @pytest.fixture(autouse=True)
@@ -126,8 +127,9 @@ def breaking(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setitem(INTERVENTIONS._known, name, replace(INTERVENTIONS[name], results=no_luck))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "name", [name if name in ("depth", "overlap", "neurons") else pytest.param(name, marks=LONG) for name in BROKEN]
+    "name", [name if name in ("depth", "overlap", "neurons") else pytest.param(name, marks=NIGHTLY) for name in BROKEN]
 )
 def test_an_error_inside_of_one_measure_leaves_the_others(
     finished: Run, monkeypatch: pytest.MonkeyPatch, name: str
@@ -147,6 +149,7 @@ def test_an_error_inside_of_one_measure_leaves_the_others(
     assert again.tables["examples"].height > 0 and again.tables["edges"].height > 0
 
 
+@pytest.mark.long
 def test_a_run_in_which_a_measure_broke_is_partial_and_tries_it_again(
     finished: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_run_in_which_a_measure_broke_is_partial_and_tries_it_again(
     assert not run(load_spec(spec), out=finished.path).analysed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["mixed models", "specialization", "edge_attribution"])
 def test_an_error_inside_of_a_table_leaves_the_others(
     finished: Run, monkeypatch: pytest.MonkeyPatch, what: str
@@ -200,6 +204,7 @@ def test_an_error_inside_of_a_test_leaves_the_others(finished: Run, monkeypatch:
     assert {one.measure for one in again.findings.hypotheses if one.status == "failed"} == {"depth_slope"}
 
 
+@pytest.mark.long
 def test_an_error_inside_of_a_section_leaves_the_others(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from reports import page
     from reports.sections import depth

@@ -156,14 +156,14 @@ def coverage(data_sets: int, models: list[tuple[str, str]], *, of_pairs: float =
     return covered / data_sets
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("models", "of_pairs"), [(DISTINCT, 0.0), (RING, 0.0), (RING, 0.5), (RING, 1.0), (STAR, 0.0)])
 def test_intervals_over_seeds_cover_what_is_inherited(models: list[tuple[str, str]], of_pairs: float) -> None:
     """.863 without the seeds of the level (1,500 data sets)."""
     assert 0.93 < coverage(800, models, of_pairs=of_pairs) < 0.995
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_taken_as_independent_pairs_of_a_ring_cover_less() -> None:
     assert coverage(800, RING, shared=False) < 0.925 < coverage(800, RING)
 

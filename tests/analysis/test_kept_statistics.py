@@ -77,6 +77,7 @@ def test_what_is_kept_of_every_kind_is_what_was_computed(tmp_path: Path, compute
     assert len(computed) == len(every)  # those of this loop
 
 
+@pytest.mark.long
 def test_a_study_that_is_analysed_again_computes_nothing_and_finds_the_same(
     tmp_path: Path, computed: list[str]
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_study_that_is_analysed_again_computes_nothing_and_finds_the_same(
     assert (made.path / "findings.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_an_analysis_lists_its_statistics_once_and_reads_each_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +105,7 @@ def test_an_analysis_lists_its_statistics_once_and_reads_each_file_once(
     assert len(listed) == 2  # a sample each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "anew"),
     [
@@ -157,6 +160,7 @@ def test_a_damaged_file_is_computed_anew(tmp_path: Path, computed: list[str]) ->
     assert (made.path / "findings.json").read_bytes() == before
 
 
+@pytest.mark.long
 def test_what_no_analysis_needs_is_forgotten(tmp_path: Path) -> None:
     spec = write_study(tmp_path)
     made = run(spec, out=tmp_path / "out")
@@ -166,6 +170,7 @@ def test_what_no_analysis_needs_is_forgotten(tmp_path: Path) -> None:
     assert len(after) == len(before) and before.isdisjoint(after)
 
 
+@pytest.mark.long
 def test_a_statistic_that_breaks_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = write_study(tmp_path)
     with monkeypatch.context() as patched:

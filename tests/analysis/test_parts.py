@@ -50,6 +50,7 @@ def test_a_part_without_a_test_leaves_none() -> None:
     assert (found.p, found.p_opposite, found.status, found.message) == (None, None, "points only", "sudoku: few")
 
 
+@pytest.mark.long
 def test_a_true_claim_on_one_task_alone_is_rarely_supported() -> None:
     import numpy as np
 

@@ -135,6 +135,7 @@ def of_values(values: np.ndarray[Any, Any], ids: np.ndarray[Any, Any], templates
     return mean_replicates(values, resampling_weights(TOTAL, 20, seed=0), examples=ids, strata=strata)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("templates", [1, 6])
 def test_prompts_drawn_anew_are_those_of_all_pairs_and_their_mean_is_that_of_the_values_drawn(templates: int) -> None:
     rng = np.random.default_rng(5)

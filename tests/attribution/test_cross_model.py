@@ -173,6 +173,7 @@ def by_hand(
     return torch.cat(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("family", "paradigm"), CASES)
 def test_every_node_is_moved_as_hooks_move_it(
     family: str, paradigm: str, batch: CounterfactualBatch, tmp_path: Path

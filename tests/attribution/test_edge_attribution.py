@@ -130,6 +130,7 @@ def test_a_batch_that_does_not_fit_is_halved(
         attribute_edges(model, batch, steps=11)
 
 
+@pytest.mark.long
 def test_patched_runs_that_do_not_fit_are_halved(
     model: Model, batch: CounterfactualBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

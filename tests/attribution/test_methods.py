@@ -96,6 +96,7 @@ def scores(model: Model, batch: CounterfactualBatch, method: Any, **options: Any
     return attribute_edges(model, batch, method=method, **options).values
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["eap-ig-activations", "eap-ig-sources", "expected-gradients", "gim", "relp"])
 def test_scores_do_not_depend_on_the_batch_on_padding_or_on_roles(
     model: Model, batch: CounterfactualBatch, method: Any

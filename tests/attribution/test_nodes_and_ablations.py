@@ -64,6 +64,7 @@ def test_resampling_takes_each_example_s_value_from_another_one(model: Model, ba
     assert float((found - other).abs().max()) > 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_what_is_evaluated_beside_it_or_in_which_batch_changes_nothing(
     model: Model, batch: CounterfactualBatch, ablation: str
@@ -158,6 +159,7 @@ def test_wrong_names_and_positions_are_refused(model: Model, batch: Counterfactu
         patch_nodes(model, batch.rows(slice(0, 1)), [["m0"]], ablation="resample")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 0.05), ("float16", 0.005)])
 @pytest.mark.parametrize(
     ("name", "paradigm"), [pytest.param("arm", "autoregressive", marks=pytest.mark.long), ("mdm", "masked_diffusion")]

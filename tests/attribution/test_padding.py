@@ -32,7 +32,7 @@ SIDES = ("left", "right")
 
 
 EVERY_RUN = ("gpt2-autoregressive", "gpt2-masked_diffusion", "mistral-autoregressive", "gemma3_text-masked_diffusion")
-"""Learned positions, sliding windows and both paradigms; the others are behind the marker `long`."""
+"""Learned positions, sliding windows and both paradigms; the others are behind the marker `nightly`."""
 
 QUICK = (("gpt2", "eager"), ("gemma3_text", "sdpa"))
 """Families and attention kernels of every run."""
@@ -41,7 +41,7 @@ QUICK = (("gpt2", "eager"), ("gemma3_text", "sdpa"))
 def models() -> list[Any]:
     every = [(family, paradigm) for family in FAMILIES for paradigm in PARADIGMS]
     return [
-        pytest.param(one, id="-".join(one), marks=() if "-".join(one) in EVERY_RUN else pytest.mark.long)
+        pytest.param(one, id="-".join(one), marks=() if "-".join(one) in EVERY_RUN else pytest.mark.nightly)
         for one in every
     ]
 
@@ -218,10 +218,11 @@ def mixed_prompts(draw: st.DrawFn) -> list[CounterfactualBatch]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "paradigm", "attention"),
     [
-        pytest.param(family, paradigm, kernel, marks=() if (family, kernel) in QUICK else pytest.mark.long)
+        pytest.param(family, paradigm, kernel, marks=() if (family, kernel) in QUICK else pytest.mark.nightly)
         for family in FAMILIES
         for paradigm in PARADIGMS
         for kernel in ("sdpa", "eager")

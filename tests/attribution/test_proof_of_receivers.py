@@ -110,7 +110,7 @@ def variants(model: Model) -> Iterator[dict[str, Any]]:
         yield {"fusion": "interleaved" if declared.fusion == "concatenated" else "concatenated"}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_wrong_value_of_any_field_of_a_declaration_passes(family: str, paradigm: str, tmp_path: Path) -> None:

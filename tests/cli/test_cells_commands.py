@@ -51,6 +51,7 @@ def aged(store: Path, *days: int) -> list[Path]:
     return found
 
 
+@pytest.mark.long
 def test_a_run_says_how_many_cells_came_from_the_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "study/study.yaml"]) == 0
     printed = capsys.readouterr()
@@ -65,6 +66,7 @@ def test_a_run_says_how_many_cells_came_from_the_store(store: Path, capsys: pyte
     assert len(entries(Path("elsewhere").absolute())) == 3
 
 
+@pytest.mark.long
 def test_a_run_says_what_is_wrong_with_the_store_and_goes_on(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
     assert main(["run", "study/study.yaml", "--cells", "file"]) == 0
@@ -76,6 +78,7 @@ def test_a_run_says_what_is_wrong_with_the_store_and_goes_on(store: Path, capsys
     assert "cells: expected a folder" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_copies_are_made_where_they_are_asked_for(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +93,7 @@ def test_copies_are_made_where_they_are_asked_for(
     assert links == [3, 0]
 
 
+@pytest.mark.long
 def test_calibrate_takes_cells_from_the_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["calibrate", "study/study.yaml", "--repetitions", "2", "--quiet"]
     assert main([*command, "--cells", str(store), "--copy-cells", "--out", "out"]) in (0, 3)
@@ -100,6 +104,7 @@ def test_calibrate_takes_cells_from_the_store(store: Path, capsys: pytest.Captur
     assert [log.count('"event": "cell"') for log in logs] == [0, 3]
 
 
+@pytest.mark.long
 def test_a_plan_shows_what_the_store_has(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone, damaged, _ = aged(store)
     shutil.rmtree(gone)

@@ -30,6 +30,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"^  {command.name or command.callback.__name__}\b", shown, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
@@ -44,6 +45,7 @@ def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) 
     assert mechshift_core.__version__ == project["version"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     def run(**variables: str) -> str:

@@ -94,6 +94,7 @@ def test_different_overrides_have_different_folders_that_can_be_made(many: list[
         assert folder.name.isascii() and re.fullmatch(r"[A-Za-z0-9._-]+", folder.name)
 
 
+@pytest.mark.long
 def test_a_spec_that_was_edited_goes_on_in_its_folder_and_that_is_said(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_folder_that_cannot_be_written_ends_with_code_2(
     assert Path("file").read_text() == "mine"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("file", "said"),
     [

@@ -50,6 +50,7 @@ def test_a_run_prints_its_verdicts_and_resumes(study: Path, capsys: pytest.Captu
     assert all(Path("paper", name).is_file() for name in said["files"])
 
 
+@pytest.mark.long
 def test_a_hypothesis_that_must_hold_and_does_not_gives_exit_code_1(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_an_unknown_hypothesis_is_refused_before_anything_runs(study: Path, caps
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_a_partial_run_gives_exit_code_3_and_says_what_failed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = study.parent / "after" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -76,6 +78,7 @@ def test_a_partial_run_gives_exit_code_3_and_says_what_failed(study: Path, capsy
     assert "Traceback" not in error
 
 
+@pytest.mark.long
 def test_a_plan_shows_cells_cache_and_cost(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(study)]) == 0
     printed = capsys.readouterr().out

@@ -40,6 +40,7 @@ def answer(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.long
 def test_runs_are_listed_with_state_cells_size_and_verdicts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = answer(capsys, "runs", "list")
     verdicts = {h["id"]: h["verdict"] for h in json.loads((OUT / "findings.json").read_text())["hypotheses"]}
@@ -99,6 +100,7 @@ def test_no_runs_at_all_are_no_error(
     assert answer(capsys, "runs", "gc") == {"removed": False, "items": []}
 
 
+@pytest.mark.long
 def test_gc_removes_what_no_plan_needs_and_only_when_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "runs", "gc", str(OUT))["items"] == []
     before = {cell.key for cell in stored_plan(OUT).cells}

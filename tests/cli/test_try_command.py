@@ -45,6 +45,7 @@ def test_it_says_of_all_prompts_what_the_run_then_finds(study: Path, capsys: pyt
     assert found["minutes"] > 0 and [one["model"] for one in found["passes"]] == ["before", "after", "continued"]
 
 
+@pytest.mark.long
 def test_a_look_at_a_few_is_told_in_words(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["try", str(study), "--limit", "3"]) == 0
     shown = capsys.readouterr().out
@@ -55,6 +56,7 @@ def test_a_look_at_a_few_is_told_in_words(study: Path, capsys: pytest.CaptureFix
     assert "time by passes measured now: " in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_what_would_make_the_study_fail_is_warned_of(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [json.loads(line) for line in (study.parent / "pairs.jsonl").read_text().splitlines()]
     for line in lines:  # hardly anything is an answer now
@@ -69,12 +71,14 @@ def test_what_would_make_the_study_fail_is_warned_of(study: Path, capsys: pytest
     assert "task 'mine' has 3 prompts" in "\n".join(tried(study, capsys)["warnings"])
 
 
+@pytest.mark.long
 def test_a_metric_of_the_wrong_sign_is_warned_of(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = {one["model"]: one for one in tried(study, capsys)["answered"] if one["metric_above"] < 6}
     said = [text for text in tried(study, capsys)["warnings"] if "prefers the foils" in text]
     assert len(said) == len(wrong)
 
 
+@pytest.mark.long
 def test_a_metric_that_is_the_same_on_the_corrupted_prompt_is_warned_of(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def missing(text: str, content: Any) -> list[str]:
     return [shown for shown in NUMBER.findall(text.replace("\N{MINUS SIGN}", "-")) if not there(shown)]
 
 
+@pytest.mark.long
 def test_every_number_of_the_text_is_in_the_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_sample_depends_on_the_seed_alone(
     assert verified(capsys, out, "--cells", "0")[0] == 0
 
 
+@pytest.mark.long
 def test_a_cell_that_the_model_does_not_give_is_found(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = next(cell for cell in stored_plan(out).cells if (cell.intervention, cell.model) == ("circuit", "before"))
     folder = RunFolder(out)
@@ -104,6 +105,7 @@ def test_a_cell_that_the_model_does_not_give_is_found(out: Path, capsys: pytest.
     assert f"differs: {cell}: " in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_cell_that_was_computed_under_other_names_is_the_same(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_all_findings_stand_beside_each_other(runs: list[Path]) -> None:
     assert json.loads(json.dumps(formats.many_as_json(made)))["findings"][0]["agreement"].startswith("opposite")
 
 
+@pytest.mark.long
 def test_the_command_takes_any_number(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [str(run) for run in runs]
     assert main(["compare", *names, "--html", str(tmp_path / "page.html")]) == 0

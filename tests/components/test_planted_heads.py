@@ -71,6 +71,7 @@ def test_each_of_two_redundant_heads_costs_nothing_and_both_cost_everything(
     assert saturating == pytest.approx(0, abs=0.1) and both == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["specialised", "redundant"])
 def test_only_redundant_heads_interact_and_negatively(name: str, folder: Path, batch: CounterfactualBatch) -> None:
     model = load_model(folder / name, device="cpu")

@@ -111,6 +111,7 @@ def test_below_the_fewest_for_an_interval_validate_warns(study: Path, capsys: py
     assert "  warning: task 'mine' has 3 templates: below 5 there" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("examples", "warned"), [(9, True), (10, False)])
 def test_validate_warns_of_too_few_prompts_for_a_measure(
     examples: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -131,6 +132,7 @@ def test_validate_warns_of_too_few_prompts_for_a_measure(
     assert found.hypotheses[1].low is not None, "the depth slope needs no halves"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pooled", ["hypothesis", "contrast", "mixed model", "nothing"])
 def test_tasks_that_share_prompts_are_not_pooled(
     pooled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -122,6 +122,7 @@ def test_a_batch_has_a_mask_in_the_blank_and_is_read_there(dataset: Dataset, shi
             assert int(torch.as_tensor(batch.position)[row]) == len(example.clean_ids) - shifted
 
 
+@pytest.mark.long
 def test_the_numbers_of_a_run_are_the_models_own_at_the_blank(finished: Path) -> None:
     tokenizer = build_tokenizer()
     table = pl.read_parquet(finished / "tables/examples.parquet").unique(["model", "example"])

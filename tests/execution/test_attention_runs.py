@@ -47,6 +47,7 @@ def from_read(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:  # type
     return np.stack(right), np.stack(own)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_the_table_holds_the_attention_of_a_plain_pass(name: str, finished: Path) -> None:
     chosen = table(finished / "out", "examples").filter(
@@ -156,6 +157,7 @@ def write_revealed(folder: Path, **changes: object) -> Path:
     return folder / "revealed.yaml"
 
 
+@pytest.mark.long
 def test_attention_to_the_answer_is_split_by_what_is_revealed_in_a_state(tmp_path: Path) -> None:
     import torch
 

@@ -33,6 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(write_effective_study(folder, interventions=[DRAWN, SIGNED]), out=folder / "out")
 
 
+@pytest.mark.long
 def test_draws_and_their_variance_are_stored(drawn: Run) -> None:
     assert drawn.failures == ()
     ((_, tensors),) = cells(drawn.path, model="before", intervention="circuit")
@@ -108,6 +109,7 @@ def write_sensitive(folder: Path, method: list[str], **attribution: Any) -> Path
     return path
 
 
+@pytest.mark.long
 def test_hypotheses_are_decided_on_the_edges_of_other_methods(tmp_path: Path) -> None:
     finished = run(write_sensitive(tmp_path, ["gim", "rank-average"], by_role=True), out=tmp_path / "out")
     assert finished.failures == ()

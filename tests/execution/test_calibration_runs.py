@@ -94,6 +94,7 @@ def samples(path: Path) -> Samples:
     return collect(stored_plan(path), RunFolder(path), {}, Reading())
 
 
+@pytest.mark.long
 def test_halves_are_disjoint_of_one_model_and_the_same_for_all_pairs_of_a_task(study: tuple[Path, Path]) -> None:
     drawn = draw(sources(samples(study[1])), seed=1, repetition=0)
     shift, control = drawn["diffusion", "ioi"], drawn["control", "ioi"]
@@ -152,6 +153,7 @@ def test_pairs_that_share_the_model_after_are_read_on_different_models(study: tu
     assert [source.sample.after.model for source in made.values()] == ["mdm", "continued"]
 
 
+@pytest.mark.long
 def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study: tuple[Path, Path]) -> None:
     path, plan = study[1], stored_plan(study[1])
     for (pair, _), sample in draw(sources(samples(path)), seed=1, repetition=0).items():
@@ -188,6 +190,7 @@ def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study
             assert [(e.measure, e.side, e.estimate, e.low, e.high) for e in lean.estimates if e.side in sides] == kept
 
 
+@pytest.mark.long
 def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Path]) -> None:
     found = repeated(study[1], 6)
     assert {one.id: one.status for one in found.hypotheses} == {
@@ -216,6 +219,7 @@ def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Pa
     assert {half.prompts for half in found.halves} == {18}
 
 
+@pytest.mark.long
 def test_repetitions_do_not_depend_on_their_number_and_follow_from_the_seed(study: tuple[Path, Path]) -> None:
     one, three = draw(sources(samples(study[1])), seed=4, repetition=2), repeated(study[1], 3, seed=4)
     again = draw(sources(samples(study[1])), seed=4, repetition=2)
@@ -264,6 +268,7 @@ def test_a_calibration_of_other_statistics_is_stale_and_one_that_cannot_be_read_
     assert 'id="calibration"' not in page.read_text()
 
 
+@pytest.mark.long
 def test_what_cannot_be_calibrated_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = write(tmp_path, examples=4, hypotheses=[HYPOTHESES[0]])
     call = ["calibrate", str(spec), "--out", str(tmp_path / "out"), "--repetitions", "2"]

@@ -44,6 +44,7 @@ def test_another_run_computes_nothing_and_finds_the_same_to_the_byte(study: Path
     assert (counts(third), third.analysed) == ((0, 3, 0, 0), False)
 
 
+@pytest.mark.long
 def test_a_run_directory_is_complete_without_the_store_and_costs_no_space(study: Path, out: Path, store: Path) -> None:
     run(study, out=out)
     second = run(study, out=out.parent / "other")
@@ -104,6 +105,7 @@ def test_names_and_order_are_those_of_the_run_that_takes_the_cells(tmp_path: Pat
     assert known == provenance(computed.path)
 
 
+@pytest.mark.long
 def test_with_another_version_of_the_code_cells_are_computed_anew(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_what_cells_are_computed_with_of_the_statistics_is_in_the_version_of_the
     assert len(used) > 3
 
 
+@pytest.mark.long
 def test_cells_of_a_gpu_are_not_given_to_a_run_on_processors(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def test_cells_of_a_gpu_are_not_given_to_a_run_on_processors(
 DAMAGES = ("flipped", "truncated", "no description", "no tensors", "another cell", "a file")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_not_taken_but_computed_and_replaced(
     study: Path, out: Path, store: Path, damage: str
@@ -219,6 +223,7 @@ def test_a_damaged_entry_is_not_taken_but_computed_and_replaced(
     assert len(stored(store)) == 3
 
 
+@pytest.mark.long
 def test_a_damaged_cell_of_a_run_is_taken_from_the_store_and_the_provenance_says_so(
     study: Path, out: Path, store: Path
 ) -> None:
@@ -239,12 +244,14 @@ def test_a_damaged_cell_of_a_run_is_taken_from_the_store_and_the_provenance_says
     assert "cells_from_the_store" not in provenance(out)
 
 
+@pytest.mark.long
 def test_what_an_interrupted_run_has_computed_is_in_the_store(study: Path, out: Path, store: Path) -> None:
     with interrupted_after(2):
         run(study, out=out)
     assert counts(run(study, out=out.parent / "other")) == (1, 0, 2, 0)
 
 
+@pytest.mark.long
 def test_a_cell_that_failed_is_not_shared_and_one_that_budgets_share_is_counted_as_often_as_it_is_planned(
     study: Path, out: Path, store: Path
 ) -> None:
@@ -266,6 +273,7 @@ def test_workers_share_what_they_compute(study: Path, out: Path, store: Path) ->
     assert findings(out.parent / "other") == findings(out)
 
 
+@pytest.mark.long
 def test_the_store_can_be_elsewhere_or_switched_off(
     study: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

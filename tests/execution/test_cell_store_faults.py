@@ -25,6 +25,7 @@ from mechshift_core.runs import collect, summarize
 HERE = Path(__file__).parent
 
 
+@pytest.mark.long
 def test_a_cell_is_the_old_one_none_or_the_new_one_after_a_kill_at_any_moment_of_sharing_it(tmp_path: Path) -> None:
     done = script("store_crash_points.py", tmp_path / "out")
     text, errors = done.communicate()
@@ -33,6 +34,7 @@ def test_a_cell_is_the_old_one_none_or_the_new_one_after_a_kill_at_any_moment_of
     assert len(text.split()) == 3
 
 
+@pytest.mark.long
 def test_processes_that_share_cells_at_once_spoil_nothing(tmp_path: Path) -> None:
     racers = [script("store_racer.py", tmp_path / "store", tmp_path / name, 2) for name in ("first", "second")]
     for racer in racers:
@@ -92,6 +94,7 @@ def test_an_entry_that_is_removed_while_it_is_taken_is_missing(
     assert store.notice == ""
 
 
+@pytest.mark.long
 def test_a_file_in_place_of_the_store_is_said_once_and_costs_nothing(study: Path, out: Path, store: Path) -> None:
     store.write_text("years of work")
     finished = run(study, out=out)
@@ -103,6 +106,7 @@ def test_a_file_in_place_of_the_store_is_said_once_and_costs_nothing(study: Path
     assert store.read_text() == "years of work"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("nth", "whole"), [(0, 0), (1, 1), (2, 1)])
 def test_a_store_that_was_full_once_gets_nothing_more_and_holds_nothing_half(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch, nth: int, whole: int
@@ -137,6 +141,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.long
 def test_a_store_that_may_only_be_read_gives_what_it_has(
     study: Path, out: Path, mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +156,7 @@ def test_a_store_that_may_only_be_read_gives_what_it_has(
     assert len(stored(store)) == 2
 
 
+@pytest.mark.long
 def test_a_store_that_is_really_full_costs_a_run_nothing(study: Path, out: Path, mounted: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=16k", str(mounted)], check=True)
     finished = run(study, out=out, cells=mounted / "store")
@@ -161,6 +167,7 @@ def test_a_store_that_is_really_full_costs_a_run_nothing(study: Path, out: Path,
     assert counts(run(study, out=out.parent / "other", cells=mounted / "store")) == (3 - whole, 0, whole, 0)
 
 
+@pytest.mark.long
 def test_a_store_that_cannot_be_read_is_said_once_and_costs_nothing(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +187,7 @@ def test_a_store_that_cannot_be_read_is_said_once_and_costs_nothing(
     assert len(events(second.path, "store failed")) == 1
 
 
+@pytest.mark.long
 def test_on_another_file_system_cells_are_links_and_everything_that_reads_them_works(
     study: Path, out: Path, store: Path, apart: None
 ) -> None:
@@ -203,6 +211,7 @@ def test_on_another_file_system_cells_are_links_and_everything_that_reads_them_w
     assert counts(run(study, out=other)) == (0, 3, 0, 0)
 
 
+@pytest.mark.long
 def test_a_link_whose_entry_has_gone_is_a_missing_cell(study: Path, out: Path, store: Path, apart: None) -> None:
     run(study, out=out)
     other = out.parent / "other"
@@ -219,6 +228,7 @@ def test_a_link_whose_entry_has_gone_is_a_missing_cell(study: Path, out: Path, s
     assert len(stored(store)) == 3
 
 
+@pytest.mark.long
 def test_cells_are_copied_from_another_file_system_where_that_is_asked_for(
     study: Path, out: Path, store: Path, apart: None
 ) -> None:
@@ -232,6 +242,7 @@ def test_cells_are_copied_from_another_file_system_where_that_is_asked_for(
     assert findings(second.path) == findings(out)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["hard links", "links"])
 def test_what_is_removed_from_a_run_directory_stays_in_the_store(
     study: Path, out: Path, store: Path, way: str, request: pytest.FixtureRequest

@@ -60,6 +60,7 @@ def test_an_entry_that_is_taken_is_used(folder: RunFolder, tmp_path: Path) -> No
     assert [entry.path.name for entry in entries(tmp_path / "store")] == [KEYS[1], KEYS[0]]
 
 
+@pytest.mark.long
 def test_a_run_keeps_the_store_within_its_limit_but_keeps_its_own_cells(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def metric(finished: tuple[Path, Run]) -> tuple[list[str], np.ndarray]:  # type:
     return names, by_hand(folder, "after", nodes).astype(np.float64)
 
 
+@pytest.mark.long
 def test_the_strongest_components_are_knocked_out_in_every_combination(
     finished: tuple[Path, Run],
     metric: tuple[list[str], np.ndarray],  # type: ignore[type-arg]
@@ -192,6 +193,7 @@ def test_more_components_than_a_model_has_are_refused(tmp_path: Path) -> None:
         make_plan(load_spec(write(tmp_path, few, measures=MEASURES)))
 
 
+@pytest.mark.long
 def test_a_plan_counts_the_combinations(tmp_path: Path) -> None:
     plan = make_plan(load_spec(write(tmp_path, combined(), measures=MEASURES)))
     joint = [cell for cell in plan.cells if cell.part == "shapley"]
@@ -233,6 +235,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", BAD)
 def test_what_can_not_be_run_is_refused(case: str, tmp_path: Path) -> None:
     intervention, message = BAD[case]

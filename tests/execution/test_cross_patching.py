@@ -60,6 +60,7 @@ def rows(finished: Run) -> pl.DataFrame:
     return table(finished.path, "cross_patching")
 
 
+@pytest.mark.long
 def test_a_copy_s_activations_serve_wholly_and_cost_nothing(rows: pl.DataFrame) -> None:
     own = rows.filter((pl.col("pair") == "copy") & pl.col("use").is_not_null())
     assert own.height > 60
@@ -191,6 +192,7 @@ def test_hypotheses_are_tested_on_the_geometric_mean_of_both_directions(finished
     assert found["floor"].status == "undefined" and "does not clear 0" in found["floor"].message
 
 
+@pytest.mark.long
 def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path: Path) -> None:
     folder = finished.path.parent
     yaml = YAML()

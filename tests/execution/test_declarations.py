@@ -61,6 +61,7 @@ def after(folder: Path) -> Run:
     return run(folder / "study.yaml", out=folder / "out")
 
 
+@pytest.mark.long
 def test_what_changed_after_results_is_marked_and_what_was_dropped_stays_in_the_family(after: Run) -> None:
     declaration = after.findings.declaration
     assert declaration.changed == {"earlier": ('test.alternative: "less" -> "greater"',), "spread": ("added",)}
@@ -137,6 +138,7 @@ def test_results_without_a_record_are_said_to_have_none(after: Run) -> None:
         analyze(after.path)
 
 
+@pytest.mark.long
 def test_a_registration_is_held_against_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(tmp_path, hypotheses=[HYPOTHESES[1]])
     change(study, measures={"depth": {}})

@@ -60,6 +60,7 @@ def test_every_index_of_the_grammar_is_there() -> None:
     assert set(integration.INDICES) == {*JOINT_INDICES, *component_graph.GRAPH_INDICES}
 
 
+@pytest.mark.long
 def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:
     rows = table(finished.path, "indices")
     assert rows.group_by("measure", maintain_order=True).agg(pl.col("index").unique(maintain_order=True)).rows() == [

@@ -87,6 +87,7 @@ def said(model: Model, ids: Sequence[int], position: int, answers: Sequence[int]
     return [sum(p[token] for token in answers), others, max(p), float(np.argmax(p))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 def test_paths_through_the_solution_are_read_in_its_states(
     name: str, finished: tuple[Run, Plan], models: dict[str, Model]

@@ -87,6 +87,7 @@ def alive(process: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     from worker_jobs import __file__ as script
@@ -306,6 +307,7 @@ def test_no_scheduler_and_one_that_is_not_encrypted_are_refused(tmp_path: Path) 
         pass
 
 
+@pytest.mark.long
 def test_a_worker_that_is_unfit_gets_no_more_jobs_and_the_others_do_them(tmp_path: Path) -> None:
     (tmp_path / "unfit").write_text("0")  # the number of the worker
     with opened(TWO, most=9) as engine:
@@ -317,6 +319,7 @@ def test_a_worker_that_is_unfit_gets_no_more_jobs_and_the_others_do_them(tmp_pat
     assert set(lost.values()) == {"this worker has other code"}
 
 
+@pytest.mark.long
 def test_what_a_spec_has_become_in_python_is_not_what_workers_read(tmp_path: Path) -> None:
     spec = load_spec(write_study(tmp_path))
     changed = spec.model_copy(update={"seed": spec.seed + 1})
@@ -342,6 +345,7 @@ def test_an_encrypted_scheduler_needs_certificates() -> None:
         pass
 
 
+@pytest.mark.long
 def test_a_manager_that_refuses_jobs_says_why_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_lost_circuit_is_evaluated_again_and_nothing_else(copied: Path) -> Non
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.long
 def test_a_changed_hypothesis_recomputes_no_cell_of_any_kind(copied: Path) -> None:
     spec = copied / "study" / "study.yaml"
     spec.write_text(spec.read_text().replace("margin: 0.2", "margin: 0.3"))
@@ -133,6 +134,7 @@ def test_a_failed_circuit_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: 
     assert {(one.measure, one.estimate) for one in failed} == {("cmd", None), ("cpr", None), ("transfer_ratio", None)}
 
 
+@pytest.mark.long
 def test_too_few_selected_examples_are_a_status(tmp_path: Path) -> None:
     study = write_effective_study(tmp_path, examples=3, interventions=EVERY_KIND[:4])
     result = run(study, out=tmp_path / "out")
@@ -198,6 +200,7 @@ def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, mon
     assert list((tmp_path / "out" / "cells").iterdir()) == []
 
 
+@pytest.mark.long
 def test_scores_that_are_not_finite_are_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path)
     score = edge_attribution.score

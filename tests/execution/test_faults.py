@@ -33,6 +33,7 @@ def findings(folder: Path) -> bytes:
     return (folder / "findings.json").read_bytes()
 
 
+@pytest.mark.long
 def test_a_cell_is_the_old_one_none_or_the_new_one_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     script = Path(__file__).with_name("crash_points.py")
     done = subprocess.run(
@@ -92,6 +93,7 @@ def test_of_two_runs_at_once_the_second_refuses(tmp_path: Path) -> None:
     assert (again.computed, again.analysed) == (0, False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nth", [9, *(pytest.param(n, marks=pytest.mark.long) for n in (0, 4, 14, 17))])
 def test_a_disk_that_fills_while_anything_is_written_is_named_and_gone_on_from(
     study: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
@@ -132,6 +134,7 @@ def test_a_cell_that_says_something_else_of_itself_is_computed_again(
     assert findings(out) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -197,6 +200,7 @@ def read_only(study: Path, tmp_path: Path) -> Iterator[Path]:
             path.chmod(0o755)
 
 
+@pytest.mark.long
 def test_a_folder_that_may_only_be_read_is_a_clear_error(study: Path, read_only: Path) -> None:
     before = findings(read_only)
     for action in (lambda: run(study, out=read_only), lambda: analyze(read_only), lambda: report(read_only)):

@@ -53,6 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(path, out=folder / "out")
 
 
+@pytest.mark.long
 def test_each_side_is_read_on_its_own_half(finished: Run) -> None:
     rows = table(finished.path, "examples").filter(pl.col("pair") == "itself").sort("example")
     read = {

@@ -111,6 +111,7 @@ def shifts(made: Run, pair: str) -> Floats:
     return beyond_random(made, pair, "after") - beyond_random(made, pair, "before")
 
 
+@pytest.mark.long
 def test_attention_to_the_right_is_that_of_a_plain_pass(finished: Run) -> None:
     finding, values = found(finished, "rightwards"), rightwards(finished.path.parent)
     assert finding.status == "ok" and finding.n["prompt"] == EXAMPLES
@@ -126,6 +127,7 @@ def test_attention_to_the_right_is_that_of_a_plain_pass(finished: Run) -> None:
     assert before.method == "looks: exact, attention is causal"
 
 
+@pytest.mark.long
 def test_attention_that_is_spread_evenly_has_half_of_it_on_the_right(tmp_path: Path) -> None:
     path = write(tmp_path, examples=6)
     weights = tmp_path / "after" / "model.safetensors"
@@ -213,6 +215,7 @@ def test_only_the_targeted_effect_depends_on_the_ablation(finished: Run) -> None
     assert [cell.intervention for _, cell in plan.every_cell if cell.key not in own] == ["aimed"] * 4
 
 
+@pytest.mark.long
 def test_random_templates_are_drawn_with_all_of_their_prompts(finished: Run, tmp_path: Path) -> None:
     folder = finished.path.parent
     content = YAML().load((folder / "study.yaml").read_text())
@@ -253,6 +256,7 @@ def test_they_are_calibrated_on_halves_and_on_prompts_drawn_anew(finished: Run) 
     assert [(one.id, one.tested) for one in anew.hypotheses] == [("rightwards", 2), ("relied-on", 2), ("beyond", 2)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("intervention", ["looks", "aimed"])
 def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute_cell = hands._execute_cell
@@ -271,6 +275,7 @@ def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch:
     assert other.status == "ok"
 
 
+@pytest.mark.long
 def test_too_few_examples_are_a_reason(tmp_path: Path) -> None:
     made = run(write(tmp_path, examples=3), out=tmp_path / "out")
     few = found(made, "rightwards")
@@ -328,6 +333,7 @@ def decided_at(made: Run, side: str) -> Floats:
     return np.array(times)
 
 
+@pytest.mark.long
 def test_decision_times_are_taken_of_a_a_data(stepwise: Run) -> None:
     plan, folder = stored_plan(stepwise.path), RunFolder(stepwise.path)
     made = calibrate(plan, folder, {}, key="", repetitions=3, seed=1, distances=(0.1,))

@@ -94,6 +94,7 @@ def stored(finished: tuple[Run, Plan], **wanted: object) -> tuple[dict[str, Any]
     return cell
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 def test_everything_measured_is_the_mean_over_the_states(
@@ -205,6 +206,7 @@ def slow_order(model: Model, ids: Sequence[int], start: int, clean: Sequence[int
     return order
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_surest_token_of_the_clean_prompt_is_revealed_first(
     steps: int, finished: tuple[Run, Plan], models: dict[str, Model]

@@ -43,6 +43,7 @@ def selected(out: Path) -> list[int]:
     return of_before(table(out, "examples")).filter("selected")["example"].to_list()
 
 
+@pytest.mark.long
 def test_the_full_circuit_is_as_good_as_the_model_and_random_ones_stand_beside(everything: tuple[Path, Path]) -> None:
     _, out = everything
     curve = of_before(table(out, "faithfulness")).filter(pl.col("intervention") == "curve")
@@ -87,6 +88,7 @@ def test_distance_and_transfer_are_estimates_beside_their_references(everything:
         assert found["transfer_ratio"].estimate == pytest.approx(partner / own)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ablation", "held_out"),
     [

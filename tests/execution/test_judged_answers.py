@@ -45,6 +45,7 @@ def kept(result: Run, rule: str) -> Path:
     return result.path.parent / f"out-{rule}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", RULES)
 def test_both_accuracies_are_those_of_transformers_and_the_rule_selects(rule: str, judged: dict[str, Run]) -> None:
     out = kept(judged[rule], rule)

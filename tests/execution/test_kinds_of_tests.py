@@ -59,6 +59,7 @@ def found(finished: Run, name: str) -> Finding:
     return next(finding for finding in finished.findings.hypotheses if finding.id == name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "null", "alternative"),
     [("kept", -0.05, "greater"), ("beyond", 10, "less"), ("not-beyond", 10, "greater"), ("different", 0, "two-sided")],

@@ -65,6 +65,7 @@ def stored(finished: tuple[Run, Plan], **wanted: object) -> dict[str, Any]:
     return tensors
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 @pytest.mark.parametrize("task", ["countdown", "ioi"])
 def test_the_last_stream_is_the_model_s_output_in_every_step(name: str, task: str, finished: tuple[Run, Plan]) -> None:
@@ -223,6 +224,7 @@ def test_a_model_against_itself_is_read_on_two_halves(tmp_path: Path) -> None:
     assert made.findings.hypotheses[0].status == "ok"
 
 
+@pytest.mark.long
 def test_attributions_that_do_not_add_up_are_failed_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lens_module, "softcap", lambda _: 0.5)
     made = run(write(tmp_path, denoising={"steps": "per_token"}), out=tmp_path / "out")

@@ -97,6 +97,7 @@ def estimates(finished: Run, measure: str, pair: str) -> list[Estimate]:
     return [one for one in finished.findings.estimates if (one.measure, one.pair) == (measure, pair)]
 
 
+@pytest.mark.long
 def test_identical_models_have_not_moved_at_all(planted: Run) -> None:
     assert planted.failures == ()
     values = {measure: {one.estimate for one in estimates(planted, measure, "control")} for measure in MEASURES}
@@ -192,6 +193,7 @@ def test_the_page_draws_treatment_beside_control(planted: Run) -> None:
     assert "How far the models moved" in page
 
 
+@pytest.mark.long
 def test_measures_of_the_same_prompts_are_calibrated_on_prompts_drawn_anew(diffusion: Run) -> None:
     plan, folder = stored_plan(diffusion.path), RunFolder(diffusion.path)
     found = calibrate(plan, folder, {}, key="", repetitions=5, seed=1)

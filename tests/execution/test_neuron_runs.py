@@ -55,6 +55,7 @@ def scores(finished: Run) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     return found
 
 
+@pytest.mark.long
 def test_each_side_lists_its_strongest_with_the_score_of_the_other_half(
     rows: pl.DataFrame,
     scores: dict[str, np.ndarray],  # type: ignore[type-arg]

@@ -199,6 +199,7 @@ def test_a_run_whose_code_was_allowed_is_drawn_with_it(finished: Run, monkeypatc
     assert asked == [False, True, True]
 
 
+@pytest.mark.long
 def test_a_run_with_a_broken_analysis_is_opened_and_tried_again(
     finished: Run, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def drawn_lengths(draw: st.DrawFn) -> list[tuple[int, int, int]]:
     return draw(st.permutations([*once, *once]))
 
 
+@pytest.mark.long
 def test_every_kind_gives_in_padded_batches_what_it_gives_without() -> None:
     lengths = [(8, 0, 1), (24, 1, 2), (9, 1, 2), (8, 0, 2), (11, 2, 1)]
     dataset, names = dataset_of(lengths, 5), [name for name in PADDED if name not in MORE]
@@ -154,6 +155,7 @@ def test_every_kind_gives_in_padded_batches_what_it_gives_without() -> None:
     assert_alike(found, cells("gemma3_text", dataset, pads=False, names=names))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["circuit", "lens", "zeros"])
 def test_batches_may_be_of_any_size(name: str) -> None:
     dataset = dataset_of([(8, 0, 1), (9, 1, 2), (10, 0, 1), (11, 2, 1)], 6)
@@ -162,6 +164,7 @@ def test_batches_may_be_of_any_size(name: str) -> None:
     assert_alike(cells("qwen2", dataset, pads=True, size=3, names=names), alone)
 
 
+@pytest.mark.long
 def test_a_padded_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, names = dataset_of([(8, 0, 1), (9, 1, 2), (10, 0, 1), (11, 2, 1), (9, 0, 2)], 7), {"circuit", "zeros"}
     whole = cells("qwen2", dataset, pads=True, names=names)
@@ -186,7 +189,9 @@ ALL_KINDS = ("gemma2", "gpt2", "qwen2")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[] if name == "gemma2" else [pytest.mark.nightly]) for name in FAMILIES]
+)
 @settings(max_examples=2)
 @given(lengths=drawn_lengths(), seed=st.integers(0, 2**32), size=st.sampled_from(["auto", 2, 5]))
 def test_every_kind_of_every_architecture_in_padded_batches(
@@ -268,6 +273,7 @@ def test_how_many_batches_there_are(lengths: list[int], groups: int) -> None:
     assert len(row_groups(loaded("qwen2", "before"), examples, Reading())) == len(set(lengths))
 
 
+@pytest.mark.long
 @settings(max_examples=10)
 @given(lengths=drawn_lengths(), seed=st.integers(0, 99), steps=st.sampled_from(["per_token", 1, 2]))
 def test_the_order_of_revealing_is_that_of_each_prompt_alone(

@@ -60,6 +60,7 @@ def by_hand(folder: Path, name: str, nodes: list[list[str]]) -> np.ndarray:  # t
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_the_strongest_components_are_knocked_out_in_pairs(name: str, finished: tuple[Path, Run]) -> None:
     folder, made = finished

@@ -100,6 +100,7 @@ def test_parts_of_the_steps_are_what_they_say() -> None:
                 assert sum(weight for _, weight in states) == pytest.approx(1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 @pytest.mark.parametrize("budget", BUDGETS[:3])
 def test_what_is_measured_is_the_mean_over_the_states_of_the_part(

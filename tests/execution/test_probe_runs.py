@@ -41,6 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_accuracy_is_that_of_probes_of_hidden_states(finished: Path) -> None:
     import torch
 
@@ -122,6 +123,7 @@ def timed(folder: Path, denoising: dict[str, object], probe: dict[str, object] =
     return folder / "time.yaml"
 
 
+@pytest.mark.long
 def test_the_step_is_read_off_every_state_of_an_example(tmp_path: Path) -> None:
     import torch
 

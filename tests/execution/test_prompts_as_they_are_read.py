@@ -120,12 +120,14 @@ def check(folder: Path, table: pl.DataFrame, begins: dict[str, bool]) -> None:
         assert row["corrupt_metric"] == pytest.approx(expected["corrupt"], abs=1e-4)
 
 
+@pytest.mark.long
 def test_numbers_are_those_of_transformers_with_the_beginning_of_sequence(folder: Path) -> None:
     check(folder, examples(folder, "as-it-is"), {"before": True, "after": True})
     stored = json.loads((folder / "as-it-is/provenance.json").read_text())["models"]
     assert [stored[name]["prompts_begin_with"] for name in ("before", "after")] == [[1], [1]]
 
 
+@pytest.mark.long
 def test_each_model_of_a_pair_may_be_read_its_own_way(folder: Path) -> None:
     models = {**SPEC["models"], "after": {**SPEC["models"]["after"], "add_bos_token": False}}
     every_kind = [*SPEC["interventions"], {"name": "looked", "kind": "attention"}]

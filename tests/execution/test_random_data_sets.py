@@ -299,13 +299,14 @@ def metric(case: Case, side: str, ids: list[int], answers: set[int], foils: set[
 OPTIONS: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.long
 @settings(max_examples=4, derandomize=True, **OPTIONS)
 @given(case=cases())
 def test_any_data_set_is_read_as_transformers_reads_it_or_refused(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @settings(max_examples=30, **OPTIONS)
 @given(case=cases())
 def test_many_data_sets_are_read_as_transformers_reads_them_or_refused(case: Case) -> None:

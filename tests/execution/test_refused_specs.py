@@ -39,6 +39,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished
 
 
+@pytest.mark.long
 def test_the_report_leaves_the_choice_out_and_says_so(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(old)]) == 0
     assert f"note: {old}: this version would refuse its spec: " in capsys.readouterr().out
@@ -51,6 +52,7 @@ def test_the_report_leaves_the_choice_out_and_says_so(old: Path, capsys: pytest.
     assert "K = 20" in page or "top_k" in page
 
 
+@pytest.mark.long
 def test_it_is_opened_drawn_exported_compared_and_checked(
     old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

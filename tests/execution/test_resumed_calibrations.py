@@ -105,6 +105,7 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_one_process_finds_what_two_workers_do(
     study: Path, measured: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def test_one_process_finds_what_two_workers_do(
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_second_call_measures_nothing_and_more_data_sets_are_all_that_is_measured(
     study: Path, measured: Counter[str]
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_second_call_measures_nothing_and_more_data_sets_are_all_that_is_measu
     assert found(study, 33) == alone and not measured  # those of another seed are there still
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "anew"),
     [
@@ -221,6 +224,7 @@ def test_what_breaks_is_measured_once_a_call_and_tried_again_by_the_next(
     assert found(study, 6) == expected and not measured
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_it_and_the_same_command_goes_on(
     study: Path, measured: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Run, P
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_selects_by_the_rule_and_its_report_names_it(rule: str, finished: dict[str, tuple[Run, Path]]) -> None:
     result, out = finished[rule]

@@ -74,6 +74,7 @@ def test_the_edges_table_holds_the_means_of_the_stored_scores(study: Path, out: 
     assert abs(best) == pytest.approx(table["score"].abs().max())
 
 
+@pytest.mark.long
 def test_a_second_run_computes_nothing_and_changes_nothing(study: Path, out: Path) -> None:
     first = run(study, out=out)
     before = outputs(first)
@@ -89,6 +90,7 @@ def test_a_changed_hypothesis_recomputes_no_cell(study: Path, out: Path, finishe
     assert [finding.id for finding in second.findings.hypotheses] == ["kept"]
 
 
+@pytest.mark.long
 def test_a_changed_prompt_recomputes_only_its_own_cells(study: Path, out: Path, small_shards: None) -> None:
     first = run(study, out=out)
     assert first.computed == 9  # three models, three shards
@@ -218,6 +220,7 @@ def test_an_unwritable_folder_is_a_clear_error(study: Path) -> None:
         run(study, out=Path("/proc/nowhere"))
 
 
+@pytest.mark.long
 def test_a_failed_model_is_shown_and_the_rest_goes_on(study: Path, out: Path) -> None:
     weights = study.parent / "after" / "model.safetensors"
     good = weights.read_bytes()
@@ -291,6 +294,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filled", [100_000, *(pytest.param(n, marks=pytest.mark.long) for n in (60_000, 140_000))])
 def test_a_full_disk_is_a_clear_error_and_loses_no_complete_cell(
     study: Path, tmp_path: Path, small_disk: Path, small_shards: None, filled: int

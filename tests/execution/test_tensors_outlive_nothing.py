@@ -37,7 +37,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(write_random_model("qwen2", tmp_path_factory.mktemp("qwen2")), device="cpu")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[] if name == "eap-ig" else [pytest.mark.nightly]) for name in METHODS]
+)
 def test_attribution_leaves_no_tensor_behind(model: Model, method: Method) -> None:
     batch = random_batch()
     options: dict[str, Any] = {"methods": ("eap", "relp")} if method == "rank-average" else {}
@@ -50,6 +52,7 @@ def test_attribution_leaves_no_tensor_behind(model: Model, method: Method) -> No
     assert [once() for _ in range(3)] == [first] * 3
 
 
+@pytest.mark.long
 def test_a_batch_that_did_not_fit_leaves_no_tensor_behind(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     attribute_edges(model, random_batch())
     before = tensors()

@@ -86,6 +86,7 @@ def series(folder: Path, measure: str, against: str) -> pl.DataFrame:
     return rows.filter((pl.col("measure") == measure) & (pl.col("against") == against))
 
 
+@pytest.mark.long
 def test_a_trajectory_is_each_model_with_the_first_and_with_the_last_one(study: Path) -> None:
     spec = load_spec(study / "study.yaml")
     assert [(pair.name, pair.before, pair.after) for pair in spec.trajectories[0].pairs()] == [
@@ -97,6 +98,7 @@ def test_a_trajectory_is_each_model_with_the_first_and_with_the_last_one(study: 
     ]
 
 
+@pytest.mark.long
 def test_points_are_what_pairs_of_the_same_models_come_to(study: Path, tmp_path: Path) -> None:
     for name in ("before", "early", "late", "after", "pairs.jsonl"):
         (tmp_path / name).symlink_to(study / name)
@@ -207,6 +209,7 @@ def test_accuracy_is_of_each_model_on_all_prompts(study: Path) -> None:
     assert rows.filter(model="after")["estimate"].item() == pytest.approx(share)
 
 
+@pytest.mark.long
 def test_all_steps_have_the_prompts_that_every_model_answers(tmp_path: Path) -> None:
     write(tmp_path, rule="both")
     pairs = [

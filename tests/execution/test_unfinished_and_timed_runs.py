@@ -29,6 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_paths_are_strings_or_paths(finished: Path) -> None:
     assert report(str(finished / "out")) == finished / "out" / "report.html"
     assert analyze(str(finished / "out")).path == finished / "out"

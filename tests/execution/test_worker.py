@@ -23,6 +23,7 @@ def work(finished: Run) -> Iterator[Work]:
     worker._hands.clear()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("other", "said"),
     [
@@ -41,6 +42,7 @@ def test_a_worker_with_something_else_is_unfit(work: Work, other: dict[str, Any]
     assert outcome.unfit and re.search(said, str(outcome.reason)), outcome.reason
 
 
+@pytest.mark.long
 def test_a_run_is_forgotten_when_it_ends_and_no_other(work: Work, out: Path) -> None:
     cell = stored_plan(out).cells[0]
     (out / "cells" / cell.key / "cell.json").unlink()

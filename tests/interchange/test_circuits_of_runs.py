@@ -63,6 +63,7 @@ def stored_scores(out: Path, model: str) -> Any:
     return np.concatenate([load_file(out / "cells" / cell.key / "tensors.safetensors")["scores"] for cell in cells])
 
 
+@pytest.mark.long
 def test_the_mean_is_that_of_the_stored_scores(study: Path) -> None:
     scores = stored_scores(study / "out", "after").astype(np.float64)
     signed = circuit_of_run(study / "out", task="mine", model="after")

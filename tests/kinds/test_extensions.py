@@ -174,6 +174,7 @@ BREAKING = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BREAKING)
 def test_a_measure_that_breaks_is_a_status_and_no_lost_run(name: str, tmp_path: Path) -> None:
     old, new, message = BREAKING[name]

@@ -104,9 +104,10 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return code, found.out, found.err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_kinds")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "mlp_share" else [pytest.mark.long]) for name in STUDIES]
+    "name", [pytest.param(name, marks=[] if name == "mlp_share" else [pytest.mark.nightly]) for name in STUDIES]
 )
 def test_an_example_goes_through_a_whole_study(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -166,6 +167,7 @@ def installed(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     return found
 
 
+@pytest.mark.long
 def test_an_installed_package_brings_its_kinds_by_an_entry_point(tmp_path: Path) -> None:
     def described(text: str) -> str:
         said: str = json.loads(installed(tmp_path, text).stdout)["measures"]["mlp_share"]

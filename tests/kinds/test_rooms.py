@@ -74,6 +74,7 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
             yield node
 
 
+@pytest.mark.long
 def test_nothing_outside_of_a_room_names_its_kind() -> None:
     known, found = rooms(), []
     for path in sorted(CORE.rglob("*.py")):

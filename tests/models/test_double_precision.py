@@ -58,6 +58,7 @@ def test_nothing_is_computed_in_another_format(folder: Path, paradigm: Any) -> N
     assert not torch.equal(logits, rounded.double())
 
 
+@pytest.mark.long
 def test_scores_of_every_method_are_in_float64(folder: Path) -> None:
     model, single = (load_model(folder, dtype=dtype, device="cpu") for dtype in ("float64", "float32"))
     for method in ("eap", "eap-ig", "exact"):

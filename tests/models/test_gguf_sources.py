@@ -24,6 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("form", [Format.Q4_1, Format.Q8_0, Format.F16], ids=lambda form: form.name)
 def test_a_file_is_read_as_the_model_with_its_dequantised_weights(

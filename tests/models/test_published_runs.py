@@ -29,6 +29,7 @@ def write_pair_study(folder: Path, layout: str, **after: Any) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "layout", [one if one in ("dream", "llada") else pytest.param(one, marks=pytest.mark.long) for one in LAYOUTS]
 )
@@ -42,6 +43,7 @@ def test_a_study_of_a_published_pair_runs_to_its_findings(layout: str, tmp_path:
     assert {name: model["weights_dtype"] for name, model in models.items()} == dict.fromkeys(models, "float32")
 
 
+@pytest.mark.long
 def test_a_published_pair_runs_in_bfloat16(tmp_path: Path) -> None:
     path = write_pair_study(tmp_path, "llada")
     path.write_text(path.read_text().replace("device: cpu", "device: cpu\n  dtype: bfloat16"))

@@ -33,6 +33,7 @@ def averaged(first: Path, second: Path, folder: Path, point: float) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "paradigm"), [("gpt2", "autoregressive"), ("qwen2", "masked_diffusion"), ("gemma2", "autoregressive")]
 )
@@ -49,6 +50,7 @@ def test_a_point_is_the_model_with_the_averaged_weights(family: str, paradigm: s
     torch.testing.assert_close(padded, path.logits(path.weights(0.3), IDS[:, :4]), atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_the_ends_are_the_models_and_nothing_is_left_changed(tmp_path: Path) -> None:
     before, after = (loaded(write_random_model("llama", tmp_path / str(seed), seed=seed)) for seed in range(2))
     expected = before.logits(IDS), after.logits(IDS)
@@ -61,6 +63,7 @@ def test_the_ends_are_the_models_and_nothing_is_left_changed(tmp_path: Path) -> 
     assert torch.equal(before.logits(IDS), expected[0]) and torch.equal(after.logits(IDS), expected[1])
 
 
+@pytest.mark.long
 def test_where_one_model_ties_its_weights_and_the_other_does_not_each_end_has_its_own(tmp_path: Path) -> None:
     import transformers as hf
 
@@ -79,6 +82,7 @@ def test_where_one_model_ties_its_weights_and_the_other_does_not_each_end_has_it
         assert not torch.equal(between["lm_head.weight"], between["model.embed_tokens.weight"])
 
 
+@pytest.mark.long
 def test_models_between_which_there_is_no_line_are_refused_by_name(tmp_path: Path) -> None:
     import transformers as hf
 

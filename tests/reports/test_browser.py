@@ -43,6 +43,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
+@pytest.mark.long
 def test_a_page_that_breaks_its_policy_would_be_noticed(browser: Browser, folder: Path, page: str) -> None:
     broken = page.replace("<h1>", '<h1 style="color:red"><script>1</script>')
     (folder / "broken.html").write_text(broken, encoding="utf-8")
@@ -70,6 +71,7 @@ def test_unfolded_tables_scroll_within_their_box_on_a_phone(browser: Browser, fo
     assert browser.evaluate("[...document.querySelectorAll('.scroll')].some(box => box.scrollWidth > box.clientWidth)")
 
 
+@pytest.mark.long
 def test_dark_mode_follows_the_reader(browser: Browser, folder: Path) -> None:
     grounds = []
     for scheme in ("light", "dark"):
@@ -210,6 +212,7 @@ def test_no_two_labels_of_a_drawing_overlap(browser: Browser, folder: Path) -> N
     assert clashes == []
 
 
+@pytest.mark.long
 def test_the_report_prints(browser: Browser, folder: Path) -> None:
     browser.open(folder / "report.html", width=1280)
     printed = browser.pdf()

@@ -85,6 +85,7 @@ def first(small: ReportData) -> pl.DataFrame:
     return panels_of(small.tables["edges"])[0][2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("k", [1, 40, 77, 400])
 def test_kept_lost_and_gained_follow_k_in_every_panel(opened: Browser, small: ReportData, k: int) -> None:
     slide(opened, k)
@@ -189,6 +190,7 @@ def test_numbers_are_written_as_in_the_rest_of_the_page(opened: Browser) -> None
     assert written == [formats.number(value) for value in values]
 
 
+@pytest.mark.long
 def test_tab_goes_by_layer_and_arrows_go_along_and_across_layers(opened: Browser) -> None:
     slide(opened, 200)
     stops = "[...document.querySelectorAll('.stage [tabindex=\"0\"]')].map(one => one.getAttribute('aria-label'))"

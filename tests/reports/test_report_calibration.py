@@ -83,6 +83,7 @@ def test_a_run_that_was_not_calibrated_has_no_section() -> None:
     assert calibration.section(report_data()) is None
 
 
+@pytest.mark.long
 def test_the_section_stands_on_the_page_and_states_its_rates() -> None:
     tree = read(render(replace(report_data(), calibration=calibration_facts(made(), key="now"))))
     (shown,) = (one for one in tree.all("section") if one.get("id") == "calibration")

@@ -58,6 +58,7 @@ def pictures(files: Files, ending: str) -> dict[str, bytes]:
     return {name: content for name, content in files.content.items() if name.endswith(ending)}
 
 
+@pytest.mark.long
 def test_every_figure_and_table_is_there_in_every_format_and_listed(files: Files) -> None:
     index = json.loads(text_of(files, "index.json"))
     drawn = [one for figure in index["figures"] for one in (figure, *figure["panels"], *figure["pairs"])]

@@ -45,6 +45,7 @@ def test_an_interval_that_leaves_the_scale_is_cut_there_and_the_caption_says_so(
     assert "Intervals are cut" not in figure(sets).caption
 
 
+@pytest.mark.long
 def test_nodes_are_drawn_as_edges_are_and_stability_with_its_bar(run: ReportData) -> None:
     from reports.sections.overlap import NODES, figure, section
     from reports.sections.stability import stability_figure

@@ -86,6 +86,7 @@ def test_text_from_spec_and_prompts_stays_text(run: ReportData, kind: str) -> No
     assert labels and all(text in label for label in labels)
 
 
+@pytest.mark.long
 def test_direction_marks_controls_and_lone_surrogates_become_visible(run: ReportData) -> None:
     page = render(poisoned(run, "user\u202etxt.exe\x00\ud800\u2066 עברית"))
     assert not {"\u202e", "\x00", "\ud800", "\u2066"} & set(page)

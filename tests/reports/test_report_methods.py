@@ -61,6 +61,7 @@ def test_every_measure_has_a_sentence_for_the_methods(measure: str) -> None:
     assert said[0] == said[0].upper() and said.endswith(".") and not said.endswith("..")
 
 
+@pytest.mark.long
 def test_captions_of_files_have_no_hints_for_a_mouse(run: ReportData) -> None:
     sections = sections_of(run, broken=[])
     figures = [figure for one in sections for figure in one.figures]

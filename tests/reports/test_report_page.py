@@ -29,6 +29,7 @@ def tree(page: str) -> Element:
     return read(page)
 
 
+@pytest.mark.long
 def test_the_same_data_give_the_same_bytes(run: ReportData, page: str) -> None:
     assert render(run).encode() == page.encode()
 

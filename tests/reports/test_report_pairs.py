@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import polars as pl
+import pytest
 from report_markup import read
 from stored_runs import estimate
 
@@ -125,6 +126,7 @@ def test_what_failed_is_said_and_nothing_is_drawn(run: ReportData) -> None:
     assert crossed is not None and "after: no luck." in str(crossed.body)
 
 
+@pytest.mark.long
 def test_the_page_has_both_sections(run: ReportData) -> None:
     page = render(with_tables(run, cross_patching=crossed_rows(), weight_path=path_rows()))
     assert 'id="cross-patching"' in page and 'id="weight-path"' in page

@@ -18,6 +18,7 @@ def sections(run: ReportData) -> list[Section]:
     return sections_of(run)
 
 
+@pytest.mark.long
 def test_every_figure_of_the_page_is_an_object_of_its_section(sections: list[Section], page: str) -> None:
     drawn = re.findall(r'<figure class="figure[^"]*" id="([^"]+)"', page)
     held = [figure.id for section in sections for figure in section.figures]

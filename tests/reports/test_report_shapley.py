@@ -66,6 +66,7 @@ def test_the_section_has_the_part_only_where_there_are_combinations(run: ReportD
     assert cleared is not None and 'id="figure-shapley"' not in cleared.body
 
 
+@pytest.mark.long
 def test_the_methods_cite_the_index(run: ReportData) -> None:
     cited = [methods.references(run.methods, equivalence=False, shapley=combined) for combined in (True, False)]
     assert [any("Grabisch" in work.text for work in works) for works in cited] == [True, False]

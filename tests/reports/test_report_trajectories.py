@@ -67,6 +67,7 @@ def test_there_is_a_panel_for_each_measure_on_each_task_with_all_trajectories(da
     assert [label.split()[0] for label in labels[::2]] == ["accuracy", "depth", "similarity", "similarity"]
 
 
+@pytest.mark.long
 def test_only_changes_that_are_shown_are_marked(data: ReportData) -> None:
     figure = trajectories.figure(data.tables["trajectory"], data.tables["trajectory_changes"], level=0.05)
     assert figure is not None and "(8 are)" in figure.more

@@ -144,6 +144,7 @@ def test_filters_search_and_paging_are_a_plain_form(reader: Reader) -> None:
     assert reader.get("/?after=nonsense").status_code == 400
 
 
+@pytest.mark.long
 def test_an_empty_server_says_what_to_do_first(tmp_path: Path) -> None:
     with serving(tmp_path) as empty, Reader(empty) as reader:
         text = reader.get("/").text
@@ -151,6 +152,7 @@ def test_an_empty_server_says_what_to_do_first(tmp_path: Path) -> None:
         assert all(reader.get(path).status_code == 200 for path in ("/findings", "/trend", "/compare", "/trash"))
 
 
+@pytest.mark.long
 def test_a_list_that_is_long_is_shown_in_parts(tmp_path: Path) -> None:
     for number in range(60):
         write_run(tmp_path / f"run-{number:02d}", findings())
@@ -202,6 +204,7 @@ def test_a_file_goes_along_with_the_spec(server: Server, reader: Reader) -> None
     assert "add them again: <bdi>pairs.jsonl</bdi>" in large and len(large) < 2**20
 
 
+@pytest.mark.long
 def test_a_run_is_watched_cancelled_resumed_deleted_and_restored_by_forms(server: Server, reader: Reader) -> None:
     name = server.submit("sleep=60", name="watched")
     server.until(name, "running")
@@ -229,6 +232,7 @@ def test_a_run_is_watched_cancelled_resumed_deleted_and_restored_by_forms(server
     assert name not in reader.get("/trash").text
 
 
+@pytest.mark.long
 def test_cells_that_fail_are_shown_while_others_are_computed(server: Server, reader: Reader) -> None:
     name = server.submit("sleep=60", name="failing")
     server.until(name, "running")
@@ -244,6 +248,7 @@ def test_cells_that_fail_are_shown_while_others_are_computed(server: Server, rea
     assert "failed so far" not in reader.get(f"/runs/{name}").text
 
 
+@pytest.mark.long
 def test_a_run_that_has_ended_shows_verdicts_report_and_files(server: Server, reader: Reader) -> None:
     name = server.submit("partial", name="ended")
     server.until(name, "partial")
@@ -339,6 +344,7 @@ def test_sql_is_answered_saved_downloaded_and_refused(reader: Reader) -> None:
     assert reader.get("/sql?saved=how+many").status_code == 404
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("settings", "secure"), [("", False), ("secure_cookies: true\n", True)])
 def test_a_token_is_shown_once_and_forgotten_on_leaving(tmp_path: Path, settings: str, secure: bool) -> None:
     from mechshift_core.service.root import Root

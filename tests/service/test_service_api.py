@@ -106,6 +106,7 @@ def test_the_log_is_given_part_by_part(server: Server, run: str) -> None:
     assert "offset" in get(server, f"/runs/{run}/log", 422, offset=-1)
 
 
+@pytest.mark.long
 def test_a_run_is_watched_as_it_goes_on_and_a_cut_connection_goes_on_where_it_was(server: Server) -> None:
     name = server.submit("sleep=1")
     kinds, ids, states = [], [], []
@@ -153,6 +154,7 @@ def test_filters_of_tables_that_are_none_are_named(server: Server, run: str) -> 
     assert "format" in get(server, path, 422, format="xls")
 
 
+@pytest.mark.long
 def test_lists_are_filtered_and_paged_without_gaps(server: Server, run: str, other: str) -> None:
     names = [one["name"] for one in get(server, "/runs", limit=1000)["runs"]]
     paged, after = [], None
@@ -235,6 +237,7 @@ def test_nothing_but_questions_about_what_is_shown_is_answered(server: Server, r
     assert get(server, f"/runs/{run}")["state"] == "complete"
 
 
+@pytest.mark.long
 def test_long_questions_and_huge_answers_are_cut(server: Server, run: str) -> None:
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
     assert "longer than" in sql(server, endless + "SELECT count(*) FROM c", 400)
@@ -246,6 +249,7 @@ def test_long_questions_and_huge_answers_are_cut(server: Server, run: str) -> No
     assert any(limit in much for limit in ("memory", "longer than", "too big")), much
 
 
+@pytest.mark.long
 def test_a_question_whose_single_step_takes_minutes_is_ended(server: Server) -> None:
     step = "instr(zeroblob(1000000), CAST(zeroblob(500000) || c.x AS BLOB))"
     endless = f"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 50) SELECT sum({step}) FROM c"
@@ -254,6 +258,7 @@ def test_a_question_whose_single_step_takes_minutes_is_ended(server: Server) -> 
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.long
 def test_a_spec_in_one_line_with_many_problems_is_answered_in_short(server: Server) -> None:
     wrong = "{" + ", ".join(f"k{number}: 1" for number in range(3000)) + f", title: {'x' * 300_000}}}"
     for path, status in (("/specs/validate", 200), ("/runs", 422)):
@@ -307,6 +312,7 @@ def test_halves_of_characters_are_no_title(server: Server) -> None:
     assert answer.status_code in (400, 422), answer.text
 
 
+@pytest.mark.long
 def test_hostile_text_is_only_text(server: Server) -> None:
     name = server.submit("\\x1b[31m &amp; {{7*7}} '; DROP TABLE runs; --\\u2028", name="hostile")
     found = server.until(name, "complete")
@@ -328,6 +334,7 @@ def test_one_key_is_one_run_also_in_a_crowd(server: Server) -> None:
     assert server.http.post("/runs", json={"spec": study()}, headers={"idempotency-key": "x" * 201}).status_code == 422
 
 
+@pytest.mark.long
 def test_a_run_is_cancelled_resumed_and_deleted(server: Server) -> None:
     name = server.submit("sleep=60")
     server.until(name, "running")
@@ -351,6 +358,7 @@ def test_a_run_is_cancelled_resumed_and_deleted(server: Server) -> None:
         assert server.http.request(method, path).status_code in (404, 405)
 
 
+@pytest.mark.long
 def test_a_run_that_fails_or_is_partial_says_why(server: Server) -> None:
     failed, partial = server.submit("fail"), server.submit("partial")
     assert server.until(failed, "failed")["message"] == "it went wrong"
@@ -389,6 +397,7 @@ def test_other_sites_and_other_names_are_refused(server: Server) -> None:
         assert server.http.get("/runs", headers={"host": host}).status_code == 200, host
 
 
+@pytest.mark.long
 def test_a_hundred_submissions_at_once_are_a_hundred_runs_in_order(server: Server) -> None:
     with ThreadPoolExecutor(20) as pool:
         names = [*pool.map(lambda number: server.submit(f"crowd {number} sleep=60"), range(100))]

@@ -22,6 +22,7 @@ def runs(server: Server) -> dict[str, str]:
     return {one["name"]: one["state"] for one in server.http.get("/runs", params={"limit": 1000}).json()["runs"]}
 
 
+@pytest.mark.long
 def test_runs_outlive_a_server_that_is_killed_and_the_next_one_finds_them(tmp_path: Path) -> None:
     (tmp_path / ".mechshift").mkdir()
     (tmp_path / ".mechshift" / "server.yaml").write_text("at_once: 2\nrefresh_seconds: 1\n")

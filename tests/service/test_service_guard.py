@@ -50,6 +50,7 @@ def asked(server: Server, token: str, method: str = "GET", path: str = "/runs", 
     return server.http.request(method, path, headers=headers, **more)
 
 
+@pytest.mark.long
 def test_tokens_are_made_listed_and_revoked_while_the_server_runs(
     server: Server, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +185,7 @@ def test_one_client_does_not_take_all_places() -> None:
     assert asyncio.run(crowd()) == CHANGING
 
 
+@pytest.mark.long
 def test_a_request_of_many_wrong_values_is_refused_in_few_words(tmp_path: Path) -> None:
     files = {f"a{number}": number for number in range(200_000)}
     with serving(tmp_path) as found:
@@ -219,6 +221,7 @@ def test_other_machines_reach_no_server_without_a_token(tmp_path: Path, capsys: 
     assert main(["serve", "--root", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]) == 2
 
 
+@pytest.mark.long
 def test_a_second_server_on_one_root_refuses(server: Server) -> None:
     call = [*STUB, "serve", "--root", str(server.root), "--port", "0"]
     second = subprocess.run(call, capture_output=True, text=True, env=HERE, timeout=60, check=False)

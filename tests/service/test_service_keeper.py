@@ -88,6 +88,7 @@ def pid(job: Job) -> int:
     return int(attempt.started["pid"])
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_is_started_again(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=1 die-once")
@@ -97,6 +98,7 @@ def test_a_process_that_is_killed_is_started_again(here: Callable[..., Service])
     assert (found["attempts"], found["supported"], found["message"]) == (2, 2, "")
 
 
+@pytest.mark.long
 def test_three_deaths_are_a_failure_with_the_last_words(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "die")
@@ -108,6 +110,7 @@ def test_three_deaths_are_a_failure_with_the_last_words(here: Callable[..., Serv
     assert until(service, job, "failed") == "failed" and attempts(job) == 6, "asked for again, it has three lives again"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deaths", ["two", None, -1, 10**9, [1]])
 def test_a_count_of_deaths_that_is_damaged_counts_as_none(here: Callable[..., Service], deaths: object) -> None:
     service = here()
@@ -131,6 +134,7 @@ def test_a_process_that_can_not_begin_is_a_death_too(here: Callable[..., Service
     assert "no such module" in listed(service, job)["message"]
 
 
+@pytest.mark.long
 def test_a_process_that_is_asked_to_end_has_not_died(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=60")
@@ -158,6 +162,7 @@ def test_cancelled_before_it_began(here: Callable[..., Service]) -> None:
     assert listed(service, job)["state"] == "cancelled" and service.index.open_jobs() == []
 
 
+@pytest.mark.long
 def test_cancelled_while_its_process_starts(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=60")
@@ -168,6 +173,7 @@ def test_cancelled_while_its_process_starts(here: Callable[..., Service]) -> Non
     assert attempts(job) == 1
 
 
+@pytest.mark.long
 def test_cancelled_while_it_runs_and_at_its_end(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=60")
@@ -181,6 +187,7 @@ def test_cancelled_while_it_runs_and_at_its_end(here: Callable[..., Service]) ->
     assert quick.state() == "complete"
 
 
+@pytest.mark.long
 def test_who_does_not_listen_is_killed(here: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "PATIENCE", 0.5)
     service = here()
@@ -196,6 +203,7 @@ def test_who_does_not_listen_is_killed(here: Callable[..., Service], monkeypatch
         os.kill(process, 0)
 
 
+@pytest.mark.long
 def test_a_server_that_is_started_again_finds_what_runs_and_what_waits(here: Callable[..., Service]) -> None:
     first = here()
     running, waiting = submit(first, "sleep=2"), submit(first)
@@ -208,6 +216,7 @@ def test_a_server_that_is_started_again_finds_what_runs_and_what_waits(here: Cal
     assert running.state() == "complete" and attempts(running) == attempts(waiting) == 1
 
 
+@pytest.mark.long
 def test_two_processes_on_one_job_do_it_once(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=1")
@@ -219,6 +228,7 @@ def test_two_processes_on_one_job_do_it_once(here: Callable[..., Service]) -> No
     assert subprocess.run(call, check=False).returncode == 0
 
 
+@pytest.mark.long
 def test_whoever_looks_keeps_no_process_from_its_lock(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service)
@@ -229,6 +239,7 @@ def test_whoever_looks_keeps_no_process_from_its_lock(here: Callable[..., Servic
     assert job.state() == "complete"
 
 
+@pytest.mark.long
 def test_a_job_whose_folder_is_deleted_under_it_holds_up_no_other(here: Callable[..., Service]) -> None:
     service = here()
     gone, next_ = submit(service, "sleep=60"), submit(service)
@@ -240,6 +251,7 @@ def test_a_job_whose_folder_is_deleted_under_it_holds_up_no_other(here: Callable
     os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_job_whose_spec_is_gone_has_failed_and_holds_up_no_other(here: Callable[..., Service]) -> None:
     service = here()
     broken, next_ = submit(service), submit(service)
@@ -248,6 +260,7 @@ def test_a_job_whose_spec_is_gone_has_failed_and_holds_up_no_other(here: Callabl
     assert broken.state() == "failed" and "its spec is gone" in listed(service, broken)["message"]
 
 
+@pytest.mark.long
 def test_a_run_whose_folder_is_deleted_under_it_is_still_a_job(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service)
@@ -278,6 +291,7 @@ def test_runs_that_somebody_put_there_are_listed_once_and_left_alone(here: Calla
     assert restore(service.index, place.id) == "first" and service.run("first")["state"] == "complete"
 
 
+@pytest.mark.long
 def test_a_full_disk_takes_nothing_on_and_loses_nothing(
     here: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +309,7 @@ def test_a_full_disk_takes_nothing_on_and_loses_nothing(
     assert until(service, job, "complete") == "complete"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounts a small disk")
 def test_a_disk_that_fills_while_runs_go_on(
     here: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -350,6 +365,7 @@ def test_what_can_not_be_noted_is_not_taken_on(here: Callable[..., Service], mon
     assert submit(service, key="k").exists and len([*service.root.jobs.iterdir()]) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", ["1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", 5])
 def test_times_of_a_clock_that_jumps_decide_nothing(here: Callable[..., Service], at: Any) -> None:
     service = here()
@@ -365,6 +381,7 @@ def test_times_of_a_clock_that_jumps_decide_nothing(here: Callable[..., Service]
     assert listed(service, job)["state"] == "complete" and service.keeper.look() is None
 
 
+@pytest.mark.long
 def test_a_token_of_a_job_that_was_copied_belongs_to_the_first(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, by="ada", key="k")

@@ -50,6 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
+@pytest.mark.long
 def test_the_description_names_every_path_and_every_error(server: Server) -> None:
     document = server.http.get("/openapi.json").json()
     assert len(document["paths"]) > 25
@@ -60,6 +61,7 @@ def test_the_description_names_every_path_and_every_error(server: Server) -> Non
     assert json.dumps(document).count("ErrorAnswer") > 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "mode",
     [GenerationMode.POSITIVE, pytest.param(GenerationMode.NEGATIVE, marks=pytest.mark.long)],

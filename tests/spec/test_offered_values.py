@@ -45,6 +45,7 @@ def problems_with(data: Any, path: Steps, value: object) -> list[str]:
     return [complaint.message for complaint in (*complaints, *check(draft))]
 
 
+@pytest.mark.long
 def test_no_message_lists_a_word_that_is_then_refused() -> None:
     data = YAML(typ="safe", pure=True).load(GRAMMAR.read_text(encoding="utf-8"))
     data.setdefault("statistics", {})["units"] = {"prompt": "random", "template": "fixed", "seed": "fixed"}

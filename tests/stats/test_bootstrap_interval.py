@@ -203,6 +203,7 @@ def coverage(clusters: int, method: str, simulations: int, replicates: int, *, s
     return covered / simulations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("skewed_means", [False, True])
 def test_studentized_interval_covers_near_nominal_with_twelve_clusters(skewed_means: bool) -> None:
     # Three binomial standard errors (.009) of 600 data sets around .95. With exponential cluster means the coverage in
@@ -211,7 +212,7 @@ def test_studentized_interval_covers_near_nominal_with_twelve_clusters(skewed_me
     assert 0.923 <= rate <= 0.977
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("clusters", [8, 12, 30])
 def test_studentized_misses_nominal_coverage_by_less_than_half_of_what_the_others_do(clusters: int) -> None:
     rates = {method: coverage(clusters, method, simulations=2500, replicates=800) for method in METHODS}

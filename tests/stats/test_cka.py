@@ -150,7 +150,7 @@ def simulated(shared: float, n: int, repetitions: int, *, heavy: bool = False) -
 
 
 CASES = [
-    pytest.param(n, shared, heavy, marks=() if n == 20 and not heavy else pytest.mark.long)
+    pytest.param(n, shared, heavy, marks=() if n == 20 and not heavy else pytest.mark.nightly)
     for n in (10, 20, 50, 100)
     for shared in (0.0, 0.3, 0.7, 0.95)
     for heavy in (False, True)

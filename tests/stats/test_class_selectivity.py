@@ -19,7 +19,7 @@ def by_hand(means: list[float], most: int) -> tuple[float, float]:
     return means[most] - rest, means[most] + rest
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_crossfitting_chooses_on_one_half_and_measures_on_the_other() -> None:
     """Two examples a condition: each split is one of few, and both directions are taken."""
     rng = np.random.default_rng(0)
@@ -69,6 +69,7 @@ ACTIVITY = hnp.arrays(np.float64, (9, 4), elements=st.floats(0, 10).map(lambda x
 CONDITIONS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(activity=ACTIVITY, scale=st.floats(0.01, 100), order=st.permutations(range(4)))
 def test_selectivity_has_no_unit_and_no_order_of_components(activity: Values, scale: float, order: list[int]) -> None:

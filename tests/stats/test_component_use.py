@@ -204,7 +204,7 @@ def both_covered(seed: int, n: int, factor: float) -> bool | None:
     return test.low <= 0.6 <= test.high
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "factor"), [*itertools.product([10, 20, 60], [1.0, 3.0])])
 def test_the_interval_of_both_directions_holds_the_geometric_mean(n: int, factor: float) -> None:
     found = [one for one in (both_covered(seed, n, factor) for seed in range(1000)) if one is not None]

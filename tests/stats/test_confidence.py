@@ -194,7 +194,7 @@ def test_the_null_of_templates_is_that_of_all_signs() -> None:
     assert found.null == pytest.approx(np.mean(exact), abs=0.003)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_calibrated_model_is_in_the_band_of_templates_and_not_in_that_of_prompts() -> None:
     """Twelve templates of ten prompts, of which those of one are mostly right or wrong together."""
     inside = {"templates": 0, "prompts": 0}

@@ -37,7 +37,7 @@ def contrast_coverage(effects: str, prompts: int, *, corrected: bool = True) -> 
     return covered / DATA_SETS
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("sizes", ["one", "1-8"])
 @pytest.mark.parametrize("effects", ["normal", "exponential"])
 @pytest.mark.parametrize("clusters", [12, 40])
@@ -46,7 +46,7 @@ def test_the_default_bootstrap_interval_covers_as_often_as_it_says(clusters: int
     assert 0.93 <= rate <= 0.97
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("effects", ["normal", "gamma", "exponential"])
 @pytest.mark.parametrize("prompts", [12, 40])
 def test_the_interval_of_a_hypothesis_covers_as_often_as_it_says(prompts: int, effects: str) -> None:
@@ -54,7 +54,7 @@ def test_the_interval_of_a_hypothesis_covers_as_often_as_it_says(prompts: int, e
     assert 0.93 <= rate <= 0.97
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("clusters", "expected"), [(12, (0.918, 0.895)), (40, (0.929, 0.921))])
 def test_of_log_normal_effects_no_interval_holds_but_the_defaults_miss_it_by_less_than_others(
     clusters: int, expected: tuple[float, float]

@@ -166,7 +166,7 @@ def _holds_its_level(rejected: list[bool | None]) -> None:
     assert 0.03 <= np.mean(tested) <= 0.07
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("components", "ratio", "kind", "correlation"), SPECIALIZED)
 def test_specialization_is_not_moved_by_noise(components: int, ratio: float, kind: str, correlation: float) -> None:
     """A few strong components, the others with small effects or none; the model after is noisier, nothing else."""
@@ -183,7 +183,7 @@ def test_specialization_is_not_moved_by_noise(components: int, ratio: float, kin
     _holds_its_level(rejected)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("components", "ratio", "kind", "strong"), [
     (8, 1.2, "normal", 3), (8, 1.5, "heavy tails", 28), (6, 2.0, "normal", 15), (8, 2.0, "heavy tails", 3)
 ])  # fmt: skip

@@ -92,7 +92,7 @@ def outside(rates: dict[str, float], low: float = 0.03, high: float = 0.07) -> d
     return {kind: rate for kind, rate in rates.items() if not low <= rate <= high}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [12, 40])
 @pytest.mark.parametrize(
     ("make", "effects"),
@@ -113,13 +113,13 @@ def test_every_kind_of_test_rejects_a_true_null_as_often_as_it_says(
     assert outside(rejections(make, effects, prompts)) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("make", [one_mean, two_tasks])
 def test_means_of_exponential_effects_hold_their_level_with_forty_prompts(make: Callable[..., Contrast]) -> None:
     assert outside(rejections(make, "exponential", 40)) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_with_twelve_prompts_one_sided_tests_of_exponential_effects_are_a_known_limit() -> None:
     """In the long run .092 on the side of the long tail, .124 without the correction; two-sided .067, and .093 without.
 
@@ -132,7 +132,7 @@ def test_with_twelve_prompts_one_sided_tests_of_exponential_effects_are_a_known_
     assert plain["difference"] > 0.07 and plain["less"] > 0.11
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
 @pytest.mark.parametrize("clusters", [12, 40])
 def test_sign_flips_of_symmetric_differences_in_clusters_hold_their_level(
@@ -151,7 +151,7 @@ def test_sign_flips_of_symmetric_differences_in_clusters_hold_their_level(
     assert 0.03 <= rejected / DATA_SETS <= 0.07
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("end", [-MARGIN, MARGIN])
 @pytest.mark.parametrize(
     ("effects", "clusters", "sizes"),
@@ -190,7 +190,7 @@ def false_discoveries(effects: str, prompts: int, shifts: list[float]) -> dict[s
     return {name: (float(count[0]) / DATA_SETS, float(count[1]) / DATA_SETS) for name, count in counts.items()}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("effects", "prompts"), [("normal", 12), ("normal", 40), ("exponential", 40)])
 def test_holm_keeps_the_family_wise_error_and_benjamini_hochberg_the_false_discovery_rate(
     effects: str, prompts: int

@@ -150,7 +150,7 @@ def test_influences_give_the_standard_error_of_a_difference_of_dependent_estimat
     assert ours.cmd.influence is not None and ours.cmd.se == pytest.approx(np.linalg.norm(ours.cmd.influence))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_nominal_intervals_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(9)
     runs, covered = 1500, np.zeros(7)

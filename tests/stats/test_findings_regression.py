@@ -331,6 +331,7 @@ def test_a_malformed_baseline_is_refused_with_place_and_reason(case: str) -> Non
         Baseline.from_json(text)
 
 
+@pytest.mark.long
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3)))
 def test_whatever_stands_in_a_field_there_is_an_error_or_a_baseline(value: Any) -> None:
     for name in json.loads(Baseline.of(findings()).to_json())["findings"][0]:

@@ -64,6 +64,7 @@ def test_strengths_are_kept_as_well_as_the_brain_connectivity_toolbox_keeps_them
     assert ours > theirs - 0.02 and ours > 0.9
 
 
+@pytest.mark.long
 def test_measures_are_those_of_the_graph_and_the_nulls_those_of_random_graphs() -> None:
     weights = random_weights(12, 0, density=0.7)
     found = measure_graph(weights, draws=30, seed=4)
@@ -85,6 +86,7 @@ def test_measures_are_those_of_the_graph_and_the_nulls_those_of_random_graphs() 
     assert measure_graph(weights, draws=30, seed=5).modularity.null != found.modularity.null
 
 
+@pytest.mark.long
 def test_planted_modules_exceed_the_null_and_a_random_graph_does_not() -> None:
     rng = np.random.default_rng(1)
     planted = np.repeat(np.arange(3), 6)
@@ -103,7 +105,7 @@ def inside_the_null(rng: np.random.Generator, *, graphs: int, draws: int) -> int
     return inside
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_random_graph_lies_within_its_null_as_often_as_it_says() -> None:
     assert inside_the_null(np.random.default_rng(1), graphs=24, draws=60) >= 18  # at about 95 %: fewer with p < .001
 
@@ -140,7 +142,7 @@ def test_one_example_repeated_has_the_same_modularity_in_every_replicate() -> No
     np.testing.assert_allclose(efficiency_replicates(np.tile(one, (5, 1, 1)), drawn), relative_efficiency(one))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_intervals_of_a_shift_between_halves_of_one_model_cover_zero_where_modules_are_not_clear_cut() -> None:
     """30 data sets: what holds the modules as they were found covers far less."""
     covered, held = [], []

@@ -184,14 +184,14 @@ def shares(means: NDArray[np.float64], n: int, repetitions: int, *, split: int, 
     return shown / repetitions, covered / repetitions, at_half / repetitions, size / repetitions
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", [8, 40])
 def test_no_change_is_called_one_in_five_of_a_hundred(n: int) -> None:
     shown, *_ = shares(np.zeros(8), n, 400, split=1, half=0.0)
     assert shown <= stats.binom.ppf(0.999, 400, 0.05) / 400
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("step", "split"), list(itertools.product([0.3, 0.8], [1, 4, 7])))
 def test_planted_steps_are_in_their_set_as_often_as_it_says(step: float, split: int) -> None:
     means = np.where(np.arange(8) >= split, step, 0.0)
@@ -200,7 +200,7 @@ def test_planted_steps_are_in_their_set_as_often_as_it_says(step: float, split: 
     assert shown > 0.5
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_gradual_trend_has_its_best_split_and_its_half_in_their_sets() -> None:
     shown, covered, at_half, size = shares(np.linspace(0.0, 1.0, 9)[:-1], 30, 200, split=4, half=3.5)
     assert min(covered, at_half) >= stats.binom.ppf(0.001, 200, 0.95) / 200
@@ -231,7 +231,7 @@ def test_where_all_models_are_right_nothing_changes_and_bands_are_not_empty() ->
         no_change_of_shares(np.ones((5, 10)))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("accuracy", "prompts"), [(0.95, 60), (0.98, 100)])
 def test_shares_near_one_that_do_not_change_are_not_said_to(accuracy: float, prompts: int) -> None:
     """By the largest |t| .11 and .15 of data sets were."""
@@ -287,7 +287,7 @@ def test_permutations_within_prompts_are_those_of_all_orders() -> None:
     assert found == pytest.approx(slow_permutations(values), abs=0.01)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "share"), [(20, 0.05), (40, 0.05), (100, 0.02)])
 def test_series_of_mostly_equal_values_are_called_changed_no_more_often_than_the_level(n: int, share: float) -> None:
     """Shifts of seven models from the first one, of which most are 0."""

@@ -224,15 +224,16 @@ def of_patching(treatment: float, control: float) -> dict[str, tuple[float, floa
     }
 
 
+@pytest.mark.long
 def test_measures_between_models_keep_their_level() -> None:
-    """Few data sets of each; many with `-m long`."""
+    """Few data sets of each; many with `-m nightly`."""
     found = rates(representations(0.8, 0.95), of_cka(0.8, 0.95), 12, 200)
     found |= rates(patched(0.5, 0.7), of_patching(0.5, 0.7), 12, 100)
     assert too_often(found, 100) == {}
     assert max(found.values()) > 0.01
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("units", "data_sets"), [(12, 600), (30, 400), (100, 150)])
 @pytest.mark.parametrize(("treatment", "control"), [(0.8, 0.95), (0.6, 0.7), (0.95, 0.95)])
 def test_representations_on_the_margin(units: int, data_sets: int, treatment: float, control: float) -> None:
@@ -240,28 +241,28 @@ def test_representations_on_the_margin(units: int, data_sets: int, treatment: fl
     assert too_often(rates(draw, of_cka(treatment, control), units, data_sets), data_sets) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("units", [12, 30])
 def test_representations_over_random_templates(units: int) -> None:
     found = rates(representations(0.8, 0.95, templates=3), of_cka(0.8, 0.95), units, 300)
     assert too_often(found, 300) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("units", "data_sets", "heavy"), [(12, 600, False), (30, 400, True), (100, 300, False)])
 def test_use_and_cost_on_the_margin(units: int, data_sets: int, heavy: bool) -> None:
     found = rates(patched(0.5, 0.7, heavy=heavy), of_patching(0.5, 0.7), units, data_sets)
     assert too_often(found, data_sets) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_over_random_seeds_both_keep_their_level() -> None:
     found = rates(representations(0.7, 0.85, vary=0.05), of_cka(0.7, 0.85), 20, 150, seeds=5)
     found |= rates(patched(0.5, 0.7, vary=0.1), of_patching(0.5, 0.7), 20, 120, seeds=5)
     assert too_often(found, 120) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_by_t_alone_representations_would_not() -> None:
     """t alone supports a claim on CKA in .096 of 1,500 data sets of 12 prompts, with Fisher's transformation in .02."""
     rng, few = np.random.default_rng(3), Counter[str]()

@@ -147,21 +147,21 @@ def outside(draw: Draw, prompts: int, *, low: float = 0.03, high: float = 0.065)
     return {name: rate for name, rate in rates(draw, prompts).items() if not low <= rate <= high}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [20, 60])
 @pytest.mark.parametrize("draw", [frequent_overwriting, overwritten_at_two_budgets, halfway, trend])
 def test_claims_of_no_difference_are_rejected_as_often_as_they_say(draw: Draw, prompts: int) -> None:
     assert outside(draw, prompts) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [10, 20, 60])
 def test_where_few_answers_are_lost_tests_have_little_power_and_keep_their_level(prompts: int) -> None:
     """In the long run .0065 two-sided with 10 prompts and .024 with 20: three lost answers are no evidence."""
     assert outside(rare_overwriting, prompts, low=0.0) == {}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [10, 20, 60])
 @pytest.mark.parametrize("draw", [brier, decision_time])
 def test_bounded_scores_are_decided_with_and_without_the_correction_and_keep_their_level(
@@ -176,7 +176,7 @@ def test_bounded_scores_are_decided_with_and_without_the_correction_and_keep_the
     assert rates(draw, prompts)["two-sided"] <= 0.055
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_two_budgets_and_a_difference_that_is_there_are_found_as_often_as_they_say() -> None:
     """The power without the level of .09 that it had: .27 of 20 prompts (.40 before), .74 of 60 (.77)."""
     assert outside(brier_at_two_budgets, 60) == {}
@@ -184,7 +184,7 @@ def test_two_budgets_and_a_difference_that_is_there_are_found_as_often_as_they_s
         assert rates(worse_brier, prompts, 1000)["two-sided"] > power
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("draw", [brier_only_corrected, decision_time_only_corrected])
 def test_with_the_correction_alone_they_did_not(draw: Draw) -> None:
     assert rates(draw, 20)["two-sided"] > 0.07

@@ -212,7 +212,7 @@ def test_means_over_clusters_have_the_variance_of_the_cluster_means() -> None:
     assert message == "slope: 4 cluster(s): fewer than 5, no interval"
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("analytic", [True, False])
 @pytest.mark.parametrize(("prompts", "of_seed"), [(16, 0.3), (100, 0.3), (16, 0.0)])
 def test_level_is_nominal_over_seeds_where_prompts_alone_are_far_off(

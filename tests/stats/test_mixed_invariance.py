@@ -12,6 +12,7 @@ from mixed_tables import NUMBERS, SLOPES, crossed, reference, row, same_tests, v
 from stats import fit_mixed_model
 
 
+@pytest.mark.long
 @settings(max_examples=10)
 @given(seed=st.integers(0, 500), seed_sd=st.sampled_from([0.0, 0.1]))
 def test_order_of_rows_and_names_of_groups_do_not_matter(seed: int, seed_sd: float) -> None:
@@ -27,7 +28,7 @@ def test_order_of_rows_and_names_of_groups_do_not_matter(seed: int, seed_sd: flo
     assert other.status == fit.status and other.messages == fit.messages
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @settings(max_examples=10)
 @given(seed=st.integers(0, 500), factor=st.sampled_from([-1e-6, 1e6]), stretch=st.sampled_from([1e-4, 28.0]))
 def test_units_of_the_response_and_of_depth_do_not_matter(seed: int, factor: float, stretch: float) -> None:

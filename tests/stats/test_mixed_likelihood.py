@@ -162,7 +162,10 @@ def test_no_point_of_a_grid_is_likelier_than_the_fit(seed: int) -> None:
     assert -2 * fit.loglik <= best + 1e-6
 
 
-@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 24), marks=pytest.mark.long)], ids=["few", "many"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "seeds", [range(3), pytest.param(range(3, 24), marks=pytest.mark.nightly)], ids=["few", "many"]
+)
 def test_small_and_singular_problems_converge(seeds: range) -> None:
     failed = []
     for seed, random in itertools.product(seeds, RANDOM):
@@ -173,7 +176,7 @@ def test_small_and_singular_problems_converge(seeds: range) -> None:
     assert failed == []
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed_sd", [0.0, 0.05])
 def test_tests_of_depth_and_regime_reject_as_often_as_they_say(seed_sd: float) -> None:
     prompts, seeds, layers, repetitions = 12, 5, 4, 400

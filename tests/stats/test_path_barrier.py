@@ -99,7 +99,7 @@ def test_a_clear_peak_and_what_does_not_vary_have_the_usual_error() -> None:
     assert path_barrier(np.zeros((11, 40)), points=POINTS, half=HALF).inflation == 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_flat_paths_with_two_modes_are_no_barrier_more_often_than_it_says() -> None:
     """Skewed amplitudes of two shapes, 20 prompts: .11 two-sided without the factor, .053 of 1,000 with it."""
     rng, inner = np.random.default_rng(1), POINTS[1:-1, None]

@@ -67,6 +67,7 @@ def test_units_of_a_group_are_in_one_fold_and_nothing_leaks() -> None:
     assert all(np.ptp(np.bincount(folds[labels == label], minlength=FOLDS)) <= 4 for label in (0, 1))
 
 
+@pytest.mark.long
 def test_a_count_of_masks_in_the_features_is_found_beside_a_control_within_groups() -> None:
     rng = np.random.default_rng(7)
     sizes = rng.integers(1, 5, size=50)

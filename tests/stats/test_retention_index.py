@@ -230,6 +230,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_hidden", lambda *_: 0.0)
 
 
+@pytest.mark.long
 def test_standard_errors_match_the_spread_over_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere(monkeypatch)
     estimate, se, difference, difference_se = simulate(60, n=30, replicates=80)
@@ -239,7 +240,7 @@ def test_standard_errors_match_the_spread_over_data_sets(monkeypatch: pytest.Mon
     assert 0.75 < np.sqrt((difference_se**2).mean()) / difference.std(ddof=1) < 1.4
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", [20, 40, 80])
 def test_intervals_cover_near_nominal(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere(monkeypatch)
@@ -276,7 +277,7 @@ def test_templates_can_be_what_is_drawn() -> None:
     assert few.low is None and few.replicates is None
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_intervals_over_templates_cover_near_nominal() -> None:
     from scipy import stats as scipy_stats
 

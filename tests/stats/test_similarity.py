@@ -167,7 +167,7 @@ def test_neighbours_of_very_many_prompts_are_summed_within_their_template() -> N
     assert abs(found.estimate - 0.8) < 3 * found.se and found.n == 1500  # type: ignore[operator]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("truth", [1.0, 0.85, 0.55, 0.3])
 @pytest.mark.parametrize(("n", "ratio"), [(20, 1.0), (20, 2.0), (20, 4.0), (60, 2.0), (300, 4.0)])
 def test_bias_and_coverage(truth: float, n: int, ratio: float) -> None:

@@ -106,7 +106,7 @@ def test_what_unequal_noise_hides_has_its_own_noise_taken_off() -> None:
     assert len(hidden) > 30 and np.mean(np.array(hidden) == 0) > 0.5
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("ratio", [1.0, 1.15, 1.3, 2.0])
 def test_where_there_is_an_interval_it_holds_equal_circuits(ratio: float) -> None:
     """Noise that has nothing to do with an edge's mean, the case in which unequal noise lowers the index most."""

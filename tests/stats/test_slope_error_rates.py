@@ -10,7 +10,7 @@ from simulated_slopes import FACTORS, slopes
 
 from stats import slope_contrasts
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.nightly
 REPETITIONS = 400
 """Rates of .05 are within .02 to .0825 in 99.6%."""
 

@@ -17,6 +17,7 @@ from stats.specialization import sign_flip_null, specialization, specializations
 EACH_INDEX = pytest.mark.parametrize("index", INDEX_NAMES)
 
 
+@pytest.mark.long
 @EACH_INDEX
 def test_sign_flip_null_equals_flipping_examples_one_draw_at_a_time(index: IndexName) -> None:
     effects = np.random.default_rng(0).standard_normal((8, 15)) + 1

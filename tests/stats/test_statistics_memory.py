@@ -45,14 +45,14 @@ def peak(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_agreement_without_a_threshold_needs_a_few_blocks() -> None:
     options = {"strata": STRATA, "splits": 5, "replicates": 40, "permutations": 40, "block_bytes": BLOCK}
     # The means of all halves at once would be 790 MB, both models' scores 48 MB.
     assert peak(lambda: threshold_free_overlap(Made(0), Made(1), **options)) < 180 * MEGABYTE
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_retention_needs_a_few_blocks() -> None:
     options = {"strata": STRATA, "top_k": [50, 300], "splits": 5, "replicates": 40, "block_bytes": BLOCK}
     assert peak(lambda: retention_index(Made(0), Made(1), **options)) < 100 * MEGABYTE

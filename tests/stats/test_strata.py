@@ -158,13 +158,13 @@ def coverage(effects: str, sizes: list[int], *, strata: bool = True, location: s
     return held / 4000
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("effects", ["normal", "gamma"])
 @pytest.mark.parametrize("sizes", [[10, 10, 10], [5, 5, 5, 5], [4, 8, 28], [2] * 10])
 def test_the_interval_over_fixed_templates_covers_as_often_as_it_says(effects: str, sizes: list[int]) -> None:
     assert 0.93 <= coverage(effects, sizes) <= 0.97
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_without_strata_it_never_misses() -> None:
     assert coverage("normal", [10, 10, 10], strata=False) > 0.99

@@ -65,6 +65,7 @@ def test_replicates_equal_the_loop_also_with_ties(seed: int, levels: int, dtype:
         np.testing.assert_allclose(found, by_loop(before, after, weights, sizes), atol=2 / max(sizes) + 0.05)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_sample")
 @pytest.mark.parametrize("most", [7, 100, 10_000])
 @pytest.mark.parametrize("block_bytes", [1_200, 20_000, 2**26])
@@ -83,6 +84,7 @@ def test_neither_blocks_of_edges_nor_of_rows_change_a_result(most: int, block_by
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small_sample")
 @pytest.mark.parametrize("block_bytes", [2_000, 100_000])
 def test_retention_is_the_same_in_blocks(block_bytes: int) -> None:

@@ -154,7 +154,7 @@ def test_ties_that_end_where_trimming_begins_are_said_to_make_the_interval_too_s
     assert mean_replicates(np.r_[np.zeros(20), 1.0 + np.arange(40)], np.ones((1, 60)), location="trimmed").caution == ""
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("values", "share", "prompts"),
     [([0.0, 1.0, 5.0], (0.5, 0.25, 0.25), 60), ([0.0, 1.0, 10.0], (0.58, 0.21, 0.21), 200)],
@@ -234,7 +234,7 @@ def coverage(kind: str, prompts: int) -> tuple[float, float]:
     return float(np.mean((low <= truth) & (truth <= high), where=usable)), float(usable.mean())
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [20, 40, 200])
 @pytest.mark.parametrize("kind", ["normal", "gamma", "5 % x 10", "5 % x 10, shifted", "many zeros"])
 def test_the_interval_covers_the_trimmed_mean_of_the_population(kind: str, prompts: int) -> None:
@@ -242,7 +242,7 @@ def test_the_interval_covers_the_trimmed_mean_of_the_population(kind: str, promp
     assert 0.93 <= covered <= 0.97 and usable > 0.97
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_with_half_zeros_and_few_prompts_it_is_wider_than_it_says() -> None:
     """Since data sets with more zeros than 60 %, whose trimmed mean is low, have no interval: a known limit."""
     few, usable = coverage("half zeros", 20)

@@ -97,7 +97,7 @@ def fired(kind: str, prompts: int, data_sets: int = 4000) -> float:
     return float(np.mean([(found := concentration(row)) is not None and not found.trusted for row in deviations]))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("prompts", [5, 8, 12, 20, 40, 60, 200])
 def test_it_is_rare_where_the_interval_holds(prompts: int) -> None:
     """Of values of skewness 1 the interval holds as well, but less of the variance is where most prompts are."""
@@ -105,14 +105,14 @@ def test_it_is_rare_where_the_interval_holds(prompts: int) -> None:
     assert fired("gamma", prompts) < 0.1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("prompts", "at_least"), [(40, 0.65), (60, 0.8), (200, 0.95)])
 @pytest.mark.parametrize("kind", ["5 % x 10", "5 % x 10, shifted"])
 def test_it_is_there_where_one_prompt_in_twenty_is_ten_times_as_large(kind: str, prompts: int, at_least: float) -> None:
     assert fired(kind, prompts) > at_least
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("mean", "at_least"), [(0.0, 0.55), (1.0, 0.65), (3.0, 0.95)])
 def test_with_twenty_prompts_one_that_is_ten_times_as_large_shows_mostly(mean: float, at_least: float) -> None:
     """Where each is one by chance, a third of the data sets of 20 has none: nothing can show then."""

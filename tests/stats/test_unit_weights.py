@@ -174,7 +174,7 @@ def test_errors_say_what_came(options: dict[str, object], message: str) -> None:
         bootstrap_interval([1.0, 2.0, 3.0], **options)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("prompts", "seeds", "of_seed"), [(16, 5, 0.5), (100, 5, 0.3), (16, 8, 0.5), (16, 5, 0.0)])
 def test_error_rate_is_nominal_with_both_kinds_random_where_prompts_alone_are_far_off(
     prompts: int, seeds: int, of_seed: float

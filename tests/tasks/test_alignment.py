@@ -134,6 +134,7 @@ def test_a_tokenizer_that_a_task_does_not_suit_is_given_up_soon() -> None:
         generated_dataset(TASKS["infilling"], tokenizer, examples=10, seed=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_byte_level_tokenizer_goes_on_with_a_space_where_the_task_has_one(
     task: Task, byte_pairs: PreTrainedTokenizerFast

@@ -38,6 +38,7 @@ DATA_SETS = {
 """Digests of tokens and of roles, from before there were banks."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("study", DATA_SETS)
 def test_the_prompts_of_the_bundled_studies_are_the_same_to_the_token_and_role_as_ever(
     study: str, tokenizer: PreTrainedTokenizerFast
@@ -119,6 +120,7 @@ def test_the_bank_of_a_data_set_is_in_its_account_and_survives_json(tokenizer: P
     assert str(type(dataset).from_json(json.dumps(older)).account) == "30 of 30 aligned"
 
 
+@pytest.mark.long
 def test_validate_says_which_words_a_task_draws_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

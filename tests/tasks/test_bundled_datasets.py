@@ -22,6 +22,7 @@ DIGESTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", DIGESTS)
 def test_the_data_set_of_a_bundled_task_is_the_same_to_the_byte_as_ever(
     task: str, tokenizer: PreTrainedTokenizerBase
@@ -36,6 +37,7 @@ def test_every_bundled_task_has_a_known_data_set() -> None:
     assert tuple(DIGESTS) == BUNDLED_TASKS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - set(BUNDLED_TASKS)))
 def test_a_task_of_other_words_says_how_many_prompts_the_bundled_tokenizer_could_not_read(
     task: str, tokenizer: PreTrainedTokenizerBase

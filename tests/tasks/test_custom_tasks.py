@@ -192,6 +192,7 @@ nearly = st.builds(
 rows = st.one_of(token_rows, text_rows, nearly, anything).map(json.dumps) | st.text(max_size=20)
 
 
+@pytest.mark.long
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(content=st.lists(rows, max_size=4), end=st.binary(max_size=2))
 def test_any_file_is_a_dataset_of_aligned_examples_or_one_clear_error(

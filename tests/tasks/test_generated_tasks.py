@@ -56,6 +56,7 @@ def test_draws_depend_on_nothing_but_the_seed(task: Task) -> None:
     assert drawn_pairs(task.name, 30) != drawn_pairs(task.name, 30, seed=1)
 
 
+@pytest.mark.long
 @every_task
 def test_a_dataset_is_determined_by_its_seed_and_longer_ones_begin_with_shorter_ones(
     task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]
@@ -104,6 +105,7 @@ def test_the_masks_of_a_pair_stand_for_the_answer_and_all_that_follows_it(
     assert seen == LENGTHS.get(task.name, {1})
 
 
+@pytest.mark.long
 @every_task
 def test_pairs_are_held_out_and_the_training_corpus_knows_neither_their_keys_nor_their_prompts(
     task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]
@@ -139,6 +141,7 @@ def combination(task: str, prompt: str) -> object:
     return tuple(rank.setdefault(digit, len(rank)) for digit in solution), tuple(c == "_" for c in prompt.split())
 
 
+@pytest.mark.long
 @every_task
 def test_a_combination_is_wholly_held_out_or_wholly_for_training(task: Task) -> None:
     held_out = {combination(task.name, e.prompt) for e in exercises(task.name, 100, seed=0, held_out=True)}
@@ -146,6 +149,7 @@ def test_a_combination_is_wholly_held_out_or_wholly_for_training(task: Task) -> 
     assert held_out and training and not held_out & training
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", [task for name, task in TASKS.items() if name != "path_star"], ids=lambda t: t.name)
 def test_exercises_and_pairs_name_the_same_combination_by_the_same_key(task: Task) -> None:
     by_prompt = {e.prompt: e.key for e in drawn_exercises(task, 2500)}

@@ -93,6 +93,7 @@ def test_every_token_of_a_generated_prompt_has_the_role_that_is_read_off_its_wor
         assert list(example.roles) == EXPECTED[task.name](example), example.clean
 
 
+@pytest.mark.long
 @every_task
 def test_a_task_declares_the_roles_that_occur_and_only_the_last_token_is_the_end(
     task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]
@@ -102,6 +103,7 @@ def test_a_task_declares_the_roles_that_occur_and_only_the_last_token_is_the_end
     assert all(example.roles.index("end") == len(example.clean_ids) - 1 for example in examples)
 
 
+@pytest.mark.long
 @every_bundled_task
 def test_byte_level_tokens_have_the_role_of_the_word_that_they_are_part_of(
     task: Task, tokenizer: PreTrainedTokenizerBase, byte_pairs: PreTrainedTokenizerBase

@@ -72,6 +72,7 @@ def test_a_start_year_that_is_merged_is_dropped(
     assert align(pair(century, start), merged_years) == reason
 
 
+@pytest.mark.long
 def test_merged_years_are_dropped_and_counted_and_the_rest_is_enough(merged_years: PreTrainedTokenizerFast) -> None:
     dataset = generated_dataset(TASK, merged_years, examples=100, seed=0)
     assert dataset.dropped[SPLIT_ELSEWHERE] > 0 and dataset.dropped.keys() <= {SPLIT_ELSEWHERE, UNEQUAL}
@@ -154,6 +155,7 @@ def test_a_space_that_is_a_token_of_its_own_counts_among_the_masks(single_digits
     assert seen == {True, False}
 
 
+@pytest.mark.long
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["byte_pairs", "merged_years", "single_digits"]))
 def test_answers_and_foils_are_apart_and_prompts_equally_long_whatever_the_tokenizer(

@@ -53,6 +53,7 @@ def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
     return [line for line in result.outlines if "::" in line]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("specs")
 @pytest.mark.parametrize(
     ("arguments", "expected"),

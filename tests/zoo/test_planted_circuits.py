@@ -26,7 +26,7 @@ SLOW = ("redundant, causal", "opposed, bidirectional")
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in PLANTED]
+    scope="module", params=[pytest.param(name, marks=pytest.mark.nightly if name in SLOW else ()) for name in PLANTED]
 )
 def planted(request: pytest.FixtureRequest) -> PlantedCircuit:
     return PLANTED[request.param]

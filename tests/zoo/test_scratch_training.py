@@ -36,6 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_recipe_without_the_section_says_nothing_of_it_and_trains_three_models(tmp_path: Path) -> None:
     assert "scratch" not in toy_recipe().to_json() and list(toy_recipe().phases()) == list(OTHERS)
     assert json.loads(toy_recipe().to_json()).keys() == {*TOY, "prompt_weight"}
@@ -43,6 +44,7 @@ def test_a_recipe_without_the_section_says_nothing_of_it_and_trains_three_models
     assert not (tmp_path / "mdm-scratch").exists()
 
 
+@pytest.mark.long
 def test_it_starts_from_the_random_weights_of_the_arm(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     recipe = toy_recipe(scratch=STILL)
     train_pair(recipe, tmp_path)
@@ -51,6 +53,7 @@ def test_it_starts_from_the_random_weights_of_the_arm(tmp_path: Path, tokenizer:
     assert not torch.equal(stored["lm_head.weight"], weights(tmp_path / "arm")["lm_head.weight"])
 
 
+@pytest.mark.long
 def test_it_is_trained_by_the_diffusion_loss_for_the_steps_of_its_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +80,7 @@ def test_it_is_trained_by_the_diffusion_loss_for_the_steps_of_its_section(
     assert len(set(batches)) == len(batches) == 25, "every step of every phase has its own batch"
 
 
+@pytest.mark.long
 def test_it_is_bidirectional_and_knows_its_steps(trained: Path) -> None:
     assert json.loads((trained / "mdm-scratch" / "config.json").read_text())["is_causal"] is False
     steps = {name: read_record(trained / name).steps for name in (*OTHERS, "mdm-scratch")}
@@ -87,7 +91,7 @@ def test_it_is_bidirectional_and_knows_its_steps(trained: Path) -> None:
     assert "Pre-training" not in card
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_the_section_can_be_added_to_a_pair_that_is_trained_and_changes_no_other_model(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -103,7 +107,7 @@ def test_the_section_can_be_added_to_a_pair_that_is_trained_and_changes_no_other
             train_pair(recipe, tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_an_interrupted_training_from_scratch_ends_with_the_same_bits(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

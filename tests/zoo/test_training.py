@@ -50,6 +50,7 @@ def test_training_is_determined_by_the_seed(trained: Path, tmp_path: Path) -> No
     assert len(set(weights(trained))) == 3, "three different models"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("phase", "at"), [("arm", 1), ("arm", 3), ("mdm", 4), ("arm-continued", 5)])
 def test_an_interrupted_training_ends_with_the_same_bits(
     phase: str, at: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
