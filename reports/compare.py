@@ -181,6 +181,7 @@ def render_comparison(runs: ComparedRuns) -> str:
     page = templating.render_template(
         "comparison",
         runs=runs,
+        notes=runs.notes,
         summary=summary(runs),
         style=Markup(style),
         policy=policy(style),

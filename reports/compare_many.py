@@ -117,7 +117,8 @@ def render_many(runs: ManyRuns) -> str:
     entries = [tables.text(heading) for heading in ("entry", *runs.runs)]
     page = templating.render_template(
         "comparison",
-        runs={"first": ", ".join(runs.runs[:-1]), "second": runs.runs[-1], "version": runs.version, "notes": runs.notes},
+        runs={"first": ", ".join(runs.runs[:-1]), "second": runs.runs[-1], "version": runs.version},
+        notes=runs.notes,
         summary=summary(runs),
         style=Markup(style),
         policy=policy(style),

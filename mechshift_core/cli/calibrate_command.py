@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 def calibrate(
     context: typer.Context,
     spec: SpecFile,
-    out: Annotated[Path | None, typer.Option(help="Run directory; runs/NAME unless given, with overrides runs/NAME-OVERRIDES.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/NAME unless given, or runs/NAME-OVERRIDES.")
+    ] = None,
     repetitions: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="A/A data sets; those that were measured before are kept.")
     ] = 200,

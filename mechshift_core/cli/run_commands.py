@@ -63,7 +63,9 @@ def register(app: typer.Typer) -> None:
 def run(
     context: typer.Context,
     spec: SpecFile,
-    out: Annotated[Path | None, typer.Option(help="Run directory; runs/NAME unless given, with overrides runs/NAME-OVERRIDES.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/NAME unless given, or runs/NAME-OVERRIDES.")
+    ] = None,
     fail_on: Annotated[
         list[str] | None, typer.Option(help="Hypothesis that must hold; otherwise exit code 1. Repeatable.")
     ] = None,

@@ -36,7 +36,8 @@ def text(runs: ComparedRuns, *, everything: bool = True) -> str:
         runs: What differs.
         everything: Whether all of it is shown; otherwise what matters, and how much is left out.
     """
-    shown = [f"first run:  {printable(runs.first)}", f"second run: {printable(runs.second)}", summary(runs), *_notes(runs.notes)]
+    shown = [f"first run:  {printable(runs.first)}", f"second run: {printable(runs.second)}", summary(runs)]
+    shown += _notes(runs.notes)
     if not everything:
         return "\n".join([*shown, *_what_matters(runs)])
     for title, rows in (("spec", runs.spec), ("provenance", runs.provenance)):
