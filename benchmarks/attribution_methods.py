@@ -2,7 +2,8 @@
 
     python benchmarks/attribution_methods.py                               # the full size
     python benchmarks/attribution_methods.py --quick                       # minutes on one core
-    python benchmarks/attribution_methods.py --models bundled:smollm2/arm  # also, or instead, other models
+    python benchmarks/attribution_methods.py --real                        # SmolLM2-135M, once it was fetched
+    python benchmarks/attribution_methods.py --models bundled:tiny-s4/arm  # also, or instead, other models
 
 Two kinds of cases. On models (a model and a task each) it is asked how well a method agrees with patching every edge
 (Spearman correlation over edges of magnitudes of mean scores, Jaccard overlap of the strongest edges), how faithful
@@ -71,6 +72,11 @@ MEASURES: dict[Name, str] = {
     "cost": "cost / EAP",
 }
 SMALL = "**This is the quick size: few prompts, so that differences of some hundredths mean nothing.**"
+KINDS = {
+    "autoregressive": "Autoregressive models",
+    "masked_diffusion": "Masked diffusion models",
+    "planted": "Planted circuits",
+}
 EXACT_EDGES = 5000
 """Edges beyond which not every edge is patched; agreement with patching is then left out."""
 
@@ -100,11 +106,17 @@ FULL = Size(
 QUICK = Size(
     "quick", ("ioi",), tuple(f"bundled:tiny-s0/{m}" for m in TINY), 12, 4, 12, 1, (1.0, 5.0, 20.0, 100.0), 2, 20, 1
 )
+REAL = Size(
+    "real", ("ioi", "greater_than"), tuple(f"bundled:smollm2/{m}" for m in TINY), 24, 0, 0, 0, (0.2, 1.0, 5.0, 20.0, 50.0),
+    2, 100, 1,
+)  # fmt: skip
+"""A model of 135 million parameters: too many edges to patch each."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few prompts, two models, one task")
+    parser.add_argument("--real", action="store_true", help="SmolLM2-135M in place of the tiny models")
     parser.add_argument(
         "--models", nargs="*", help="in place of the tiny ones; LABEL/mdm is taken for a diffusion model"
     )
@@ -112,22 +124,27 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="write the page from what was measured")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    size = QUICK if options.quick else FULL
+    size = REAL if options.real else QUICK if options.quick else FULL
     content = read(size)
     if not options.table:
         for name in size.models if options.models is None else options.models:
             on_model(name, size, content)
         if not options.no_planted:
             on_planted(size, content)
-    PAGE.write_text(page(content), encoding="utf-8")
+    small, real = (read(QUICK) if options.quick else read(FULL)), read(REAL)
+    PAGE.write_text("\n".join([page(small), *real_part(real)]), encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
+
+
+def results_of(size_name: str) -> Path:
+    return RESULTS.with_stem(f"{RESULTS.stem}_real") if size_name == REAL.name else RESULTS
 
 
 def read(size: Size) -> dict[str, Any]:
     """What was measured at this size, or nothing."""
     settings = json.loads(json.dumps(asdict(size)))
-    if RESULTS.exists():
-        content: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if results_of(size.name).exists():
+        content: dict[str, Any] = json.loads(results_of(size.name).read_text(encoding="utf-8"))
         if content["size"] == settings:
             return content
     return {"size": settings, "machine": machine("cpu"), "cases": {}}
@@ -138,9 +155,10 @@ def keep(content: dict[str, Any], case: str, kind: str, method: str, found: Mapp
     entry = content["cases"].setdefault(case, {"kind": kind, "methods": {}})
     entry["methods"].setdefault(method, {}).update({name: round(value, 4) for name, value in found.items()})
     content["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
-    waiting = RESULTS.with_suffix(".part")
+    results = results_of(content["size"]["name"])
+    waiting = results.with_suffix(".part")
     waiting.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    waiting.replace(RESULTS)
+    waiting.replace(results)
     print(f"{case}: {method}: {dict(found)}", flush=True)
 
 
@@ -326,18 +344,29 @@ def page(content: Mapping[str, Any]) -> str:
         "EAP-IG.",
         "",
     ]
-    kinds = {
-        "autoregressive": "Autoregressive models",
-        "masked_diffusion": "Masked diffusion models",
-        "planted": "Planted circuits",
-    }
     if not cases:
         lines += ["Nothing has been measured at this size yet: run `python benchmarks/attribution_methods.py`.", ""]
-    for kind, title in kinds.items():
+    return "\n".join([*lines, *parts(cases, "")])
+
+
+def parts(cases: Mapping[str, Any], of: str) -> Iterator[str]:
+    """A table for each kind of case."""
+    for kind, title in KINDS.items():
         own = {case: entry["methods"] for case, entry in cases.items() if entry["kind"] == kind}
         if own:
-            lines += [f"## {title}", "", f"{len(own)} cases: {'; '.join(sorted(own))}.", "", *table(own), ""]
-    return "\n".join(lines)
+            yield from (f"## {title}{of}", "", f"{len(own)} cases: {'; '.join(sorted(own))}.", "", *table(own), "")
+
+
+def real_part(content: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured of a real model, on fewer prompts and without patching every edge."""
+    size = content["size"]
+    if content["cases"]:
+        yield from parts(content["cases"], ": SmolLM2-135M")
+        yield (
+            f"Of SmolLM2-135M (measured on {content['date']}): {size['examples']} prompts a task; circuits of "
+            f"{', '.join(f'{one:g}' for one in size['percents'])} % of its edges; no edge was patched by itself."
+        )
+        yield ""
 
 
 def table(cases: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
