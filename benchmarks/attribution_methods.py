@@ -107,8 +107,8 @@ QUICK = Size(
     "quick", ("ioi",), tuple(f"bundled:tiny-s0/{m}" for m in TINY), 12, 4, 12, 1, (1.0, 5.0, 20.0, 100.0), 2, 20, 1
 )
 REAL = Size(
-    "real", ("ioi", "greater_than"), tuple(f"bundled:smollm2/{m}" for m in TINY), 24, 0, 0, 0, (0.2, 1.0, 5.0, 20.0, 50.0),
-    2, 100, 1,
+    "real", ("ioi", "greater_than"), tuple(f"bundled:smollm2/{m}" for m in TINY), 24, 0, 0, 0,
+    (0.2, 1.0, 5.0, 20.0, 50.0), 2, 100, 1,
 )  # fmt: skip
 """A model of 135 million parameters: too many edges to patch each."""
 
