@@ -18,6 +18,10 @@ from mechshift_core.errors import ExecutionError, UsageError
 if TYPE_CHECKING:
     from mechshift_core.gate import Gate, StoredRun
 
+STREAMS = (Path("/dev/stdout"), Path("/dev/stderr"))
+DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
+"""What may lead to a file that is open already, and is then written on; other folders of /dev may hold usual files."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -154,7 +158,11 @@ def _write(path: Path, text: str) -> None:
     from mechshift_core.files import unwritable, write_text
 
     try:
-        if Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
+        if (
+            path.absolute() in STREAMS
+            or path.absolute().parent in DESCRIPTORS
+            or (path.exists() and not path.is_file())
+        ):
             with path.open("a", encoding="utf-8") as handle:
                 handle.write(text)
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
@@ -204,6 +206,15 @@ def test_output_may_go_to_a_device(capfd: pytest.CaptureFixture[str]) -> None:
     assert _checked((finding(),), (finding(),), "--markdown", "/dev/stdout") == 0
     assert "### Findings of made-up: passed" in capfd.readouterr().out
     assert Path("/dev/stdout").is_symlink()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm here")
+def test_a_file_in_memory_is_written_whole_each_time() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "summary.md"
+        for _ in range(2):
+            assert _checked((finding(),), (finding(),), "--markdown", str(path)) == 0
+        assert path.read_text().count("### Findings of made-up: passed") == 1
 
 
 def test_a_link_is_written_through() -> None:
