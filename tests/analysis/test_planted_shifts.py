@@ -17,6 +17,8 @@ from stats.findings import Finding, Status
 from stats.hypothesis_tests import difference_test
 from stats.replicates import Contrast
 
+pytestmark = pytest.mark.long
+
 SPEC = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
 DF, SE = 19, 0.5
 GROUPS = {"contrast": {"role": ["treatment", "control"]}}
@@ -112,7 +114,6 @@ def test_power_is_that_of_the_noncentral_t(alternative: str) -> None:
     assert found.se == pytest.approx(SE, rel=0.03) and found.sd == pytest.approx(SE, rel=0.1)
 
 
-@pytest.mark.long
 def test_the_detectable_effect_is_found_on_the_default_grid() -> None:
     found = one(decisions([hypothesis({"kind": "difference", "alternative": "less"})], repetitions=600))
     assert found.detectable is not None
@@ -165,7 +166,6 @@ def test_a_test_whose_null_is_elsewhere_is_moved_there(test: dict[str, Any], nul
     assert len(unshifted) == (1 if direction * -null > 0 else 0)  # only where the A/A value is on the side of the claim
 
 
-@pytest.mark.long
 def test_retention_of_one_group_is_held_against_one_or_a_bound_and_otherwise_refused() -> None:
     retention: dict[str, Any] = {"measure": "retention"}
     bound = one(
@@ -186,7 +186,6 @@ def test_retention_of_one_group_is_held_against_one_or_a_bound_and_otherwise_ref
 FAMILIES = [("holm", 0.05), *(pytest.param(*one, marks=LONG) for one in (("benjamini-hochberg", 0.05), ("none", None)))]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("correction", "nominal"), FAMILIES)
 def test_the_family_rate_is_that_of_its_correction(correction: str, nominal: float | None) -> None:
     tests = [hypothesis({"kind": "difference"}, name=name) for name in "abcd"]
@@ -198,7 +197,6 @@ def test_the_family_rate_is_that_of_its_correction(correction: str, nominal: flo
     assert family.value == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 500))
 
 
-@pytest.mark.long
 def test_correction_costs_power() -> None:
     tests = [hypothesis({"kind": "difference"}, name=name) for name in "abcd"]
     found, _ = decisions(tests, repetitions=300).calibrated(())

@@ -24,6 +24,8 @@ from mechshift_core.tasks.counterfactual import Dataset, Example, generated_data
 from mechshift_core.zoo import bundled_models
 from mechshift_core.zoo.vocabulary import MASK, build_tokenizer
 
+pytestmark = pytest.mark.long
+
 INTERVENTIONS = [
     {"name": "circuit", "kind": "edge_attribution", "method": "eap", "by_role": True},
     {"name": "zeros", "kind": "ablation", "components": ["mlps"], "ablation": "zero"},
@@ -122,7 +124,6 @@ def test_a_batch_has_a_mask_in_the_blank_and_is_read_there(dataset: Dataset, shi
             assert int(torch.as_tensor(batch.position)[row]) == len(example.clean_ids) - shifted
 
 
-@pytest.mark.long
 def test_the_numbers_of_a_run_are_the_models_own_at_the_blank(finished: Path) -> None:
     tokenizer = build_tokenizer()
     table = pl.read_parquet(finished / "tables/examples.parquet").unique(["model", "example"])

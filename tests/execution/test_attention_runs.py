@@ -13,6 +13,8 @@ from studies import ATTRIBUTION, write_study
 from mechshift_core import load_model, load_spec, run
 from mechshift_core.spec import SpecError
 
+pytestmark = pytest.mark.long
+
 LOOKS: dict[str, object] = {"name": "looks", "kind": "attention"}
 
 
@@ -47,7 +49,6 @@ def from_read(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:  # type
     return np.stack(right), np.stack(own)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_the_table_holds_the_attention_of_a_plain_pass(name: str, finished: Path) -> None:
     chosen = table(finished / "out", "examples").filter(
@@ -157,7 +158,6 @@ def write_revealed(folder: Path, **changes: object) -> Path:
     return folder / "revealed.yaml"
 
 
-@pytest.mark.long
 def test_attention_to_the_answer_is_split_by_what_is_revealed_in_a_state(tmp_path: Path) -> None:
     import torch
 

@@ -20,6 +20,8 @@ from mechshift_core.kinds.cost import Cost
 from mechshift_core.pipeline import Run
 from mechshift_core.spec.problems import SpecError
 
+pytestmark = pytest.mark.long
+
 DRAWN: dict[str, Any] = {"name": "circuit", "kind": "edge_attribution", "method": "expected-gradients", "draws": 2}
 SIGNED: dict[str, Any] = {
     "name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [5, 30, 100], "random": 1,
@@ -33,7 +35,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(write_effective_study(folder, interventions=[DRAWN, SIGNED]), out=folder / "out")
 
 
-@pytest.mark.long
 def test_draws_and_their_variance_are_stored(drawn: Run) -> None:
     assert drawn.failures == ()
     ((_, tensors),) = cells(drawn.path, model="before", intervention="circuit")
@@ -109,7 +110,6 @@ def write_sensitive(folder: Path, method: list[str], **attribution: Any) -> Path
     return path
 
 
-@pytest.mark.long
 def test_hypotheses_are_decided_on_the_edges_of_other_methods(tmp_path: Path) -> None:
     finished = run(write_sensitive(tmp_path, ["gim", "rank-average"], by_role=True), out=tmp_path / "out")
     assert finished.failures == ()

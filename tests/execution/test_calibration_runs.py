@@ -26,6 +26,8 @@ from mechshift_core.pipeline import stored_plan
 from mechshift_core.spec import PairSpec
 from stats.calibration import Calibration
 
+pytestmark = pytest.mark.long
+
 KNOCKOUTS: dict[str, object] = {"name": "knockouts", "kind": "ablation", "components": ["mlps"], "pairwise": 3}
 GROUPS = {"contrast": {"role": ["treatment", "control"]}}
 HYPOTHESES: list[dict[str, Any]] = [
@@ -94,7 +96,6 @@ def samples(path: Path) -> Samples:
     return collect(stored_plan(path), RunFolder(path), {}, Reading())
 
 
-@pytest.mark.long
 def test_halves_are_disjoint_of_one_model_and_the_same_for_all_pairs_of_a_task(study: tuple[Path, Path]) -> None:
     drawn = draw(sources(samples(study[1])), seed=1, repetition=0)
     shift, control = drawn["diffusion", "ioi"], drawn["control", "ioi"]
@@ -153,7 +154,6 @@ def test_pairs_that_share_the_model_after_are_read_on_different_models(study: tu
     assert [source.sample.after.model for source in made.values()] == ["mdm", "continued"]
 
 
-@pytest.mark.long
 def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study: tuple[Path, Path]) -> None:
     path, plan = study[1], stored_plan(study[1])
     for (pair, _), sample in draw(sources(samples(path)), seed=1, repetition=0).items():
@@ -190,7 +190,6 @@ def test_what_hypotheses_are_tested_with_is_what_the_study_tests_them_with(study
             assert [(e.measure, e.side, e.estimate, e.low, e.high) for e in lean.estimates if e.side in sides] == kept
 
 
-@pytest.mark.long
 def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Path]) -> None:
     found = repeated(study[1], 6)
     assert {one.id: one.status for one in found.hypotheses} == {
@@ -219,7 +218,6 @@ def test_every_hypothesis_is_calibrated_or_refused_by_name(study: tuple[Path, Pa
     assert {half.prompts for half in found.halves} == {18}
 
 
-@pytest.mark.long
 def test_repetitions_do_not_depend_on_their_number_and_follow_from_the_seed(study: tuple[Path, Path]) -> None:
     one, three = draw(sources(samples(study[1])), seed=4, repetition=2), repeated(study[1], 3, seed=4)
     again = draw(sources(samples(study[1])), seed=4, repetition=2)
@@ -228,7 +226,6 @@ def test_repetitions_do_not_depend_on_their_number_and_follow_from_the_seed(stud
     assert repeated(study[1], 3, seed=4) == three != repeated(study[1], 3, seed=5)
 
 
-@pytest.mark.long
 def test_the_command_writes_its_results_and_the_report_shows_them(
     study: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +246,6 @@ def test_the_command_writes_its_results_and_the_report_shows_them(
     assert [one["id"] for one in shown["hypotheses"]] == [each["id"] for each in HYPOTHESES]
 
 
-@pytest.mark.long
 def test_a_calibration_of_other_statistics_is_stale_and_one_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     spec = write(tmp_path)
     call = ["calibrate", str(spec), "--out", str(tmp_path / "out"), "--repetitions", "2", "--quiet"]
@@ -268,7 +264,6 @@ def test_a_calibration_of_other_statistics_is_stale_and_one_that_cannot_be_read_
     assert 'id="calibration"' not in page.read_text()
 
 
-@pytest.mark.long
 def test_what_cannot_be_calibrated_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = write(tmp_path, examples=4, hypotheses=[HYPOTHESES[0]])
     call = ["calibrate", str(spec), "--out", str(tmp_path / "out"), "--repetitions", "2"]
@@ -302,7 +297,6 @@ def test_a_model_that_fails_leaves_the_other_hypotheses(tmp_path: Path, capsys: 
     assert 'id="calibration"' in (tmp_path / "out" / "report.html").read_text()
 
 
-@pytest.mark.long
 def test_what_a_circuit_does_is_calibrated_on_halves_and_how_it_carries_on_prompts_drawn_anew(tmp_path: Path) -> None:
     content = YAML().load(small(tmp_path).read_text())
     hypotheses = [
@@ -322,7 +316,6 @@ def test_what_a_circuit_does_is_calibrated_on_halves_and_how_it_carries_on_promp
     assert found.unseen == ("What selecting prompts by the models' answers does to an estimate.",)
 
 
-@pytest.mark.long
 def test_the_quickstart_is_calibrated(tmp_path: Path) -> None:
     """No test errs more often than it says, and no interval covers less often, as far as 10 repetitions tell."""
     _, found = calibrate_study(QUICKSTART, out=tmp_path / "out", repetitions=10)

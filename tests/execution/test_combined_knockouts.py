@@ -25,6 +25,8 @@ from mechshift_core.spec import SpecError
 from stats import interaction_ratio
 from stats.shapley import all_combinations, order_shares, shapley_interactions
 
+pytestmark = pytest.mark.long
+
 MEASURES = {"integration": {"index": "shapley_share"}}
 
 
@@ -49,7 +51,6 @@ def metric(finished: tuple[Path, Run]) -> tuple[list[str], np.ndarray]:  # type:
     return names, by_hand(folder, "after", nodes).astype(np.float64)
 
 
-@pytest.mark.long
 def test_the_strongest_components_are_knocked_out_in_every_combination(
     finished: tuple[Path, Run],
     metric: tuple[list[str], np.ndarray],  # type: ignore[type-arg]
@@ -126,7 +127,6 @@ def test_the_report_draws_the_orders(finished: tuple[Path, Run]) -> None:
     assert "Integration is the share of Shapley interactions in the sum of squared" in page
 
 
-@pytest.mark.long
 def test_another_order_runs_nothing_again_and_pairs_are_runs_of_their_own(
     finished: tuple[Path, Run], tmp_path: Path
 ) -> None:
@@ -142,7 +142,6 @@ def test_another_order_runs_nothing_again_and_pairs_are_runs_of_their_own(
     assert set(table(both.path, "indices")["index"]) >= {"shapley", "interaction"}
 
 
-@pytest.mark.long
 def test_a_sample_of_the_combinations_is_estimated_from(
     finished: tuple[Path, Run],
     metric: tuple[list[str], np.ndarray],
@@ -170,7 +169,6 @@ def test_a_sample_of_the_combinations_is_estimated_from(
     assert made.findings.hypotheses[0].status == "ok"
 
 
-@pytest.mark.long
 def test_the_strongest_may_be_those_of_the_attribution(finished: tuple[Path, Run], tmp_path: Path) -> None:
     import shutil
 
@@ -193,7 +191,6 @@ def test_more_components_than_a_model_has_are_refused(tmp_path: Path) -> None:
         make_plan(load_spec(write(tmp_path, few, measures=MEASURES)))
 
 
-@pytest.mark.long
 def test_a_plan_counts_the_combinations(tmp_path: Path) -> None:
     plan = make_plan(load_spec(write(tmp_path, combined(), measures=MEASURES)))
     joint = [cell for cell in plan.cells if cell.part == "shapley"]
@@ -235,7 +232,6 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", BAD)
 def test_what_can_not_be_run_is_refused(case: str, tmp_path: Path) -> None:
     intervention, message = BAD[case]

@@ -21,6 +21,8 @@ from mechshift_core.errors import MechshiftError
 from mechshift_core.pipeline import Run
 from stats import pooled_use, transfer_ratio
 
+pytestmark = pytest.mark.long
+
 CROSSED: dict[str, object] = {
     "name": "crossed",
     "kind": "cross_patching",
@@ -60,7 +62,6 @@ def rows(finished: Run) -> pl.DataFrame:
     return table(finished.path, "cross_patching")
 
 
-@pytest.mark.long
 def test_a_copy_s_activations_serve_wholly_and_cost_nothing(rows: pl.DataFrame) -> None:
     own = rows.filter((pl.col("pair") == "copy") & pl.col("use").is_not_null())
     assert own.height > 60
@@ -192,7 +193,6 @@ def test_hypotheses_are_tested_on_the_geometric_mean_of_both_directions(finished
     assert found["floor"].status == "undefined" and "does not clear 0" in found["floor"].message
 
 
-@pytest.mark.long
 def test_into_chooses_the_direction_and_touches_no_cell(finished: Run, tmp_path: Path) -> None:
     folder = finished.path.parent
     yaml = YAML()

@@ -24,6 +24,8 @@ from stats import specializations
 from stats.debiased import CHANCE, debiased_specialization
 from stats.inequality import INDEX_NAMES
 
+pytestmark = pytest.mark.long
+
 KEYS = ("pair", "task", "side", "value")
 
 
@@ -60,7 +62,6 @@ def test_every_index_of_the_grammar_is_there() -> None:
     assert set(integration.INDICES) == {*JOINT_INDICES, *component_graph.GRAPH_INDICES}
 
 
-@pytest.mark.long
 def test_all_indices_are_tabled_beside_their_nulls(finished: Run) -> None:
     rows = table(finished.path, "indices")
     assert rows.group_by("measure", maintain_order=True).agg(pl.col("index").unique(maintain_order=True)).rows() == [
@@ -177,7 +178,6 @@ def test_the_report_shows_them(finished: Run) -> None:
     )
 
 
-@pytest.mark.long
 def test_a_large_graph_is_measured_beside_fewer_graphs_and_without_new_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

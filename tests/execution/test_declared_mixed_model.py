@@ -34,6 +34,8 @@ from stats import (
     slope_frame,
 )
 
+pytestmark = pytest.mark.long
+
 FORMULA, RANDOM = "shift ~ depth * role", ["0 + depth | prompt"]
 
 
@@ -77,7 +79,6 @@ def by_hand(made: Run, scale: Any) -> tuple[MixedModelFit, dict[str, Any]]:
     return fit, slopes
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("scale", ["share", "log-ratio"])
 def test_the_table_holds_the_fit_of_the_rows_of_all_pairs(scale: str, finished: Run) -> None:
     rows = table(finished.path, "mixed_models").filter(pl.col("scale") == scale)
@@ -127,7 +128,6 @@ def with_seeds(folder: Path, *random: str) -> Run:
     return run(path, out=folder / "out")
 
 
-@pytest.mark.long
 def test_a_role_over_few_seeds_has_no_test_over_seeds_and_each_seed_is_listed(tmp_path: Path) -> None:
     made = with_seeds(tmp_path, "0 + depth | pair")
     fixed = table(made.path, "mixed_models").filter(pl.col("part") == "fixed")
@@ -256,7 +256,6 @@ def test_random_templates_are_among_the_units_of_the_declared_model(tmp_path: Pa
     assert {*random_effects(spec, layers=4)} < {*found}
 
 
-@pytest.mark.long
 def test_a_model_without_a_unit_that_roles_vary_over_is_warned_of_before_it_runs(tmp_path: Path) -> None:
     [caution] = cautions(make_plan(load_spec(write(tmp_path))))
     assert caution.startswith("statistics.mixed_model: no tests of depth, depth:role[T.treatment]: they vary over ")
@@ -297,7 +296,6 @@ def test_the_report_draws_the_coefficients(finished: Run) -> None:
     assert "Fixed effects of the mixed model of the shift, scale share: depth " in page
 
 
-@pytest.mark.long
 def test_a_spec_without_one_has_no_rows(tmp_path: Path) -> None:
     made = run(write_effective_study(tmp_path, hypotheses=[]), out=tmp_path / "out")
     assert table(made.path, "mixed_models").is_empty() and table(made.path, "marginal_contrasts").is_empty()
@@ -316,7 +314,6 @@ BAD = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", BAD)
 def test_a_model_that_can_not_be_told_from_the_study_is_refused_before_it_runs(case: str, tmp_path: Path) -> None:
     changes, message = BAD[case]

@@ -28,6 +28,8 @@ from mechshift_core.spec import SpecError
 from mechshift_core.tasks.counterfactual import Example
 from stats import answer_paths, linear_contrast, reliability
 
+pytestmark = pytest.mark.long
+
 DIFFERS = {"kind": "difference"}
 STUDY: dict[str, Any] = {
     "schema": "mechshift/v1",
@@ -87,7 +89,6 @@ def said(model: Model, ids: Sequence[int], position: int, answers: Sequence[int]
     return [sum(p[token] for token in answers), others, max(p), float(np.argmax(p))]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 def test_paths_through_the_solution_are_read_in_its_states(
     name: str, finished: tuple[Run, Plan], models: dict[str, Model]
@@ -253,7 +254,6 @@ def test_what_is_the_same_on_all_prompts_has_an_exact_interval_and_no_test(finis
     assert few.counted and few.bounded and linear_contrast([few], [1.0], ["countdown"]).se is None
 
 
-@pytest.mark.long
 def test_prompts_are_not_selected_and_an_own_path_has_several_steps_token_by_token(tmp_path: Path) -> None:
     kinds = [STUDY["interventions"][0], {"name": "alone", "kind": "denoising_path", "tokens": "own"}]
     tasks = [{**STUDY["tasks"][0], "examples": 40}]

@@ -23,6 +23,8 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.pipeline import analyze
 from mechshift_core.spec import SpecError
 
+pytestmark = pytest.mark.long
+
 COUNT = 9 * 3 + 6 * 2 * 2 + 2
 """Cells of EVERY_KIND: nine interventions on three models; six kinds that need a pair on two pairs and sides; and the
 weights of two pairs."""
@@ -56,7 +58,6 @@ def failing(monkeypatch: pytest.MonkeyPatch, *, intervention: str, model: str, e
     monkeypatch.setattr(hands, "_execute_cell", execute)
 
 
-@pytest.mark.long
 def test_a_lost_circuit_is_evaluated_again_and_nothing_else(copied: Path) -> None:
     out, spec = copied / "out", copied / "study" / "study.yaml"
     before = {name: (out / name).read_bytes() for name in ("findings.json", "report.html", "provenance.json")}
@@ -67,7 +68,6 @@ def test_a_lost_circuit_is_evaluated_again_and_nothing_else(copied: Path) -> Non
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
-@pytest.mark.long
 def test_a_changed_hypothesis_recomputes_no_cell_of_any_kind(copied: Path) -> None:
     spec = copied / "study" / "study.yaml"
     spec.write_text(spec.read_text().replace("margin: 0.2", "margin: 0.3"))
@@ -75,7 +75,6 @@ def test_a_changed_hypothesis_recomputes_no_cell_of_any_kind(copied: Path) -> No
     assert (again.computed, again.cached, again.analysed) == (0, COUNT, True)
 
 
-@pytest.mark.long
 def test_another_rule_for_circuits_recomputes_only_them(copied: Path) -> None:
     spec = copied / "study" / "study.yaml"
     spec.write_text(spec.read_text().replace("random: 2", "random: 1"))
@@ -83,7 +82,6 @@ def test_another_rule_for_circuits_recomputes_only_them(copied: Path) -> None:
     assert (again.computed, again.cached) == (4, COUNT - 4)
 
 
-@pytest.mark.long
 def test_the_statistics_are_made_again_without_a_model(copied: Path) -> None:
     before = (copied / "out" / "findings.json").read_bytes()
     shutil.rmtree(copied / "study")
@@ -91,7 +89,6 @@ def test_the_statistics_are_made_again_without_a_model(copied: Path) -> None:
     assert (copied / "out" / "findings.json").read_bytes() == before
 
 
-@pytest.mark.long
 def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=EVERY_KIND)
     out = tmp_path / "out"
@@ -116,7 +113,6 @@ def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, m
     assert (mended.computed, mended.failures) == (13, ())
 
 
-@pytest.mark.long
 def test_a_failed_circuit_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=EVERY_KIND)
     for name in ("curve", "carried"):
@@ -134,7 +130,6 @@ def test_a_failed_circuit_is_a_row_with_its_reason(tmp_path: Path, monkeypatch: 
     assert {(one.measure, one.estimate) for one in failed} == {("cmd", None), ("cpr", None), ("transfer_ratio", None)}
 
 
-@pytest.mark.long
 def test_too_few_selected_examples_are_a_status(tmp_path: Path) -> None:
     study = write_effective_study(tmp_path, examples=3, interventions=EVERY_KIND[:4])
     result = run(study, out=tmp_path / "out")
@@ -169,7 +164,6 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, *, fits: int) -> None:
     monkeypatch.setattr(edge_attribution, "score", limited)
 
 
-@pytest.mark.long
 def test_a_batch_that_does_not_fit_is_halved_and_the_provenance_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +184,6 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_provenance_says_so(
     assert json.loads((tmp_path / "whole" / "provenance.json").read_text())["batching"]["out_of_memory"] == []
 
 
-@pytest.mark.long
 def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION])
     small_memory(monkeypatch, fits=0)
@@ -200,7 +193,6 @@ def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, mon
     assert list((tmp_path / "out" / "cells").iterdir()) == []
 
 
-@pytest.mark.long
 def test_scores_that_are_not_finite_are_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path)
     score = edge_attribution.score

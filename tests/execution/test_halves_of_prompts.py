@@ -16,6 +16,8 @@ from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import Run, stored_plan
 from mechshift_core.tasks.counterfactual import Dataset, Example
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Example("one", (1,), (2,), (3,), (4,), 1, "", "", "", "")
 OTHER = Example("two", (1,), (2,), (3,), (4,), 1, "", "", "", "")
 DATASET = Dataset("mine", "logit_difference", 30, (*[EXAMPLE] * 20, *[OTHER] * 10))
@@ -53,7 +55,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(path, out=folder / "out")
 
 
-@pytest.mark.long
 def test_each_side_is_read_on_its_own_half(finished: Run) -> None:
     rows = table(finished.path, "examples").filter(pl.col("pair") == "itself").sort("example")
     read = {

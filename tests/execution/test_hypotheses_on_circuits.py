@@ -23,6 +23,8 @@ from stats import faithfulness_curve, transfer_ratio
 from stats.faithfulness import RatioEstimate
 from stats.findings import Finding
 
+pytestmark = pytest.mark.long
+
 SIZES = [20.0, 60.0]
 CIRCUITS: list[dict[str, object]] = [
     ATTRIBUTION,
@@ -99,7 +101,6 @@ def contrast(finished: Run, intervention: str, parts: list[tuple[float, str, str
     return estimate, float(np.sqrt(sum(error**2 for error in errors.values())))
 
 
-@pytest.mark.long
 def test_pairs_share_some_of_their_examples_only(finished: Run) -> None:
     sets = [set(by_example(finished, "carried", pair, "after")[0]) for pair in ("shift", "control")]
     assert sets[0] != sets[1] and len(sets[0] & sets[1]) > 5
@@ -180,7 +181,6 @@ def test_the_report_says_what_was_tested(finished: Run) -> None:
     assert "noise in the scores lowers it" in page
 
 
-@pytest.mark.long
 def test_without_an_effect_of_the_corruption_a_hypothesis_on_transfer_is_not_estimable(tmp_path: Path) -> None:
     path = write_effective_study(tmp_path, examples=8, interventions=CIRCUITS, hypotheses=HYPOTHESES[1:3])
     rows = lines(tmp_path)

@@ -33,6 +33,8 @@ from mechshift_core.interventions.logit_lens.results import measure_lens_shift
 from mechshift_core.pipeline import Run, stored_plan
 from stats.findings import Estimate, Finding
 
+pytestmark = pytest.mark.long
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 EXAMPLES, TEMPLATES = 24, 6
 OF = [f"t{number % TEMPLATES}" for number in range(EXAMPLES)]
@@ -111,7 +113,6 @@ def shifts(made: Run, pair: str) -> Floats:
     return beyond_random(made, pair, "after") - beyond_random(made, pair, "before")
 
 
-@pytest.mark.long
 def test_attention_to_the_right_is_that_of_a_plain_pass(finished: Run) -> None:
     finding, values = found(finished, "rightwards"), rightwards(finished.path.parent)
     assert finding.status == "ok" and finding.n["prompt"] == EXAMPLES
@@ -127,7 +128,6 @@ def test_attention_to_the_right_is_that_of_a_plain_pass(finished: Run) -> None:
     assert before.method == "looks: exact, attention is causal"
 
 
-@pytest.mark.long
 def test_attention_that_is_spread_evenly_has_half_of_it_on_the_right(tmp_path: Path) -> None:
     path = write(tmp_path, examples=6)
     weights = tmp_path / "after" / "model.safetensors"
@@ -215,7 +215,6 @@ def test_only_the_targeted_effect_depends_on_the_ablation(finished: Run) -> None
     assert [cell.intervention for _, cell in plan.every_cell if cell.key not in own] == ["aimed"] * 4
 
 
-@pytest.mark.long
 def test_random_templates_are_drawn_with_all_of_their_prompts(finished: Run, tmp_path: Path) -> None:
     folder = finished.path.parent
     content = YAML().load((folder / "study.yaml").read_text())
@@ -256,7 +255,6 @@ def test_they_are_calibrated_on_halves_and_on_prompts_drawn_anew(finished: Run) 
     assert [(one.id, one.tested) for one in anew.hypotheses] == [("rightwards", 2), ("relied-on", 2), ("beyond", 2)]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("intervention", ["looks", "aimed"])
 def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute_cell = hands._execute_cell
@@ -275,7 +273,6 @@ def test_what_failed_is_a_reason(intervention: str, tmp_path: Path, monkeypatch:
     assert other.status == "ok"
 
 
-@pytest.mark.long
 def test_too_few_examples_are_a_reason(tmp_path: Path) -> None:
     made = run(write(tmp_path, examples=3), out=tmp_path / "out")
     few = found(made, "rightwards")
@@ -333,7 +330,6 @@ def decided_at(made: Run, side: str) -> Floats:
     return np.array(times)
 
 
-@pytest.mark.long
 def test_decision_times_are_taken_of_a_a_data(stepwise: Run) -> None:
     plan, folder = stored_plan(stepwise.path), RunFolder(stepwise.path)
     made = calibrate(plan, folder, {}, key="", repetitions=3, seed=1, distances=(0.1,))

@@ -26,6 +26,8 @@ from mechshift_core.spec import SpecError
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.findings import Findings
 
+pytestmark = pytest.mark.long
+
 STUDY: dict[str, Any] = {
     "schema": "mechshift/v1",
     "name": "budgets",
@@ -94,7 +96,6 @@ def stored(finished: tuple[Run, Plan], **wanted: object) -> tuple[dict[str, Any]
     return cell
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 def test_everything_measured_is_the_mean_over_the_states(
@@ -175,7 +176,6 @@ def test_the_report_shows_the_verdicts_at_every_budget(finished: tuple[Run, Plan
     assert "How well the models answer at each budget" in page
 
 
-@pytest.mark.long
 def test_a_spec_with_one_budget_has_no_section_on_robustness(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -206,7 +206,6 @@ def slow_order(model: Model, ids: Sequence[int], start: int, clean: Sequence[int
     return order
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_surest_token_of_the_clean_prompt_is_revealed_first(
     steps: int, finished: tuple[Run, Plan], models: dict[str, Model]
@@ -241,7 +240,6 @@ def test_an_autoregressive_model_reveals_from_left_to_right(
         assert states_of(models["arm"], examples, confident) == states_of(models["arm"], examples, ordered)
 
 
-@pytest.mark.long
 def test_a_run_by_confidence_averages_over_the_model_s_own_states(tmp_path: Path, models: dict[str, Model]) -> None:
     spec = load_spec(
         write(

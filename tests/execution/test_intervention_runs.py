@@ -22,6 +22,8 @@ from mechshift_core.tasks.counterfactual import Dataset
 from mechshift_core.tasks.custom import custom_dataset
 from stats.faithfulness import faithfulness_curve
 
+pytestmark = pytest.mark.long
+
 CURVE: dict[str, object] = {"name": "curve", "kind": "circuit_patching", "of": "circuit"}
 
 
@@ -43,7 +45,6 @@ def selected(out: Path) -> list[int]:
     return of_before(table(out, "examples")).filter("selected")["example"].to_list()
 
 
-@pytest.mark.long
 def test_the_full_circuit_is_as_good_as_the_model_and_random_ones_stand_beside(everything: tuple[Path, Path]) -> None:
     _, out = everything
     curve = of_before(table(out, "faithfulness")).filter(pl.col("intervention") == "curve")
@@ -88,7 +89,6 @@ def test_distance_and_transfer_are_estimates_beside_their_references(everything:
         assert found["transfer_ratio"].estimate == pytest.approx(partner / own)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("ablation", "held_out"),
     [
@@ -149,7 +149,6 @@ def test_no_example_is_judged_by_a_circuit_that_it_helped_to_choose(tmp_path: Pa
     np.testing.assert_array_equal(np.array(folds), np.array(again))
 
 
-@pytest.mark.long
 def test_patching_the_whole_residual_stream_is_the_corrupted_run(tmp_path: Path) -> None:
     patching = {"name": "streams", "kind": "activation_patching", "components": ["residual"]}
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION, patching])
@@ -213,7 +212,6 @@ def test_scores_by_role_sum_to_the_scores(everything: tuple[Path, Path]) -> None
     assert both["of_roles"].to_list() == pytest.approx(both["score"].to_list(), abs=1e-5)
 
 
-@pytest.mark.long
 def test_exact_scores_are_those_of_patched_edges(tmp_path: Path) -> None:
     exact = {"name": "circuit", "kind": "edge_attribution", "method": "exact"}
     study = write_effective_study(tmp_path, examples=6, interventions=[exact])
@@ -239,7 +237,6 @@ def test_roles_that_are_not_known_are_missed_before_anything_runs(
         run(study, out=tmp_path / "out")
 
 
-@pytest.mark.long
 def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     everything: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

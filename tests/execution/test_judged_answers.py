@@ -18,6 +18,8 @@ from mechshift_core.pipeline import Run
 from reports.data import MethodsFacts
 from reports.methods import methods_paragraph
 
+pytestmark = pytest.mark.long
+
 CURVE: dict[str, object] = {"name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [30], "random": 0}
 RULES = ("metric", "argmax", "")
 """The last is what the task itself says: its answers are sets, so the metric."""
@@ -45,7 +47,6 @@ def kept(result: Run, rule: str) -> Path:
     return result.path.parent / f"out-{rule}"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("rule", RULES)
 def test_both_accuracies_are_those_of_transformers_and_the_rule_selects(rule: str, judged: dict[str, Run]) -> None:
     out = kept(judged[rule], rule)

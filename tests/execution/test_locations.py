@@ -24,6 +24,8 @@ from mechshift_core.spec.problems import SpecError
 from stats.depth import depth_slope
 from stats.findings import Finding
 
+pytestmark = pytest.mark.long
+
 
 def write(folder: Path, *, sensitivity: dict[str, Any], **options: Any) -> Path:
     path = write_study(folder, examples=30, rule="none", **options)

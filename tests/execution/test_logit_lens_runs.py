@@ -23,6 +23,8 @@ from mechshift_core.models import Model
 from mechshift_core.pipeline import Run
 from stats import decision_times, output_alignment
 
+pytestmark = pytest.mark.long
+
 STUDY: dict[str, Any] = {
     "schema": "mechshift/v1",
     "name": "lenses",
@@ -65,7 +67,6 @@ def stored(finished: tuple[Run, Plan], **wanted: object) -> dict[str, Any]:
     return tensors
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 @pytest.mark.parametrize("task", ["countdown", "ioi"])
 def test_the_last_stream_is_the_model_s_output_in_every_step(name: str, task: str, finished: tuple[Run, Plan]) -> None:
@@ -185,7 +186,6 @@ def test_alignment_is_the_paired_shift_of_the_weighted_entropy(finished: tuple[R
     assert "nats" in finding.estimand
 
 
-@pytest.mark.long
 def test_the_size_of_shards_changes_nothing(
     finished: tuple[Run, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +199,6 @@ def test_the_size_of_shards_changes_nothing(
         np.testing.assert_allclose(one["log_prob"].drop_nulls(), other["log_prob"].drop_nulls(), atol=1e-4)
 
 
-@pytest.mark.long
 def test_an_unshifted_model_is_read_at_the_mask_itself(tmp_path: Path) -> None:
     models = {**STUDY["models"], "mdm": {**STUDY["models"]["mdm"], "shifted": False}}
     made = run(write(tmp_path, models=models, denoising={"steps": "per_token"}), out=tmp_path / "out")
@@ -224,7 +223,6 @@ def test_a_model_against_itself_is_read_on_two_halves(tmp_path: Path) -> None:
     assert made.findings.hypotheses[0].status == "ok"
 
 
-@pytest.mark.long
 def test_attributions_that_do_not_add_up_are_failed_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lens_module, "softcap", lambda _: 0.5)
     made = run(write(tmp_path, denoising={"steps": "per_token"}), out=tmp_path / "out")

@@ -30,6 +30,8 @@ from stats.cka import linear_cka
 from stats.distances import kl_divergence
 from stats.findings import Estimate
 
+pytestmark = pytest.mark.long
+
 MOVED: dict[str, object] = {"name": "moved", "kind": "movement"}
 WEIGHTS: dict[str, object] = {"name": "weights", "kind": "weight_movement"}
 EXAMPLES = 16
@@ -97,7 +99,6 @@ def estimates(finished: Run, measure: str, pair: str) -> list[Estimate]:
     return [one for one in finished.findings.estimates if (one.measure, one.pair) == (measure, pair)]
 
 
-@pytest.mark.long
 def test_identical_models_have_not_moved_at_all(planted: Run) -> None:
     assert planted.failures == ()
     values = {measure: {one.estimate for one in estimates(planted, measure, "control")} for measure in MEASURES}
@@ -193,7 +194,6 @@ def test_the_page_draws_treatment_beside_control(planted: Run) -> None:
     assert "How far the models moved" in page
 
 
-@pytest.mark.long
 def test_measures_of_the_same_prompts_are_calibrated_on_prompts_drawn_anew(diffusion: Run) -> None:
     plan, folder = stored_plan(diffusion.path), RunFolder(diffusion.path)
     found = calibrate(plan, folder, {}, key="", repetitions=5, seed=1)
@@ -285,7 +285,6 @@ def test_a_claim_without_a_meaning_is_refused(message: str, tmp_path: Path) -> N
         load_spec(path)
 
 
-@pytest.mark.long
 def test_weights_are_compared_over_training_seeds(tmp_path: Path) -> None:
     names = [f"{role}-{seed}" for role in ("treatment", "control") for seed in range(5)]
     path = write(tmp_path, interventions=[ATTRIBUTION, WEIGHTS], hypotheses=[hypothesis("weight_shift")])

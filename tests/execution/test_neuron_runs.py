@@ -14,6 +14,8 @@ from mechshift_core import CounterfactualBatch, load_model, load_spec, run
 from mechshift_core.interventions.neurons.scores import neuron_scores
 from mechshift_core.pipeline import Run
 
+pytestmark = pytest.mark.long
+
 LISTED = 5
 EXAMPLES = 16
 
@@ -55,7 +57,6 @@ def scores(finished: Run) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     return found
 
 
-@pytest.mark.long
 def test_each_side_lists_its_strongest_with_the_score_of_the_other_half(
     rows: pl.DataFrame,
     scores: dict[str, np.ndarray],  # type: ignore[type-arg]
@@ -107,7 +108,6 @@ def test_the_report_lists_them(finished: Run) -> None:
     assert 'id="neurons"' in page and "Strongest neurons that both models share" in page
 
 
-@pytest.mark.long
 def test_one_more_listed_computes_nothing(finished: Run) -> None:
     folder: Path = finished.path.parent
     path = folder / "study.yaml"

@@ -22,6 +22,8 @@ from mechshift_core.spec import SpecError
 from stats import interaction_ratio, interactions
 from stats.debiased import CHANCE
 
+pytestmark = pytest.mark.long
+
 KNOCKOUTS: dict[str, object] = {"name": "knockouts", "kind": "ablation", "ablation": "zero", "pairwise": 4}
 TOGETHER: dict[str, object] = {
     "id": "together",
@@ -60,7 +62,6 @@ def by_hand(folder: Path, name: str, nodes: list[list[str]]) -> np.ndarray:  # t
     return found
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_the_strongest_components_are_knocked_out_in_pairs(name: str, finished: tuple[Path, Run]) -> None:
     folder, made = finished
@@ -113,7 +114,6 @@ def test_the_report_draws_the_interactions(finished: tuple[Path, Run]) -> None:
     assert "Knock-outs in pairs" in page and 'id="figure-component-graph"' in page
 
 
-@pytest.mark.long
 def test_more_pairs_repeat_no_single_knock_out(finished: tuple[Path, Run], tmp_path: Path) -> None:
     import shutil
 
@@ -138,7 +138,6 @@ def test_a_plan_counts_the_pairs(tmp_path: Path) -> None:
     assert str(paired[0]).startswith("knockouts pairs of before on mine")
 
 
-@pytest.mark.long
 def test_a_failed_single_knock_out_fails_its_pairs_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

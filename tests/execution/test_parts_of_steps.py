@@ -28,6 +28,8 @@ from mechshift_core.spec import SpecError
 from mechshift_core.spec.schema import PartOfSteps
 from mechshift_core.tasks.counterfactual import Example
 
+pytestmark = pytest.mark.long
+
 ATTRIBUTION = {"name": "circuit", "kind": "edge_attribution", "method": "eap"}
 STUDY: dict[str, Any] = {
     "schema": "mechshift/v1",
@@ -100,7 +102,6 @@ def test_parts_of_the_steps_are_what_they_say() -> None:
                 assert sum(weight for _, weight in states) == pytest.approx(1)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["arm", "mdm"])
 @pytest.mark.parametrize("budget", BUDGETS[:3])
 def test_what_is_measured_is_the_mean_over_the_states_of_the_part(
@@ -192,7 +193,6 @@ def test_where_nothing_is_known_of_two_budgets_nothing_is_estimated(finished: tu
     assert found[1].verdict == "not estimable" and "compared on the study's own results" in found[1].message
 
 
-@pytest.mark.long
 def test_a_calibration_says_that_comparisons_of_budgets_are_not_in_it(finished: tuple[Run, Plan]) -> None:
     made, plan = finished
     found = calibrate(plan, RunFolder(made.path), {}, key="", repetitions=3, seed=0)

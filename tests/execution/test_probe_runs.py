@@ -15,6 +15,8 @@ from studies import ATTRIBUTION, write_study
 from mechshift_core import run
 from stats.probes import cross_validated_probe
 
+pytestmark = pytest.mark.long
+
 READ: dict[str, object] = {"name": "read", "kind": "probe", "shuffles": 2, "variables": ["subject", "template", "verb"]}
 EXAMPLES = 24
 
@@ -41,7 +43,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.long
 def test_accuracy_is_that_of_probes_of_hidden_states(finished: Path) -> None:
     import torch
 
@@ -83,7 +84,6 @@ def test_the_shift_is_paired_and_what_can_t_be_probed_for_is_said(finished: Path
     assert "Not probed for: template and verb." in (finished / "out" / "report.html").read_text()
 
 
-@pytest.mark.long
 def test_a_changed_role_probes_again_and_attributes_nothing_again(finished: Path) -> None:
     path = finished / "pairs.jsonl"
     text = path.read_text()
@@ -123,7 +123,6 @@ def timed(folder: Path, denoising: dict[str, object], probe: dict[str, object] =
     return folder / "time.yaml"
 
 
-@pytest.mark.long
 def test_the_step_is_read_off_every_state_of_an_example(tmp_path: Path) -> None:
     import torch
 

@@ -15,6 +15,8 @@ from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
 from mechshift_core.spec.schema import ModelSpec
 
+pytestmark = pytest.mark.long
+
 STUDY: dict[str, Any] = {
     "schema": "mechshift/v1",
     "name": "apart",
@@ -66,7 +68,6 @@ def test_only_an_unshifted_model_is_read_at_the_answer_s_own_place() -> None:
     assert (models["arm"].reads_before, models["mdm"].reads_before, shifted.reads_before) == (True, False, True)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("measure", ["residual_shift", "representation_similarity"])
 def test_streams_are_compared_at_the_same_tokens_alone(finished: Run, measure: str) -> None:
     rows = table(finished.path, measure)

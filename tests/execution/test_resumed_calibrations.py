@@ -34,7 +34,10 @@ from mechshift_core.kinds import MEASURES as KINDS
 from mechshift_core.pipeline import calibrate as calibrate_study
 from mechshift_core.pipeline import stored_plan
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Dask's own, of sockets that it closes late
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Dask's own, of sockets that it closes late
+]
 GROUPS = {"contrast": {"role": ["treatment", "control"]}}
 HYPOTHESES: list[dict[str, object]] = [
     {"id": "earlier", "measure": "depth_slope", **GROUPS, "test": {"kind": "difference", "alternative": "less"}},
@@ -105,7 +108,6 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.long
 def test_one_process_finds_what_two_workers_do(
     study: Path, measured: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +124,6 @@ def test_one_process_finds_what_two_workers_do(
     }  # fmt: skip
 
 
-@pytest.mark.long
 def test_a_second_call_measures_nothing_and_more_data_sets_are_all_that_is_measured(
     study: Path, measured: Counter[str]
 ) -> None:
@@ -141,7 +142,6 @@ def test_a_second_call_measures_nothing_and_more_data_sets_are_all_that_is_measu
     assert found(study, 33) == alone and not measured  # those of another seed are there still
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "anew"),
     [
@@ -224,7 +224,6 @@ def test_what_breaks_is_measured_once_a_call_and_tried_again_by_the_next(
     assert found(study, 6) == expected and not measured
 
 
-@pytest.mark.long
 def test_a_full_disk_ends_it_and_the_same_command_goes_on(
     study: Path, measured: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,7 +250,6 @@ def test_a_full_disk_ends_it_and_the_same_command_goes_on(
     assert (study / "run" / "calibration.json").read_bytes() == resumed
 
 
-@pytest.mark.long
 def test_a_calibration_that_is_killed_at_any_operation_on_files_goes_on(study: Path) -> None:
     from calibration_crash_points import __file__ as script
 
@@ -264,7 +262,6 @@ def test_a_calibration_that_is_killed_at_any_operation_on_files_goes_on(study: P
     assert int(done.stdout) > 20
 
 
-@pytest.mark.long
 def test_a_command_that_is_killed_with_its_workers_goes_on(study: Path) -> None:
     expected, made = found(study, 60), study / "run" / FOLDER
     shutil.rmtree(made)

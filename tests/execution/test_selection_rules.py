@@ -20,6 +20,8 @@ from mechshift_core.spec.schema import Selection
 from reports.data import MethodsFacts
 from reports.methods import methods_paragraph
 
+pytestmark = pytest.mark.long
+
 RULES: tuple[Selection, ...] = ("both", "before", "any", "none")
 WORDS = {
     "both": "over examples that both models of a pair answer correctly.",
@@ -70,7 +72,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Run, P
     return found
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_selects_by_the_rule_and_its_report_names_it(rule: str, finished: dict[str, tuple[Run, Path]]) -> None:
     result, out = finished[rule]

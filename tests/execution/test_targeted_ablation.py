@@ -20,6 +20,8 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.graph import Graph, Shape, components_by_depth
 from mechshift_core.models import Model
 
+pytestmark = pytest.mark.long
+
 AIMED: dict[str, object] = {
     "name": "aimed", "kind": "targeted_ablation", "of": "circuit", "size": 3, "random": 4, "ablation": "zero",
 }  # fmt: skip
@@ -61,7 +63,6 @@ def silenced(model: Model, row: dict[str, Any], components: list[str]) -> float:
             handle.remove()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_groups_are_ranked_on_one_half_and_knocked_out_on_the_other(side: str, finished: Path) -> None:
     out, rows, model = finished / "out", lines(finished), model_of(finished / side)
@@ -118,7 +119,6 @@ def test_the_report_shows_the_groups(finished: Path) -> None:
     assert 'id="targeted"' in page and "Effect of losing components before and after, mine, shift: early * " in page
 
 
-@pytest.mark.long
 def test_all_examples_rank_and_are_evaluated_where_nothing_is_held_out(tmp_path: Path) -> None:
     options: dict[str, object] = {**AIMED, "held_out": False, "random": 0, "layers": "late", "ablation": "mean"}
     path = write_study(tmp_path, interventions=[ATTRIBUTION, options])

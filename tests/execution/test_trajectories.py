@@ -23,6 +23,8 @@ from mechshift_core.spec.pairs import TrajectorySpec
 from stats import mean_replicates, resampling_weights
 from stats.replicates import Replicated
 
+pytestmark = pytest.mark.long
+
 MODELS = ["before", "early", "late", "after"]
 AT = [0, 100, 400, 1000]
 DRIFT: dict[str, Any] = {
@@ -86,7 +88,6 @@ def series(folder: Path, measure: str, against: str) -> pl.DataFrame:
     return rows.filter((pl.col("measure") == measure) & (pl.col("against") == against))
 
 
-@pytest.mark.long
 def test_a_trajectory_is_each_model_with_the_first_and_with_the_last_one(study: Path) -> None:
     spec = load_spec(study / "study.yaml")
     assert [(pair.name, pair.before, pair.after) for pair in spec.trajectories[0].pairs()] == [
@@ -98,7 +99,6 @@ def test_a_trajectory_is_each_model_with_the_first_and_with_the_last_one(study: 
     ]
 
 
-@pytest.mark.long
 def test_points_are_what_pairs_of_the_same_models_come_to(study: Path, tmp_path: Path) -> None:
     for name in ("before", "early", "late", "after", "pairs.jsonl"):
         (tmp_path / name).symlink_to(study / name)
@@ -209,7 +209,6 @@ def test_accuracy_is_of_each_model_on_all_prompts(study: Path) -> None:
     assert rows.filter(model="after")["estimate"].item() == pytest.approx(share)
 
 
-@pytest.mark.long
 def test_all_steps_have_the_prompts_that_every_model_answers(tmp_path: Path) -> None:
     write(tmp_path, rule="both")
     pairs = [
@@ -280,7 +279,6 @@ def test_models_of_different_graphs_are_refused_by_name(tmp_path: Path) -> None:
         run(load_spec(path), out=tmp_path / "out")
 
 
-@pytest.mark.long
 def test_every_kind_is_followed_along_a_trajectory(tmp_path: Path) -> None:
     write(tmp_path, rule="none", interventions=EVERY_KIND, hypotheses=[DRIFT])
     made = run(load_spec(tmp_path / "study.yaml"), out=tmp_path / "out")

@@ -20,6 +20,8 @@ from mechshift_core.execution.plan import make_plan
 from mechshift_core.pipeline import Run
 from stats import path_barrier
 
+pytestmark = pytest.mark.long
+
 PATH: dict[str, object] = {"name": "path", "kind": "weight_interpolation", "points": 5}
 HYPOTHESES: list[dict[str, object]] = [
     {
@@ -65,7 +67,6 @@ def estimates(finished: Run) -> dict[tuple[str, str], Any]:
     return {(one.pair, one.side): one for one in finished.findings.estimates if one.measure == "interpolation_barrier"}
 
 
-@pytest.mark.long
 def test_between_equal_weights_there_is_no_barrier_at_all(finished: Run, rows: pl.DataFrame) -> None:
     copy = of(rows, "copy", "after")
     assert copy["point"].to_list() == [0, 0.25, 0.5, 0.75, 1]

@@ -33,6 +33,8 @@ from mechshift_core.pipeline import run, stored_plan
 from stats import faithfulness_curve
 from stats.faithfulness_bootstrap import bootstrap_faithfulness
 
+pytestmark = pytest.mark.long
+
 CURVE: dict[str, object] = {
     "name": "curve", "kind": "circuit_patching", "of": "circuit", "sizes": [5, 30, 100], "random": 0, "held_out": False,
 }  # fmt: skip
@@ -63,7 +65,6 @@ def stored_scores(out: Path, model: str) -> Any:
     return np.concatenate([load_file(out / "cells" / cell.key / "tensors.safetensors")["scores"] for cell in cells])
 
 
-@pytest.mark.long
 def test_the_mean_is_that_of_the_stored_scores(study: Path) -> None:
     scores = stored_scores(study / "out", "after").astype(np.float64)
     signed = circuit_of_run(study / "out", task="mine", model="after")

@@ -18,7 +18,10 @@ from reports.data import panels_of
 from reports.figures import circuit
 
 PROGRAM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs the program `chromium` on PATH (apt install chromium)")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(PROGRAM is None, reason="needs the program `chromium` on PATH (apt install chromium)"),
+]
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 DRAWN = """[...document.querySelectorAll('.stage > div')].map(one => ['kept', 'lost', 'gained'].map(fate =>
   one.querySelectorAll('.edge.' + fate).length))"""
@@ -85,7 +88,6 @@ def first(small: ReportData) -> pl.DataFrame:
     return panels_of(small.tables["edges"])[0][2]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("k", [1, 40, 77, 400])
 def test_kept_lost_and_gained_follow_k_in_every_panel(opened: Browser, small: ReportData, k: int) -> None:
     slide(opened, k)
@@ -190,7 +192,6 @@ def test_numbers_are_written_as_in_the_rest_of_the_page(opened: Browser) -> None
     assert written == [formats.number(value) for value in values]
 
 
-@pytest.mark.long
 def test_tab_goes_by_layer_and_arrows_go_along_and_across_layers(opened: Browser) -> None:
     slide(opened, 200)
     stops = "[...document.querySelectorAll('.stage [tabindex=\"0\"]')].map(one => one.getAttribute('aria-label'))"
@@ -297,7 +298,6 @@ def test_a_tap_holds_and_what_is_said_stays_in_view(browser: Browser, page: Path
     assert 450 < low < high <= 900
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_the_circuits(browser: Browser, page: Path, scheme: str) -> None:
     axe = axe_source()

@@ -24,6 +24,8 @@ from mechshift_core.service.client import Client
 from mechshift_core.spec import SpecError
 from mechshift_core.spec.starters import starter
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -75,7 +77,6 @@ def test_a_run_from_the_shell(server: Server, capsys: pytest.CaptureFixture[str]
     assert called(capsys, "logs", name, "--follow", "--attempt", "1")[0] == 2
 
 
-@pytest.mark.long
 def test_waiting_for_a_run_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = called(capsys, "submit", str(write()), "--watch")
     assert code == 0 and "complete" in out and "supported      lower" in out
@@ -93,7 +94,6 @@ def test_waiting_for_a_run_has_its_exit_code(capsys: pytest.CaptureFixture[str])
     assert json.loads(out)["verdicts"]["kept"] == "supported"
 
 
-@pytest.mark.long
 def test_a_run_is_cancelled_from_the_shell(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     name = json.loads(called(capsys, "submit", str(write("sleep=60")), "--json")[1])["name"]
     server.until(name, "running")
@@ -172,7 +172,6 @@ def test_what_can_not_go_along_is_named_at_its_place(data: str, reason: str) -> 
     assert str(raised.value).startswith("study.yaml:10:42: ")
 
 
-@pytest.mark.long
 def test_a_run_is_fetched_whole_and_read_like_one_of_ours(
     run: str, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +199,6 @@ def test_what_has_not_ended_is_not_fetched(server: Server, capsys: pytest.Captur
     server.http.post(f"/runs/{name}/cancel")
 
 
-@pytest.mark.long
 def test_ci_checks_a_run_of_a_server(run: str, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--server", server.address, "--baseline", "baseline.json"]
     code, _, err = called(capsys, "check", run, *at)
@@ -224,7 +222,6 @@ def test_ci_checks_a_run_of_a_server(run: str, server: Server, capsys: pytest.Ca
         assert client.table(run, "layers", format="csv").count(b"\n") == 4
 
 
-@pytest.mark.long
 def test_interrupted_while_it_watches_the_run_goes_on(server: Server) -> None:
     path = write("sleep=60").absolute()
     call = [*REAL, "submit", str(path), "--watch"]

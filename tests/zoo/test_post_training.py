@@ -32,7 +32,10 @@ from mechshift_core.zoo.post_training.sentences import Sentence, buckets, senten
 from mechshift_core.zoo.post_training.train import post_train
 from mechshift_core.zoo.storage import read_evaluation
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 RECIPE = """\
 schema: mechshift-pair/v1
@@ -148,7 +151,6 @@ def test_a_second_call_trains_nothing(recipe: PostTrainingRecipe, tmp_path: Path
     assert post_train(recipe, tmp_path / "out", progress=lambda *_: pytest.fail("trained again")) == first
 
 
-@pytest.mark.long
 def test_an_interrupted_training_is_the_one_that_was_not(recipe: PostTrainingRecipe, tmp_path: Path) -> None:
     post_train(recipe, tmp_path / "whole")
 
@@ -169,7 +171,6 @@ def test_an_interrupted_training_is_the_one_that_was_not(recipe: PostTrainingRec
         ).read_text()
 
 
-@pytest.mark.long
 def test_checkpoints_are_kept_on_the_way_and_change_nothing(recipe: PostTrainingRecipe, tmp_path: Path) -> None:
     post_train(recipe, tmp_path / "out")
     before = {name: weights(tmp_path / "out" / name) for name in ("mdm", "arm-continued")}
@@ -439,7 +440,6 @@ def test_attention_that_is_not_open_yet_hides_what_is_behind(family: str, tmp_pa
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-@pytest.mark.long
 def test_a_base_with_dropout_is_resumed_as_it_would_have_gone_on(tmp_path: Path) -> None:
     from tokenizers import Tokenizer
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -501,7 +501,6 @@ UNUSABLE: dict[str, tuple[Callable[[str], str], type[Exception], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_a_recipe_that_does_not_fit_its_base_is_refused(case: str, tmp_path: Path) -> None:
     write_base(tmp_path / "base")

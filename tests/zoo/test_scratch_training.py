@@ -19,6 +19,8 @@ from mechshift_core.zoo.recipes import PairRecipe
 from mechshift_core.zoo.storage import read_record
 from mechshift_core.zoo.train import new_model, train_pair
 
+pytestmark = pytest.mark.long
+
 SCRATCH: dict[str, Any] = {"steps": 10, "warmup": 2, "learning_rate": 0.01, "annealing": 0}
 STILL: dict[str, Any] = {"steps": 1, "warmup": 0, "learning_rate": 1e-12, "weight_decay": 0.0}
 OTHERS = ("arm", "mdm", "arm-continued")
@@ -36,7 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.long
 def test_a_recipe_without_the_section_says_nothing_of_it_and_trains_three_models(tmp_path: Path) -> None:
     assert "scratch" not in toy_recipe().to_json() and list(toy_recipe().phases()) == list(OTHERS)
     assert json.loads(toy_recipe().to_json()).keys() == {*TOY, "prompt_weight"}
@@ -44,7 +45,6 @@ def test_a_recipe_without_the_section_says_nothing_of_it_and_trains_three_models
     assert not (tmp_path / "mdm-scratch").exists()
 
 
-@pytest.mark.long
 def test_it_starts_from_the_random_weights_of_the_arm(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     recipe = toy_recipe(scratch=STILL)
     train_pair(recipe, tmp_path)
@@ -53,7 +53,6 @@ def test_it_starts_from_the_random_weights_of_the_arm(tmp_path: Path, tokenizer:
     assert not torch.equal(stored["lm_head.weight"], weights(tmp_path / "arm")["lm_head.weight"])
 
 
-@pytest.mark.long
 def test_it_is_trained_by_the_diffusion_loss_for_the_steps_of_its_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +79,6 @@ def test_it_is_trained_by_the_diffusion_loss_for_the_steps_of_its_section(
     assert len(set(batches)) == len(batches) == 25, "every step of every phase has its own batch"
 
 
-@pytest.mark.long
 def test_it_is_bidirectional_and_knows_its_steps(trained: Path) -> None:
     assert json.loads((trained / "mdm-scratch" / "config.json").read_text())["is_causal"] is False
     steps = {name: read_record(trained / name).steps for name in (*OTHERS, "mdm-scratch")}

@@ -18,6 +18,8 @@ from mechshift_core.zoo.losses import diffusion_loss
 from mechshift_core.zoo.recipes import PairRecipe
 from mechshift_core.zoo.train import train_pair
 
+pytestmark = pytest.mark.long
+
 MODELS = ("arm", "mdm", "arm-continued")
 MASK = 2
 
@@ -41,7 +43,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Training as a whole
 
 
-@pytest.mark.long
 def test_training_is_determined_by_the_seed(trained: Path, tmp_path: Path) -> None:
     train_pair(toy_recipe(), tmp_path / "again")
     assert weights(tmp_path / "again") == weights(trained)
@@ -50,7 +51,6 @@ def test_training_is_determined_by_the_seed(trained: Path, tmp_path: Path) -> No
     assert len(set(weights(trained))) == 3, "three different models"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("phase", "at"), [("arm", 1), ("arm", 3), ("mdm", 4), ("arm-continued", 5)])
 def test_an_interrupted_training_ends_with_the_same_bits(
     phase: str, at: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
