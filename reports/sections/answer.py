@@ -70,8 +70,11 @@ def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
     if finding.verdict not in DECIDED:
         found = [(sum(one.verdict == verdict for one in others), does) for verdict, does in DECIDED.items()]
         counts = [f"{count} {does if count == 1 else does[:-1]} it" for count, does in found if count]
-        asked = formats.plural(len(others), "other witness", "other witnesses")
-        return f"Of {asked}, {formats.listed(counts) if counts else 'none shows anything'}: {told}."
+        if len(others) == 1:
+            return f"Its other witness {DECIDED.get(others[0].verdict, 'shows nothing about')} it: {told}."
+        return (
+            f"Of {len(others)} other witnesses, {formats.listed(counts) if counts else 'none shows anything'}: {told}."
+        )
     agree = sum(one.verdict == finding.verdict for one in others)
     if len(others) == 1:
         return f"Its other witness {'agrees' if agree else 'does not agree'}: {told}."

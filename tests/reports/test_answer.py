@@ -40,7 +40,8 @@ def test_of_a_claim_that_is_open_witnesses_do_not_agree_but_support_or_refute(ve
     assert answer.witnesses(claim, (claim, one, two, other)).startswith(
         "Of 3 other witnesses, 2 support it and 1 refutes it: "
     )
-    assert answer.witnesses(claim, (claim, none)).startswith("Of 1 other witness, none shows anything: ")
+    assert answer.witnesses(claim, (claim, none)).startswith("Its other witness shows nothing about it: ")
+    assert answer.witnesses(claim, (claim, one)).startswith("Its other witness supports it: ")
 
 
 def test_witnesses_are_no_answers_of_their_own() -> None:
