@@ -32,7 +32,8 @@ def draw(points: pl.DataFrame, changes: Sequence[Row], *, y: Domain, unit: str, 
     """
     places = points["at"].to_list()
     x_scale = alt.Scale(domain=[min(places), max(places)], nice=False, padding=6)
-    axis = alt.Axis(tickCount=4, format="~s", labelOverlap="greedy")
+    places_shown = "datum.value == 0 ? '0' : format(datum.value, '~s')"  # not "0k"
+    axis = alt.Axis(tickCount=4, labelExpr=places_shown, labelOverlap="greedy")
     y_axis, y_scale = alt.Axis(tickCount=4, format=".2~f", grid=True), alt.Scale(domain=list(y), nice=False)
 
     def across(field: str) -> alt.X:

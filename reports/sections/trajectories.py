@@ -64,7 +64,7 @@ def figure(points: pl.DataFrame, changes: pl.DataFrame, *, level: float) -> Figu
     """A panel for each measure on each task, what is of the models alone first; None where nothing was estimated."""
     estimated = points.filter(pl.col("estimate").is_not_null())
     shown = changes.filter(pl.col("p_corrected") < level)
-    panels = []
+    tasks, panels = estimated["task"].n_unique(), []
     series = changes.select("unit", "measure", "against").unique(maintain_order=True)
     order = sorted(series.rows(), key=lambda one: list(AGAINST).index(one[2]))
     for unit, measure, against in order:
@@ -82,7 +82,7 @@ def figure(points: pl.DataFrame, changes: pl.DataFrame, *, level: float) -> Figu
         ),
         more=_more(shown, changes, level),
         panels=tuple(panels),
-        columns=estimated["task"].n_unique(),
+        columns=tasks if tasks > 2 else 4,  # of few tasks several measures abreast
         legend=trajectory.legend(in_order(points, "role"), changes=not shown.is_empty()),
         tables=(
             tables.from_frame("Where measures change along the trajectories", changes, CHANGES),
