@@ -54,6 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pytest.skip(f"SmolLM2 can't be fetched here: {error}")
 
 
+@pytest.mark.nightly
 def test_it_is_the_model_that_it_should_be(model: Path) -> None:
     """What llama.cpp's file is known to answer, with the probabilities that an independent reading found."""
     loaded = load_model("bundled:smollm2/arm", device="cpu")
@@ -69,6 +70,7 @@ def test_it_is_the_model_that_it_should_be(model: Path) -> None:
         assert float(found.values) == pytest.approx(probability, abs=0.01)
 
 
+@pytest.mark.nightly
 def test_a_study_of_it_and_an_adapter_goes_through(model: Path, tmp_path: Path) -> None:
     import peft
     from transformers import AutoModelForCausalLM
@@ -94,6 +96,7 @@ def test_a_study_of_it_and_an_adapter_goes_through(model: Path, tmp_path: Path) 
     assert {one["words"] for one in provenance["data"].values()} == {"natural"}
 
 
+@pytest.mark.nightly
 def test_the_bundled_pair_is_of_this_base_and_answers_as_its_cards_say(model: Path) -> None:
     """25 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4."""
     for name in ("smollm2/mdm", "smollm2/arm-continued"):

@@ -69,7 +69,10 @@ def test_the_study_has_six_seeds_with_a_control_each_and_four_tasks() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.nightly) if name == "tiny-mechanism-shift" else name for name in STUDIES],
+)
 def test_a_study_at_hand_runs_through(name: str, tmp_path: Path) -> None:
     spec = load_spec(small(name, tmp_path))
     made = run(spec, out=tmp_path / "out")

@@ -221,11 +221,10 @@ def test_a_data_set_that_never_ends_is_refused(tmp_path: Path) -> None:
             read_lines(path)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "cases"),
-    [("specs", 60), ("data", 500), pytest.param("specs", 1000, marks=pytest.mark.long),
-     pytest.param("data", 3000, marks=pytest.mark.long)],
+    [("specs", 60), ("data", 500), pytest.param("specs", 1000, marks=pytest.mark.nightly),
+     pytest.param("data", 3000, marks=pytest.mark.nightly)],
 )  # fmt: skip
 def test_mutated_files_are_read_or_refused_and_nothing_else(what: str, cases: int, tmp_path: Path) -> None:
     cases = int(os.environ.get("MECHSHIFT_FUZZ_CASES", cases))

@@ -188,7 +188,7 @@ def test_numbers_that_json_has_no_word_for_are_kept() -> None:
     assert found.rows == {"t": rows} and found.problems == {"m": "why"}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_statistics_that_are_shared_out_are_those_of_one_process(tmp_path: Path, computed: list[str]) -> None:
     interventions = [ATTRIBUTION, {"name": "lens", "kind": "logit_lens"}]
     spec = edited(

@@ -316,6 +316,7 @@ def test_what_a_circuit_does_is_calibrated_on_halves_and_how_it_carries_on_promp
     assert found.unseen == ("What selecting prompts by the models' answers does to an estimate.",)
 
 
+@pytest.mark.nightly
 def test_the_quickstart_is_calibrated(tmp_path: Path) -> None:
     """No test errs more often than it says, and no interval covers less often, as far as 10 repetitions tell."""
     _, found = calibrate_study(QUICKSTART, out=tmp_path / "out", repetitions=10)

@@ -80,7 +80,7 @@ def renamed(study: Path, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_names_and_order_are_those_of_the_run_that_takes_the_cells(tmp_path: Path, store: Path) -> None:
     """Whatever reads what a cell says of itself reads the same as where the cell was computed under its own names."""
     (tmp_path / "study").mkdir()

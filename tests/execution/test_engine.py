@@ -202,7 +202,9 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("settings_", [{"workers": 3}, {"batch_size": 5}, {"order": 1}])
+@pytest.mark.parametrize(
+    "settings_", [pytest.param({"workers": 3}, marks=pytest.mark.nightly), {"batch_size": 5}, {"order": 1}]
+)
 def test_workers_batches_and_order_change_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings_: dict[str, int]
 ) -> None:

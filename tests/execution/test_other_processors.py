@@ -75,7 +75,7 @@ def here(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     return findings(out)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_findings_of_the_quickstart_do_not_depend_on_the_processor(
     spec: Path, here: dict[str, Any], kernel: str, tmp_path: Path

@@ -164,7 +164,7 @@ def test_batches_may_be_of_any_size(name: str) -> None:
     assert_alike(cells("qwen2", dataset, pads=True, size=3, names=names), alone)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_padded_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, names = dataset_of([(8, 0, 1), (9, 1, 2), (10, 0, 1), (11, 2, 1), (9, 0, 2)], 7), {"circuit", "zeros"}
     whole = cells("qwen2", dataset, pads=True, names=names)

@@ -262,6 +262,7 @@ def test_a_calibration_that_is_killed_at_any_operation_on_files_goes_on(study: P
     assert int(done.stdout) > 20
 
 
+@pytest.mark.nightly
 def test_a_command_that_is_killed_with_its_workers_goes_on(study: Path) -> None:
     expected, made = found(study, 60), study / "run" / FOLDER
     shutil.rmtree(made)

@@ -69,7 +69,7 @@ def test_a_batch_that_did_not_fit_leaves_no_tensor_behind(model: Model, monkeypa
     assert tensors() == before
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_cell_of_any_kind_leaves_no_tensor_behind(tmp_path: Path) -> None:
     plan = make_plan(load_spec(write_study(tmp_path, interventions=EVERY_KIND, diffusion=True, rule="none")))
     folder = RunFolder(tmp_path / "out")

@@ -26,7 +26,7 @@ def test_a_baseline_of_the_repository_is_of_the_hypotheses_of_its_spec(path: Pat
     assert {finding.id for finding in baseline.findings if finding.status != "ok"} == WITHOUT_ESTIMATE[path.stem]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_another_checkpoint_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """That the same checkpoint passes is seen in CI, which runs the quickstart and checks it."""
     text = (SPECS / "quickstart.yaml").read_text()

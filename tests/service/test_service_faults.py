@@ -95,7 +95,7 @@ def _again(server: Server) -> dict[str, str] | None:
     return content if answer.status_code == 200 else None
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_server_that_is_killed_again_and_again_runs_every_submission_once(tmp_path: Path) -> None:
     """Clients submit with keys while the server is killed at random moments, and its runs with it."""
     draw = random.Random(0)

@@ -70,7 +70,7 @@ def test_a_compared_model_solves_its_tasks_on_held_out_prompts(name: str, task: 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "tiny-s0/mdm" else [pytest.mark.long]) for name in NAMES]
+    "name", [pytest.param(name, marks=[] if name == "tiny-s0/mdm" else [pytest.mark.nightly]) for name in NAMES]
 )
 def test_the_stored_evaluation_holds_on_other_prompts(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
     """100 other held-out prompts a task; the band is the binomial acceptance region at p > 1e-4.
