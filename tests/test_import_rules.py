@@ -151,6 +151,7 @@ def test_a_part_imports_of_ours_only_what_it_may(part: str) -> None:
     assert [found for found in of_ours if not within(found[1], MAY_IMPORT_OF_OURS[part])] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", MUST_NOT_IMPORT)
 def test_a_part_does_not_import_what_lies_above_it(part: str) -> None:
     assert [found for found in imported(part) if within(found[1], MUST_NOT_IMPORT[part])] == []

@@ -221,6 +221,7 @@ def test_a_data_set_that_never_ends_is_refused(tmp_path: Path) -> None:
             read_lines(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "cases"),
     [("specs", 60), ("data", 500), pytest.param("specs", 1000, marks=pytest.mark.nightly),

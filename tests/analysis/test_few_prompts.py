@@ -188,6 +188,7 @@ def test_an_error_inside_of_a_table_leaves_the_others(
     assert all(one.status != "failed" for one in again.findings.hypotheses)
 
 
+@pytest.mark.long
 def test_an_error_inside_of_a_test_leaves_the_others(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from mechshift_core.analysis import hypotheses
 

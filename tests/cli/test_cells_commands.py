@@ -124,6 +124,7 @@ def test_a_plan_shows_what_the_store_has(store: Path, capsys: pytest.CaptureFixt
     assert [(cell["cached"], cell["shared"]) for cell in cells] == [(True, False)] * 3
 
 
+@pytest.mark.long
 def test_cells_are_listed_by_what_they_say_of_themselves(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(Path("study"), interventions=[{**ATTRIBUTION, "steps": 1}])
     text = Path("study/study.yaml").read_text().replace("name: random-study", "name: another")

@@ -48,6 +48,7 @@ def test_a_limited_run_says_so_and_can_be_repeated_from_its_own_copy(
     assert main(["verify", str(run), "--quiet"]) == 0
 
 
+@pytest.mark.long
 def test_each_variation_of_a_study_has_its_own_folder(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(study), "--quiet", "--limit", "10"]) == 0
     limited = Path("runs/random-study-limit-10/findings.json")
@@ -62,6 +63,7 @@ def test_each_variation_of_a_study_has_its_own_folder(study: Path, capsys: pytes
     assert json.loads(capsys.readouterr().out)["cached"] == 3
 
 
+@pytest.mark.long
 def test_a_folder_that_holds_another_variation_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(study), "--quiet", "--limit", "10", "--out", "runs/random-study"]) == 0
     before = Path("runs/random-study/spec.yaml").read_bytes()

@@ -57,6 +57,7 @@ def test_runs_are_listed_with_state_cells_size_and_verdicts(place: Path, capsys:
     assert "cells: 3 of 3 are there" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_run_is_running_partial_or_unfinished(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def state() -> tuple[str, str]:
         found = answer(capsys, "runs", "show", str(OUT))

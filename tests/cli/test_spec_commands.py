@@ -26,6 +26,7 @@ def _raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(spec_commands, "check_spec_file", fail)
 
 
+@pytest.mark.long
 def test_what_init_writes_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 0
     assert main(["init", "--template", "custom-task", "--out", "mine.yaml"]) == 0

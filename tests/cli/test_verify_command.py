@@ -133,6 +133,7 @@ def test_damaged_and_missing_cells_are_named(out: Path, capsys: pytest.CaptureFi
     assert (code, unlike(checks)[str(second)][0]) == (1, "differs")
 
 
+@pytest.mark.long
 def test_changed_weights_are_found_by_their_hash(out: Path, after: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_random_model("qwen2", after, seed=9)
     code, checks = verified(capsys, out, "--cells", "100")

@@ -110,6 +110,7 @@ def test_the_limit_is_a_size(text: str, size: int, monkeypatch: pytest.MonkeyPat
     assert limit() == size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["50", "much", "-1GiB", "1e3GiB", "GiB", "1 GiB 2"])
 def test_what_is_no_size_is_refused_before_anything_is_computed(
     study: Path, out: Path, store: Path, text: str, monkeypatch: pytest.MonkeyPatch

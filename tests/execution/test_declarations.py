@@ -73,6 +73,7 @@ def test_what_changed_after_results_is_marked_and_what_was_dropped_stays_in_the_
     assert [finding.p_corrected for finding in findings] == CORRECTIONS["holm"]([*raw, 1.0])[:2] != raw
 
 
+@pytest.mark.long
 def test_the_report_and_the_gate_say_so(after: Run) -> None:
     page = (after.path / "report.html").read_text()
     assert "declared before the results" not in page and page.count("changed after results") >= 3
@@ -125,6 +126,7 @@ def test_a_record_that_was_changed_is_found(after: Run) -> None:
         file.write_bytes(written)
 
 
+@pytest.mark.long
 def test_results_without_a_record_are_said_to_have_none(after: Run) -> None:
     file = after.path / "declarations.json"
     written = file.read_bytes()

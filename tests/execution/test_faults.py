@@ -116,6 +116,7 @@ def test_a_disk_that_fills_while_anything_is_written_is_named_and_gone_on_from(
     assert findings(out) == findings(whole.path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["description", "folder"])
 def test_a_cell_that_says_something_else_of_itself_is_computed_again(
     study: Path, out: Path, finished: Run, place: str

@@ -83,6 +83,7 @@ def test_p_is_that_of_a_skewness_corrected_t_test_against_the_value_that_the_tes
     assert finding.estimate == pytest.approx(slopes.mean(), rel=1e-4)
 
 
+@pytest.mark.long
 def test_verdicts_follow_from_the_bound(finished: Run) -> None:
     assert (found(finished, "beyond").verdict, found(finished, "not-beyond").verdict) == ("supported", "refuted")
     assert (found(finished, "kept").alternative, found(finished, "beyond").alternative) == ("not inferior", "less")

@@ -119,6 +119,7 @@ def test_a_task_of_ones_own_may_have_a_metric_of_ones_own(tmp_path: Path) -> Non
             load_spec(path, allow_code=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["log_odds", pytest.param("log_probability", marks=pytest.mark.long)])
 def test_a_run_has_the_metric_of_transformers_and_says_so(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

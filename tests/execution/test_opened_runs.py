@@ -24,6 +24,7 @@ def changed(path: Path, **entries: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
 
+@pytest.mark.long
 def test_an_opened_run_is_the_one_that_was_run(finished: Run) -> None:
     files = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*")}
     assert open_run(finished.path) == replace(finished, analysed=False)
@@ -122,6 +123,7 @@ def test_a_run_of_a_newer_version_says_so(finished: Run, file: str) -> None:
         open_run(finished.path)
 
 
+@pytest.mark.long
 def test_drawings_are_of_a_run_or_its_directory(finished: Run) -> None:
     shown = plot.circuit(finished, task="mine", pair="shift")
     assert [(panel.title, panel.subtitle) for panel in shown.figure.panels] == [("mine", "shift")]

@@ -101,6 +101,7 @@ def test_what_needs_an_engine(profile: Profile, alone: bool, here: bool) -> None
     assert (profile.alone, profile.here) == (alone, here)
 
 
+@pytest.mark.long
 def test_without_the_extra_a_spec_s_processes_become_one_and_an_option_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

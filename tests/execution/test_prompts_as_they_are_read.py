@@ -139,6 +139,7 @@ def test_each_model_of_a_pair_may_be_read_its_own_way(folder: Path) -> None:
     assert len(keys["as-it-is"] & keys["mixed"]) == 3
 
 
+@pytest.mark.long
 def test_a_choice_that_the_tokenizer_can_not_follow_is_an_error(folder: Path) -> None:
     settings = json.loads((folder / "before/tokenizer_config.json").read_text())
     del settings["bos_token"]

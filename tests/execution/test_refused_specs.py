@@ -78,6 +78,7 @@ def test_it_is_opened_drawn_exported_compared_and_checked(
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_what_computes_again_still_refuses_it(old: Path) -> None:
     with pytest.raises(SpecError, match=r"sensitivity\.interval: with random training seeds"):
         analyze(old)

@@ -83,6 +83,7 @@ def test_a_second_run_computes_nothing_and_changes_nothing(study: Path, out: Pat
     assert outputs(second) == before
 
 
+@pytest.mark.long
 def test_a_changed_hypothesis_recomputes_no_cell(study: Path, out: Path, finished: Run) -> None:
     write_study(study.parent, hypotheses=HYPOTHESES[:1])
     second = run(study, out=out)
@@ -265,6 +266,7 @@ def test_too_few_correct_examples_are_a_status_not_a_number(study: Path, out: Pa
         assert "examples selected (correct: both, by: argmax), 'before' answers" in finding.message
 
 
+@pytest.mark.long
 def test_analysis_and_report_need_no_model(study: Path, out: Path, finished: Run) -> None:
     before = outputs(finished)
     for name in ("before", "after", "continued"):

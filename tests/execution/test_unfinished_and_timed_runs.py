@@ -41,6 +41,7 @@ def test_paths_are_strings_or_paths(finished: Path) -> None:
         calibrate(finished / "study.yaml", out="x", repetitions=0)
 
 
+@pytest.mark.long
 def test_statistics_have_steps_of_their_own(finished: Path) -> None:
     told = json.loads((finished / "told.json").read_text())
     steps = [step for step in told if step[0].startswith("statistics: ")]

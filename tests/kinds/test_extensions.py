@@ -127,6 +127,7 @@ def test_a_folder_called_extensions_is_not_that_of_a_run(tmp_path: Path) -> None
     assert not flag.exists()
 
 
+@pytest.mark.long
 def test_kinds_are_in_effect_for_their_spec_alone(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()

@@ -179,6 +179,7 @@ def test_an_installed_package_brings_its_kinds_by_an_entry_point(tmp_path: Path)
     assert described(f"{MEASURE}#") != first  # of an editable installation, whose version stays
 
 
+@pytest.mark.long
 def test_a_package_that_fails_is_left_out_with_a_warning(tmp_path: Path) -> None:
     found = installed(tmp_path, "raise RuntimeError('no such luck')")
     assert "mlp_share" not in json.loads(found.stdout)["measures"]

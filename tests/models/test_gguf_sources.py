@@ -56,6 +56,7 @@ def test_it_is_converted_once_and_to_the_same_model_every_time(
     assert not [path for path in (cache / "gguf").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", [Format.Q4_1, Format.F16], ids=lambda form: form.name)
 def test_its_origin_is_recorded(form: Format, tmp_path: Path) -> None:
     origin = origin_of(converted(write_gguf(tmp_path / "m.gguf", form=form).file))
@@ -239,6 +240,7 @@ execution: {device: cpu}
 """
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_a_study_of_a_file_and_an_adapter_says_what_they_are(tmp_path: Path) -> None:
     import json

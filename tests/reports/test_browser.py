@@ -51,6 +51,7 @@ def test_a_page_that_breaks_its_policy_would_be_noticed(browser: Browser, folder
     assert len(browser.problems()) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["report", "hostile", "bare", "live", "live-hostile"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_the_window_without_a_complaint_or_a_request(
@@ -64,6 +65,7 @@ def test_the_page_fits_the_window_without_a_complaint_or_a_request(
     assert browser.requests() == [path.as_uri()]
 
 
+@pytest.mark.long
 def test_unfolded_tables_scroll_within_their_box_on_a_phone(browser: Browser, folder: Path) -> None:
     browser.open(folder / "report.html", width=390)
     browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -87,6 +89,7 @@ FATES = """['kept', 'lost', 'gained'].map(fate =>
 NOTE = "document.querySelector('.circuits .panel .note').innerText"
 
 
+@pytest.mark.long
 def test_the_number_of_edges_switches_without_a_script(browser: Browser, folder: Path) -> None:
     browser.open(folder / "report.html", width=1280)
     seen = {}
@@ -106,6 +109,7 @@ def press(browser: Browser, *keys: str) -> None:
         browser.call("Input.dispatchKeyEvent", type="keyUp", **named)
 
 
+@pytest.mark.long
 def test_a_table_sorts_by_its_numbers_from_the_keyboard(browser: Browser, folder: Path) -> None:
     browser.open(folder / "live.html", width=1280)
     table = "[...document.querySelectorAll('table.cells')].find(t => t.caption.textContent == 'Overlap and retention')"
@@ -123,6 +127,7 @@ def test_a_table_sorts_by_its_numbers_from_the_keyboard(browser: Browser, folder
         assert browser.evaluate(f"{table}.tHead.rows[0].cells[{at}].getAttribute('aria-sort')") == way
 
 
+@pytest.mark.long
 def test_the_filters_hide_the_panels_and_rows_of_other_tasks_on_the_screen_only(browser: Browser, folder: Path) -> None:
     browser.open(folder / "live.html", width=1280)
     browser.evaluate("document.querySelector('[name=circuit-view][value=all]').click()")

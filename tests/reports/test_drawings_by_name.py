@@ -44,6 +44,7 @@ def titles(drawing: Drawing) -> set[tuple[str, str]]:
     return {(panel.title, panel.subtitle) for panel in drawing.figure.panels}
 
 
+@pytest.mark.long
 def test_the_drawings_of_a_run_are_listed_in_the_order_of_the_report(small: ReportData) -> None:
     found = names_of(small)
     assert found[:2] == ("verdicts", "circuits")

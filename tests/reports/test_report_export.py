@@ -74,6 +74,7 @@ def test_every_figure_and_table_is_there_in_every_format_and_listed(files: Files
     assert all(f"({name})" in readme for name in files.content if "/" in name)
 
 
+@pytest.mark.long
 def test_the_list_says_what_a_figure_shows_and_is_drawn_from(files: Files, small: ReportData) -> None:
     index = json.loads(text_of(files, "index.json"))
     (overlap,) = [one for one in index["figures"] if one["name"] == "overlap"]

@@ -34,6 +34,7 @@ def test_the_same_data_give_the_same_bytes(run: ReportData, page: str) -> None:
     assert render(run).encode() == page.encode()
 
 
+@pytest.mark.long
 def test_the_policy_allows_exactly_the_one_stylesheet(tree: Element) -> None:
     (style,) = tree.all("style")
     (policy,) = [meta for meta in tree.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
@@ -194,6 +195,7 @@ def test_a_missing_and_an_empty_table_give_the_same_page(run: ReportData, name: 
     read(missing)
 
 
+@pytest.mark.long
 def test_columns_without_any_value_do_not_break_the_page(run: ReportData) -> None:
     keep = {
         "pair",

@@ -25,6 +25,7 @@ def test_every_figure_of_the_page_is_an_object_of_its_section(sections: list[Sec
     assert held == [name for name in drawn if name != "figure-verdicts"]  # a table with drawings, and no figure object
 
 
+@pytest.mark.long
 def test_every_table_of_the_page_is_an_object(sections: list[Section], page: str) -> None:
     captions = [unescape(found) for found in re.findall(r"<caption>(.*?)</caption>", page)]
     held = [table.caption for section in sections for one in section.figures for table in one.tables]

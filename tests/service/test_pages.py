@@ -325,6 +325,7 @@ def test_a_comparison_says_in_words_where_verdicts_differ(reader: Reader) -> Non
     assert reader.get("/compare?run=first&run=none").status_code == 404
 
 
+@pytest.mark.long
 def test_sql_is_answered_saved_downloaded_and_refused(reader: Reader) -> None:
     def ask(sql: str, do: str = "run", name: str = "") -> httpx.Response:
         return reader.send("/sql", {"sql": sql, "do": do, "name": name})

@@ -176,6 +176,7 @@ def test_lists_are_filtered_and_paged_without_gaps(server: Server, run: str, oth
     assert "state" in get(server, "/runs", 422, state="lost")
 
 
+@pytest.mark.long
 def test_findings_are_searched_over_all_runs(server: Server, run: str, other: str) -> None:
     found = get(server, "/findings", q="lower made-up")
     verdicts = {(one["run"], one["verdict"]) for one in found["findings"] if one["id"] == "lower"}

@@ -80,6 +80,7 @@ def test_tokens_are_made_listed_and_revoked_while_the_server_runs(
     assert server.http.get("/runs").status_code == 401, "a file that is gone lets nobody in"
 
 
+@pytest.mark.long
 def test_who_is_revoked_watches_no_more(server: Server, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     token = token_of(root, "eve", capsys)
     name = asked(server, token, "POST", json={"spec": study("sleep=60")}).json()["name"]

@@ -396,6 +396,7 @@ def test_a_decision_time_needs_several_steps(denoising: str, refused: str, probl
     assert missing.message == "measure 'decision_time' needs an intervention of kind logit_lens, which is not declared"
 
 
+@pytest.mark.long
 def test_most_mistakes_are_one_problem_and_not_a_cascade(problems: Problems) -> None:
     several = {name for name, (old, new, _, _) in CASES.items() if len(problems(STUDY.replace(old, new, 1))) > 1}
     assert several == {"number as key", "bad model name"}  # pairs refer to the model by its former name

@@ -74,6 +74,7 @@ def test_the_order_of_prompts_decides_nothing_even_where_confidences_are_the_sam
     assert (turned.ece, turned.squared) == pytest.approx((found.ece, found.squared))
 
 
+@pytest.mark.long
 def test_a_calibrated_model_is_in_its_band_and_its_squared_error_is_zero_on_average() -> None:
     rng = np.random.default_rng(3)
     inside, squared, errors = 0, [], []

@@ -45,6 +45,7 @@ WRITTEN_OUT: dict[IndexName, Callable[[Values], float]] = {
 }
 
 
+@pytest.mark.long
 @EACH_INDEX
 @given(x=POSITIVE, scale=st.floats(1e-3, 1e3), seed=st.integers(0, 99))
 def test_an_index_is_its_definition_and_ignores_scale_and_order(

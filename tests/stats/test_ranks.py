@@ -39,6 +39,7 @@ def test_any_numbers_have_the_ranks_of_the_loop(rows: Matrix) -> None:
     np.testing.assert_array_equal(average_ranks(rows), expected(rows))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("by_digits")
 @given(
     seed=st.integers(0, 10_000),

@@ -44,6 +44,7 @@ def test_outcomes_that_agree_within_a_repetition_count_as_one() -> None:
     assert (same.low, same.high) == pytest.approx((plain.low, plain.high), abs=2e-3)
 
 
+@pytest.mark.long
 def test_the_band_of_dependent_outcomes_holds_its_confidence() -> None:
     """Four intervals a repetition with correlated errors, each covering with .95."""
     rng = np.random.default_rng(0)

@@ -90,6 +90,7 @@ def test_long_vectors_in_blocks_and_any_order_equal_the_loop(seed: int, levels: 
                 assert np.isnan(got[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edges", [40, 3000])
 def test_blocks_of_scores_and_other_types_give_the_same(edges: int) -> None:
     before, after = (x.astype(np.float16) for x in observe(0.6, 12, 3, edges=edges))
@@ -251,6 +252,7 @@ def test_the_plain_overlap_is_that_of_the_retention_index_with_paired_replicates
     assert (few.se, few.replicates, few.low) == (None, None, None) and "5 prompts" in few.message
 
 
+@pytest.mark.long
 def test_the_plain_overlap_s_standard_error_is_the_spread_over_samples_of_prompts() -> None:
     runs = [observe(0.7, 24, seed, circuit=4, edges=400) for seed in range(60)]
     found = [between_overlap(*run, top_k=[30, 60], splits=20, replicates=60) for run in runs]

@@ -156,6 +156,7 @@ def test_path_star_roles_tell_the_goal_s_arm_from_the_others(byte_pairs: PreTrai
         assert (tokens[-1], example.roles[-1]) == (path[0], "end")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
 @settings(deadline=None, derandomize=True, max_examples=15)
 @given(seed=seeds, kind=st.sampled_from(["byte_pairs", "single_digits"]))

@@ -139,6 +139,7 @@ def test_prompt_answer_and_rest_are_the_tokens_of_the_completed_text(
         assert len(example.clean_rest_ids) == len(example.corrupt_rest_ids) == example.masks - 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["countdown", "sudoku"])
 def test_numbers_whose_digits_are_tokens_do_for_countdown_and_sudoku(
     name: str, single_digits: PreTrainedTokenizerFast

