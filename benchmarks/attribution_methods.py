@@ -139,8 +139,8 @@ def main() -> None:
             on_model(name, size, content)
         if not options.no_planted:
             on_planted(size, content)
-    small, real = (read(QUICK) if options.quick else read(FULL)), read(REAL)
-    PAGE.write_text("\n".join([page(small), *real_part(real)]), encoding="utf-8")
+    tiny = read(FULL) if options.real else content
+    PAGE.write_text("\n".join([page(tiny), *real_part(read(REAL))]), encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
 
 
@@ -178,8 +178,7 @@ def on_model(name: str, size: Size, content: dict[str, Any]) -> None:
     known = {case: content["cases"].get(case, {}).get("methods", {}) for case in cases.values()}
     if all(set(wanted) <= set(found) for found in known.values()):
         return
-    mask = MASKS.get(name)
-    model = load_model(name, paradigm=paradigm, device="cpu", **({} if mask is None else {"mask_token": mask}))
+    model = load_model(name, paradigm=paradigm, device="cpu", mask_token=MASKS.get(name))
     for task, case in cases.items():
         done = known[case]
         missing = [method for method in wanted if method not in done]

@@ -45,7 +45,7 @@ def default_folder(spec: Spec) -> Path:
     A spec that was edited goes on in its directory, and the record of declarations says so; a variation that was asked
     for beside the file is another study.
     """
-    return RUNS / "-".join([spec.name, _written(spec.overrides)] if spec.overrides else [spec.name])
+    return RUNS / (f"{spec.name}-{_written(spec.overrides)}" if spec.overrides else spec.name)
 
 
 def other_overrides(folder: Path, spec: Spec) -> str:

@@ -72,9 +72,8 @@ def witnesses(finding: Finding, hypotheses: tuple[Finding, ...]) -> str:
         counts = [f"{count} {does if count == 1 else does[:-1]} it" for count, does in found if count]
         if len(others) == 1:
             return f"Its other witness {DECIDED.get(others[0].verdict, 'shows nothing about')} it: {told}."
-        return (
-            f"Of {len(others)} other witnesses, {formats.listed(counts) if counts else 'none shows anything'}: {told}."
-        )
+        does = formats.listed(counts) if counts else "none shows anything"
+        return f"Of {len(others)} other witnesses, {does}: {told}."
     agree = sum(one.verdict == finding.verdict for one in others)
     if len(others) == 1:
         return f"Its other witness {'agrees' if agree else 'does not agree'}: {told}."

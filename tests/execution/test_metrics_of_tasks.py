@@ -168,17 +168,22 @@ def test_a_metric_stands_still_where_the_answer_is_certain(name: str, dtype: tor
     assert flat_rows(METRICS[name], CERTAIN.to(dtype), answers, foils).tolist() == FLAT_ROWS[name]
 
 
+STILL = "the metric 'log_probability' does not move there"
+LOGITS = "use `metric: logit_difference`"
+
+
 @pytest.mark.parametrize(
-    ("flat", "unmoved", "warning"),
+    ("flat", "unmoved", "begins", "ends"),
     [
-        (9, 9, None),
-        (10, 0, "STILL"),
-        (9, 10, "UNMOVED"),
-        (20, 20, "STILL"),
+        (9, 9, None, None),
+        (10, 0, "'m' on 't', 10 of 20 prompts: " + STILL, LOGITS),
+        (20, 20, "'m' on 't', 20 of 20 prompts: " + STILL, LOGITS),
+        (9, 10, "the metric of 'm' on 't' is the same on the corrupted prompt (within 1%) on 10 of 20",
+         "does the corruption change what the answer depends on?"),
     ],
-)
+)  # fmt: skip
 def test_try_warns_where_a_metric_stands_still_or_is_the_same_on_half_of_the_prompts(
-    flat: int, unmoved: int, warning: str | None
+    flat: int, unmoved: int, begins: str | None, ends: str | None
 ) -> None:
     seen = Seen(text="", tokens=1, answers=(), foils=(), likely=())
     one = Answered(
@@ -189,13 +194,7 @@ def test_try_warns_where_a_metric_stands_still_or_is_the_same_on_half_of_the_pro
         datasets={"t": SimpleNamespace(metric="log_probability")}, spec=SimpleNamespace(hypotheses=())
     )
     warnings = [*trying._warnings(plan, [one], [])]  # type: ignore[arg-type]
-    if warning is None:
-        assert warnings == []
-        return
-    (said,) = warnings
-    if warning == "STILL":
-        assert said.startswith(f"'m' on 't', {flat} of 20 prompts: the metric 'log_probability' does not move there")
-        assert said.endswith("use `metric: logit_difference`")
-    else:
-        assert said.startswith("the metric of 'm' on 't' is the same on the corrupted prompt (within 1%) on 10 of 20")
-        assert said.endswith("does the corruption change what the answer depends on?")
+    assert len(warnings) == (begins is not None)
+    for said in warnings:
+        assert begins is not None and ends is not None
+        assert said.startswith(begins) and said.endswith(ends)

@@ -43,7 +43,7 @@ def test_the_spec_of_a_published_pair_says_what_is_known_of_its_models(name: str
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.long) for one in PAIRS])
+@pytest.mark.parametrize("name", PAIRS)
 def test_the_spec_of_a_published_pair_can_be_planned(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
