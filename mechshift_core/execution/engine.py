@@ -217,8 +217,8 @@ class Engine:
             raise ExecutionError(f"{self._where} takes no job: {trouble}")
         if self._patience is not None and waited > self._patience:
             raise ExecutionError(
-                f"no worker of {self._where} came within {self._patience:g} s; what is complete is kept, the same "
-                "command goes on from there"
+                f"no worker of {self._where} came within {self._patience:g} s (its queue and the logs of its workers "
+                "say why); what is complete is kept, the same command goes on from there"
             )
 
     def _lost(self) -> ExecutionError:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -65,9 +66,18 @@ def environment_of(**others: str) -> dict[str, str]:
 
 
 @contextmanager
-def slurm(folder: Path) -> Iterator[None]:
-    """A Slurm of one node with two processors; `sbatch` and its kin use it."""
+def slurm() -> Iterator[None]:
+    """A Slurm of one node with two processors; `sbatch` and its kin use it.
+
+    Its folder lies in /tmp, since a Unix socket's path has 107 characters at most, and those of tests are longer.
+    """
     needed("slurmctld", "slurmd", "munged", "sbatch", "scontrol")
+    with TemporaryDirectory(prefix="slurm-", dir="/tmp", ignore_cleanup_errors=True) as folder, _slurm_in(Path(folder)):
+        yield
+
+
+@contextmanager
+def _slurm_in(folder: Path) -> Iterator[None]:
     for name in ("state", "spool", "munge"):
         (folder / name).mkdir()
     host, key, munge = platform.node().partition(".")[0], folder / "munge" / "key", folder / "munge" / "socket"

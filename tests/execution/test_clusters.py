@@ -179,7 +179,6 @@ def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path
 
 @of_study(bundled_study)
 def test_slurm_finds_what_one_process_does_though_a_job_is_cancelled(tmp_path: Path, alone: Alone) -> None:
-    (tmp_path / "slurm").mkdir()
     profile = Profile.model_validate(
         {
             "cluster": "slurm",
@@ -199,7 +198,7 @@ def test_slurm_finds_what_one_process_does_though_a_job_is_cancelled(tmp_path: P
         }
     )
     cancelled: list[str] = []
-    with slurm(tmp_path / "slurm"):
+    with slurm():
 
         def cancel_one() -> None:
             assert soon(lambda: cells(tmp_path / "out") > 5)
