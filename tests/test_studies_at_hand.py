@@ -14,6 +14,8 @@ from mechshift_core.execution.plan import make_plan
 
 SPECS = Path(__file__).parents[1] / "specs"
 STUDIES = ("tiny-mechanism-shift", "inference-budgets", "calibration")
+LONGEST = STUDIES[:2]
+"""Run at night."""
 
 
 def small(name: str, folder: Path) -> Path:
@@ -71,7 +73,7 @@ def test_the_study_has_six_seeds_with_a_control_each_and_four_tasks() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.nightly) if name == "tiny-mechanism-shift" else name for name in STUDIES],
+    [pytest.param(name, marks=pytest.mark.nightly) if name in LONGEST else name for name in STUDIES],
 )
 def test_a_study_at_hand_runs_through(name: str, tmp_path: Path) -> None:
     spec = load_spec(small(name, tmp_path))

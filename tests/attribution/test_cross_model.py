@@ -23,7 +23,7 @@ from mechshift_core.models import Model
 QUICK = ("gpt2", "gemma2", "gpt_neox")
 CASES = [
     *(
-        pytest.param(family, "autoregressive", marks=() if family in QUICK else pytest.mark.long, id=family)
+        pytest.param(family, "autoregressive", marks=() if family in QUICK else pytest.mark.nightly, id=family)
         for family in FAMILIES
     ),
     pytest.param("qwen2", "masked_diffusion", id="qwen2-bidirectional"),

@@ -25,7 +25,7 @@ from mechshift_core.models import Model
 
 PARADIGMS = ("autoregressive", "masked_diffusion")
 EVERY_RUN = ("gpt2-masked_diffusion", "gemma2-autoregressive")
-"""Plain and gated MLPs, both norms, caps, a window and shared heads; the others are behind the marker `long`."""
+"""Plain and gated MLPs, both norms, caps, a window and shared heads; the others are behind `long` and `nightly`."""
 MIDPOINTS = [0.25, 0.75]
 METHODS: dict[str, dict[str, Any]] = {
     "eap": {},
@@ -40,9 +40,9 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def models() -> list[Any]:
     every = [(family, paradigm) for family in FAMILIES for paradigm in PARADIGMS]
+    tier = {"autoregressive": pytest.mark.long, "masked_diffusion": pytest.mark.nightly}
     return [
-        pytest.param(one, id="-".join(one), marks=() if "-".join(one) in EVERY_RUN else pytest.mark.long)
-        for one in every
+        pytest.param(one, id="-".join(one), marks=() if "-".join(one) in EVERY_RUN else tier[one[1]]) for one in every
     ]
 
 
@@ -96,7 +96,7 @@ def scores(model: Model, batch: CounterfactualBatch, method: Any, **options: Any
     return attribute_edges(model, batch, method=method, **options).values
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", ["eap-ig-activations", "eap-ig-sources", "expected-gradients", "gim", "relp"])
 def test_scores_do_not_depend_on_the_batch_on_padding_or_on_roles(
     model: Model, batch: CounterfactualBatch, method: Any

@@ -159,7 +159,7 @@ def test_wrong_names_and_positions_are_refused(model: Model, batch: Counterfactu
         patch_nodes(model, batch.rows(slice(0, 1)), [["m0"]], ablation="resample")
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 0.05), ("float16", 0.005)])
 @pytest.mark.parametrize(
     ("name", "paradigm"), [pytest.param("arm", "autoregressive", marks=pytest.mark.long), ("mdm", "masked_diffusion")]

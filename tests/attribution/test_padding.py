@@ -218,7 +218,7 @@ def mixed_prompts(draw: st.DrawFn) -> list[CounterfactualBatch]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("family", "paradigm", "attention"),
     [

@@ -66,7 +66,7 @@ def test_a_run_says_how_many_cells_came_from_the_store(store: Path, capsys: pyte
     assert len(entries(Path("elsewhere").absolute())) == 3
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_run_says_what_is_wrong_with_the_store_and_goes_on(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("")
     assert main(["run", "study/study.yaml", "--cells", "file"]) == 0
@@ -93,7 +93,7 @@ def test_copies_are_made_where_they_are_asked_for(
     assert links == [3, 0]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_calibrate_takes_cells_from_the_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["calibrate", "study/study.yaml", "--repetitions", "2", "--quiet"]
     assert main([*command, "--cells", str(store), "--copy-cells", "--out", "out"]) in (0, 3)

@@ -258,6 +258,7 @@ def test_what_cannot_be_evaluated_ends_with_code_2(model: str, said: str, capsys
     assert captured.out == "" and captured.err.startswith(said) and captured.err.count("\n") == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long) for name in ("tiny-s0/arm", "tiny-s0/mdm")]
 )

@@ -142,7 +142,7 @@ def finished(folder: Path) -> Path:
     return made.path
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_attribution_finds_the_redundant_heads_that_single_knock_outs_miss(finished: Path, folder: Path) -> None:
     yaml = YAML()
     spec = yaml.load((folder / "study.yaml").read_text())

@@ -96,6 +96,7 @@ def samples(path: Path) -> Samples:
     return collect(stored_plan(path), RunFolder(path), {}, Reading())
 
 
+@pytest.mark.nightly
 def test_halves_are_disjoint_of_one_model_and_the_same_for_all_pairs_of_a_task(study: tuple[Path, Path]) -> None:
     drawn = draw(sources(samples(study[1])), seed=1, repetition=0)
     shift, control = drawn["diffusion", "ioi"], drawn["control", "ioi"]
@@ -297,6 +298,7 @@ def test_a_model_that_fails_leaves_the_other_hypotheses(tmp_path: Path, capsys: 
     assert 'id="calibration"' in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.nightly
 def test_what_a_circuit_does_is_calibrated_on_halves_and_how_it_carries_on_prompts_drawn_anew(tmp_path: Path) -> None:
     content = YAML().load(small(tmp_path).read_text())
     hypotheses = [

@@ -105,7 +105,7 @@ def test_names_and_order_are_those_of_the_run_that_takes_the_cells(tmp_path: Pat
     assert known == provenance(computed.path)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_with_another_version_of_the_code_cells_are_computed_anew(
     study: Path, out: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +194,9 @@ DAMAGES = ("flipped", "truncated", "no description", "no tensors", "another cell
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage", [pytest.param(one, marks=() if one in DAMAGES[:2] else pytest.mark.nightly) for one in DAMAGES]
+)
 def test_a_damaged_entry_is_not_taken_but_computed_and_replaced(
     study: Path, out: Path, store: Path, damage: str
 ) -> None:
@@ -265,7 +267,7 @@ def test_a_cell_that_failed_is_not_shared_and_one_that_budgets_share_is_counted_
     assert counts(run(study, out=out.parent / "other")) == (2, 0, 4, 0)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_workers_share_what_they_compute(study: Path, out: Path, store: Path) -> None:
     study.write_text(study.read_text().replace("device: cpu", "device: cpu\n  workers: 2"))
     assert counts(run(study, out=out)) == (3, 0, 0, 0)

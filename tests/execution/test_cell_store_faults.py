@@ -242,7 +242,7 @@ def test_cells_are_copied_from_another_file_system_where_that_is_asked_for(
     assert findings(second.path) == findings(out)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("way", ["hard links", "links"])
 def test_what_is_removed_from_a_run_directory_stays_in_the_store(
     study: Path, out: Path, store: Path, way: str, request: pytest.FixtureRequest

@@ -113,6 +113,7 @@ def meanwhile(act: Callable[[], None]) -> Iterator[None]:
         acting.result()
 
 
+@pytest.mark.nightly
 @of_study(bundled_study)
 def test_processes_find_what_one_does_though_one_is_killed(tmp_path: Path, alone: Alone) -> None:
     killed: list[psutil.Process] = []
@@ -133,6 +134,7 @@ def test_processes_find_what_one_does_though_one_is_killed(tmp_path: Path, alone
     same(tmp_path / "again", alone)
 
 
+@pytest.mark.nightly
 @of_study(random_study)
 def test_two_hosts_find_what_one_process_does_though_one_vanishes(tmp_path: Path, alone: Alone) -> None:
     """Scheduler and one worker on one host, one worker on the other, encrypted; the latter is killed on the way."""

@@ -203,7 +203,12 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "settings_", [pytest.param({"workers": 3}, marks=pytest.mark.nightly), {"batch_size": 5}, {"order": 1}]
+    "settings_",
+    [
+        pytest.param({"workers": 3}, marks=pytest.mark.nightly),
+        {"batch_size": 5},
+        pytest.param({"order": 1}, marks=pytest.mark.nightly),
+    ],
 )
 def test_workers_batches_and_order_change_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings_: dict[str, int]
@@ -246,7 +251,7 @@ def external(folder: Path, *, workers: int) -> Iterator[tuple[str, Processes]]:
         yield address, processes
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_workers_of_a_scheduler_that_runs_compute_a_study_and_may_be_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +281,7 @@ def test_workers_of_a_scheduler_that_runs_compute_a_study_and_may_be_killed(
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_run_whose_scheduler_is_killed_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "SHARD", 1)
     study = two_stages(tmp_path)

@@ -58,6 +58,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *, intervention: str, model: str, e
     monkeypatch.setattr(hands, "_execute_cell", execute)
 
 
+@pytest.mark.nightly
 def test_a_lost_circuit_is_evaluated_again_and_nothing_else(copied: Path) -> None:
     out, spec = copied / "out", copied / "study" / "study.yaml"
     before = {name: (out / name).read_bytes() for name in ("findings.json", "report.html", "provenance.json")}
@@ -89,6 +90,7 @@ def test_the_statistics_are_made_again_without_a_model(copied: Path) -> None:
     assert (copied / "out" / "findings.json").read_bytes() == before
 
 
+@pytest.mark.nightly
 def test_circuits_of_a_failed_attribution_fail_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=EVERY_KIND)
     out = tmp_path / "out"
@@ -184,6 +186,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_provenance_says_so(
     assert json.loads((tmp_path / "whole" / "provenance.json").read_text())["batching"]["out_of_memory"] == []
 
 
+@pytest.mark.nightly
 def test_an_example_that_does_not_fit_alone_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = write_effective_study(tmp_path, interventions=[ATTRIBUTION])
     small_memory(monkeypatch, fits=0)

@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, dict[str, object]]:
     return {key: store.describe(key) for key in names if store.has_cell(key)}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_a_run_that_is_killed_again_and_again_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

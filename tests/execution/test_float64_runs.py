@@ -25,7 +25,7 @@ def cells(path: Path) -> dict[tuple[str, ...], dict[str, np.ndarray]]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_every_kind_of_cell_is_computed_in_float64(tmp_path: Path) -> None:
     path = write_study(tmp_path, interventions=EVERY_KIND)
     text = path.read_text()

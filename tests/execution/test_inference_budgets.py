@@ -97,7 +97,7 @@ def stored(finished: tuple[Run, Plan], **wanted: object) -> tuple[dict[str, Any]
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("name", ["arm", "mdm"])
+@pytest.mark.parametrize("name", [pytest.param("arm", marks=pytest.mark.nightly), "mdm"])
 def test_everything_measured_is_the_mean_over_the_states(
     name: str, budget: str, finished: tuple[Run, Plan], models: dict[str, Model]
 ) -> None:

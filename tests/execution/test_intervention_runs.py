@@ -45,6 +45,7 @@ def selected(out: Path) -> list[int]:
     return of_before(table(out, "examples")).filter("selected")["example"].to_list()
 
 
+@pytest.mark.nightly
 def test_the_full_circuit_is_as_good_as_the_model_and_random_ones_stand_beside(everything: tuple[Path, Path]) -> None:
     _, out = everything
     curve = of_before(table(out, "faithfulness")).filter(pl.col("intervention") == "curve")
@@ -237,6 +238,7 @@ def test_roles_that_are_not_known_are_missed_before_anything_runs(
         run(study, out=tmp_path / "out")
 
 
+@pytest.mark.nightly
 def test_results_depend_neither_on_the_shards_nor_on_the_batches(
     everything: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,6 +285,7 @@ def test_a_claim_without_a_meaning_is_refused(message: str, tmp_path: Path) -> N
         load_spec(path)
 
 
+@pytest.mark.nightly
 def test_weights_are_compared_over_training_seeds(tmp_path: Path) -> None:
     names = [f"{role}-{seed}" for role in ("treatment", "control") for seed in range(5)]
     path = write(tmp_path, interventions=[ATTRIBUTION, WEIGHTS], hypotheses=[hypothesis("weight_shift")])

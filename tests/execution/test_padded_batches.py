@@ -188,7 +188,7 @@ ALL_KINDS = ("gemma2", "gpt2", "qwen2")
 """Architectures with sliding windows, with learned and with rotary positions. Attribution is padded on all of them."""
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=[] if name == "gemma2" else [pytest.mark.nightly]) for name in FAMILIES]
 )

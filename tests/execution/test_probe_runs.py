@@ -123,6 +123,7 @@ def timed(folder: Path, denoising: dict[str, object], probe: dict[str, object] =
     return folder / "time.yaml"
 
 
+@pytest.mark.nightly
 def test_the_step_is_read_off_every_state_of_an_example(tmp_path: Path) -> None:
     import torch
 

@@ -110,7 +110,7 @@ def test_fixed_units_are_prompts_alone(folder: Path, again: Again) -> None:
     assert found.n == {"prompt": EXAMPLES, "template": TEMPLATES, "task": 1, "seed": SEEDS}
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_random_templates_are_drawn_with_all_of_their_prompts(folder: Path, again: Again) -> None:
     findings = again(template="random")
     found = findings["earlier"]
@@ -167,7 +167,7 @@ def test_random_seeds_are_crossed_with_prompts(folder: Path, again: Again) -> No
     assert "tested over training seeds as well" in report and "averaged over as they are" not in report
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_templates_and_seeds_can_both_be_random(again: Again) -> None:
     for finding in again(seed="random", template="random").values():
         assert finding.status == "ok" and finding.se is not None and finding.n["template"] == 6

@@ -108,6 +108,7 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.nightly
 def test_one_process_finds_what_two_workers_do(
     study: Path, measured: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_full_disk_ends_it_and_the_same_command_goes_on(
     assert (study / "run" / "calibration.json").read_bytes() == resumed
 
 
+@pytest.mark.nightly
 def test_a_calibration_that_is_killed_at_any_operation_on_files_goes_on(study: Path) -> None:
     from calibration_crash_points import __file__ as script
 

@@ -104,7 +104,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     return code, found.out, found.err
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.usefixtures("own_kinds")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "mlp_share" else [pytest.mark.nightly]) for name in STUDIES]

@@ -50,7 +50,7 @@ def test_a_point_is_the_model_with_the_averaged_weights(family: str, paradigm: s
     torch.testing.assert_close(padded, path.logits(path.weights(0.3), IDS[:, :4]), atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_the_ends_are_the_models_and_nothing_is_left_changed(tmp_path: Path) -> None:
     before, after = (loaded(write_random_model("llama", tmp_path / str(seed), seed=seed)) for seed in range(2))
     expected = before.logits(IDS), after.logits(IDS)

@@ -179,7 +179,13 @@ def test_values_of_a_drawing_are_said_to_pointer_and_keyboard(browser: Browser, 
 
 @pytest.mark.long
 @pytest.mark.parametrize(  # a minute or more for a page with everything on it
-    ("name", "scheme"), [("report", "light"), ("live", "dark"), ("bare", "light"), ("bare", "dark")]
+    ("name", "scheme"),
+    [
+        ("report", "light"),
+        pytest.param("live", "dark", marks=pytest.mark.nightly),
+        pytest.param("bare", "light", marks=pytest.mark.nightly),
+        ("bare", "dark"),
+    ],
 )
 def test_axe_finds_no_serious_violation(browser: Browser, folder: Path, axe: str, name: str, scheme: str) -> None:
     browser.open(folder / f"{name}.html", width=1280, scheme=scheme)

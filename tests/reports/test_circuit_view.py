@@ -298,6 +298,7 @@ def test_a_tap_holds_and_what_is_said_stays_in_view(browser: Browser, page: Path
     assert 450 < low < high <= 900
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_the_circuits(browser: Browser, page: Path, scheme: str) -> None:
     axe = axe_source()

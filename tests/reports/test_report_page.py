@@ -263,7 +263,7 @@ def test_the_data_of_a_figure_say_how_many_rows_they_leave_to_the_downloads(run:
     assert [heading.words() for heading in tree.all("h3") if heading.get("id") == "tables"] == ["Tables"]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_the_report_of_six_pairs_and_four_tasks_stays_below_five_megabytes(run: ReportData) -> None:
     """Every table of the synthetic run for 6 pairs and 4 tasks, each with values of its own."""
     pairs = [f"{name}-{number}" for number in range(3) for name in in_order(run.tables["edges"], "pair")]

@@ -128,7 +128,7 @@ def visitor(browser: Browser, server: Server) -> Visitor:
     return made
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.nightly), 1920])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_the_window_and_asks_nobody_else(visitor: Visitor, name: str, width: int) -> None:
     visitor.go(PAGES[name], width=width)
@@ -145,7 +145,7 @@ def test_a_page_fits_the_window_and_asks_nobody_else(visitor: Visitor, name: str
     assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.nightly), "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(visitor: Visitor, name: str, scheme: str) -> None:
     visitor.go(PAGES[name], scheme=scheme)

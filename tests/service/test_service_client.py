@@ -222,6 +222,7 @@ def test_ci_checks_a_run_of_a_server(run: str, server: Server, capsys: pytest.Ca
         assert client.table(run, "layers", format="csv").count(b"\n") == 4
 
 
+@pytest.mark.nightly
 def test_interrupted_while_it_watches_the_run_goes_on(server: Server) -> None:
     path = write("sleep=60").absolute()
     call = [*REAL, "submit", str(path), "--watch"]

@@ -98,7 +98,7 @@ def test_a_process_that_is_killed_is_started_again(here: Callable[..., Service])
     assert (found["attempts"], found["supported"], found["message"]) == (2, 2, "")
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_three_deaths_are_a_failure_with_the_last_words(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "die")
@@ -110,7 +110,7 @@ def test_three_deaths_are_a_failure_with_the_last_words(here: Callable[..., Serv
     assert until(service, job, "failed") == "failed" and attempts(job) == 6, "asked for again, it has three lives again"
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("deaths", ["two", None, -1, 10**9, [1]])
 def test_a_count_of_deaths_that_is_damaged_counts_as_none(here: Callable[..., Service], deaths: object) -> None:
     service = here()
@@ -134,7 +134,7 @@ def test_a_process_that_can_not_begin_is_a_death_too(here: Callable[..., Service
     assert "no such module" in listed(service, job)["message"]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_a_process_that_is_asked_to_end_has_not_died(here: Callable[..., Service]) -> None:
     service = here()
     job = submit(service, "sleep=60")
@@ -365,7 +365,7 @@ def test_what_can_not_be_noted_is_not_taken_on(here: Callable[..., Service], mon
     assert submit(service, key="k").exists and len([*service.root.jobs.iterdir()]) == 1
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("at", ["1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", 5])
 def test_times_of_a_clock_that_jumps_decide_nothing(here: Callable[..., Service], at: Any) -> None:
     service = here()

@@ -107,7 +107,7 @@ def test_permutation_p_is_never_zero_counts_ties_and_flips_clusters_together() -
     assert permutation_test(VALUES, seed=1).p == permutation_test(VALUES, seed=1).p
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @settings(max_examples=10)  # statsmodels takes its time
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_corrections_equal_those_of_statsmodels(p: list[float]) -> None:

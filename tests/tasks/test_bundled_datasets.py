@@ -22,7 +22,7 @@ DIGESTS = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("task", DIGESTS)
 def test_the_data_set_of_a_bundled_task_is_the_same_to_the_byte_as_ever(
     task: str, tokenizer: PreTrainedTokenizerBase

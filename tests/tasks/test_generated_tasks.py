@@ -56,7 +56,7 @@ def test_draws_depend_on_nothing_but_the_seed(task: Task) -> None:
     assert drawn_pairs(task.name, 30) != drawn_pairs(task.name, 30, seed=1)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @every_task
 def test_a_dataset_is_determined_by_its_seed_and_longer_ones_begin_with_shorter_ones(
     task: Task, tokenizer_for: Callable[[Task], PreTrainedTokenizerBase]

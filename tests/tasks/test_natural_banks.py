@@ -233,7 +233,7 @@ def natural_words() -> PreTrainedTokenizerFast:
     return trained(r"\d", [*(f"{e.prompt} {e.completion}" for e in exercises), *listed * 3], vocabulary=3000)
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @EVERY
 def test_every_wording_is_among_the_prompts_of_a_tokenizer_that_splits_digits(
     name: str, natural_words: PreTrainedTokenizerFast
