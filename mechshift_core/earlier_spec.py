@@ -19,6 +19,7 @@ from mechshift_core.spec.tree import Unreadable
 
 MOST_SHOWN = 5
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9._]*")
 MOST_WRITTEN = 80
 """Characters of overrides in the name of a folder."""
 UNREADABLE = "the spec that it was run from before can't be read any more"
@@ -82,9 +83,19 @@ def _said(overrides: Mapping[str, Any]) -> str:
 
 
 def _written(overrides: Mapping[str, Any]) -> str:
-    """Overrides as a part of a folder's name; with a digest where that does not hold all of them."""
-    told = "-".join(f"{key}-{value}" for key, value in overrides.items())
-    short = UNFIT.sub("-", told)[:MOST_WRITTEN].rstrip("-.")
-    if short == told:
+    """Overrides as a part of a folder's name; with a digest behind two dashes where that does not hold all of them."""
+    parts = [one for key, value in overrides.items() for one in (key, value)]
+    told = "-".join(one if isinstance(one, str) else json.dumps(one, default=str) for one in parts)
+    if len(told) <= MOST_WRITTEN and all(_plain(one) for one in parts):
         return told
-    return f"{short}-{hashlib.sha256(json.dumps(dict(overrides), sort_keys=True).encode()).hexdigest()[:8]}"
+    short = UNFIT.sub("-", told)[:MOST_WRITTEN].strip("-.")
+    return (
+        f"{short}--{hashlib.sha256(json.dumps(dict(overrides), sort_keys=True, default=str).encode()).hexdigest()[:8]}"
+    )
+
+
+def _plain(part: object) -> bool:
+    """Whether a key or value can be read back from a name in which dashes part them."""
+    if isinstance(part, str):
+        return PLAIN.fullmatch(part) is not None and part not in ("true", "false", "null", "NaN", "Infinity")
+    return isinstance(part, int | float | None) and "-" not in json.dumps(part)

@@ -82,12 +82,14 @@ def spec_with(overrides: dict[str, Any]) -> Spec:
     return cast(Spec, SimpleNamespace(name="study", overrides=overrides))
 
 
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=200)
+ALIKE = st.sampled_from(["1", 1, "1.0", 1.0, "true", True, "null", None, "b-1", "b", "1-b-1", -1, 1e-9])
+
+
 @given(
-    st.lists(
-        st.dictionaries(st.text(min_size=1, max_size=100), st.integers() | st.text(max_size=200), max_size=3),
-        min_size=2, max_size=4,
-    )
-)  # fmt: skip
+    st.lists(st.dictionaries(st.text(min_size=1, max_size=100), VALUES, max_size=3), min_size=2, max_size=4)
+    | st.lists(st.dictionaries(st.sampled_from(["a", "b", "a-1"]), ALIKE), min_size=2, max_size=9)
+)
 def test_different_overrides_have_different_folders_that_can_be_made(many: list[dict[str, Any]]) -> None:
     told = {json.dumps(one, sort_keys=True): default_folder(spec_with(one)) for one in many}
     assert len({*told.values()}) == len(told)
