@@ -170,6 +170,7 @@ def all_tex(data: ReportData, figures: Sequence[DrawnFigure], tables: Sequence[W
     """A document that has all of it: `pdflatex all`, `bibtex all`, and `pdflatex all` twice."""
     lines = [
         r"\documentclass{article}",
+        r"\usepackage[a4paper,margin=2.2cm]{geometry}",
         latex.PREAMBLE.strip(),
         rf"\title{{{latex.escaped(data.title)}}}",
         r"\author{}\date{}",
@@ -184,14 +185,14 @@ def all_tex(data: ReportData, figures: Sequence[DrawnFigure], tables: Sequence[W
         if number % FLOATS == 0:
             lines.append(r"\clearpage")
     lines += [r"\clearpage", r"\section{Figures}"]
-    for one in figures:
+    for number, one in enumerate(figures, start=1):
         lines += [
-            r"\begin{figure}[htbp]\centering",
+            r"\begin{figure}[!htbp]\centering",
             rf"\includegraphics{{figures/{one.whole.name}.pdf}}",
             rf"\caption{{{latex.escaped(one.figure.caption)}}}\label{{fig:{one.whole.name}}}",
-            r"\end{figure}\clearpage",
+            r"\end{figure}" + (r"\clearpage" if number % FLOATS == 0 else ""),
         ]
-    lines += [r"\bibliographystyle{plain}", r"\bibliography{references}", r"\end{document}", ""]
+    lines += [r"\clearpage", r"\bibliographystyle{plain}", r"\bibliography{references}", r"\end{document}", ""]
     return "\n".join(lines)
 
 
