@@ -12,12 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
-from stats.findings import Finding, Findings, Status, Verdict
+from stats.findings import Finding, Findings, Part, Status, Verdict
 
 BASELINE_SCHEMA = "mechshift-baseline/v1"
 DIGITS = 6
 """Significant digits of a recorded number."""
 _LARGEST = 1e300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPart:
+    """What a baseline keeps of a finding on one task or regime alone; fields as in :class:`stats.findings.Part`."""
+
+    level: str
+    estimate: float | None
+    se: float | None
+    df: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, part: Part) -> RecordedPart:
+        """The record of a part."""
+        return cls(**{name: _rounded(getattr(part, name)) for name in _PART_FIELDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +44,8 @@ class Recorded:
     Attributes:
         tasks: The tasks that the estimate is made of, sorted.
         seed: Seed of the random draws, those of the prompts among them.
+        parts: Each task or regime alone, of a claim that is made of each; empty for others, and in the records of
+            earlier versions.
     """
 
     id: str
@@ -46,12 +65,14 @@ class Recorded:
     high: float | None
     verdict: Verdict
     status: Status
+    parts: tuple[RecordedPart, ...] = ()
 
     @classmethod
     def of(cls, finding: Finding) -> Recorded:
         """The record of a finding."""
         kept = {name: _rounded(getattr(finding, name)) for name in _FIELDS if name != "tasks"}
-        return cls(**kept, tasks=tuple(sorted({term.task for term in finding.terms})))
+        parts = tuple(map(RecordedPart.of, finding.parts)) if finding.every else ()
+        return cls(**kept, tasks=tuple(sorted({term.task for term in finding.terms})), parts=parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +117,10 @@ class Baseline:
         if self.models:
             content |= {"models": dict(self.models), "random_seeds": self.random_seeds}
         rows = [{**asdict(finding), "tasks": list(finding.tasks)} for finding in self.findings]
+        for row in rows:
+            row["parts"] = list(row["parts"])
+            if not row["parts"]:
+                del row["parts"]
         return json.dumps({**content, "findings": rows}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
@@ -131,11 +156,27 @@ class Baseline:
 
 
 def _recorded(row: Any, where: str) -> Recorded:
-    entry = _entry(row, where, _FIELDS)
-    made = Recorded(**{name: read(entry[name], f"{where}.{name}") for name, read in _FIELDS.items()})
+    entry = _entry(row, where, _FIELDS, others=("parts",))
+    rows = _expect(entry.get("parts", []), f"{where}.parts", list, "a list")
+    parts = tuple(_recorded_part(part, f"{where}.parts[{place}]") for place, part in enumerate(rows))
+    for place, part in enumerate(parts):
+        if part.level in {other.level for other in parts[:place]}:
+            raise ValueError(f"{where}.parts[{place}].level: {part.level!r} is there twice")
+    made = Recorded(**{name: read(entry[name], f"{where}.{name}") for name, read in _FIELDS.items()}, parts=parts)
+    _ordered(made, where)
+    return made
+
+
+def _recorded_part(row: Any, where: str) -> RecordedPart:
+    entry = _entry(row, where, _PART_FIELDS)
+    made = RecordedPart(**{name: read(entry[name], f"{where}.{name}") for name, read in _PART_FIELDS.items()})
+    _ordered(made, where)
+    return made
+
+
+def _ordered(made: Recorded | RecordedPart, where: str) -> None:
     if made.low is not None and made.high is not None and made.low > made.high:
         raise ValueError(f"{where}.low: expected at most high ({made.high}), got {made.low}")
-    return made
 
 
 def _entry(value: Any, where: str, names: Any, *, others: Sequence[str] = ()) -> dict[str, Any]:
@@ -231,7 +272,17 @@ _FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "status": _one_of(*get_args(Status)),
 }
 """Field of a recorded finding -> what reads it."""
-assert list(_FIELDS) == [item.name for item in fields(Recorded)]
+assert [*_FIELDS, "parts"] == [item.name for item in fields(Recorded)]
+_PART_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+    "level": _text,
+    "estimate": _optional,
+    "se": _not_negative,
+    "df": _positive,
+    "low": _optional,
+    "high": _optional,
+}
+"""The same of a recorded part."""
+assert list(_PART_FIELDS) == [item.name for item in fields(RecordedPart)]
 
 
 def _rounded(value: Any) -> Any:

@@ -65,6 +65,7 @@ class Part:
     Attributes:
         key: `task` or `regime`, and `level` which.
         p: p-value of the same test there, not corrected.
+        se: Standard error, and `df` its degrees of freedom; None where there is none, and in older files.
     """
 
     key: str
@@ -73,6 +74,8 @@ class Part:
     low: float | None
     high: float | None
     p: float | None
+    se: float | None = None
+    df: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

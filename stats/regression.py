@@ -17,6 +17,11 @@ Other prompts:
     sampling error (two-sided t-test at the finding's level) is a regression; otherwise the findings are `consistent`,
     which is less than equivalent. About 1 - confidence of unchanged findings fail by chance then.
 
+Parts (a claim that is made of every task or regime):
+    Each of the k parts is held against its own record as the average is, and the finding is what the worst of them is.
+    On other prompts, that one has regressed is tested at 1 / (k + 1) of the level (Bonferroni, the average is one of
+    them), that each is equivalent at the level itself (intersection-union). The numbers stay those of the average.
+
 Other models (the weights of a recorded model are those of no model of the run):
     Over random training seeds both runs' models are samples of the same training, and the estimates are compared as
     those of other prompts, with errors over prompts and seeds; where the prompts are the same, what they share makes
@@ -27,10 +32,10 @@ Other models (the weights of a recorded model are those of no model of the run):
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from stats.baseline import Baseline, Recorded
+from stats.baseline import Baseline, Recorded, RecordedPart
 from stats.degrees_of_freedom import satterthwaite
 from stats.findings import Estimate, Finding
 from stats.hypothesis_tests import difference_test, tost
@@ -46,6 +51,7 @@ DEFINITION = ("measure", "estimand", "test", "alternative", "margin", "null", "c
 Estimated: TypeAlias = Recorded | Finding | Estimate
 """What has an estimate with its interval; an :class:`stats.findings.Estimate` without its standard error."""
 NUMBERS = ("estimate", "se", "df", "low", "high")
+_SEVERITY: tuple[Outcome, ...] = ("unchanged", "equivalent", "consistent", "undecided", "regressed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,19 +269,65 @@ def _compare(recorded: Recorded, found: Recorded, samples: _Samples, given: floa
         lost = (recorded.estimate is None) != (found.estimate is None)
         return outcome("regressed", "one of the two has no estimate") if lost else outcome("unchanged")
     difference = found.estimate - recorded.estimate
-    judged: Outcome
-    if samples.exact:
-        judged, reason, facts = _exactly(recorded, found, difference, given)
-    else:
-        judged, reason, facts = _as_samples(recorded, found, difference, given, samples.words)
+    members = len(recorded.parts) + 1 if recorded.parts else 1
+    judged, reason, facts = _held(recorded, found, samples, given, members)
     flipped = recorded.verdict != found.verdict
-    if not flipped and all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+    parts = _parts(recorded, found, samples, given, members)
+    same = all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS)
+    if same and not flipped and all(one == "unchanged" for one, _ in parts):
         return outcome("unchanged", difference=difference, **facts)
+    judged = max((judged, *(one for one, _ in parts)), key=_SEVERITY.index)
     flip = f"the verdict was {recorded.verdict} and is {found.verdict}" if flipped else ""
-    return outcome(judged, *filter(None, (flip, reason, samples.untold)), difference=difference, **facts)
+    reasons = (flip, reason, *(said for _, said in parts), samples.untold)
+    return outcome(judged, *filter(None, reasons), difference=difference, **facts)
+
+
+def _parts(
+    recorded: Recorded, found: Recorded, samples: _Samples, given: float | None, members: int
+) -> list[tuple[Outcome, str]]:
+    """What came of each part that was recorded, and why; nothing where none was."""
+    now = {part.level: _alone(found, part) for part in found.parts}
+    return [
+        _part(_alone(recorded, part), now.get(part.level), part.level, samples, given, members)
+        for part in recorded.parts
+    ]
+
+
+def _part(
+    recorded: Recorded, found: Recorded | None, level: str, samples: _Samples, given: float | None, members: int
+) -> tuple[Outcome, str]:
+    if found is None:
+        return "regressed", f"{level}: it is not among the parts any more"
+    if recorded.estimate is None or found.estimate is None:
+        lost = (recorded.estimate is None) != (found.estimate is None)
+        return ("regressed", f"{level}: one of the two has no estimate") if lost else ("unchanged", "")
+    if all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+        return "unchanged", ""
+    judged, reason, _ = _held(recorded, found, samples, given, members)
+    return judged, f"{level}: {reason}" if reason else ""
+
+
+def _alone(finding: Recorded, part: RecordedPart) -> Recorded:
+    """A part as a finding of its own."""
+    numbers = {name: getattr(part, name) for name in NUMBERS}
+    return replace(finding, **numbers, parts=())
 
 
 _Judged = tuple[Outcome, str, dict[str, float | str | None]]
+
+
+def _held(recorded: Recorded, found: Recorded, samples: _Samples, given: float | None, members: int) -> _Judged:
+    """An estimate held against its record, as one of several that each can fail the finding; both have one."""
+    assert recorded.estimate is not None and found.estimate is not None
+    difference = found.estimate - recorded.estimate
+    if samples.exact:
+        return _exactly(recorded, found, difference, given)
+    judged, reason, facts = _as_samples(recorded, found, difference, given, samples.words)
+    if judged != "regressed" or members == 1:
+        return judged, reason, facts
+    stricter = replace(found, confidence=1 - (1 - found.confidence) / members)
+    judged, reason, _ = _as_samples(recorded, stricter, difference, given, samples.words)
+    return judged, reason, facts
 
 
 def _exactly(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:

@@ -58,7 +58,7 @@ def intersection_union(whole: TestResult, parts: Mapping[str, TestResult]) -> Te
 def described(key: str, results: Mapping[str, TestResult]) -> tuple[Part, ...]:
     """The parts as a finding keeps them."""
     return tuple(
-        Part(key=key, level=level, estimate=one.estimate, low=one.low, high=one.high, p=one.p)
+        Part(key=key, level=level, estimate=one.estimate, low=one.low, high=one.high, p=one.p, se=one.se, df=one.df)
         for level, one in results.items()
     )
 
