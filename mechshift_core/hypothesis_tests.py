@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mechshift_core.spec.hypotheses import HypothesisTest
-    from mechshift_core.spec.schema import Statistics
+    from mechshift_core.spec.statistics import Statistics
     from stats.hypothesis_tests import TestResult
     from stats.replicates import Contrast
 

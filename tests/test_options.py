@@ -31,7 +31,9 @@ from mechshift_core.measures.depth.section import Depth
 from mechshift_core.measures.overlap.section import Overlap
 from mechshift_core.models import load
 from mechshift_core.spec import Spec, load_spec
-from mechshift_core.spec.schema import Bootstrap, Execution, ModelSpec, Statistics
+from mechshift_core.spec.models import ModelSpec
+from mechshift_core.spec.schema import Execution
+from mechshift_core.spec.statistics import Bootstrap, Statistics
 from stats import probes
 from stats.options import Count, Range, Seed, Share, annotations_of, checked, kinds_of
 

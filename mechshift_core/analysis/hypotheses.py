@@ -15,7 +15,7 @@ from mechshift_core.analysis.step_weights import step_weights
 from mechshift_core.analysis.weights import cell_weights, trajectory_weights
 from mechshift_core.kinds import TESTS, is_two_sided, testable
 from mechshift_core.spec import Hypothesis, PairSpec, Spec, TaskSpec
-from mechshift_core.spec.schema import Statistics
+from mechshift_core.spec.statistics import Statistics
 from stats.findings import Finding, Status, Term
 from stats.hypothesis_tests import TestResult
 from stats.minimums import smallest_p

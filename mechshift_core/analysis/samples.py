@@ -29,7 +29,7 @@ from mechshift_core.execution.scores import (
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.graph import Graph
 from mechshift_core.spec import PairSpec, TaskSpec
-from mechshift_core.spec.schema import Selection
+from mechshift_core.spec.tasks import Selection
 from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.minimums import FEWEST_FOR_SPREAD

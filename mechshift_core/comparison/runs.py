@@ -12,8 +12,9 @@ from mechshift_core.run_files import SPEC
 from mechshift_core.spec import Spec, load_stored_spec
 from reports.compare import Compared, ComparedRuns, Numbers
 from reports.compare_many import Entry, FoundIn, ManyRuns
+from stats.estimate_differences import difference_of
 from stats.findings import Estimate, Finding, Findings
-from stats.regression import DEFINITION, difference_of
+from stats.regression import DEFINITION
 
 FOLLOWS = ("spec.sha256", "spec.name", "spec.title", "spec.seed", "units")
 """Parts of the provenance that only repeat what the specs say."""

@@ -10,7 +10,8 @@ from mechshift_core.errors import ExecutionError
 from mechshift_core.files import read_regular
 from mechshift_core.models.hub import HUB
 from mechshift_core.models.hub_data import hub_file
-from mechshift_core.spec.schema import Spec, TaskSpec
+from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.tasks import TaskSpec
 from mechshift_core.tasks.counterfactual import DataFile
 from mechshift_core.tasks.custom import MOST_BYTES
 

@@ -14,8 +14,9 @@ from mechshift_core.models.gguf_files import GGUF, origin_of
 from mechshift_core.models.hub import HUB, commit_of
 from mechshift_core.models.masks import find_mask_token
 from mechshift_core.models.published import check_reading, layout_of
+from mechshift_core.spec.models import ModelSpec
 from mechshift_core.spec.placed import placed
-from mechshift_core.spec.schema import ModelSpec, Spec
+from mechshift_core.spec.schema import Spec
 from mechshift_core.tasks.encoding import begin_ids
 
 if TYPE_CHECKING:

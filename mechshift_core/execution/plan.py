@@ -31,10 +31,12 @@ from mechshift_core.files import write_text
 from mechshift_core.graph import Shape
 from mechshift_core.kinds.extensions import activate
 from mechshift_core.models.hub import NotHadError
+from mechshift_core.spec.models import ModelSpec
 from mechshift_core.spec.placed import PlacedError, UnavailableError, place_of, placed, problems_of
 from mechshift_core.spec.problems import SpecError
-from mechshift_core.spec.schema import GENERATED, ModelSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import Spec
 from mechshift_core.spec.sensitivity import Choice, choices
+from mechshift_core.spec.tasks import GENERATED, TaskSpec
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.tasks import TASKS
 from mechshift_core.tasks.banks import in_words

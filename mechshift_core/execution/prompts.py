@@ -11,7 +11,8 @@ from mechshift_core.execution.shift_model import cautions_of_model
 from mechshift_core.kinds import declared_testables
 from mechshift_core.spec.doubts import doubts
 from mechshift_core.spec.hypotheses import Hypothesis
-from mechshift_core.spec.schema import Spec, TaskSpec
+from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.tasks import TaskSpec
 from mechshift_core.tasks.account import PromptAccount
 from mechshift_core.tasks.counterfactual import Dataset
 from mechshift_core.tasks.distinct import shared_prompts

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mechshift_core.execution.lengths import mask_of, padded_rows, padded_widths
-from mechshift_core.spec.schema import Denoising, PartOfSteps
+from mechshift_core.spec.tasks import Denoising, PartOfSteps
 from mechshift_core.tasks.counterfactual import Example
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from mechshift_core.execution.cells import Cell
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.execution.stream import Array, open_tensors
 from mechshift_core.metrics import judges_nothing, metric_named
-from mechshift_core.spec.schema import Selection, Spec
+from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.tasks import Selection
 from mechshift_core.tasks.base import Judgement
 from mechshift_core.tasks.counterfactual import Dataset
 from stats.seeding import derived_seed, generator

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from mechshift_core.kinds.checks import RANKS_HAVE_NO_MASS
 from mechshift_core.spec.pairs import PairSpec
 from mechshift_core.spec.placed import PlacedError
-from mechshift_core.spec.schema import Spec, TaskSpec
+from mechshift_core.spec.schema import Spec
+from mechshift_core.spec.tasks import TaskSpec
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mechshift_core.spec.hypotheses import HypothesisTest
-    from mechshift_core.spec.schema import Statistics
+    from mechshift_core.spec.statistics import Statistics
     from stats.hypothesis_tests import TestResult
     from stats.replicates import Contrast
 

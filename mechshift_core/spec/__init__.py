@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from mechshift_core.spec.hypotheses import Contrast, Filter, Hypothesis, HypothesisTest
     from mechshift_core.spec.load import load_model_file, load_spec, load_stored_spec
     from mechshift_core.spec.measures import Measures
+    from mechshift_core.spec.models import ModelSpec
     from mechshift_core.spec.pairs import PairSpec
     from mechshift_core.spec.problems import Problem, SpecError
-    from mechshift_core.spec.schema import ModelSpec, Spec, Statistics, TaskSpec, json_schema
+    from mechshift_core.spec.schema import Spec, json_schema
+    from mechshift_core.spec.statistics import Statistics
+    from mechshift_core.spec.tasks import TaskSpec
 
 __all__ = [
     "Contrast",
@@ -44,7 +47,10 @@ _HOMES = {
     "spec.measures": ("Measures",),
     "spec.problems": ("Problem", "SpecError"),
     "spec.pairs": ("PairSpec",),
-    "spec.schema": ("ModelSpec", "Spec", "Statistics", "TaskSpec", "json_schema"),
+    "spec.models": ("ModelSpec",),
+    "spec.schema": ("Spec", "json_schema"),
+    "spec.statistics": ("Statistics",),
+    "spec.tasks": ("TaskSpec",),
 }
 
 

@@ -13,6 +13,7 @@ SCHEMA_TITLE = "mechshift spec"
 MOST = 200
 """Most entries of a section; far beyond any study, so that checks which combine them stay fast."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
+NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -16,9 +16,10 @@ from mechshift_core.spec.draft import LISTS, Draft
 from mechshift_core.spec.enough import check_draws
 from mechshift_core.spec.estimable import check_hypotheses, check_units
 from mechshift_core.spec.implemented import refusal
+from mechshift_core.spec.models import ModelSpec
 from mechshift_core.spec.problems import suggestion
-from mechshift_core.spec.schema import ModelSpec, PartOfSteps, TaskSpec
 from mechshift_core.spec.sensible import check_sensitivity
+from mechshift_core.spec.tasks import PartOfSteps, TaskSpec
 from mechshift_core.spec.translate import Complaint
 from mechshift_core.spec.tree import Path
 

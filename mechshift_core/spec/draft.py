@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from mechshift_core.registry import generation
 from mechshift_core.spec.hypotheses import Hypothesis
+from mechshift_core.spec.models import ModelSpec
 from mechshift_core.spec.pairs import PairSpec, TrajectorySpec
-from mechshift_core.spec.schema import AnyIntervention, ModelSpec, Spec, TaskSpec
+from mechshift_core.spec.schema import AnyIntervention, Spec
+from mechshift_core.spec.tasks import TaskSpec
 from mechshift_core.spec.tree import Path
 
 LISTS = ("pairs", "trajectories", "tasks", "interventions", "hypotheses")

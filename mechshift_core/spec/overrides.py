@@ -257,7 +257,7 @@ def _put(document: Document, one: Override) -> None:
 
 def _limit(document: Document, one: Override) -> None:
     """At most so many prompts of every task; where a task asks for fewer it stays so."""
-    from mechshift_core.spec.schema import GENERATED
+    from mechshift_core.spec.tasks import GENERATED
 
     most = one.value
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:

@@ -25,7 +25,7 @@ from mechshift_core.execution.reading import Reading, left_to_right, states_of
 from mechshift_core.execution.store import RunFolder
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
-from mechshift_core.spec.schema import PartOfSteps
+from mechshift_core.spec.tasks import PartOfSteps
 from mechshift_core.tasks.counterfactual import Example
 
 pytestmark = pytest.mark.long

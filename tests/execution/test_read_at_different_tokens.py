@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from mechshift_core import load_spec, run
 from mechshift_core.pipeline import Run
 from mechshift_core.spec import SpecError
-from mechshift_core.spec.schema import ModelSpec
+from mechshift_core.spec.models import ModelSpec
 
 pytestmark = pytest.mark.long
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mechshift_core.execution.batches import known_states
 from mechshift_core.execution.reading import Reading, completed, hides_left, left_to_right, readings
-from mechshift_core.spec.schema import Denoising
+from mechshift_core.spec.tasks import Denoising
 from mechshift_core.tasks.counterfactual import Example
 
 MASK = 99

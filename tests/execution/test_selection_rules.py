@@ -16,7 +16,7 @@ from mechshift_core import run
 from mechshift_core.cli.main import main
 from mechshift_core.execution.scores import Answers, selected_examples
 from mechshift_core.pipeline import Run, analyze
-from mechshift_core.spec.schema import Selection
+from mechshift_core.spec.tasks import Selection
 from reports.data import MethodsFacts
 from reports.methods import methods_paragraph
 

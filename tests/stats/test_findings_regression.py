@@ -15,8 +15,9 @@ from scipy import stats as scipy_stats
 from stored_runs import PROMPTS, equivalent, finding, findings, undefined
 
 from stats.baseline import Baseline, Recorded
+from stats.estimate_differences import difference_interval, difference_of
 from stats.findings import Finding, Verdict
-from stats.regression import BAD, Comparison, compare_findings, difference_interval, difference_of
+from stats.regression import BAD, Comparison, compare_findings
 
 OTHER = {**PROMPTS, "countdown": "33" * 32}
 
