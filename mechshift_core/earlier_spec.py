@@ -19,7 +19,8 @@ from mechshift_core.spec.tree import Unreadable
 
 MOST_SHOWN = 5
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9._]*")
+PLAIN = re.compile(r"[a-z_](?:[a-z0-9._]*[a-z0-9_])?")
+"""No capitals and no dot at the end: some file systems know none of the former, or drop the latter."""
 MOST_WRITTEN = 80
 """Characters of overrides in the name of a folder."""
 UNREADABLE = "the spec that it was run from before can't be read any more"
@@ -77,14 +78,19 @@ def check_folder(folder: Path, spec: Spec) -> None:
 
 
 def _said(overrides: Mapping[str, Any]) -> str:
-    return (
-        f"with {', '.join(f'{key}={value}' for key, value in overrides.items())}" if overrides else "without overrides"
-    )
+    if not overrides:
+        return "without overrides"
+    return f"with {', '.join(f'{key}={_value(value)}' for key, value in overrides.items())}"
+
+
+def _value(value: object) -> str:
+    """A value, in quotes where it is a text that reads as something else."""
+    return value if isinstance(value, str) and _plain(value) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _written(overrides: Mapping[str, Any]) -> str:
     """Overrides as a part of a folder's name; with a digest behind two dashes where that does not hold all of them."""
-    parts = [one for key, value in overrides.items() for one in (key, value)]
+    parts = [one for item in sorted(overrides.items()) for one in item]
     told = "-".join(one if isinstance(one, str) else json.dumps(one, default=str) for one in parts)
     if len(told) <= MOST_WRITTEN and all(_plain(one) for one in parts):
         return told

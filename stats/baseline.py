@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
-from stats.findings import Finding, Findings, Part, Status, Verdict
+from stats.findings import Finding, Findings, Status, Verdict
 
 BASELINE_SCHEMA = "mechshift-baseline/v1"
 DIGITS = 6
@@ -22,9 +22,14 @@ _LARGEST = 1e300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedPart:
-    """What a baseline keeps of a finding on one task or regime alone; fields as in :class:`stats.findings.Part`."""
+    """What a baseline keeps of a finding on one task or regime alone; fields as in :class:`stats.findings.Part`.
+
+    Attributes:
+        tasks: The tasks that it is made of, sorted.
+    """
 
     level: str
+    tasks: tuple[str, ...]
     estimate: float | None
     se: float | None
     df: float | None
@@ -32,9 +37,21 @@ class RecordedPart:
     high: float | None
 
     @classmethod
-    def of(cls, part: Part) -> RecordedPart:
-        """The record of a part."""
-        return cls(**{name: _rounded(getattr(part, name)) for name in _PART_FIELDS})
+    def all_of(cls, finding: Finding) -> tuple[RecordedPart, ...]:
+        """The records of the parts of a claim that is made of each; none where an earlier version analysed the run."""
+        if not finding.every or any(part.low is not None and part.se is None for part in finding.parts):
+            return ()
+        tasks: dict[str, set[str]] = {}
+        for term in finding.terms:
+            tasks.setdefault(getattr(term, finding.every), set()).add(term.task)
+        return tuple(
+            cls(
+                level=part.level,
+                tasks=tuple(sorted(tasks.get(part.level, ()))),
+                **{name: _rounded(getattr(part, name)) for name in _PART_FIELDS if name not in ("level", "tasks")},
+            )
+            for part in finding.parts
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +88,8 @@ class Recorded:
     def of(cls, finding: Finding) -> Recorded:
         """The record of a finding."""
         kept = {name: _rounded(getattr(finding, name)) for name in _FIELDS if name != "tasks"}
-        parts = tuple(map(RecordedPart.of, finding.parts)) if finding.every else ()
-        return cls(**kept, tasks=tuple(sorted({term.task for term in finding.terms})), parts=parts)
+        tasks = tuple(sorted({term.task for term in finding.terms}))
+        return cls(**kept, tasks=tasks, parts=RecordedPart.all_of(finding))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +133,9 @@ class Baseline:
         content: dict[str, Any] = {"schema": BASELINE_SCHEMA, "name": self.name, "prompts": dict(self.prompts)}
         if self.models:
             content |= {"models": dict(self.models), "random_seeds": self.random_seeds}
-        rows = [{**asdict(finding), "tasks": list(finding.tasks)} for finding in self.findings]
-        for row in rows:
-            row["parts"] = list(row["parts"])
-            if not row["parts"]:
-                del row["parts"]
+        rows = [
+            {name: value for name, value in asdict(one).items() if name != "parts" or value} for one in self.findings
+        ]
         return json.dumps({**content, "findings": rows}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
@@ -275,6 +290,7 @@ _FIELDS: dict[str, Callable[[Any, str], Any]] = {
 assert [*_FIELDS, "parts"] == [item.name for item in fields(Recorded)]
 _PART_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "level": _text,
+    "tasks": _texts,
     "estimate": _optional,
     "se": _not_negative,
     "df": _positive,

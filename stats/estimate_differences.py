@@ -68,10 +68,14 @@ def difference_of(first: Estimated, second: Estimated, *, confidence: float) -> 
 
 
 def error_of_difference(first: Estimated, second: Estimated) -> tuple[float, float] | None:
-    """Standard error of the difference and its degrees of freedom; None where one of the two has no error."""
-    errors: list[float] = [getattr(one, "se", None) or 0.0 for one in (first, second)]
-    if not all(errors):
+    """Standard error of the difference and its degrees of freedom; None where one of the two has no error.
+
+    An error of zero is one: every unit gave the same value. Where both are zero, the fewer degrees of freedom count.
+    """
+    variances = [float(se) ** 2 for one in (first, second) if (se := getattr(one, "se", None)) is not None]
+    if len(variances) < 2:
         return None
-    variances = [se**2 for se in errors]
     dfs = [math.inf if (df := getattr(one, "df", None)) is None else df for one in (first, second)]
+    if not any(variances):
+        return 0.0, min(dfs)
     return math.sqrt(sum(variances)), satterthwaite(sum(variances), [*zip(variances, dfs, strict=True)])

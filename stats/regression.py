@@ -18,9 +18,9 @@ Other prompts:
     which is less than equivalent. About 1 - confidence of unchanged findings fail by chance then.
 
 Parts (a claim that is made of every task or regime):
-    Each of the k parts is held against its own record as the average is, and the finding is what the worst of them is.
-    On other prompts, that one has regressed is tested at 1 / (k + 1) of the level (Bonferroni, the average is one of
-    them), that each is equivalent at the level itself (intersection-union). The numbers stay those of the average.
+    Each part is held against its own record as the average is, and the finding is what the worst of them is. On other
+    prompts the average is tested at half of the level and each of the k parts on other prompts at 1 / (2 k) of it
+    (Bonferroni), that each is equivalent at the level itself (intersection-union). The numbers stay the average's.
 
 Other models (the weights of a recorded model are those of no model of the run):
     Over random training seeds both runs' models are samples of the same training, and the estimates are compared as
@@ -32,23 +32,18 @@ Other models (the weights of a recorded model are those of no model of the run):
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from stats.baseline import Baseline, Recorded, RecordedPart
-from stats.estimate_differences import difference_of, error_of_difference
-from stats.hypothesis_tests import difference_test, tost
-from stats.verdicts import claim_verdict
+from stats.held_estimates import Held, Outcome, Samples, held, testable
 
-Outcome = Literal[
-    "unchanged", "equivalent", "consistent", "undecided", "new", "regressed", "missing", "redefined",
-]  # fmt: skip
 BAD: tuple[Outcome, ...] = ("regressed", "missing", "redefined")
 """The outcomes that a gate does not let through."""
 DEFINITION = ("measure", "estimand", "test", "alternative", "margin", "null", "confidence")
 """Fields without which two estimates can't be compared."""
 NUMBERS = ("estimate", "se", "df", "low", "high")
-_SEVERITY: tuple[Outcome, ...] = ("unchanged", "equivalent", "consistent", "undecided", "regressed")
+SEVERITY: tuple[Outcome, ...] = ("unchanged", "equivalent", "consistent", "undecided", "regressed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +99,7 @@ def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | No
     after = {finding.id: finding for finding in run.findings}
     others = other_models(baseline, run)
     compared = [
-        _compare(before[name], found, _Samples.of(baseline, run, before[name], found, others), tolerance)
+        _compare(before[name], found, baseline, run, others, tolerance)
         if name in before
         else Comparison(
             id=name, recorded=None, found=found, outcome="new", reasons=("the baseline has no such finding",)
@@ -131,46 +126,6 @@ def other_models(baseline: Baseline, run: Baseline) -> tuple[str, ...]:
     return tuple(name for name, digest in baseline.models.items() if digest not in present)
 
 
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    """What two estimates have in common.
-
-    Attributes:
-        prompts: Whether the prompts are the same.
-        others: The recorded models that are not among those of the run.
-        random: Whether both are about training seeds beyond their own.
-    """
-
-    prompts: bool
-    others: tuple[str, ...]
-    random: bool
-
-    @classmethod
-    def of(
-        cls, baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded, others: tuple[str, ...]
-    ) -> _Samples:
-        random = baseline.random_seeds and run.random_seeds
-        return cls(_same_prompts(baseline, run, recorded, found), others, random)
-
-    @property
-    def exact(self) -> bool:
-        """Whether the difference has no sampling error, as far as it is known."""
-        return self.prompts and not (self.others and self.random)
-
-    @property
-    def words(self) -> str:
-        """What the two do not share, where they are samples of their own."""
-        return "on other prompts" if not self.prompts else "of other models"
-
-    @property
-    def untold(self) -> str:
-        """That nothing is known of how much models differ; empty where they do not, or it is."""
-        if not self.others or self.random:
-            return ""
-        named = ", ".join(self.others[:3]) + ", ..." * (len(self.others) > 3)
-        return f"other weights than recorded ({named}): how much training seeds differ is in no interval"
-
-
 def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded) -> bool:
     digests = [(baseline.prompts.get(task), run.prompts.get(task)) for task in found.tasks]
     if not digests or any(None in pair for pair in digests):
@@ -178,7 +133,23 @@ def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: 
     return recorded.tasks == found.tasks and all(before == after for before, after in digests)
 
 
-def _compare(recorded: Recorded, found: Recorded, samples: _Samples, given: float | None) -> Comparison:
+def _samples(
+    baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded, others: tuple[str, ...]
+) -> Samples:
+    random = baseline.random_seeds and run.random_seeds
+    return Samples(_same_prompts(baseline, run, recorded, found), others, random)
+
+
+def _compare(
+    recorded: Recorded,
+    found: Recorded,
+    baseline: Baseline,
+    run: Baseline,
+    others: tuple[str, ...],
+    given: float | None,
+) -> Comparison:
+    samples = _samples(baseline, run, recorded, found, others)
+
     def outcome(which: Outcome, *reasons: str, **facts: float | str | None) -> Comparison:
         return Comparison(
             id=found.id,
@@ -203,110 +174,98 @@ def _compare(recorded: Recorded, found: Recorded, samples: _Samples, given: floa
     if recorded.estimate is None or found.estimate is None:
         lost = (recorded.estimate is None) != (found.estimate is None)
         return outcome("regressed", "one of the two has no estimate") if lost else outcome("unchanged")
-    difference = found.estimate - recorded.estimate
-    members = len(recorded.parts) + 1 if recorded.parts else 1
-    judged, reason, facts = _held(recorded, found, samples, given, members)
+    parts = _Parts.of(recorded, found, baseline, run, others, given)
+    whole = held(recorded, found, samples, given, share=parts.share_of_the_average)
+    facts = {"difference": found.estimate - recorded.estimate, **_facts(whole)}
     flipped = recorded.verdict != found.verdict
-    parts = _parts(recorded, found, samples, given, members)
+    each = parts.held()
     same = all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS)
-    if same and not flipped and all(one == "unchanged" for one, _ in parts):
-        return outcome("unchanged", difference=difference, **facts)
-    judged = max((judged, *(one for one, _ in parts)), key=_SEVERITY.index)
+    if same and not flipped and all(one.outcome == "unchanged" for one in each):
+        return outcome("unchanged", *parts.unguarded, **facts)
+    judged = max((whole.outcome, *(one.outcome for one in each)), key=SEVERITY.index)
     flip = f"the verdict was {recorded.verdict} and is {found.verdict}" if flipped else ""
-    reasons = (flip, reason, *(said for _, said in parts), samples.untold)
-    return outcome(judged, *filter(None, reasons), difference=difference, **facts)
+    reasons = (flip, whole.reason, *(one.reason for one in each), *parts.unguarded, samples.untold)
+    return outcome(judged, *filter(None, reasons), **facts)
 
 
-def _parts(
-    recorded: Recorded, found: Recorded, samples: _Samples, given: float | None, members: int
-) -> list[tuple[Outcome, str]]:
-    """What came of each part that was recorded, and why; nothing where none was."""
-    now = {part.level: _alone(found, part) for part in found.parts}
-    return [
-        _part(_alone(recorded, part), now.get(part.level), part.level, samples, given, members)
-        for part in recorded.parts
-    ]
+def _facts(one: Held) -> dict[str, float | str | None]:
+    return {"low": one.low, "high": one.high, "tolerance": one.tolerance, "basis": one.basis}
 
 
-def _part(
-    recorded: Recorded, found: Recorded | None, level: str, samples: _Samples, given: float | None, members: int
-) -> tuple[Outcome, str]:
-    if found is None:
-        return "regressed", f"{level}: it is not among the parts any more"
-    if recorded.estimate is None or found.estimate is None:
-        lost = (recorded.estimate is None) != (found.estimate is None)
-        return ("regressed", f"{level}: one of the two has no estimate") if lost else ("unchanged", "")
-    if all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
-        return "unchanged", ""
-    judged, reason, _ = _held(recorded, found, samples, given, members)
-    return judged, f"{level}: {reason}" if reason else ""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of a claim that is made of each task or regime: in both records, each as a finding of its own.
+
+    Attributes:
+        recorded: The whole, as it was; `found` as it is.
+        pairs: Level -> the part that was recorded, what it is now, and what the two have in common.
+        given: The tolerance.
+    """
+
+    recorded: Recorded
+    found: Recorded
+    pairs: Mapping[str, tuple[Recorded, Recorded | None, Samples]]
+    given: float | None
+
+    @classmethod
+    def of(
+        cls,
+        recorded: Recorded,
+        found: Recorded,
+        baseline: Baseline,
+        run: Baseline,
+        others: tuple[str, ...],
+        given: float | None,
+    ) -> _Parts:
+        pairs: dict[str, tuple[Recorded, Recorded | None, Samples]] = {}
+        now = {part.level: _alone(found, part) for part in found.parts}
+        for part in recorded.parts if now else ():
+            before, after = _alone(recorded, part), now.get(part.level)
+            pairs[part.level] = (before, after, _samples(baseline, run, before, after or before, others))
+        return cls(recorded, found, pairs, given)
+
+    @property
+    def tested(self) -> int:
+        """How many are samples of their own whose difference can be tested."""
+        return sum(
+            after is not None and not samples.exact and testable(before, after)
+            for before, after, samples in self.pairs.values()
+        )
+
+    @property
+    def share_of_the_average(self) -> float:
+        return 0.5 if self.tested else 1.0
+
+    def held(self) -> tuple[Held, ...]:
+        """What came of each."""
+        return tuple(self._held(level, *pair) for level, pair in self.pairs.items())
+
+    def _held(self, level: str, recorded: Recorded, found: Recorded | None, samples: Samples) -> Held:
+        if found is None:
+            return Held("regressed", f"{level}: it is not among the parts any more")
+        if recorded.estimate is None or found.estimate is None:
+            lost = (recorded.estimate is None) != (found.estimate is None)
+            return Held("regressed", f"{level}: one of the two has no estimate") if lost else Held("unchanged")
+        if all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
+            return Held("unchanged")
+        low, high = self.recorded.low, self.recorded.high
+        width = 0.0 if low is None or high is None else (high - low) / 2
+        share = 0.5 / max(1, self.tested)
+        one = held(recorded, found, samples, self.given, share=share, width=width)
+        return replace(one, reason=f"{level}: {one.reason}") if one.reason else one
+
+    @property
+    def unguarded(self) -> tuple[str, ...]:
+        """What can't be held against anything, in words."""
+        if self.found.parts and not self.recorded.parts:
+            return ("its parts are not in the baseline, so that they may move unseen: --update records them",)
+        if self.recorded.parts and not self.found.parts:
+            return ("an earlier version analysed the run, without its parts: `mechshift analyze RUN` adds them",)
+        new = [part.level for part in self.found.parts if part.level not in self.pairs]
+        return tuple(f"{level}: the baseline has no such part" for level in new)
 
 
 def _alone(finding: Recorded, part: RecordedPart) -> Recorded:
     """A part as a finding of its own."""
     numbers = {name: getattr(part, name) for name in NUMBERS}
-    return replace(finding, **numbers, parts=())
-
-
-_Judged = tuple[Outcome, str, dict[str, float | str | None]]
-
-
-def _held(recorded: Recorded, found: Recorded, samples: _Samples, given: float | None, members: int) -> _Judged:
-    """An estimate held against its record, as one of several that each can fail the finding; both have one."""
-    assert recorded.estimate is not None and found.estimate is not None
-    difference = found.estimate - recorded.estimate
-    if samples.exact:
-        return _exactly(recorded, found, difference, given)
-    judged, reason, facts = _as_samples(recorded, found, difference, given, samples.words)
-    if judged != "regressed" or members == 1:
-        return judged, reason, facts
-    stricter = replace(found, confidence=1 - (1 - found.confidence) / members)
-    judged, reason, _ = _as_samples(recorded, stricter, difference, given, samples.words)
-    return judged, reason, facts
-
-
-def _exactly(recorded: Recorded, found: Recorded, difference: float, given: float | None) -> _Judged:
-    tolerance, basis = _tolerance(recorded, given)
-    if tolerance is None and recorded.low is not None and recorded.high is not None:
-        tolerance, basis = (recorded.high - recorded.low) / 2, "half of the recorded interval"
-    facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
-    if tolerance is None:
-        return "undecided", "there is neither a margin nor an interval to hold the difference against", facts
-    if abs(difference) <= tolerance * (1 + 1e-9):
-        return "equivalent", "", facts
-    return "regressed", f"it differs by {difference:+.3g}, more than {tolerance:.3g} ({basis})", facts
-
-
-def _as_samples(recorded: Recorded, found: Recorded, difference: float, given: float | None, words: str) -> _Judged:
-    tolerance, basis = _tolerance(recorded, given)
-    error = error_of_difference(recorded, found)
-    interval = difference_of(recorded, found, confidence=found.confidence)
-    if error is None or interval is None:
-        facts: dict[str, float | str | None] = {"tolerance": tolerance, "basis": basis}
-        lacking = "a standard error" if error is None else "an interval"
-        return "undecided", f"{words.partition(' ')[2]}, and {lacking} is lacking", facts
-    (se, df), alpha = error, 1 - found.confidence
-    ends = {"low": interval.low, "high": interval.high}
-    if tolerance is None:
-        test = difference_test(difference, se, df, confidence=found.confidence)
-        assert test.p is not None
-        basis = "sampling error of the difference"
-        facts = {**ends, "tolerance": interval.high - difference, "basis": basis}
-        if test.p < alpha:
-            return "regressed", f"it differs by {difference:+.3g} {words}, p = {test.p:.3g}", facts
-        return "consistent", "", facts
-    test = tost(difference, se, df, margin=tolerance, confidence=found.confidence)
-    facts = {**ends, "tolerance": tolerance, "basis": basis}
-    verdict = claim_verdict(p=test.p, p_opposite=test.p_opposite, alpha=alpha)
-    if verdict == "supported":
-        return "equivalent", "", facts
-    within = f"within ±{tolerance:.3g} ({basis}) {words}"
-    if verdict == "refuted":
-        return "regressed", f"it differs by {difference:+.3g}, not {within}", facts
-    return "undecided", f"whether it is the same {within} can't be told", facts
-
-
-def _tolerance(recorded: Recorded, given: float | None) -> tuple[float | None, str]:
-    if given is not None:
-        return given, "given tolerance"
-    return (None, "") if recorded.margin is None else (recorded.margin, "declared margin")
+    return replace(finding, **numbers, tasks=part.tasks, parts=())

@@ -35,7 +35,7 @@ def compare_runs(first: Path, second: Path) -> ComparedRuns:
     runs = read_run(first), read_run(second)
     specs = [load_stored_spec(run.path / SPEC) for run in runs]
     before, after = map(_document, specs)
-    findings = [_findings(run.findings) for run in runs]
+    findings = [{**_findings(run.findings), **_alone(run.findings)} for run in runs]
     estimates = [_estimates(run.findings) for run in runs]
     compared_findings, compared_estimates = _compared(*findings), _compared(*estimates)
     return ComparedRuns(
@@ -117,6 +117,31 @@ def _parts(findings: Findings) -> Iterator[tuple[str, tuple[Finding, ...], tuple
 
 def _findings(findings: Findings) -> Mapping[str, Finding]:
     return {f"{prefix}{found.id}": found for prefix, hypotheses, _ in _parts(findings) for found in hypotheses}
+
+
+def _alone(findings: Findings) -> _Kept:
+    """Each task or regime of a claim that is made of each: two that move against each other leave their average."""
+    return {
+        f"{prefix}{found.id}, {part.level} alone": Estimate(
+            pair="",
+            role="",
+            seed=None,
+            task="",
+            regime="",
+            measure=found.measure,
+            side="",
+            estimate=part.estimate,
+            low=part.low,
+            high=part.high,
+            confidence=found.confidence,
+            n={},
+            method=found.method,
+            status=found.status,
+        )
+        for prefix, hypotheses, _ in _parts(findings)
+        for found in hypotheses
+        for part in (found.parts if found.every else ())
+    }
 
 
 def _estimates(findings: Findings) -> _Kept:

@@ -15,7 +15,7 @@ from mechshift_core.run_versions import version_told
 from stats.baseline import Baseline
 from stats.findings import Findings
 
-MAX_BYTES = 2**20
+MAX_BYTES = 2**24
 """Largest baseline file that is read."""
 
 
@@ -94,7 +94,7 @@ def read_baseline(path: Path) -> Baseline:
         with path.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise UsageError(f"{path}: larger than 1 MiB, so no baseline")
+            raise UsageError(f"{path}: larger than 16 MiB, so no baseline")
         return Baseline.from_json(content.decode("utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; `mechshift check RUN --baseline {path} --update` makes it") from None

@@ -18,7 +18,8 @@ class FindingsSnapshotExtension(SingleFileSnapshotExtension):
     """A baseline file per snapshot: equal where no finding has regressed.
 
     `assert findings == snapshot.use_extension(FindingsSnapshotExtension)`; `pytest --snapshot-update` accepts what a
-    run found. Findings of the same seed count as those of the same prompts, see :mod:`stats.regression`.
+    run found. Findings of the same seed count as those of the same prompts, see :mod:`stats.regression`. A snapshot
+    that still holds is not written anew: to have what a new version records in it, delete the file first.
 
     Attributes:
         tolerance: Largest difference that counts as none, in place of declared margins; None keeps those.

@@ -130,7 +130,7 @@ WRONG = {
     "no tolerance": (["check", "after", *BASELINE, "--tolerance", "0"], "--tolerance: expected a number > 0, got 0.0"),
     "a file nowhere": (["check", "after", *BASELINE, "--junit", "after/plan.json/x"], "plan.json/x: cannot be written"),
     "binary": (["check", "after", "--baseline", "binary.json"], "binary.json: not UTF-8: the byte 0xff"),
-    "too large": (["check", "after", "--baseline", "large.json"], "large.json: larger than 1 MiB"),
+    "too large": (["check", "after", "--baseline", "large.json"], "large.json: larger than 16 MiB"),
 }
 
 
@@ -138,7 +138,7 @@ WRONG = {
 def test_a_wrong_command_line_or_baseline_gives_2(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _checked((finding(),), (finding(),)) == 0
     Path("binary.json").write_bytes(b"\xff\xfe")
-    Path("large.json").write_bytes(b" " * (2**20 + 1))
+    Path("large.json").write_bytes(b" " * (2**24 + 1))
     arguments, message = WRONG[case]
     assert main(arguments) == 2
     error = capsys.readouterr().err

@@ -16,7 +16,7 @@ from mechshift_core.comparison import compare_runs, formats
 from mechshift_core.comparison.differences import differences
 from mechshift_core.errors import UsageError
 from reports.compare import Compared
-from stats.findings import Alternative, Findings
+from stats.findings import Alternative, Findings, Part
 
 CASES: dict[str, tuple[Any, Any, list[tuple[str, str, Any, Any]]]] = {
     "nothing": ({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, []),
@@ -147,3 +147,21 @@ def test_how_a_run_came_by_its_cells_is_no_difference(tmp_path: Path) -> None:
     assert compare_runs(one, two).provenance == ()
     other = write_run(tmp_path / "other", findings(), provenance={**shared, "cells": 5})
     assert [change.path for change in compare_runs(one, other).provenance] == ["cells"]
+
+
+def test_parts_that_move_against_each_other_differ_though_their_average_does_not(tmp_path: Path) -> None:
+    def made(local: float, everywhere: str = "regime") -> Findings:
+        parts = tuple(
+            Part(key="regime", level=level, estimate=at, low=at - 0.1, high=at + 0.1, p=0.5, se=0.05, df=60.0)
+            for level, at in (("local", local), ("global", -local))
+        )
+        return findings(finding(every=everywhere, parts=parts))
+
+    one, other = write_run(tmp_path / "one", made(0.0)), write_run(tmp_path / "other", made(0.3))
+    compared = compare_runs(one, other)
+    assert [found.name for found in compared.findings] == ["lower, local alone", "lower, global alone"]
+    local = compared.findings[0]
+    assert (local.difference, local.low, local.high) == pytest.approx((0.3, 0.3 - 0.02**0.5, 0.3 + 0.02**0.5))
+    assert compared.same_findings == 1
+    average = write_run(tmp_path / "average", made(0.0, "")), write_run(tmp_path / "averages", made(0.3, ""))
+    assert compare_runs(*average).findings == ()
