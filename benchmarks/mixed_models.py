@@ -44,6 +44,10 @@ LARGE = {
     "150 x 10 pairs x 4 tasks x 6": (
         (150, 10, 4, 6), "shift ~ depth * role * regime", ("prompt", "prompt:pair", "pair", "task:pair"),
     ),
+    "the same of 100 x 12, 6 templates": (
+        (100, 12, 4, 6), "shift ~ depth * role * regime",
+        ("prompt", "prompt:pair", "template", "template:pair", "pair", "task:pair"),
+    ),
 }  # fmt: skip
 """Prompts a task, pairs, tasks and layers; fixed effects; groups whose slopes over depth vary."""
 
@@ -51,7 +55,7 @@ R_PROGRAM = """
 suppressMessages(library(lmerTest))
 arguments <- commandArgs(trailingOnly = TRUE)
 data <- read.csv(arguments[1], stringsAsFactors = TRUE)
-for (name in c("prompt", "pair", "task", "seed")) data[[name]] <- factor(data[[name]])
+for (name in c("prompt", "pair", "task", "seed", "template")) data[[name]] <- factor(data[[name]])
 took <- system.time(found <- coef(summary(lmer(as.formula(arguments[2]), data))))
 cat(took[["user.self"]] + took[["sys.self"]], found[, "Estimate"], found[, "Std. Error"], found[, "df"], "\\n")
 """
@@ -97,12 +101,13 @@ def units(prompts: int, pairs: int, tasks: int, layers: int) -> pl.DataFrame:
     sizes = (tasks, prompts, pairs, layers)
     task, own, pair, layer = (x.ravel() for x in np.meshgrid(*map(np.arange, sizes), indexing="ij"))
     prompt = task * prompts + own
-    seed = prompt % 20
+    seed, template = prompt % 20, task * 6 + own % 6
     depth = layer / (layers - 1) - 0.5
     slope = -0.05 + 0.05 * rng.standard_normal(tasks * prompts)[prompt] + 0.02 * rng.standard_normal(20)[seed]
     slope += 0.04 * rng.standard_normal((tasks * prompts, pairs))[prompt, pair]
     slope += 0.01 * rng.standard_normal(pairs)[pair] + 0.02 * rng.standard_normal((tasks, pairs))[task, pair]
-    columns = {"depth": depth, "prompt": prompt, "pair": pair, "task": task, "seed": seed}
+    slope += 0.03 * rng.standard_normal(6 * tasks)[template]
+    columns = {"depth": depth, "prompt": prompt, "pair": pair, "task": task, "seed": seed, "template": template}
     shift = slope * depth + 0.05 * rng.standard_normal(len(depth))
     names = {"role": np.where(pair % 2, "treatment", "control"), "regime": np.where(task % 2, "local", "global")}
     return pl.DataFrame({"shift": shift, **columns, **names})

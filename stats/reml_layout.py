@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stats.checks import Integers
+from stats.checks import Booleans, Integers
 from stats.mixed_design import RandomTerm
+
+CALL = 1e5
+"""Operations that take as long as the calls for one set of blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +47,53 @@ def cheapest_layout(terms: Sequence[RandomTerm], columns: int) -> Layout:
         terms: The random terms.
         columns: Number of fixed effects.
     """
-    effects = [len(term.levels) * len(term.names) for term in terms]
     found: list[tuple[float, Layout]] = []
     for candidate in terms:
         nested = [_nested(term.codes, len(term.levels), candidate.codes) for term in terms]
         inside = {t: block for t, block in enumerate(nested) if block is not None}
         layout = _layout(terms, inside, len(candidate.levels))
-        crossing = sum(effects[t] for t in range(len(terms)) if t not in inside) + columns + 1
-        in_blocks = layout.blocks * layout.width
-        cost = in_blocks * (layout.width**2 + layout.width * crossing + crossing**2) + crossing**3
-        found.append((float(cost), layout))
+        crossing = [term for t, term in enumerate(terms) if t not in inside]
+        dense = sum(len(term.levels) * len(term.names) for term in crossing) + columns + 1
+        cost = dense**3 / 3 + layout.blocks * layout.width**3
+        if found and cost > min(found, key=lambda pair: pair[0])[0]:
+            continue
+        touched = [_touched(candidate, term) for term in crossing]
+        touched.append(np.ones((layout.blocks, columns + 1), dtype=np.bool_))
+        sets = alike(np.hstack(touched), layout.width)
+        cost = dense**3 / 3 + sum(_cost(len(blocks), layout.width, len(own)) for blocks, own in sets)
+        found.append((cost, layout))
     return min(found, key=lambda pair: pair[0])[1]
+
+
+def alike(touched: Booleans, width: int) -> list[tuple[Integers, Integers]]:
+    """Blocks that touch the same columns, with these columns; all in one with every column where that is cheaper.
+
+    Effects of another task, say, are zero in a prompt's block. What is summed over blocks has then few columns each.
+
+    Args:
+        touched: Whether a block has entries in a column [blocks, columns].
+        width: Effects in each block.
+    """
+    together: dict[bytes, list[int]] = {}
+    for block, pattern in enumerate(np.packbits(touched, axis=1)):
+        together.setdefault(pattern.tobytes(), []).append(block)
+    found = [(np.array(own), np.flatnonzero(touched[own[0]])) for own in together.values()]
+    blocks, columns = touched.shape
+    if sum(_cost(len(own), width, len(few)) for own, few in found) < _cost(blocks, width, columns):
+        return found
+    return [(np.arange(blocks), np.arange(columns))]
+
+
+def _cost(blocks: int, width: int, columns: int) -> float:
+    """Operations for blocks and their products with columns."""
+    return blocks * width * (width**2 + width * columns + columns**2) + CALL
+
+
+def _touched(block: RandomTerm, term: RandomTerm) -> Booleans:
+    """Whether a level of `block` has rows of a level of a term, for each of the term's effects [levels, effects]."""
+    found = np.zeros((len(block.levels), len(term.levels)), dtype=np.bool_)
+    found[block.codes, term.codes] = True
+    return np.repeat(found, len(term.names), axis=1)
 
 
 def _nested(codes: Integers, levels: int, blocks: Integers) -> Integers | None:

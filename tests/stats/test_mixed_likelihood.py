@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from repeated import as_often
 from scipy import linalg
 
-from stats import fit_mixed_model
+from stats import fit_mixed_model, reml_layout
 from stats.mixed_design import fixed_design, random_terms
 from stats.reml import RestrictedLikelihood
 from stats.reml_solution import Solution
@@ -26,6 +26,8 @@ RANDOM = [
     ["0 + a | s"],
     ["0 + x | p", "1 + x | p:s", "0 + a | s"],
     ["1 | s", "0 + x | s:a", "0 + x | p:s"],
+    ["0 + x | p", "0 + x | s:a", "1 | s"],
+    ["1 + x | p", "1 + x | s:a"],
 ]
 
 
@@ -73,8 +75,12 @@ class Dense:
         return logs + rest @ inverse @ rest + (len(self.y) - self.x.shape[1]) * np.log(2 * np.pi)
 
 
+@pytest.mark.parametrize("call", [reml_layout.CALL, 0.0], ids=["", "blocks told apart"])
 @pytest.mark.parametrize("random", RANDOM)
-def test_the_likelihood_and_its_derivatives_are_those_of_the_dense_model(random: list[str]) -> None:
+def test_the_likelihood_and_its_derivatives_are_those_of_the_dense_model(
+    random: list[str], call: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reml_layout, "CALL", call)
     dense = Dense(table(1), random)
     theta = np.random.default_rng(2).uniform(0.3, 1, dense.model.parameters)
     solution = Solution(dense.model, theta)
@@ -90,6 +96,32 @@ def test_the_likelihood_and_its_derivatives_are_those_of_the_dense_model(random:
         signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
         hessian[i, j] = sum(a * b * dense.deviance(entries + a * d + b * e) for a, b in signs) / 4 / size[i] / size[j]
     np.testing.assert_allclose(solution.hessian, hessian, rtol=1e-3, atol=1e-4 * np.abs(hessian).max())
+
+
+def of_templates(prompts: int) -> tuple[pl.DataFrame, list[str]]:
+    """Two tasks of so many prompts in five templates each, on four pairs, with every unit that slopes vary over."""
+    t, p, g, layer = (v.ravel() for v in np.meshgrid(range(2), range(prompts), range(4), range(4), indexing="ij"))
+    prompt, template = t * prompts + p, t * 5 + p % 5
+    y = np.random.default_rng(0).standard_normal(len(p))
+    frame = pl.DataFrame(
+        {"y": y, "x": layer, "a": t.astype(str), "g": g, "task": t, "template": template, "prompt": prompt}
+    )
+    groups = ("prompt", "prompt:g", "template", "template:g", "g", "task:g")
+    return frame, [f"0 + x | {group}" for group in groups]
+
+
+def test_blocks_take_the_columns_that_they_touch_and_no_others() -> None:
+    frame, random = of_templates(100)
+    _, y, design = fixed_design(frame, FORMULA)
+    model = RestrictedLikelihood(y, design.basis, random_terms(frame, random))
+    # Of all prompts as blocks each touches one template, its four pairs, and the pairs alone and in its task.
+    assert (model.layout.blocks, model.layout.width, model.across.shape[2]) == (200, 5, 10 + 40 + 4 + 8 + 4 + 1)
+    assert [len(blocks) for blocks, _, _ in model.alike] == [20] * 10
+    assert {len(columns) for _, columns, _ in model.alike} == {1 + 4 + 4 + 4 + 4 + 1}
+    theta = np.random.default_rng(1).uniform(0.1, 1, model.parameters)
+    found = model.deviance(theta)
+    model.alike = [(np.arange(200), np.arange(model.across.shape[2]), model.across)]
+    assert found == pytest.approx(model.deviance(theta), rel=1e-12)
 
 
 def test_nested_groupings_are_eliminated_in_blocks_and_what_crosses_them_is_dense() -> None:
