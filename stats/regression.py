@@ -258,7 +258,7 @@ class _Parts:
     def unguarded(self) -> tuple[str, ...]:
         """What can't be held against anything, in words."""
         if self.found.parts and not self.recorded.parts:
-            return ("its parts are not in the baseline, so that they may move unseen: --update records them",)
+            return ("its parts are not in the baseline, so they can move unseen: --update records them",)
         if self.recorded.parts and not self.found.parts:
             return ("an earlier version analysed the run, without its parts: `mechshift analyze RUN` adds them",)
         new = [part.level for part in self.found.parts if part.level not in self.pairs]

@@ -47,10 +47,10 @@ def difference(comparison: Comparison) -> str:
 
 def lines(comparison: Comparison) -> list[str]:
     """A finding in plain text: one line where nothing has changed, otherwise both sides under one another."""
-    name = printable(comparison.id)
+    name, reasons = printable(comparison.id), [f"  {printable(reason)}" for reason in comparison.reasons]
     if comparison.outcome == "unchanged":
         margin = "" if comparison.tolerance is None else f"  ({held_against(comparison)})"
-        return [f"{comparison.outcome:<12} {name:<24} {numbers(comparison.found)}{margin}"]
+        return [f"{comparison.outcome:<12} {name:<24} {numbers(comparison.found)}{margin}", *reasons]
     shown = [
         f"{comparison.outcome:<12} {name}",
         f"  baseline   {numbers(comparison.recorded)}",
@@ -59,7 +59,7 @@ def lines(comparison: Comparison) -> list[str]:
     if comparison.difference is not None:
         against = "" if comparison.tolerance is None else f", held against {held_against(comparison)}"
         shown.append(f"  difference {difference(comparison)}{against}")
-    return [*shown, *(f"  {printable(reason)}" for reason in comparison.reasons)]
+    return [*shown, *reasons]
 
 
 def text(gate: Gate) -> str:

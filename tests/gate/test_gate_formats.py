@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from mechshift_core.gate import Gate, StoredRun, check_run, formats
 from mechshift_core.markdown import escape, printable, table
 from stats.baseline import Baseline
-from stats.findings import Finding
+from stats.findings import Finding, Part
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -152,3 +152,14 @@ def test_a_run_knows_its_models_and_whether_seeds_are_random() -> None:
     assert (run.baseline.models, run.baseline.random_seeds) == ({"arm": "aa"}, True)
     earlier = replace(run, provenance={"models": []})
     assert (earlier.baseline.models, earlier.baseline.random_seeds) == ({}, False)
+
+
+def test_what_is_said_of_a_finding_that_did_not_change_is_shown() -> None:
+    term = replace(finding().terms[0], task="countdown")
+    part = Part(key="task", level="countdown", estimate=-0.4, low=-0.54, high=-0.26, p=0.01, se=0.07, df=99.0)
+    made = finding(every="task", terms=(term,), parts=(part,))
+    before = json.loads(Baseline.of(findings(made), prompts=PROMPTS).to_json())
+    del before["findings"][0]["parts"]
+    run = StoredRun(path=Path("after"), findings=findings(made), provenance={}, failures=())
+    text = formats.text(check_run(run, Baseline.from_json(json.dumps(before))))
+    assert text.splitlines()[1] == "  its parts are not in the baseline, so they can move unseen: --update records them"

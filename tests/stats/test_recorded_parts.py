@@ -146,7 +146,7 @@ def test_what_an_earlier_version_wrote_has_no_parts_and_that_is_said() -> None:
     (found,) = compare_findings(Baseline.from_json(json.dumps(content)), run)
     assert (found.outcome, found.reasons) == (
         "unchanged",
-        ("its parts are not in the baseline, so that they may move unseen: --update records them",),
+        ("its parts are not in the baseline, so they can move unseen: --update records them",),
     )
     assert "parts" not in json.loads(Baseline.of(findings(finding())).to_json())["findings"][0]
     older = replace(moved, parts=tuple(replace(one, se=None, df=None) for one in moved.parts))
