@@ -71,7 +71,7 @@ def run(
     loaded = spec if isinstance(spec, Spec) else load_spec(spec, allow_code=allow_code)
     activate(loaded.loaded_extensions)
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
-    folder = RunFolder(default_folder(loaded) if out is None else Path(out))
+    folder = _folder(loaded, out)
     store = open_store(cells, device=loaded.execution.device, copies=copy_cells)
     with folder.claim(), _writing(folder), shown(progress) as told:
         _check_name(folder, loaded)
@@ -193,7 +193,7 @@ def calibrate(
     if not replace:
         from mechshift_core.calibration_file import check_replaced
 
-        check_replaced(RunFolder(default_folder(loaded) if out is None else Path(out)), repetitions)
+        check_replaced(_folder(loaded, out), repetitions)
     how = profile if isinstance(profile, Profile) else chosen_profile(profile)
     finished = run(loaded, out=out, profile=how, cells=cells, copy_cells=copy_cells, progress=progress)
     folder = RunFolder(finished.path)
@@ -286,6 +286,11 @@ def require_end(plan: Plan, folder: RunFolder) -> None:
             f"{folder.path}: the run has not come to an end ({len(every) - len(missing)} of {len(every)} cells are "
             "computed); run it again, it resumes"
         )
+
+
+def _folder(spec: Spec, out: str | os.PathLike[str] | None) -> RunFolder:
+    """The run directory that was asked for, or the one of its name."""
+    return RunFolder(default_folder(spec) if out is None else Path(out))
 
 
 def stored_plan(path: str | os.PathLike[str], *, allow_code: bool = False, finished: bool = False) -> Plan:

@@ -156,9 +156,7 @@ class Baseline:
             raise ValueError(f"schema: expected {BASELINE_SCHEMA!r}, got {_shown(top['schema'])}")
         rows = _expect(top["findings"], "findings", list, "a list")
         read = tuple(_recorded(row, f"findings[{place}]") for place, row in enumerate(rows))
-        for place, finding in enumerate(read):
-            if finding.id in {other.id for other in read[:place]}:
-                raise ValueError(f"findings[{place}].id: {finding.id!r} is there twice")
+        _once([finding.id for finding in read], "findings", "id")
         prompts = _expect(top["prompts"], "prompts", dict, "a mapping of tasks to digests")
         models = _expect(top.get("models", {}), "models", dict, "a mapping of models to digests")
         return cls(
@@ -174,9 +172,7 @@ def _recorded(row: Any, where: str) -> Recorded:
     entry = _entry(row, where, _FIELDS, others=("parts",))
     rows = _expect(entry.get("parts", []), f"{where}.parts", list, "a list")
     parts = tuple(_recorded_part(part, f"{where}.parts[{place}]") for place, part in enumerate(rows))
-    for place, part in enumerate(parts):
-        if part.level in {other.level for other in parts[:place]}:
-            raise ValueError(f"{where}.parts[{place}].level: {part.level!r} is there twice")
+    _once([part.level for part in parts], f"{where}.parts", "level")
     made = Recorded(**{name: read(entry[name], f"{where}.{name}") for name, read in _FIELDS.items()}, parts=parts)
     _ordered(made, where)
     return made
@@ -187,6 +183,12 @@ def _recorded_part(row: Any, where: str) -> RecordedPart:
     made = RecordedPart(**{name: read(entry[name], f"{where}.{name}") for name, read in _PART_FIELDS.items()})
     _ordered(made, where)
     return made
+
+
+def _once(names: Sequence[str], where: str, key: str) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ValueError(f"{where}[{place}].{key}: {name!r} is there twice")
 
 
 def _ordered(made: Recorded | RecordedPart, where: str) -> None:
@@ -290,12 +292,7 @@ _FIELDS: dict[str, Callable[[Any, str], Any]] = {
 assert [*_FIELDS, "parts"] == [item.name for item in fields(Recorded)]
 _PART_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "level": _text,
-    "tasks": _texts,
-    "estimate": _optional,
-    "se": _not_negative,
-    "df": _positive,
-    "low": _optional,
-    "high": _optional,
+    **{name: _FIELDS[name] for name in ("tasks", "estimate", "se", "df", "low", "high")},
 }
 """The same of a recorded part."""
 assert list(_PART_FIELDS) == [item.name for item in fields(RecordedPart)]

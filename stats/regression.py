@@ -97,9 +97,9 @@ def compare_findings(baseline: Baseline, run: Baseline, *, tolerance: float | No
         raise ValueError(f"tolerance: expected a number > 0, got {tolerance}")
     before = {finding.id: finding for finding in baseline.findings}
     after = {finding.id: finding for finding in run.findings}
-    others = other_models(baseline, run)
+    runs = _Runs(baseline, run, other_models(baseline, run), tolerance)
     compared = [
-        _compare(before[name], found, baseline, run, others, tolerance)
+        _compare(before[name], found, runs)
         if name in before
         else Comparison(
             id=name, recorded=None, found=found, outcome="new", reasons=("the baseline has no such finding",)
@@ -133,22 +133,28 @@ def _same_prompts(baseline: Baseline, run: Baseline, recorded: Recorded, found: 
     return recorded.tasks == found.tasks and all(before == after for before, after in digests)
 
 
-def _samples(
-    baseline: Baseline, run: Baseline, recorded: Recorded, found: Recorded, others: tuple[str, ...]
-) -> Samples:
-    random = baseline.random_seeds and run.random_seeds
-    return Samples(_same_prompts(baseline, run, recorded, found), others, random)
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """What a finding and its parts are compared with.
+
+    Attributes:
+        others: The recorded models that are not among those of the run.
+        tolerance: The one given, or None.
+    """
+
+    baseline: Baseline
+    run: Baseline
+    others: tuple[str, ...]
+    tolerance: float | None
+
+    def samples(self, recorded: Recorded, found: Recorded) -> Samples:
+        """What two estimates have in common."""
+        random = self.baseline.random_seeds and self.run.random_seeds
+        return Samples(_same_prompts(self.baseline, self.run, recorded, found), self.others, random)
 
 
-def _compare(
-    recorded: Recorded,
-    found: Recorded,
-    baseline: Baseline,
-    run: Baseline,
-    others: tuple[str, ...],
-    given: float | None,
-) -> Comparison:
-    samples = _samples(baseline, run, recorded, found, others)
+def _compare(recorded: Recorded, found: Recorded, runs: _Runs) -> Comparison:
+    samples = runs.samples(recorded, found)
 
     def outcome(which: Outcome, *reasons: str, **facts: float | str | None) -> Comparison:
         return Comparison(
@@ -172,20 +178,29 @@ def _compare(
     if recorded.status != found.status:
         return outcome("regressed", f"the status was {recorded.status} and is {found.status}")
     if recorded.estimate is None or found.estimate is None:
-        lost = (recorded.estimate is None) != (found.estimate is None)
-        return outcome("regressed", "one of the two has no estimate") if lost else outcome("unchanged")
-    parts = _Parts.of(recorded, found, baseline, run, others, given)
-    whole = held(recorded, found, samples, given, share=parts.share_of_the_average)
+        lacking = _lacking(recorded, found)
+        return outcome(lacking.outcome, *filter(None, [lacking.reason]))
+    parts = _Parts.of(recorded, found, runs)
+    whole = held(recorded, found, samples, runs.tolerance, share=parts.share_of_the_average)
     facts = {"difference": found.estimate - recorded.estimate, **_facts(whole)}
     flipped = recorded.verdict != found.verdict
     each = parts.held()
-    same = all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS)
-    if same and not flipped and all(one.outcome == "unchanged" for one in each):
+    if _equal(recorded, found) and not flipped and all(one.outcome == "unchanged" for one in each):
         return outcome("unchanged", *parts.unguarded, **facts)
     judged = max((whole.outcome, *(one.outcome for one in each)), key=SEVERITY.index)
     flip = f"the verdict was {recorded.verdict} and is {found.verdict}" if flipped else ""
     reasons = (flip, whole.reason, *(one.reason for one in each), *parts.unguarded, samples.untold)
     return outcome(judged, *filter(None, reasons), **facts)
+
+
+def _lacking(recorded: Recorded, found: Recorded) -> Held:
+    """What comes of two of which one at least has no estimate."""
+    lost = (recorded.estimate is None) != (found.estimate is None)
+    return Held("regressed", "one of the two has no estimate") if lost else Held("unchanged")
+
+
+def _equal(recorded: Recorded, found: Recorded) -> bool:
+    return all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS)
 
 
 def _facts(one: Held) -> dict[str, float | str | None]:
@@ -200,37 +215,27 @@ class _Parts:
         recorded: The whole, as it was; `found` as it is.
         pairs: Level -> the part that was recorded, what it is now, and what the two have in common.
         given: The tolerance.
+        tested: How many are samples of their own whose difference can be tested.
     """
 
     recorded: Recorded
     found: Recorded
     pairs: Mapping[str, tuple[Recorded, Recorded | None, Samples]]
     given: float | None
+    tested: int
 
     @classmethod
-    def of(
-        cls,
-        recorded: Recorded,
-        found: Recorded,
-        baseline: Baseline,
-        run: Baseline,
-        others: tuple[str, ...],
-        given: float | None,
-    ) -> _Parts:
+    def of(cls, recorded: Recorded, found: Recorded, runs: _Runs) -> _Parts:
         pairs: dict[str, tuple[Recorded, Recorded | None, Samples]] = {}
         now = {part.level: _alone(found, part) for part in found.parts}
         for part in recorded.parts if now else ():
             before, after = _alone(recorded, part), now.get(part.level)
-            pairs[part.level] = (before, after, _samples(baseline, run, before, after or before, others))
-        return cls(recorded, found, pairs, given)
-
-    @property
-    def tested(self) -> int:
-        """How many are samples of their own whose difference can be tested."""
-        return sum(
+            pairs[part.level] = (before, after, runs.samples(before, after or before))
+        tested = sum(
             after is not None and not samples.exact and testable(before, after)
-            for before, after, samples in self.pairs.values()
+            for before, after, samples in pairs.values()
         )
+        return cls(recorded, found, pairs, runs.tolerance, tested)
 
     @property
     def share_of_the_average(self) -> float:
@@ -244,14 +249,13 @@ class _Parts:
         if found is None:
             return Held("regressed", f"{level}: it is not among the parts any more")
         if recorded.estimate is None or found.estimate is None:
-            lost = (recorded.estimate is None) != (found.estimate is None)
-            return Held("regressed", f"{level}: one of the two has no estimate") if lost else Held("unchanged")
-        if all(getattr(recorded, name) == getattr(found, name) for name in NUMBERS):
-            return Held("unchanged")
-        low, high = self.recorded.low, self.recorded.high
-        width = 0.0 if low is None or high is None else (high - low) / 2
-        share = 0.5 / max(1, self.tested)
-        one = held(recorded, found, samples, self.given, share=share, width=width)
+            one = _lacking(recorded, found)
+        elif _equal(recorded, found):
+            one = Held("unchanged")
+        else:
+            low, high = self.recorded.low, self.recorded.high
+            width = 0.0 if low is None or high is None else (high - low) / 2
+            one = held(recorded, found, samples, self.given, share=0.5 / max(1, self.tested), width=width)
         return replace(one, reason=f"{level}: {one.reason}") if one.reason else one
 
     @property

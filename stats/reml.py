@@ -19,7 +19,7 @@ from scipy import linalg, sparse
 from stats.checks import Floats, Integers
 from stats.mixed_basis import Basis
 from stats.mixed_design import RandomTerm
-from stats.reml_layout import alike, cheapest_layout
+from stats.reml_layout import cheapest_layout
 
 
 class RestrictedLikelihood:
@@ -109,19 +109,9 @@ class RestrictedLikelihood:
         across[places] = np.concatenate([(lead.T @ other).toarray(), self.zw[:start]], axis=1)
         self.across = across.reshape(blocks, width, -1)
         self.others = np.block([[(other.T @ other).toarray(), self.zw[start:]], [self.zw[start:].T, ww]])
-        self.alike = self._alike()
-
-    def _alike(self) -> list[tuple[Integers, Integers, Floats]]:
-        touched, at = (self.across != 0).any(axis=1), 0
-        for t in range(self.first, len(self.terms)):  # effects of a level go together: L_t mixes them
-            own = slice(at, at + self.groups[t] * self.sizes[t])
-            levels = touched[:, own].reshape(len(touched), -1, self.sizes[t]).any(axis=2)
-            touched[:, own] = np.repeat(levels, self.sizes[t], axis=1)
-            at = own.stop
-        touched[:, at:] = True
-        return [
+        self.alike = [
             (blocks, columns, np.ascontiguousarray(self.across[blocks][:, :, columns]))
-            for blocks, columns in alike(touched, self.layout.width)
+            for blocks, columns in self.layout.alike
         ]
 
     def absorbed(self) -> list[str]:

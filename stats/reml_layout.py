@@ -9,7 +9,7 @@ every grouping is tried as the one that makes the blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Layout:
         spans: Of every leading term, first place within a block and number of levels there.
         places: Of all effects of the leading terms, term by term and level by level, the place among all
             `blocks * width`.
+        alike: Blocks that touch the same columns of the terms that cross them and of the fixed effects with the
+            response, and which columns these are; see :func:`alike`.
     """
 
     lead: tuple[int, ...]
@@ -38,6 +40,7 @@ class Layout:
     width: int
     spans: tuple[tuple[int, int], ...]
     places: Integers
+    alike: tuple[tuple[Integers, Integers], ...] = ()
 
 
 def cheapest_layout(terms: Sequence[RandomTerm], columns: int) -> Layout:
@@ -61,7 +64,7 @@ def cheapest_layout(terms: Sequence[RandomTerm], columns: int) -> Layout:
         touched.append(np.ones((layout.blocks, columns + 1), dtype=np.bool_))
         sets = alike(np.hstack(touched), layout.width)
         cost = dense**3 / 3 + sum(_cost(len(blocks), layout.width, len(own)) for blocks, own in sets)
-        found.append((cost, layout))
+        found.append((cost, replace(layout, alike=tuple(sets))))
     return min(found, key=lambda pair: pair[0])[1]
 
 
